@@ -1,0 +1,73 @@
+# From raw whole-slide images and gene expression to result tables.
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.6")
+
+# The rules find the package without an install step: here, and in every job through PYTHONPATH.
+SOURCE = str(Path(workflow.basedir, "src"))
+sys.path.insert(0, SOURCE)
+from ksfusion.errors import UserError
+from ksfusion.plan import make_plan
+
+# A user's own configuration inherits nothing of the demo's.
+if not workflow.overwrite_configfiles:
+
+    configfile: Path(workflow.basedir, "config.yaml")
+
+
+try:
+    plan = make_plan(config, source=os.path.relpath(workflow.configfiles[-1]))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
+PYTHON = "python" if CONDA else sys.executable
+# Snakemake formats the prefix, hence the doubled braces.
+shell.prefix(f"export PYTHONPATH='{SOURCE}'; ksfusion() {{{{ '{PYTHON}' -m ksfusion \"$@\"; }}}}; ")
+
+BATCHES = list(plan.batches)
+TASKS = list(plan.config.tasks)
+METHODS = plan.config.methods
+SEEDS = plan.config.training.seeds
+FOLDS = plan.folds
+
+
+wildcard_constraints:
+    batch=r"\d+",
+    task="|".join(re.escape(task) for task in TASKS),
+    method=r"[a-z0-9-]+",
+    fold=r"\d+",
+    seed=r"\d+",
+
+
+if plan.config.demo:
+
+    include: "workflow/rules/demo.smk"
+
+
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/slides.smk"
+include: "workflow/rules/genes.smk"
+include: "workflow/rules/methods.smk"
+include: "workflow/rules/results.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/slides.tsv",
+        "results/samples.tsv",
+        "results/features/store",
+        expand("results/features/{batch}.h5", batch=BATCHES),
+        expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"]),
+        "results/tables/alpha.tsv",
+        "results/figures/figures.json",
+        expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
+        expand("{run}/model.safetensors", run=RUNS),

@@ -1,0 +1,292 @@
+"""The command line: ``ksfusion VERB``. Each verb reads its arguments and calls one function.
+
+Nothing heavy is imported here: a verb imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ksfusion
+from ksfusion.errors import UserError
+
+Arguments = argparse.Namespace
+
+
+def check(args: Arguments) -> None:
+    """Validate the tables, derive labels, look for what is contradictory."""
+    from ksfusion.cohort.audit import check_cohort
+
+    check_cohort(args.samples, args.cases, args.audit, settings=args.settings)
+
+
+def split(args: Arguments) -> None:
+    """Divide the cases into training, validation and test."""
+    from ksfusion.cohort.splits import split_cases
+
+    split_cases(args.cases, args.output, splits=args.settings)
+
+
+def tile(args: Arguments) -> None:
+    """Find the tissue of a batch of slides and lay the grid."""
+    from ksfusion.slides.tiling import tile_batch
+
+    tile_batch(args.samples, args.output, batch=args.batch, slides=args.settings["slides"])
+
+
+def stain(args: Arguments) -> None:
+    """Fit the stain matrix of each slide of a batch."""
+    from ksfusion.slides.stain import fit_batch
+
+    fit_batch(args.samples, args.tiles, args.output, **args.settings)
+
+
+def stain_target(args: Arguments) -> None:
+    """Fit a new stain target from images."""
+    from ksfusion.slides.stain import fit_target
+
+    fit_target(args.images, args.output)
+
+
+def sample(args: Arguments) -> None:
+    """Choose the patches of each slide of a batch."""
+    from ksfusion.slides.sampling import sample_batch
+
+    sample_batch(args.tiles, args.output, patches=args.settings["patches"])
+
+
+def features(args: Arguments) -> None:
+    """Read, normalise and encode the patches of a batch."""
+    from ksfusion.slides.features import extract_batch
+
+    extract_batch(args.samples, args.tiles, args.stain, args.patches, args.output, device=args.device, **args.settings)
+
+
+def store(args: Arguments) -> None:
+    """Gather the features of all batches into one memory map."""
+    from ksfusion.slides.store import build_store
+
+    build_store(args.features, args.output)
+
+
+def profiles(args: Arguments) -> None:
+    """Read the expression of all cohorts, once."""
+    from ksfusion.genes.expression import collect_profiles
+
+    collect_profiles(args.settings["expression"], args.output)
+
+
+def ledger(args: Arguments) -> None:
+    """Say of every slide and sample what became of it."""
+    from ksfusion.cohort.ledger import write_ledger
+
+    write_ledger(
+        args.slides_output,
+        args.samples_output,
+        samples=args.samples,
+        cases=args.cases,
+        profiles=args.profiles,
+        tiles=args.tiles,
+        stain=args.stain,
+        patches=args.patches,
+        features=args.features,
+        settings=args.settings,
+    )
+
+
+def genes(args: Arguments) -> None:
+    """Choose the genes of each niche and scale them."""
+    from ksfusion.genes.selection import prepare_genes
+
+    prepare_genes(args.profiles, args.samples, args.splits, args.output, fold=args.fold, genes=args.settings)
+
+
+def train(args: Arguments) -> None:
+    """Train one method for one task, fold and seed."""
+    from ksfusion.training.loop import train as train_model
+
+    train_model(
+        args.store,
+        args.expression,
+        args.selected,
+        args.samples,
+        args.cases,
+        args.splits,
+        args.output,
+        task=args.settings["task"],
+        method=args.method,
+        fold=args.fold,
+        seed=args.seed,
+        settings=args.settings["training"],
+        device=args.device,
+    )
+
+
+def tables(args: Arguments) -> None:
+    """Make the result tables."""
+    from ksfusion.resources import resource
+    from ksfusion.results.tables import make_tables
+
+    make_tables(args.runs, args.output, **args.settings, paper=resource("paper_tables.tsv"))
+
+
+def figures(args: Arguments) -> None:
+    """Draw the figures."""
+    from ksfusion.results.figures import make_figures
+
+    make_figures(args.runs, args.output, **args.settings)
+
+
+def report(args: Arguments) -> None:
+    """Write the report, one self-contained page."""
+    from ksfusion.results.report import make_report
+
+    make_report(
+        args.output,
+        tables=args.tables,
+        figures=args.figures,
+        slides_ledger=args.slides,
+        samples_ledger=args.samples,
+        audit=args.audit,
+        selected_genes=args.selected,
+        **args.settings,
+    )
+
+
+def demo_tables(args: Arguments) -> None:
+    """Write the demo's tables of samples and cases."""
+    from ksfusion.demo.cohort import write_tables
+
+    write_tables(args.output)
+
+
+def demo_slides(args: Arguments) -> None:
+    """Draw slides of the demo."""
+    from ksfusion.demo.draw import draw_demo_slides
+
+    draw_demo_slides(args.settings["slides"], args.output, args.truth, threads=args.threads)
+
+
+def demo_expression(args: Arguments) -> None:
+    """Draw expression profiles of the demo."""
+    from ksfusion.demo.draw import draw_demo_expression
+
+    draw_demo_expression(args.settings["profiles"], args.output, args.truth)
+
+
+FILE = {"type": Path, "required": True, "metavar": "FILE"}
+FILES = {"type": Path, "required": True, "metavar": "FILE", "nargs": "+"}
+NUMBER = {"type": int, "required": True, "metavar": "N"}
+SETTINGS = {"type": json.loads, "required": True, "metavar": "JSON"}
+DEVICE = {"choices": ["auto", "cpu", "cuda"], "default": "auto"}
+
+VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
+    "check": (check, {"samples": FILE, "cases": FILE, "audit": FILE, "settings": SETTINGS}),
+    "split": (split, {"cases": FILE, "output": FILE, "settings": SETTINGS}),
+    "tile": (tile, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
+    "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
+    "stain-target": (stain_target, {"images": FILES, "output": FILE}),
+    "sample": (sample, {"tiles": FILE, "output": FILE, "settings": SETTINGS}),
+    "features": (
+        features,
+        {
+            "samples": FILE,
+            "tiles": FILE,
+            "stain": FILE,
+            "patches": FILE,
+            "output": FILE,
+            "device": DEVICE,
+            "settings": SETTINGS,
+        },
+    ),
+    "store": (store, {"features": FILES, "output": FILE}),
+    "profiles": (profiles, {"output": FILE, "settings": SETTINGS}),
+    "ledger": (
+        ledger,
+        {
+            "slides-output": FILE,
+            "samples-output": FILE,
+            "samples": FILE,
+            "cases": FILE,
+            "profiles": FILE,
+            "tiles": FILES,
+            "stain": FILES,
+            "patches": FILES,
+            "features": FILES,
+            "settings": SETTINGS,
+        },
+    ),
+    "genes": (
+        genes,
+        {"profiles": FILE, "samples": FILE, "splits": FILE, "output": FILE, "fold": NUMBER, "settings": SETTINGS},
+    ),
+    "train": (
+        train,
+        {
+            "store": FILE,
+            "expression": FILE,
+            "selected": FILE,
+            "samples": FILE,
+            "cases": FILE,
+            "splits": FILE,
+            "output": FILE,
+            "method": {"required": True},
+            "fold": NUMBER,
+            "seed": NUMBER,
+            "device": DEVICE,
+            "settings": SETTINGS,
+        },
+    ),
+    "tables": (tables, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
+    "figures": (figures, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
+    "report": (
+        report,
+        {
+            "output": FILE,
+            "tables": FILE,
+            "figures": FILE,
+            "slides": FILE,
+            "samples": FILE,
+            "audit": FILE,
+            "selected": FILES,
+            "settings": SETTINGS,
+        },
+    ),
+    "demo-tables": (demo_tables, {"output": FILE}),
+    "demo-slides": (demo_slides, {"output": FILE, "truth": FILE, "threads": NUMBER, "settings": SETTINGS}),
+    "demo-expression": (demo_expression, {"output": FILE, "truth": FILE, "settings": SETTINGS}),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="ksfusion",
+        description=ksfusion.__doc__,
+        epilog="The Snakefile calls these verbs in order; each can be called by hand on the files of the stages before.",
+    )
+    parser.add_argument("--version", action="version", version=f"ksfusion {ksfusion.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (function, options) in VERBS.items():
+        verb = verbs.add_parser(name, help=function.__doc__, description=function.__doc__)
+        verb.set_defaults(function=function)
+        for option, keywords in options.items():
+            verb.add_argument(f"--{option}", **keywords)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a verb; the user's mistakes are lines without a traceback, and exit code 2."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        args.function(args)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,176 @@
+"""The ledger: what became of every slide and every sample, and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ksfusion.errors import UserError
+from ksfusion.provenance import provenance
+from ksfusion.storage import read_parquet, write_tsv
+
+SLIDE_COLUMNS = [
+    "slide_id",
+    "batch",
+    "status",
+    "reason",
+    "mpp",
+    "mpp_source",
+    "width",
+    "height",
+    "tissue_mm2",
+    "tiles",
+    "unique_patches",
+    "repeated_patches",
+    "stain",
+    "stain_reason",
+]
+SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
+
+
+def write_ledger(
+    slides_output: Path,
+    samples_output: Path,
+    *,
+    samples: Path,
+    cases: Path,
+    profiles: Path,
+    tiles: Iterable[Path],
+    stain: Iterable[Path],
+    patches: Iterable[Path],
+    features: Iterable[Path],
+    settings: dict[str, Any],
+) -> None:
+    """Write ``slides.tsv`` and ``samples.tsv``.
+
+    Parameters
+    ----------
+    slides_output, samples_output
+        The files to write.
+    samples, cases, profiles
+        The validated tables, and the expression profiles that were found.
+    tiles, stain, patches, features
+        The files of all batches.
+    settings
+        ``max_failed_fraction`` and ``tasks`` (their names and kinds).
+
+    Raises
+    ------
+    UserError
+        If more than ``max_failed_fraction`` of the slides failed, or no sample is complete.
+    """
+    sample_table = read_parquet(samples)
+    slide_table = slide_ledger(tiles, stain, patches, features)
+    found = read_parquet(profiles, columns=["cohort", "expression_id"])
+    sample_ledger_table = sample_ledger(
+        sample_table,
+        slide_table,
+        set(found.itertuples(index=False, name=None)),
+        labelled_cases(read_parquet(cases), settings["tasks"]),
+    )
+    _report_failures(slide_table, sample_ledger_table, settings["max_failed_fraction"])
+    made_by = provenance("ksfusion.cohort.ledger", settings)
+    write_tsv(slide_table, slides_output, made_by)
+    write_tsv(sample_ledger_table, samples_output, made_by)
+
+
+def slide_ledger(
+    tiles: Iterable[Path], stain: Iterable[Path], patches: Iterable[Path], features: Iterable[Path]
+) -> pd.DataFrame:
+    """Join what each stage says of each slide; the last stage's status is the slide's."""
+    tile_columns = ["slide_id", "tile", "mpp", "mpp_source", "width", "height", "tissue_mm2"]
+    parts = []
+    for path in tiles:
+        table = read_parquet(path, columns=tile_columns)
+        slides = table.drop_duplicates("slide_id").drop(columns="tile").set_index("slide_id")
+        slides["tiles"] = table[table["tile"] >= 0].groupby("slide_id").size()
+        slides["batch"] = path.stem
+        parts.append(slides)
+    ledger = pd.concat(parts)
+    ledger["tiles"] = ledger["tiles"].fillna(0).astype(int)
+
+    stains = pd.concat([read_parquet(path, columns=["slide_id", "status", "reason"]) for path in stain])
+    stains = stains.set_index("slide_id").rename(columns={"status": "stain", "reason": "stain_reason"})
+    ledger = ledger.join(stains)
+
+    chosen = pd.concat([read_parquet(path, columns=["slide_id", "tile"]) for path in patches])
+    chosen = chosen[chosen["tile"] >= 0].groupby("slide_id")["tile"].agg(["nunique", "size"])
+    ledger["unique_patches"] = chosen["nunique"].reindex(ledger.index).fillna(0).astype(int)
+    ledger["repeated_patches"] = (chosen["size"] - chosen["nunique"]).reindex(ledger.index).fillna(0).astype(int)
+
+    ledger = ledger.join(_feature_status(features))
+    ledger = ledger.sort_index().reset_index(names="slide_id")
+    return ledger[SLIDE_COLUMNS]
+
+
+def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
+    import h5py
+
+    rows = {}
+    for path in features:
+        with h5py.File(path, "r") as file:
+            for slide_id, group in file.items():
+                rows[slide_id] = {"status": group.attrs["status"], "reason": group.attrs["reason"]}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["status", "reason"])
+
+
+def labelled_cases(cases: pd.DataFrame, tasks: dict[str, str]) -> set[str]:
+    """Return the cases that have a label for at least one task (a mapping of name to kind)."""
+    columns = [f"{'event' if kind == 'survival' else 'label'}_{name}" for name, kind in tasks.items()]
+    return set(cases.loc[cases[columns].notna().any(axis=1), "case_id"])
+
+
+def sample_ledger(
+    samples: pd.DataFrame, slides: pd.DataFrame, profiles: set[tuple[str, str]], labelled: set[str]
+) -> pd.DataFrame:
+    """Say of each sample whether it is complete, and if not, the first thing that it lacks.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        The validated table.
+    slides : pandas.DataFrame
+        The slides' ledger.
+    profiles
+        (cohort, expression_id) of the profiles that exist.
+    labelled
+        Cases with at least one label.
+    """
+    status = dict(zip(slides["slide_id"], zip(slides["status"], slides["reason"], strict=True), strict=True))
+
+    def reason(row: Any) -> str:
+        slide_status, slide_reason = status.get(row.slide_id, ("failed", "missing_file"))
+        if slide_status != "ok":
+            return slide_reason
+        if (row.cohort, row.expression_id) not in profiles:
+            return "missing_profile"
+        return "" if row.case_id in labelled else "missing_label"
+
+    ledger = samples[["sample_id", "case_id", "cohort", "slide_id", "expression_id"]].copy()
+    ledger["reason"] = [reason(row) for row in samples.itertuples()]
+    ledger["status"] = ledger["reason"].map(lambda text: "excluded" if text else "ok")
+    return ledger.sort_values("sample_id", ignore_index=True)[SAMPLE_COLUMNS]
+
+
+def _report_failures(slides: pd.DataFrame, samples: pd.DataFrame, max_failed_fraction: float) -> None:
+    failed = slides[slides["status"] != "ok"]
+    for row in failed.itertuples():
+        print(f"slide {row.slide_id}: {row.reason}", file=sys.stderr)
+    excluded = samples.loc[samples["status"] != "ok", "reason"].value_counts().to_dict()
+    print(f"{len(samples)} samples, excluded: {json.dumps(excluded)}", file=sys.stderr)
+    counts = ", ".join(f"{reason} {count}" for reason, count in failed["reason"].value_counts().items())
+    if len(failed) > max_failed_fraction * len(slides):
+        raise UserError(
+            f"{len(failed)} of {len(slides)} slides failed ({counts}), more than slides.max_failed_fraction = "
+            f"{max_failed_fraction}; mend or remove them, or raise that limit"
+        )
+    if not (samples["status"] == "ok").any():
+        raise UserError(
+            f"no sample has a readable slide, a profile and a label ({json.dumps(excluded)}); "
+            "check the expression_id column and the paths of the sample table"
+        )

@@ -1,0 +1,295 @@
+"""The configuration: the one description of its keys, their types and their defaults, which are the paper's.
+
+The tables a configuration names are described in `ksfusion.cohort.samples`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ksfusion.errors import UserError
+from ksfusion.methods.registry import METHODS
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Block(BaseModel):
+    """Base of every block: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Expression(Block):
+    """Where a cohort's expression profiles are."""
+
+    cohort: Name
+    format: Literal["gdc-star", "ivygap", "matrix", "h5ad"]
+    unit: Literal["counts", "tpm", "fpkm", "log", "zscore"]
+    path: str
+    suffix: str | None = Field(None, description="ending of the gene columns of a matrix, such as _rnaseq")
+
+
+class Cohort(Block):
+    """Who is in the study."""
+
+    samples: str = Field(description="table of samples: one slide paired with one expression profile")
+    cases: str = Field(description="table of cases: labels and survival")
+    require: Literal["paired"] = Field(
+        "paired", description="all methods train and are scored on the same complete samples"
+    )
+    expression: list[Expression] = Field(min_length=1)
+
+    @field_validator("expression")
+    @classmethod
+    def _one_source_per_cohort(cls, sources: list[Expression]) -> list[Expression]:
+        names = [source.cohort for source in sources]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"cohort {name} is listed twice")
+        return sources
+
+
+class Slides(Block):
+    """How slides are read and tiled."""
+
+    reader: Literal["auto", "openslide", "tiffslide", "image"] = "auto"
+    mpp: float = Field(0.5, gt=0, description="micrometres per pixel at which patches are read")
+    patch_px: Positive = 224
+    min_tissue: Fraction = 0.5
+    min_tiles: Positive = 10
+    max_upsampling: float = Field(1.1, ge=1)
+    batches: Positive = 75
+    max_failed_fraction: Fraction = 0.05
+    timeout: float = Field(600, gt=0, description="seconds a slide may take to tile")
+    exclude: list[str] = Field(default_factory=list, max_length=0, description="quality flags kept out of sampling")
+
+
+class Stain(Block):
+    """Stain normalisation."""
+
+    method: Literal["vahadane", "none"] = "vahadane"
+    target: str = "builtin"
+
+
+class Patches(Block):
+    """How many patches stand for a slide, and how they fill the square map."""
+
+    count: Positive = 2500
+    order: Literal["raster", "hilbert"] = "raster"
+
+    @field_validator("count")
+    @classmethod
+    def _is_square(cls, count: int) -> int:
+        if math.isqrt(count) ** 2 != count:
+            raise ValueError(f"must be a square number, such as {math.isqrt(count) ** 2}")
+        return count
+
+
+class Features(Block):
+    """The patch encoder."""
+
+    source: Literal["extract"] = "extract"
+    encoder: str = "resnet50"
+    weights: str | None = None
+    batch_size: Positive = 256
+
+
+class Genes(Block):
+    """Which genes are used, and their scale."""
+
+    top_fraction: float = Field(0.3, gt=0, le=1)
+    rank: Literal["within_cohort", "pooled"] = "within_cohort"
+    fit_on: Literal["train", "all"] = "train"
+    harmonise: Literal["zscore_by_cohort", "zscore", "none"] = "zscore_by_cohort"
+    sets: str = "builtin"
+
+
+class Splits(Block):
+    """How cases are divided into training, validation and test."""
+
+    scheme: Literal["holdout"] = "holdout"
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    seed: int = 42
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
+            raise ValueError("must be three positive numbers that sum to 1")
+        return fractions
+
+
+class Task(Block):
+    """What is predicted: classes of a column, or survival from a time and an event column."""
+
+    kind: Literal["classification", "survival"]
+    column: str | None = None
+    classes: list[str] = Field(default_factory=list)
+    time: str | None = None
+    event: str | None = None
+    epochs: Positive | None = None
+
+    @model_validator(mode="after")
+    def _names_its_columns(self) -> Task:
+        if self.kind == "classification" and (not self.column or len(self.classes) < 2):
+            raise ValueError("a classification task needs column and at least two classes")
+        if self.kind == "classification" and len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes must differ")
+        if self.kind == "survival" and not (self.time and self.event):
+            raise ValueError("a survival task needs time and event")
+        return self
+
+
+# Diagnosis is derived (ksfusion.cohort.labels); its class order is the paper's numbering.
+BUILTIN_TASKS = {
+    "diagnosis": Task(
+        kind="classification",
+        column="diagnosis",
+        classes=["glioblastoma", "astrocytoma_g4", "astrocytoma", "oligodendroglioma"],
+    ),
+    "grading": Task(kind="classification", column="grade", classes=["G2", "G3", "G4"]),
+    "survival": Task(kind="survival", time="survival_days", event="event"),
+}
+PAPER_EPOCHS = {"diagnosis": 20, "grading": 20, "survival": 10}
+PAPER_METHODS = ["ksfusion", "snn", "attmil"]
+
+
+class Training(Block):
+    """How models are trained."""
+
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    batch_size: Positive = 8
+    lr: float = Field(1.0e-3, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    alpha: Fraction = 0.5
+    weight_by: Literal["sample", "case"] = "sample"
+    epochs: dict[str, Positive] = Field(default_factory=lambda: dict(PAPER_EPOCHS))
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be different numbers of at least 0")
+        return seeds
+
+
+class Config(Block):
+    """A whole configuration."""
+
+    cohort: Cohort
+    slides: Slides = Slides()
+    stain: Stain = Stain()
+    patches: Patches = Patches()
+    features: Features = Features()
+    genes: Genes = Genes()
+    splits: Splits = Splits()
+    tasks: dict[Name, Task] = Field(default_factory=lambda: dict(BUILTIN_TASKS))
+    methods: list[str] = Field(default_factory=lambda: list(PAPER_METHODS), min_length=1)
+    training: Training = Training()
+    demo: bool = Field(False, description="draw the synthetic demo cohort, and say on the report that it is one")
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _builtin_recipes(cls, tasks: Any) -> Any:
+        if not isinstance(tasks, list):
+            return tasks
+        for name in tasks:
+            if name not in BUILTIN_TASKS:
+                raise ValueError(
+                    f"{name!r} is not a built-in task ({', '.join(BUILTIN_TASKS)}); define it as a mapping"
+                )
+        return {name: BUILTIN_TASKS[name] for name in tasks}
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, methods: list[str]) -> list[str]:
+        for name in methods:
+            if name not in METHODS:
+                raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+        if len(set(methods)) < len(methods):
+            raise ValueError("a method is listed twice")
+        return methods
+
+    @model_validator(mode="after")
+    def _epochs_belong_to_tasks(self) -> Config:
+        unknown = [name for name in self.training.epochs if name not in self.tasks and name not in BUILTIN_TASKS]
+        if unknown:
+            raise ValueError(f"training.epochs names unknown tasks: {', '.join(unknown)}")
+        return self
+
+    def epochs(self, task: str) -> int:
+        """Return the number of epochs of a task: its own, else ``training.epochs``, else 20 (10 for survival)."""
+        kind_default = 10 if self.tasks[task].kind == "survival" else 20
+        return self.tasks[task].epochs or self.training.epochs.get(task, kind_default)
+
+
+def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
+    """Validate a configuration.
+
+    Parameters
+    ----------
+    values
+        The mapping as read from YAML.
+    source
+        What to call it in messages: the name of its file.
+
+    Raises
+    ------
+    UserError
+        With one line for each problem: the key, what is wrong, and what it was given.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError("\n".join(_describe(problem, source) for problem in error.errors())) from None
+
+
+def _describe(problem: Mapping[str, Any], source: str) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    if problem["type"] == "extra_forbidden":
+        return f"{source}: {key}: unknown key; remove it or correct its name ({_known_keys(problem['loc'])})"
+    if problem["type"] == "missing":
+        return f"{source}: {key}: missing; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {problem['input']!r})"
+    return f"{source}: {key}: {message}{given}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, Block) else None
+        model = field.annotation if field else None
+    if isinstance(model, type) and issubclass(model, Block):
+        return "known here: " + ", ".join(model.model_fields)
+    return "see config.yaml, where every key is explained"
+
+
+def load_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises
+    ------
+    UserError
+        If it is not there, is not YAML, or is not a valid configuration.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path}: must be a mapping of keys; see config.yaml")
+    return parse_config(values, source=str(path))

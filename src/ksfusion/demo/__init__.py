@@ -1,0 +1,1 @@
+"""Demonstration cohort: synthetic data with planted truth."""

@@ -1,0 +1,114 @@
+"""Draw what a user would have on disk for the demo cohort: slides and expression, and apart from them the truth."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.batches import stable_hash
+from ksfusion.demo.cohort import IVY_COHORT, SEED, draw_cases, draw_samples
+from ksfusion.demo.slides import SlideAppearance, draw_slide
+from ksfusion.storage import write_tsv
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Share of the microvascular proliferation and of the necrosis that a diagnosis can show.
+VESSELS = {"glioblastoma": 0.8, "astrocytoma_g4": 0.55, "astrocytoma": 0.2, "oligodendroglioma": 0.45}
+NECROSIS = {"glioblastoma": 0.8, "astrocytoma_g4": 0.35, "astrocytoma": 0.0, "oligodendroglioma": 0.0}
+
+
+def appearance_of(sample: pd.Series, seed: int) -> SlideAppearance:
+    """Return what a sample's slide shows: amounts follow from diagnosis and latent scores, with some play per slide."""
+    play = np.random.default_rng(seed).normal(0, 0.05, 4)
+
+    def amount(value: float, number: int) -> float:
+        return float(np.clip(value + play[number], 0, 1))
+
+    return SlideAppearance(
+        diagnosis=sample["diagnosis"],
+        tumour=amount(sample["tumour"], 0),
+        lymphocytes=amount(sample["tme"], 1),
+        vessels=amount(VESSELS[sample["diagnosis"]] * (0.4 + 0.6 * sample["tme"]), 2),
+        necrosis=amount(NECROSIS[sample["diagnosis"]] * sample["tumour"], 3) if NECROSIS[sample["diagnosis"]] else 0.0,
+        site=int(sample["site"]),
+        width_um=sample["slide_width_um"],
+        height_um=sample["slide_height_um"],
+        mpp=sample["slide_mpp"],
+    )
+
+
+def _draw(job: tuple[Path, SlideAppearance, int]) -> dict:
+    path, appearance, seed = job
+    return asdict(draw_slide(path, appearance, seed))
+
+
+def planted_samples() -> pd.DataFrame:
+    """Return every sample of the demo with its slide's size and its case's latent scores."""
+    cases = draw_cases(SEED)
+    samples = draw_samples(cases, SEED).drop(columns=["site"])
+    return samples.merge(cases[["case_id", "diagnosis", "tumour", "tme", "site"]], on="case_id")
+
+
+def draw_demo_slides(slide_ids: Sequence[str], folder: Path, truth: Path, *, threads: int = 1) -> None:
+    """Draw slides of the demo cohort and write what was drawn on each.
+
+    Parameters
+    ----------
+    slide_ids
+        Which slides; the demo's sample table names them.
+    folder
+        Where ``{slide_id}.tiff`` goes.
+    truth
+        Table of the planted truth, one row per slide; no stage of the pipeline reads it.
+    threads
+        How many slides are drawn at the same time.
+    """
+    planted = planted_samples().set_index("sample_id", drop=False)
+    jobs = []
+    for slide_id in slide_ids:
+        seed = stable_hash(f"{SEED}:{slide_id}")
+        jobs.append((folder / f"{slide_id}.tiff", appearance_of(planted.loc[slide_id], seed), seed))
+    with ProcessPoolExecutor(threads, mp_context=get_context("forkserver")) as pool:
+        drawn = list(pool.map(_draw, jobs))
+    rows = [
+        {"slide_id": path.stem, **asdict(appearance), **shown}
+        for (path, appearance, _), shown in zip(jobs, drawn, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    table["stain_matrix"] = [
+        " ".join(f"{value:.4f}" for row in matrix for value in row) for matrix in table["stain_matrix"]
+    ]
+    write_tsv(table, truth)
+
+
+def draw_demo_expression(expression_ids: Sequence[str], folder: Path, truth: Path) -> None:
+    """Draw expression profiles of the demo cohort, and write the planted truth of the cases.
+
+    Parameters
+    ----------
+    expression_ids
+        Which profiles; the demo's sample table names them.
+    folder
+        Where ``gdc/`` and ``ivygap/`` go.
+    truth
+        Table of the planted truth, one row per case; no stage of the pipeline reads it.
+    """
+    from ksfusion.demo.expression import write_expression
+
+    planted = planted_samples()
+    profiles = planted[planted["expression_id"].isin(set(expression_ids))].drop_duplicates("expression_id").copy()
+    profiles["layout"] = np.where(profiles["cohort"] == IVY_COHORT, "ivygap", "gdc-star")
+    profiles["library"] = [stable_hash(text) / 2**32 - 0.5 for text in profiles["expression_id"]]
+    profiles["tumor_name"] = profiles["case_id"]
+    profiles["block_name"] = profiles["slide_block_id"]
+    profiles["specimen_name"] = profiles["sample_id"]
+    write_expression(profiles, folder, SEED)
+    cases = draw_cases(SEED)
+    write_tsv(cases[cases["case_id"].isin(set(profiles["case_id"]))], truth)

@@ -1,0 +1,187 @@
+"""The plan of a run: which slides stand in which batch, which settings and which code each stage depends on.
+
+Made from the configuration and the two tables each time the Snakefile is parsed, so nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ksfusion.batches import batch_of
+from ksfusion.cohort.samples import CohortTables, Row, read_cohort
+from ksfusion.config import Config, parse_config
+from ksfusion.methods.registry import METHODS
+from ksfusion.provenance import as_json, code_version
+from ksfusion.resources import resource
+
+# The modules whose code a stage's output depends on; what they import in the package counts too.
+STAGES = {
+    "check": "ksfusion.cohort.audit",
+    "split": "ksfusion.cohort.splits",
+    "tile": "ksfusion.slides.tiling",
+    "stain": "ksfusion.slides.stain",
+    "sample": "ksfusion.slides.sampling",
+    "features": "ksfusion.slides.features",
+    "store": "ksfusion.slides.store",
+    "profiles": "ksfusion.genes.expression",
+    "ledger": "ksfusion.cohort.ledger",
+    "genes": "ksfusion.genes.selection",
+    "train": "ksfusion.training.loop",
+    "tables": "ksfusion.results.tables",
+    "figures": "ksfusion.results.figures",
+    "report": "ksfusion.results.report",
+    "demo-slides": "ksfusion.demo.draw",
+    "demo-expression": "ksfusion.demo.draw",
+}
+# The part of `training` that every method reads.
+COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
+TILING = ("reader", "mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling", "batches", "timeout")
+READING = ("reader", "mpp", "patch_px", "max_upsampling", "timeout")
+DEMO_SLIDES, DEMO_EXPRESSION = "demo/slides", "demo/expression"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run consists of."""
+
+    config: Config
+    tables: CohortTables
+    _codes: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def batches(self) -> dict[str, list[Row]]:
+        """One row for each slide, by batch; batches without a slide are left out."""
+        batches = defaultdict(list)
+        for slide_id, row in self.tables.slides().items():
+            batches[str(batch_of(slide_id, self.config.slides.batches))].append(row)
+        return dict(sorted(batches.items(), key=lambda item: int(item[0])))
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds: 0 alone for a holdout split."""
+        return [0]
+
+    def drawn(self, row: Row) -> bool:
+        """Say whether a slide is one that the demo draws."""
+        return self.config.demo and Path(row["slide"]).parent.as_posix() == DEMO_SLIDES
+
+    def drawn_slides(self) -> list[str]:
+        """Return the ids of the slides that the demo draws."""
+        return [row["slide_id"] for row in self.tables.slides().values() if self.drawn(row)]
+
+    def drawn_profiles(self) -> list[str]:
+        """Return the ids of the profiles that the demo draws."""
+        return sorted({row["expression_id"] for row in self.tables.samples if row["expression_id"]})
+
+    def slide_files(self, batch: str) -> list[str]:
+        """Return the slides of a batch that are there; the others become rows of the ledger."""
+        return [row["slide"] for row in self.batches[batch] if self.drawn(row) or Path(row["slide"]).exists()]
+
+    def slide_identities(self, batch: str) -> str:
+        """Return what identifies the slides of a batch: id, path, scale given, and size (or the code that draws it)."""
+        identities = []
+        for row in self.batches[batch]:
+            made = self.code("demo-slides") if self.drawn(row) else _size(row["slide"])
+            identities.append([row["slide_id"], row["slide"], row["mpp"], made])
+        return as_json(identities)
+
+    def code(self, stage: str, method: str | None = None) -> str:
+        """Return the version of the code of a stage (and of the method it trains)."""
+        modules = (STAGES[stage], METHODS[method].module) if method else (STAGES[stage],)
+        if modules not in self._codes:
+            self._codes[modules] = code_version(*modules)
+        return self._codes[modules]
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        config = self.config.model_dump(mode="json")
+        tasks, slides = config["tasks"], config["slides"]
+        reading = {key: slides[key] for key in READING}
+        about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
+        return {
+            "check": {"cohort": config["cohort"], "tasks": tasks},
+            "split": config["splits"],
+            "tile": {"slides": {key: slides[key] for key in TILING}},
+            "stain": {"slides": reading, "stain": config["stain"]},
+            "sample": {"patches": config["patches"]},
+            "features": {"slides": reading, "stain": config["stain"], "features": config["features"]},
+            "profiles": {"expression": config["cohort"]["expression"]},
+            "ledger": {
+                "max_failed_fraction": slides["max_failed_fraction"],
+                "tasks": {name: task["kind"] for name, task in tasks.items()},
+            },
+            "genes": config["genes"],
+            "tables": {"tasks": about_tasks, "methods": config["methods"]},
+            "figures": {"tasks": about_tasks, "methods": config["methods"]},
+            "report": {"config": config, "notice": DEMO_NOTICE if self.config.demo else None},
+            "demo-slides": {"slides": self.drawn_slides()},
+            "demo-expression": {"profiles": self.drawn_profiles()},
+        }
+
+    def settings(self, stage: str) -> str:
+        """Return the settings that a stage's output depends on, as one JSON string."""
+        return as_json(self._settings[stage])
+
+    def training_settings(self, task: str, method: str) -> str:
+        """Return the settings of one run: its task, and what of ``training`` the method reads."""
+        entry = self.config.tasks[task]
+        about = {"name": task, "kind": entry.kind, "classes": entry.classes, "epochs": self.config.epochs(task)}
+        training = self.config.training.model_dump(mode="json", include={*COMMON_TRAINING, *METHODS[method].settings})
+        return as_json({"task": about, "training": training})
+
+    def expression_files(self) -> list[str]:
+        """Return the sources of expression, in the order of the configuration."""
+        return [source.path for source in self.config.cohort.expression]
+
+    def stain_target(self) -> list[str]:
+        """Return the file of the stain target."""
+        target = self.config.stain.target
+        return [shipped("stain_target.json") if target == "builtin" else target]
+
+    def encoder_weights(self) -> list[str]:
+        """Return the local weight file of the encoder, where one is given."""
+        weights = self.config.features.weights
+        return [weights] if weights else []
+
+    def paper_tables(self) -> str:
+        """Return the file of the paper's own results."""
+        return shipped("paper_tables.tsv")
+
+    def gene_sets(self) -> list[str]:
+        """Return the files of the gene sets."""
+        sets = self.config.genes.sets
+        return [shipped(f"gene_sets/{niche}.tsv") for niche in ("tumour", "tme")] if sets == "builtin" else [sets]
+
+
+DEMO_NOTICE = (
+    "This is the demo cohort: synthetic slides and expression with a planted signal, encoded by a seeded network that "
+    "was never trained. Its numbers show that the pipeline works; they say nothing about glioma."
+)
+
+
+def _size(path: str) -> int | None:
+    return Path(path).stat().st_size if Path(path).exists() else None
+
+
+def shipped(name: str) -> str:
+    """Return the path of a shipped resource, relative to the working directory where that is shorter to move."""
+    path = resource(name)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
+    """Validate a configuration and its tables, and plan the run.
+
+    Raises
+    ------
+    UserError
+        With one line for each problem of the configuration, or of the tables.
+    """
+    config = parse_config(values, source=source)
+    return Plan(config, read_cohort(config.cohort, config.tasks))

@@ -1,0 +1,96 @@
+"""What made a file: the package version, the code of the stage, and its settings.
+
+Editing a module does not make Snakemake rerun a job, so every rule carries the version of the code it depends on.
+This module imports nothing heavy: the Snakefile uses it each time it is parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ksfusion
+
+PACKAGE_ROOT = Path(__file__).parent
+
+
+def _module_file(module: str) -> Path | None:
+    """Return the file of a dotted module name of this package, or None for a package or a foreign module."""
+    parts = module.split(".")
+    if parts[0] != "ksfusion" or len(parts) < 2:
+        return None
+    path = PACKAGE_ROOT.joinpath(*parts[1:]).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _drop_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return tree
+
+
+@functools.cache
+def _parse(module: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a module's syntax tree and the modules of this package that it imports."""
+    tree = ast.parse(_module_file(module).read_text(encoding="utf-8"))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    digest = hashlib.sha256(ast.dump(_drop_docstrings(tree)).encode()).hexdigest()
+    return digest, tuple(sorted(name for name in imported if _module_file(name)))
+
+
+def code_version(*modules: str) -> str:
+    """Hash the syntax trees of modules and of all that they import from this package.
+
+    Comments, docstrings and layout do not count: a job is redone when the code that made its output has changed.
+
+    Parameters
+    ----------
+    *modules
+        Dotted names, such as ``"ksfusion.slides.stain"``.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a module is not a file of this package.
+    """
+    pending, digests = list(modules), {}
+    while pending:
+        module = pending.pop()
+        if module in digests:
+            continue
+        if _module_file(module) is None:
+            raise ModuleNotFoundError(f"{module} is not a module file of ksfusion")
+        digests[module], imported = _parse(module)
+        pending.extend(imported)
+    listing = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()[:12]
+
+
+def provenance(modules: str | Iterable[str], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe what makes a file: package version, code version of its modules, settings."""
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    return {"ksfusion": ksfusion.__version__, "code": code_version(*modules), "settings": dict(settings or {})}
+
+
+def as_json(value: Any) -> str:
+    """Write settings as one line of JSON with sorted keys, so that equal settings are equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

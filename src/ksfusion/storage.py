@@ -1,0 +1,90 @@
+"""How files are written: to a temporary name and renamed, with what made them inside or beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROVENANCE_KEY = "ksfusion"
+
+
+@contextlib.contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
+
+    The temporary file or folder keeps the suffix of ``path`` and is removed when the block fails.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_parquet(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, Any]) -> None:
+    """Write a table as Parquet (zstd), with ``made_by`` (see `ksfusion.provenance`) in its schema metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = pa.Table.from_pandas(table)
+    metadata = {**(arrow.schema.metadata or {}), PROVENANCE_KEY.encode(): json.dumps(made_by, sort_keys=True).encode()}
+    with atomic(path) as temporary:
+        pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def read_parquet(path: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table, index included."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path, columns=columns).to_pandas()
+
+
+def read_provenance(path: Path | str) -> dict[str, Any]:
+    """Return what made a file that this project wrote (Parquet, or text with its ``.provenance.json`` beside it)."""
+    path = Path(path)
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return json.loads(pq.read_schema(path).metadata[PROVENANCE_KEY.encode()])
+    return json.loads(_provenance_path(path).read_text(encoding="utf-8"))
+
+
+def _provenance_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.provenance.json")
+
+
+def write_text(text: str, path: Path | str, made_by: Mapping[str, Any] | None = None) -> None:
+    """Write a text file; ``made_by`` goes to a hidden JSON file beside it, so that any reader can read the text."""
+    if made_by is not None:
+        with atomic(_provenance_path(Path(path))) as temporary:
+            temporary.write_text(json.dumps(made_by, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_tsv(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, Any] | None = None) -> None:
+    """Write a table as tab-separated text without its index; empty where a value is missing."""
+    write_text(table.to_csv(sep="\t", index=False, lineterminator="\n"), path, made_by)
+
+
+def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:
+    """Read a tab-separated table; only an empty field is missing, so that a gene named NA stays a gene."""
+    import pandas as pd
+
+    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""], **options)

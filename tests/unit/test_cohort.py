@@ -1,0 +1,201 @@
+"""Tables of samples and cases, labels, splits and the ledger."""
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from ksfusion.cohort.labels import contradiction, diagnose, label_cases
+from ksfusion.cohort.ledger import sample_ledger
+from ksfusion.cohort.samples import read_cohort
+from ksfusion.cohort.splits import assign_split
+from ksfusion.config import BUILTIN_TASKS, Cohort, Task
+from ksfusion.errors import UserError
+
+CASES = "case_id\tidh\tcodel_1p19q\tcdkn2a\tgrade\tsurvival_days\tevent\nA\tWT\tnon-codel\tintact\tG4\t400\t1\n"
+SAMPLES = "sample_id\tcase_id\tcohort\tslide\texpression_id\nA-1\tA\tTCGA\tslides/A-1.svs\tP1\n"
+
+
+def write(folder, samples=SAMPLES, cases=CASES):
+    (folder / "samples.tsv").write_text(samples)
+    (folder / "cases.tsv").write_text(cases)
+    source = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "x.tsv"}
+    return Cohort(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"), expression=[source])
+
+
+def problems(cohort, tasks=BUILTIN_TASKS):
+    with pytest.raises(UserError) as caught:
+        read_cohort(cohort, tasks)
+    return str(caught.value).splitlines()
+
+
+def test_a_slide_is_named_by_its_file(tmp_path):
+    tables = read_cohort(write(tmp_path), BUILTIN_TASKS)
+    assert [row["slide_id"] for row in tables.samples] == ["A-1"]
+
+
+SAMPLE = "A-2\tA\tTCGA\tslides/A-2.svs\tP2\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("A-1\tA\tTCGA\tslides/other.svs\tP2", ["sample_id 'A-1' already stands in row 2", "rename"]),
+        ("A-2\tB\tTCGA\tslides/A-2.svs\tP2", ["case_id 'B' is not in", "add the case"]),
+        ("../x\tA\tTCGA\tslides/A-2.svs\tP2", ["sample_id is '../x'", "starts with a letter"]),
+        ("A-2\t\tTCGA\tslides/A-2.svs\tP2", ["case_id is empty"]),
+        ("A-2\tA\tTCGA\tother/A-1.svs\tP2", ["slide_id 'A-1' has slide 'other/A-1.svs'", "row 2"]),
+        ("A-2\tA\tIVY\tslides/A-2.svs\tP2", ["cohort 'IVY' has no source", "TCGA"]),
+        ("A-2\tA\tTCGA\tslides/A 2.svs\tP2", ["slide_id is 'A 2'"]),
+        ("A-2\tA\tTCGA", ["has 3 fields, the header has 5"]),
+    ],
+)
+def test_a_wrong_sample_is_one_line_with_its_row(tmp_path, row, words):
+    (line,) = problems(write(tmp_path, samples=SAMPLES + row + "\n"))
+    assert all(word in line for word in ["samples.tsv: row 3: ", *words]), line
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("B\twildtype\t\t\t\t\t", ["idh is 'wildtype'", "WT or Mutant"]),
+        ("B\tWT\tnone\t\t\t\t", ["codel_1p19q is 'none'"]),
+        ("B\tWT\t\tlost\t\t\t", ["cdkn2a is 'lost'"]),
+        ("B\tWT\t\t\t4\t\t", ["grade is '4'", "G2 or G3 or G4"]),
+        ("B\tWT\t\t\t\t-3\t1", ["survival_days is '-3'", "above 0"]),
+        ("B\tWT\t\t\t\tnan\t1", ["survival_days is 'nan'"]),
+        ("B\tWT\t\t\t\t30\tdead", ["event is 'dead'", "0 or 1"]),
+        ("A\tWT\t\t\t\t30\t1", ["case_id 'A' already stands in row 2"]),
+    ],
+)
+def test_a_wrong_case_is_one_line_with_its_row(tmp_path, row, words):
+    (line,) = problems(write(tmp_path, cases=CASES + row + "\n"))
+    assert all(word in line for word in ["cases.tsv: row 3: ", *words]), line
+
+
+def test_all_problems_of_both_tables_are_listed_at_once(tmp_path):
+    cases = CASES + "B\twild\t\t\t5\t\t2\n"
+    samples = SAMPLES + "A-1\tC\tTCGA\tslides/A-9.svs\tP9\n" + "-x\tA\tTCGA\t\t\n"
+    assert len(problems(write(tmp_path, samples, cases))) == 3 + 2 + 1
+
+
+def test_a_missing_table_and_a_missing_column(tmp_path):
+    cohort = write(tmp_path, samples=SAMPLES.replace("expression_id", "profile"))
+    (tmp_path / "cases.tsv").unlink()
+    lines = problems(cohort)
+    assert any("cases.tsv: cannot be read" in line for line in lines)
+    assert any("column expression_id is missing" in line for line in lines)
+
+
+def test_a_misspelt_column_is_not_ignored(tmp_path):
+    table = SAMPLES.replace("expression_id", "expression_id\tMPP").replace("P1", "P1\t0.25")
+    (line,) = problems(write(tmp_path, samples=table))
+    assert "unknown column MPP" in line and "mpp" in line
+
+
+def test_a_task_names_a_column_that_is_not_there(tmp_path):
+    task = Task(kind="classification", column="mgmt", classes=["no", "yes"])
+    (line,) = problems(write(tmp_path), {"mgmt": task})
+    assert "column mgmt is missing, task mgmt needs it" in line
+
+
+def test_a_slide_or_profile_of_two_cases_is_refused(tmp_path):
+    cases = CASES + "B\tWT\t\t\t\t\t\n"
+    lines = problems(write(tmp_path, SAMPLES + "B-1\tB\tTCGA\tslides/A-1.svs\tP1\n", cases))
+    assert any("slide_id 'A-1' has case_id 'B'" in line for line in lines)
+    assert any("expression_id 'P1' has case_id 'B'" in line for line in lines)
+
+
+# The truth table of the integrated diagnosis, row by row (paper; WHO 2021 for the markers).
+@pytest.mark.parametrize(
+    ("idh", "codel", "cdkn2a", "grade", "diagnosis"),
+    [
+        ("WT", "", "", "", "glioblastoma"),
+        ("WT", "non-codel", "intact", "G2", "glioblastoma"),
+        ("WT", "codel", "intact", "G3", "glioblastoma"),
+        ("Mutant", "codel", "", "", "oligodendroglioma"),
+        ("Mutant", "codel", "homdel", "G3", "oligodendroglioma"),
+        ("Mutant", "non-codel", "", "G4", "astrocytoma_g4"),
+        ("Mutant", "non-codel", "intact", "G4", "astrocytoma_g4"),
+        ("Mutant", "non-codel", "homdel", "", "astrocytoma_g4"),
+        ("Mutant", "non-codel", "homdel", "G2", "astrocytoma_g4"),
+        ("Mutant", "non-codel", "intact", "G2", "astrocytoma"),
+        ("Mutant", "non-codel", "intact", "G3", "astrocytoma"),
+        ("Mutant", "non-codel", "intact", "", ""),
+        ("Mutant", "non-codel", "", "G3", ""),
+        ("Mutant", "", "homdel", "G4", ""),
+        ("", "codel", "intact", "G3", ""),
+    ],
+)
+def test_diagnosis_follows_from_the_markers(idh, codel, cdkn2a, grade, diagnosis):
+    derived, reason = diagnose(idh, codel, cdkn2a, grade)
+    assert derived == diagnosis
+    assert bool(reason) == (diagnosis == "")
+
+
+def test_contradictory_markers_are_named():
+    assert "wildtype" in contradiction("WT", "codel", "G3")
+    assert "grade 4" in contradiction("Mutant", "codel", "G4")
+    assert not contradiction("Mutant", "codel", "G3")
+
+
+def test_labels_are_the_papers_class_numbers():
+    cases = pd.DataFrame(
+        {
+            "case_id": ["A", "B", "C", "D", "E"],
+            "idh": ["WT", "Mutant", "Mutant", "Mutant", ""],
+            "codel_1p19q": ["", "non-codel", "non-codel", "codel", ""],
+            "cdkn2a": ["", "homdel", "intact", "", ""],
+            "grade": ["G4", "G3", "G2", "G3", ""],
+            "survival_days": ["10", "20", "", "40", "50"],
+            "event": ["1", "0", "1", "", "1"],
+        }
+    )
+    labelled, findings = label_cases(cases, {name: task.model_dump() for name, task in BUILTIN_TASKS.items()})
+    assert labelled["label_diagnosis"].tolist()[:4] == [0, 1, 2, 3]
+    assert labelled["label_grading"].tolist()[:4] == [2, 1, 0, 1]
+    assert labelled["label_diagnosis"].isna().tolist() == [False] * 4 + [True]
+    assert labelled["days_survival"].isna().tolist() == [False, False, True, True, False]
+    assert labelled["event_survival"].dropna().tolist() == [1, 0, 1]
+    without = {(finding["check"], finding["subject"]) for finding in findings}
+    assert without == {
+        ("no_label_diagnosis", "E"),
+        ("no_label_grading", "E"),
+        ("no_label_survival", "C"),
+        ("no_label_survival", "D"),
+    }
+
+
+def test_split_shares_come_out_and_depend_on_the_id_alone():
+    ids = [f"case-{number}" for number in range(4000)]
+    sides = {case_id: assign_split(case_id, (0.8, 0.1, 0.1), 42) for case_id in ids}
+    shares = Counter(sides.values())
+    # Three standard deviations of a share of 0.1 in 4,000 cases are 0.014.
+    assert abs(shares["val"] / 4000 - 0.1) < 0.015
+    assert abs(shares["test"] / 4000 - 0.1) < 0.015
+    other_seed = [assign_split(case_id, (0.8, 0.1, 0.1), 43) for case_id in ids]
+    assert sum(side != sides[case_id] for case_id, side in zip(ids, other_seed, strict=True)) > 1000
+
+
+def test_ledger_says_what_a_sample_lacks():
+    samples = pd.DataFrame(
+        [
+            ("s1", "A", "TCGA", "good", "P1"),
+            ("s2", "A", "TCGA", "bad", "P1"),
+            ("s3", "A", "TCGA", "good", "P9"),
+            ("s4", "A", "TCGA", "", "P1"),
+            ("s5", "B", "TCGA", "good", "P1"),
+        ],
+        columns=["sample_id", "case_id", "cohort", "slide_id", "expression_id"],
+    )
+    slides = pd.DataFrame({"slide_id": ["good", "bad"], "status": ["ok", "failed"], "reason": ["", "no_tissue"]})
+    ledger = sample_ledger(samples, slides, {("TCGA", "P1")}, {"A"}).set_index("sample_id")
+    assert ledger["reason"].to_dict() == {
+        "s1": "",
+        "s2": "no_tissue",
+        "s3": "missing_profile",
+        "s4": "missing_file",
+        "s5": "missing_label",
+    }
+    assert ledger["status"].to_dict()["s1"] == "ok"
+    assert set(ledger["status"].iloc[1:]) == {"excluded"}

@@ -1,0 +1,77 @@
+"""The configuration: the paper's defaults, and one readable line for each mistake."""
+
+import pytest
+
+from ksfusion.config import load_config, parse_config
+from ksfusion.errors import UserError
+
+MINIMAL = {
+    "cohort": {
+        "samples": "samples.tsv",
+        "cases": "cases.tsv",
+        "expression": [{"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}],
+    }
+}
+
+
+def test_defaults_are_the_papers():
+    config = parse_config(MINIMAL)
+    assert (config.patches.count, config.slides.patch_px, config.slides.mpp) == (2500, 224, 0.5)
+    assert config.features.encoder == "resnet50"
+    assert config.splits.fractions == (0.8, 0.1, 0.1)
+    assert (config.training.lr, config.training.weight_decay, config.training.batch_size) == (1e-3, 0.1, 8)
+    assert [config.epochs(task) for task in ("diagnosis", "grading", "survival")] == [20, 20, 10]
+    assert config.genes.top_fraction == 0.3
+    assert not config.demo
+
+
+def changed(**blocks):
+    return {**MINIMAL, **blocks}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (changed(patch={"count": 100}), ["patch", "unknown key", "patches"]),
+        (changed(patches={"number": 100}), ["patches.number", "unknown key", "count"]),
+        (changed(patches={"count": "many"}), ["patches.count", "'many'"]),
+        (changed(patches={"count": 150}), ["patches.count", "square", "144"]),
+        (changed(training={"seeds": [1, 1]}), ["training.seeds", "different"]),
+        (changed(training={"alpha": 1.5}), ["training.alpha", "1.5"]),
+        (changed(methods=["ksfusoin"]), ["methods", "ksfusoin", "attmil"]),
+        (changed(tasks=["prognosis"]), ["tasks", "prognosis", "survival"]),
+        (
+            changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["one"]}}),
+            ["tasks.mgmt", "two"],
+        ),
+        (changed(tasks={"../x": {"kind": "survival", "time": "t", "event": "e"}}), ["tasks"]),
+        (changed(splits={"fractions": [0.5, 0.5, 0.5]}), ["splits.fractions", "sum to 1"]),
+        ({}, ["cohort", "missing"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_key(values, words):
+    with pytest.raises(UserError) as caught:
+        parse_config(values, source="my.yaml")
+    lines = str(caught.value).splitlines()
+    assert any(all(word in line for word in ["my.yaml", *words]) for line in lines), lines
+
+
+def test_all_mistakes_are_listed_at_once():
+    with pytest.raises(UserError) as caught:
+        parse_config(changed(patches={"count": 150}, slides={"mpp": -1}, stian={}))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_task_of_ones_own_needs_no_code():
+    task = {"kind": "classification", "column": "mgmt", "classes": ["no", "yes"], "epochs": 7}
+    config = parse_config(changed(tasks={"mgmt": task}))
+    assert config.epochs("mgmt") == 7
+
+
+@pytest.mark.parametrize(("text", "word"), [(None, "cannot be read"), ("a: [", "not valid YAML"), ("- 1", "mapping")])
+def test_a_file_that_is_no_configuration(tmp_path, text, word):
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=word):
+        load_config(path)

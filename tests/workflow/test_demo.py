@@ -1,0 +1,156 @@
+"""The demo at a reduced size, from raw slides to the report, checked against what was planted."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+PAPER_METRICS = ["auc", "accuracy", "sensitivity", "specificity", "f1"]
+
+
+def test_every_stage_left_its_files(demo):
+    for name in (
+        "cohort/samples.parquet",
+        "cohort/cases.parquet",
+        "cohort/audit.tsv",
+        "cohort/splits.tsv",
+        "slides.tsv",
+        "samples.tsv",
+        "genes/fold0/selected.tsv",
+        "genes/fold0/expression.parquet",
+        "tables/table1.tsv",
+        "tables/table1.md",
+        "tables/table1.tex",
+        "tables/table2.tsv",
+        "tables/alpha.tsv",
+        "report.html",
+    ):
+        assert (demo.folder / "results" / name).stat().st_size > 0, name
+    run = demo.folder / "results/models/survival/ksfusion/fold0/seed0"
+    files = {path.name for path in run.iterdir() if not path.name.startswith(".")}
+    assert files == {"model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"}
+
+
+def test_table1_has_every_method_task_and_metric(demo):
+    table = demo.tsv("results/tables/table1.tsv")
+    rows = table[(table["level"] == "sample") & (table["cohort"] == "all") & (table["fold"] == "all")]
+    expected = {
+        (method, task, metric)
+        for method in ("attmil", "snn", "ksfusion")
+        for task, metrics in (("diagnosis", PAPER_METRICS), ("grading", PAPER_METRICS), ("survival", ["c_index"]))
+        for metric in metrics
+    }
+    assert expected <= set(rows[["method", "task", "metric"]].itertuples(index=False, name=None))
+    assert rows["paper"].notna().all()
+    assert (rows["mean"].notna() | rows["reason"].notna()).all()
+
+
+def test_the_ledger_accounts_for_every_slide_and_sample(demo):
+    samples = demo.tsv("samples.tsv")
+    ledger = demo.tsv("results/samples.tsv").set_index("sample_id")
+    assert sorted(ledger.index) == sorted(samples["sample_id"])
+    assert ledger.loc["KG-017-DX1", "reason"] == "missing_file"
+    assert ledger.loc["KG-043-DX1", "reason"] == "missing_profile"
+    assert set(ledger["status"].drop(["KG-017-DX1", "KG-043-DX1"])) == {"ok"}
+    slides = demo.tsv("results/slides.tsv")
+    assert sorted(slides["slide_id"]) == sorted(samples["slide"].dropna().str.extract(r"([^/]+)\.tiff$")[0])
+    planted = demo.tsv("demo/truth/slides.tsv").set_index("slide_id")
+    slides = slides.set_index("slide_id")
+    assert np.allclose(slides["mpp"], planted["mpp"].reindex(slides.index), rtol=0.01)
+    assert ((slides["unique_patches"] + slides["repeated_patches"]) == 36).all()
+
+
+def test_tissue_and_stain_are_those_that_were_drawn(demo):
+    planted = demo.tsv("demo/truth/slides.tsv").set_index("slide_id")
+    slides = demo.tsv("results/slides.tsv").set_index("slide_id")
+    found = slides["tissue_mm2"] / planted["tissue_mm2"].reindex(slides.index)
+    assert found.between(0.85, 1.15).mean() > 0.9, found.describe()
+    angles = []
+    for path in sorted((demo.folder / "results/stain").glob("*.parquet")):
+        for row in pd.read_parquet(path).itertuples():
+            drawn = np.array(planted.loc[row.slide_id, "stain_matrix"].split(), dtype=float).reshape(2, 3)
+            fitted = np.array([[row.h_r, row.h_g, row.h_b], [row.e_r, row.e_g, row.e_b]])
+            cosine = (drawn * fitted).sum(1) / np.linalg.norm(drawn, axis=1) / np.linalg.norm(fitted, axis=1)
+            angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))).max())
+    assert np.median(angles) < 12, angles
+
+
+def test_patches_are_repeated_by_index(demo):
+    path = next(iter(sorted((demo.folder / "results/features").glob("*.h5"))))
+    with h5py.File(path) as file:
+        for group in file.values():
+            unique = group["features"].shape[0]
+            assert group["features"].dtype == np.float16
+            assert group["index"].shape == (36,)
+            assert set(group["index"][:]) == set(range(unique))
+
+
+def test_no_case_is_on_two_sides_and_only_training_was_fitted(demo):
+    splits = demo.tsv("results/cohort/splits.tsv")
+    assert splits["case_id"].is_unique
+    predictions = pd.read_parquet(demo.folder / "results/models/diagnosis/snn/fold0/seed0/predictions.parquet")
+    side = splits.set_index("case_id")["split"]
+    assert (predictions["case_id"].map(side) == predictions["split"]).all()
+
+
+@pytest.mark.parametrize("method", ["snn", "ksfusion"])
+def test_the_planted_signal_is_found(demo, method):
+    table = demo.tsv("results/tables/table1.tsv")
+    row = table[
+        (table["method"] == method)
+        & (table["task"] == "diagnosis")
+        & (table["metric"] == "auc")
+        & (table["level"] == "sample")
+        & (table["cohort"] == "all")
+        & (table["fold"] == "all")
+    ]
+    assert row["mean"].item() > 60
+
+
+def test_the_report_is_one_page_that_names_the_demo(demo):
+    text = (demo.folder / "results/report.html").read_text()
+    assert "synthetic" in text
+    assert 'src="http' not in text and "<script src" not in text
+
+
+def test_the_truth_is_read_by_no_stage(demo):
+    sources = [
+        demo.folder / "Snakefile",
+        *(demo.folder / "workflow").rglob("*.smk"),
+        *(demo.folder / "src").rglob("*.py"),
+    ]
+    readers = [
+        path.name
+        for path in sources
+        if "truth" in path.read_text() and "demo" not in str(path.relative_to(demo.folder))
+    ]
+    assert readers in ([], ["cli.py"])
+
+
+def test_committed_tables_are_those_of_the_model(tmp_path):
+    from conftest import ROOT
+
+    from ksfusion.demo.cohort import write_tables
+
+    write_tables(tmp_path)
+    for name in ("samples.tsv", "cases.tsv"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "resources/demo" / name).read_bytes()
+
+
+def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp_path):
+    import yaml
+    from conftest import ROOT
+
+    from ksfusion.cohort.splits import assign_split
+    from ksfusion.demo.cohort import draw_cases, draw_samples
+
+    splits = yaml.safe_load((ROOT / "config.yaml").read_text())["splits"]
+    cases = draw_cases()
+    samples = draw_samples(cases)
+    complete = set(samples.loc[(samples["slide"] != "") & (samples["expression_id"] != ""), "case_id"])
+    cases = cases[cases["case_id"].isin(complete)]
+    side = cases["case_id"].map(lambda case_id: assign_split(case_id, splits["fractions"], splits["seed"]))
+    test = cases[side == "test"]
+    assert len(test) >= 30
+    assert test["diagnosis"].value_counts().reindex(cases["diagnosis"].unique()).min() >= 4
+    assert test["grade"].value_counts().reindex(["G2", "G3", "G4"]).min() >= 4

@@ -1,0 +1,65 @@
+"""A mistake in the configuration or the tables stops the run with readable lines before any job starts."""
+
+import pytest
+import yaml
+from conftest import Project, copy_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("mistakes") / "project")
+    return Project(folder, "mine.yaml")
+
+
+def refused(project, config):
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    done = project.snakemake("--dry-run", check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in printed
+    assert not (project.folder / "results").exists()
+    return printed
+
+
+def settings(project, samples, cases, **more):
+    (project.folder / "mine-samples.tsv").write_text(samples)
+    (project.folder / "mine-cases.tsv").write_text(cases)
+    source = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
+    return {"cohort": {"samples": "mine-samples.tsv", "cases": "mine-cases.tsv", "expression": [source]}, **more}
+
+
+SAMPLES = "sample_id\tcase_id\tcohort\tslide\texpression_id\ns1\tA\tC\ts1.svs\tP\n"
+CASES = "case_id\tidh\nA\tWT\n"
+
+
+def test_an_unknown_key(project):
+    printed = refused(project, settings(project, SAMPLES, CASES, patchs={"count": 100}))
+    assert "mine.yaml: patchs: unknown key" in printed
+
+
+def test_a_wrong_type(project):
+    printed = refused(project, settings(project, SAMPLES, CASES, patches={"count": "many"}))
+    assert "mine.yaml: patches.count" in printed and "'many'" in printed
+
+
+def test_a_missing_table(project):
+    config = settings(project, SAMPLES, CASES)
+    config["cohort"]["cases"] = "nowhere.tsv"
+    assert "nowhere.tsv: cannot be read" in refused(project, config)
+
+
+def test_rows_are_named_and_all_listed(project):
+    samples = SAMPLES + "s1\tB\tC\ts2.svs\tP2\n" + "a/b\tA\tC\ts3.svs\tP3\n"
+    printed = refused(project, settings(project, samples, CASES))
+    assert "mine-samples.tsv: row 3: sample_id 's1' already stands in row 2" in printed
+    assert "mine-samples.tsv: row 3: case_id 'B' is not in mine-cases.tsv" in printed
+    assert "mine-samples.tsv: row 4: sample_id is 'a/b'" in printed
+
+
+def test_nothing_of_the_demo_is_inherited(project):
+    # The demo has 144 patches and its own tables; a file that names neither gets the paper's value, or an error.
+    assert "mine.yaml: cohort: missing" in refused(project, {"patches": {"count": 144}})
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(settings(project, SAMPLES, CASES)))
+    printed = project.snakemake("--dry-run", "--printshellcmds")
+    text = printed.stdout + printed.stderr
+    assert '"count":2500' in text and "seeded-conv" not in text and "draw_demo" not in text

@@ -1,0 +1,116 @@
+"""The project as a whole: linters, and environments that agree with the lock."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+PACKAGE_OF_MODULE = {
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "sksurv": "scikit-survival",
+    "spams": "spams-bin",
+    "yaml": "pyyaml",
+    "openslide": "openslide-python",
+}
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(re.match(r"([a-z0-9._-]+)==(\S+)", line).groups() for line in lines if re.match(r"[a-z0-9]", line))
+
+
+def environment(path: Path) -> dict[str, str]:
+    """Return the exact versions of an environment file; anything that is not exact fails here."""
+    (pip,) = [entry["pip"] for entry in yaml.safe_load(path.read_text())["dependencies"] if isinstance(entry, dict)]
+    return dict(entry.split("==") for entry in pip)
+
+
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_an_environment_has_the_locked_versions(path):
+    lock = locked()
+    versions = environment(path)
+    assert versions
+    assert {name: lock.get(name) for name in versions} == versions
+
+
+def rules() -> dict[str, str]:
+    found = {}
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            found[block.split(":")[0]] = block
+    return found
+
+
+def test_every_rule_names_an_environment_that_exists():
+    named = {name: re.search(r'conda:\s+"\.\./\.\./envs/(\w+)\.yaml"', block) for name, block in rules().items()}
+    assert len(named) >= 13
+    assert [name for name, match in named.items() if not match] == []
+    assert {match[1] for match in named.values()} == {path.stem for path in ENVIRONMENTS}
+
+
+def imported(verb: str) -> set[str]:
+    """Return the third-party packages that the code of a verb imports anywhere in it."""
+    import ast
+
+    from ksfusion import provenance
+    from ksfusion.plan import STAGES
+
+    pending, seen, packages = [STAGES[verb]], set(), set()
+    if verb == "train":
+        from ksfusion.methods.registry import METHODS
+
+        pending += [method.module for method in METHODS.values()]
+    while pending:
+        module = pending.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        pending += provenance._parse(module)[1]
+        tree = ast.parse(provenance._module_file(module).read_text())
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module else []
+            packages |= {name.split(".")[0] for name in names}
+    packages -= {"ksfusion", *sys.stdlib_module_names}
+    return {PACKAGE_OF_MODULE.get(name, name) for name in packages}
+
+
+@pytest.mark.parametrize("name", sorted(rules()))
+def test_an_environment_has_what_its_rule_imports(name):
+    block = rules()[name]
+    (verb,) = re.findall(r'"ksfusion ([\w-]+) ', block)
+    path = ROOT / "envs" / (re.search(r"envs/(\w+)\.yaml", block)[1] + ".yaml")
+    assert imported(verb) - set(environment(path)) == set()
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def test_ruff():
+    run(sys.executable, "-m", "ruff", "check", ".")
+    run(sys.executable, "-m", "ruff", "format", "--check", ".")
+
+
+def test_snakefmt():
+    run(str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "workflow")
+
+
+def test_snakemake_lint():
+    run(sys.executable, "-m", "snakemake", "--lint")
+
+
+def test_the_lock_names_no_registry():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text and "--index-url" not in text

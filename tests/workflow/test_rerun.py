@@ -1,0 +1,86 @@
+"""Only what changed is redone: dry runs after a complete run of the demo, each on the same finished project."""
+
+import contextlib
+import shutil
+
+import pytest
+
+SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "extract_features"}
+RESULTS = {"make_tables", "draw_figures", "write_report"}
+AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "train_model"} | RESULTS
+
+
+@contextlib.contextmanager
+def edited(path, old, new):
+    """Replace a text in a file, and put the file back with its old time afterwards."""
+    keep = path.with_name(path.name + ".keep")
+    shutil.copy2(path, keep)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        shutil.move(keep, path)
+
+
+def test_nothing_changed_nothing_reruns(demo):
+    assert demo.planned() == {}
+
+
+def test_readme_and_comments_rerun_nothing(demo):
+    with edited(demo.folder / "README.md", "#", "# Edited:"):
+        assert demo.planned() == {}
+    with edited(demo.folder / "src/ksfusion/slides/stain.py", "\n\n", "\n# A remark.\n\n"):
+        assert demo.planned() == {}
+
+
+def test_alpha_reruns_the_training_that_reads_it(demo):
+    with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
+        planned = demo.planned()
+    # ksfusion for three tasks and one seed; the report states the configuration.
+    assert planned == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+
+
+def test_learning_rate_reruns_every_training(demo):
+    with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
+        assert demo.planned() == {"train_model": 9, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+
+
+def test_patch_count_reruns_sampling_and_what_follows(demo):
+    with edited(demo.folder / demo.configfile, "count: 36", "count: 49"):
+        planned = demo.planned()
+    assert set(planned) == {"sample_patches", "extract_features"} | AFTER_FEATURES
+
+
+def test_gene_set_reruns_genes_and_what_follows(demo):
+    path = demo.folder / "resources/gene_sets/tme.tsv"
+    last = path.read_text().splitlines()[-1]
+    with edited(path, last + "\n", ""):
+        assert set(demo.planned()) == {"select_genes", "train_model"} | RESULTS
+
+
+def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):
+    path = demo.folder / "src/ksfusion/slides/stain.py"
+    with edited(path, "\n\n\ndef ", "\n\n\nANOTHER_LINE = 1\n\n\ndef "):
+        planned = demo.planned()
+    assert set(planned) == {"fit_stain", "extract_features"} | AFTER_FEATURES
+
+
+@pytest.fixture
+def one_slide_more(demo):
+    """Add a slide and a sample of a case that is there already."""
+    path = demo.folder / "samples.tsv"
+    first = path.read_text().splitlines()[1].split("\t")
+    shutil.copy2(demo.folder / first[3], demo.folder / "another.tiff")
+    row = [first[0] + "-b", *first[1:3], "another.tiff", *first[4:]]
+    with edited(path, path.read_text(), path.read_text() + "\t".join(row) + "\n"):
+        yield
+    (demo.folder / "another.tiff").unlink()
+
+
+def test_a_new_slide_reruns_its_batch(demo, one_slide_more):
+    planned = demo.planned()
+    assert {rule: planned[rule] for rule in SLIDE_RULES} == dict.fromkeys(SLIDE_RULES, 1)
+    assert "draw_demo_slides" not in planned and "read_expression" not in planned
+    assert planned["train_model"] == 9

@@ -1,0 +1,59 @@
+rule check_cohort:
+    input:
+        samples=plan.config.cohort.samples,
+        cases=plan.config.cohort.cases,
+    output:
+        samples="results/cohort/samples.parquet",
+        cases="results/cohort/cases.parquet",
+        audit="results/cohort/audit.tsv",
+    log:
+        "results/logs/check_cohort.log",
+    conda:
+        "../../envs/cohort.yaml"
+    params:
+        settings=plan.settings("check"),
+        code=plan.code("check"),
+    shell:
+        "ksfusion check --settings {params.settings:q} --samples {output.samples} --cases {output.cases}"
+        " --audit {output.audit} 2> {log}"
+
+
+rule split_cases:
+    input:
+        "results/cohort/cases.parquet",
+    output:
+        "results/cohort/splits.tsv",
+    log:
+        "results/logs/split_cases.log",
+    conda:
+        "../../envs/cohort.yaml"
+    params:
+        settings=plan.settings("split"),
+        code=plan.code("split"),
+    shell:
+        "ksfusion split --cases {input} --settings {params.settings:q} --output {output} 2> {log}"
+
+
+rule write_ledger:
+    input:
+        samples="results/cohort/samples.parquet",
+        cases="results/cohort/cases.parquet",
+        profiles="results/genes/profiles.parquet",
+        tiles=expand("results/tiles/{batch}.parquet", batch=BATCHES),
+        stain=expand("results/stain/{batch}.parquet", batch=BATCHES),
+        patches=expand("results/patches/{batch}.parquet", batch=BATCHES),
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+    output:
+        slides="results/slides.tsv",
+        samples="results/samples.tsv",
+    log:
+        "results/logs/write_ledger.log",
+    conda:
+        "../../envs/cohort.yaml"
+    params:
+        settings=plan.settings("ledger"),
+        code=plan.code("ledger"),
+    shell:
+        "ksfusion ledger --slides-output {output.slides} --samples-output {output.samples} --samples {input.samples}"
+        " --cases {input.cases} --profiles {input.profiles} --tiles {input.tiles} --stain {input.stain}"
+        " --patches {input.patches} --features {input.features} --settings {params.settings:q} 2> {log}"

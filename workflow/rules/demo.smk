@@ -1,0 +1,36 @@
+# The demo cohort: drawn only where the configuration asks for it.
+rule draw_demo_slides:
+    output:
+        slides=expand("demo/slides/{slide}.tiff", slide=plan.drawn_slides()),
+        truth="demo/truth/slides.tsv",
+    log:
+        "results/logs/draw_demo_slides.log",
+    benchmark:
+        "results/benchmarks/draw_demo_slides.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    threads: 8
+    params:
+        settings=plan.settings("demo-slides"),
+        code=plan.code("demo-slides"),
+    shell:
+        "ksfusion demo-slides --settings {params.settings:q} --output demo/slides --truth {output.truth}"
+        " --threads {threads} 2> {log}"
+
+
+rule draw_demo_expression:
+    output:
+        gdc=directory("demo/expression/gdc"),
+        ivygap=directory("demo/expression/ivygap"),
+        truth="demo/truth/cases.tsv",
+    log:
+        "results/logs/draw_demo_expression.log",
+    benchmark:
+        "results/benchmarks/draw_demo_expression.tsv"
+    conda:
+        "../../envs/genes.yaml"
+    params:
+        settings=plan.settings("demo-expression"),
+        code=plan.code("demo-expression"),
+    shell:
+        "ksfusion demo-expression --settings {params.settings:q} --output demo/expression --truth {output.truth} 2> {log}"

@@ -1,0 +1,37 @@
+rule read_expression:
+    input:
+        plan.expression_files(),
+    output:
+        "results/genes/profiles.parquet",
+    log:
+        "results/logs/read_expression.log",
+    benchmark:
+        "results/benchmarks/read_expression.tsv"
+    conda:
+        "../../envs/genes.yaml"
+    params:
+        settings=plan.settings("profiles"),
+        code=plan.code("profiles"),
+    shell:
+        "ksfusion profiles --settings {params.settings:q} --output {output} 2> {log}"
+
+
+rule select_genes:
+    input:
+        profiles="results/genes/profiles.parquet",
+        samples="results/samples.tsv",
+        splits="results/cohort/splits.tsv",
+        sets=plan.gene_sets(),
+    output:
+        selected="results/genes/fold{fold}/selected.tsv",
+        expression="results/genes/fold{fold}/expression.parquet",
+    log:
+        "results/logs/select_genes/fold{fold}.log",
+    conda:
+        "../../envs/genes.yaml"
+    params:
+        settings=plan.settings("genes"),
+        code=plan.code("genes"),
+    shell:
+        "ksfusion genes --profiles {input.profiles} --samples {input.samples} --splits {input.splits}"
+        " --fold {wildcards.fold} --settings {params.settings:q} --output results/genes/fold{wildcards.fold} 2> {log}"

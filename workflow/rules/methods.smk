@@ -1,0 +1,28 @@
+rule train_model:
+    input:
+        store="results/features/store",
+        expression="results/genes/fold{fold}/expression.parquet",
+        selected="results/genes/fold{fold}/selected.tsv",
+        samples="results/samples.tsv",
+        cases="results/cohort/cases.parquet",
+        splits="results/cohort/splits.tsv",
+    output:
+        model="results/models/{task}/{method}/fold{fold}/seed{seed}/model.safetensors",
+        config="results/models/{task}/{method}/fold{fold}/seed{seed}/config.json",
+        predictions="results/models/{task}/{method}/fold{fold}/seed{seed}/predictions.parquet",
+        history="results/models/{task}/{method}/fold{fold}/seed{seed}/history.tsv",
+        metrics="results/models/{task}/{method}/fold{fold}/seed{seed}/metrics.json",
+    log:
+        "results/logs/train_model/{task}/{method}/fold{fold}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/train_model/{task}/{method}/fold{fold}/seed{seed}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        folder=subpath(output.model, parent=True),
+        settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
+        code=lambda wildcards: plan.code("train", method=wildcards.method),
+    shell:
+        "ksfusion train --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --settings {params.settings:q} --output {params.folder} 2> {log}"

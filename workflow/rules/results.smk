@@ -1,0 +1,80 @@
+RUNS = expand(
+    "results/models/{task}/{method}/fold{fold}/seed{seed}", task=TASKS, method=METHODS, fold=FOLDS, seed=SEEDS
+)
+
+
+rule make_tables:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=RUNS),
+        metrics=expand("{run}/metrics.json", run=RUNS),
+        paper=plan.paper_tables(),
+    output:
+        report(
+            "results/tables/table1.md",
+            caption="../report/table1.rst",
+            category="Results",
+            labels={"table": "Table 1", "what": "all methods"},
+        ),
+        report(
+            "results/tables/table2.md",
+            caption="../report/table2.rst",
+            category="Results",
+            labels={"table": "Table 2", "what": "ablation"},
+        ),
+        expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "tex"]),
+        "results/tables/alpha.tsv",
+    log:
+        "results/logs/make_tables.log",
+    benchmark:
+        "results/benchmarks/make_tables.tsv"
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=RUNS,
+        settings=plan.settings("tables"),
+        code=plan.code("tables"),
+    shell:
+        "ksfusion tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
+
+
+rule draw_figures:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=RUNS),
+        history=expand("{run}/history.tsv", run=RUNS),
+    output:
+        "results/figures/figures.json",
+    log:
+        "results/logs/draw_figures.log",
+    benchmark:
+        "results/benchmarks/draw_figures.tsv"
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=RUNS,
+        settings=plan.settings("figures"),
+        code=plan.code("figures"),
+    shell:
+        "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
+
+
+rule write_report:
+    input:
+        tables=["results/tables/table1.tsv", "results/tables/table2.tsv", "results/tables/alpha.tsv"],
+        figures="results/figures/figures.json",
+        slides="results/slides.tsv",
+        samples="results/samples.tsv",
+        audit="results/cohort/audit.tsv",
+        selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
+    output:
+        report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
+    log:
+        "results/logs/write_report.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        settings=plan.settings("report"),
+        code=plan.code("report"),
+    shell:
+        "ksfusion report --tables results/tables --figures results/figures --slides {input.slides}"
+        " --samples {input.samples} --audit {input.audit} --selected {input.selected}"
+        " --settings {params.settings:q} --output {output} 2> {log}"
