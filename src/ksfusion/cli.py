@@ -268,7 +268,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ksfusion",
         description=ksfusion.__doc__,
-        epilog="The Snakefile calls these verbs in order; each can be called by hand on the files of the stages before.",
+        epilog="The Snakefile calls these verbs in order; each also runs by hand on the files of the stages before.",
     )
     parser.add_argument("--version", action="version", version=f"ksfusion {ksfusion.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
