@@ -18,6 +18,15 @@ from ksfusion.errors import UserError
 Arguments = argparse.Namespace
 
 
+def _device(args: Arguments) -> str:
+    """Return the device asked for; ``auto`` is the GPU where there is one."""
+    import torch
+
+    if args.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return args.device
+
+
 def check(args: Arguments) -> None:
     """Validate the tables, derive labels, look for what is contradictory."""
     from ksfusion.cohort.audit import check_cohort
@@ -64,7 +73,9 @@ def features(args: Arguments) -> None:
     """Read, normalise and encode the patches of a batch."""
     from ksfusion.slides.features import extract_batch
 
-    extract_batch(args.samples, args.tiles, args.stain, args.patches, args.output, device=args.device, **args.settings)
+    extract_batch(
+        args.samples, args.tiles, args.stain, args.patches, args.output, device=_device(args), **args.settings
+    )
 
 
 def store(args: Arguments) -> None:
@@ -123,7 +134,7 @@ def train(args: Arguments) -> None:
         fold=args.fold,
         seed=args.seed,
         settings=args.settings["training"],
-        device=args.device,
+        device=_device(args),
     )
 
 
@@ -174,7 +185,7 @@ def demo_slides(args: Arguments) -> None:
 
 def demo_expression(args: Arguments) -> None:
     """Draw expression profiles of the demo."""
-    from ksfusion.demo.draw import draw_demo_expression
+    from ksfusion.demo.profiles import draw_demo_expression
 
     draw_demo_expression(args.settings["profiles"], args.output, args.truth)
 

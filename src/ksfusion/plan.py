@@ -37,7 +37,7 @@ STAGES = {
     "figures": "ksfusion.results.figures",
     "report": "ksfusion.results.report",
     "demo-slides": "ksfusion.demo.draw",
-    "demo-expression": "ksfusion.demo.draw",
+    "demo-expression": "ksfusion.demo.profiles",
 }
 # The part of `training` that every method reads.
 COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")

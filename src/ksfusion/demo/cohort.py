@@ -172,6 +172,13 @@ def _slide_size(random: np.random.Generator) -> tuple[float, float, float]:
     return round(width / 8) * 8.0, round(height / 8) * 8.0, 0.25 if fine else 0.5
 
 
+def planted_samples() -> pd.DataFrame:
+    """Return every sample of the demo with its slide's size and its case's latent scores."""
+    cases = draw_cases(SEED)
+    samples = draw_samples(cases, SEED).drop(columns=["site"])
+    return samples.merge(cases[["case_id", "diagnosis", "tumour", "tme", "site"]], on="case_id")
+
+
 CASE_TABLE = ["case_id", "idh", "codel_1p19q", "cdkn2a", "grade", "survival_days", "event", "age", "sex"]
 SAMPLE_TABLE = [
     "sample_id",

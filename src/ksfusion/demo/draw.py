@@ -1,4 +1,4 @@
-"""Draw what a user would have on disk for the demo cohort: slides and expression, and apart from them the truth."""
+"""Draw the slides of the demo cohort, and apart from them the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.batches import stable_hash
-from ksfusion.demo.cohort import IVY_COHORT, SEED, draw_cases, draw_samples
+from ksfusion.demo.cohort import SEED, planted_samples
 from ksfusion.demo.slides import SlideAppearance, draw_slide
 from ksfusion.storage import write_tsv
 
@@ -49,13 +49,6 @@ def _draw(job: tuple[Path, SlideAppearance, int]) -> dict:
     return asdict(draw_slide(path, appearance, seed))
 
 
-def planted_samples() -> pd.DataFrame:
-    """Return every sample of the demo with its slide's size and its case's latent scores."""
-    cases = draw_cases(SEED)
-    samples = draw_samples(cases, SEED).drop(columns=["site"])
-    return samples.merge(cases[["case_id", "diagnosis", "tumour", "tme", "site"]], on="case_id")
-
-
 def draw_demo_slides(slide_ids: Sequence[str], folder: Path, truth: Path, *, threads: int = 1) -> None:
     """Draw slides of the demo cohort and write what was drawn on each.
 
@@ -86,29 +79,3 @@ def draw_demo_slides(slide_ids: Sequence[str], folder: Path, truth: Path, *, thr
         " ".join(f"{value:.4f}" for row in matrix for value in row) for matrix in table["stain_matrix"]
     ]
     write_tsv(table, truth)
-
-
-def draw_demo_expression(expression_ids: Sequence[str], folder: Path, truth: Path) -> None:
-    """Draw expression profiles of the demo cohort, and write the planted truth of the cases.
-
-    Parameters
-    ----------
-    expression_ids
-        Which profiles; the demo's sample table names them.
-    folder
-        Where ``gdc/`` and ``ivygap/`` go.
-    truth
-        Table of the planted truth, one row per case; no stage of the pipeline reads it.
-    """
-    from ksfusion.demo.expression import write_expression
-
-    planted = planted_samples()
-    profiles = planted[planted["expression_id"].isin(set(expression_ids))].drop_duplicates("expression_id").copy()
-    profiles["layout"] = np.where(profiles["cohort"] == IVY_COHORT, "ivygap", "gdc-star")
-    profiles["library"] = [stable_hash(text) / 2**32 - 0.5 for text in profiles["expression_id"]]
-    profiles["tumor_name"] = profiles["case_id"]
-    profiles["block_name"] = profiles["slide_block_id"]
-    profiles["specimen_name"] = profiles["sample_id"]
-    write_expression(profiles, folder, SEED)
-    cases = draw_cases(SEED)
-    write_tsv(cases[cases["case_id"].isin(set(profiles["case_id"]))], truth)

@@ -1,0 +1,106 @@
+"""Scaling of expression: fitted on training profiles, then frozen and applied to any profile."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.errors import UserError
+
+log = logging.getLogger(__name__)
+
+HARMONISE = ("zscore_by_cohort", "zscore", "none")
+# Fewer profiles than these give a cohort no spread of its own.
+MIN_PROFILES = 2
+POOLED = "all"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A frozen transform: ``(value - mean) / sd``, a missing value counting as ``fill``.
+
+    Each is a table of cohorts x genes; the row ``"all"`` serves every cohort that has no row of its own.
+    """
+
+    mean: pd.DataFrame
+    sd: pd.DataFrame
+    fill: pd.DataFrame
+
+    def apply(self, profiles: pd.DataFrame, cohorts: pd.Series) -> pd.DataFrame:
+        """Scale profiles.
+
+        Parameters
+        ----------
+        profiles
+            Profiles x genes in log units.
+        cohorts
+            The cohort of each profile, in the same order.
+
+        Returns
+        -------
+        DataFrame
+            Profiles x genes of the scaling, float32, without missing values.
+        """
+        rows = [cohort if cohort in self.mean.index else POOLED for cohort in cohorts]
+        values = profiles[self.mean.columns].to_numpy(np.float64)
+        values = np.where(np.isnan(values), self.fill.loc[rows].to_numpy(), values)
+        values = (values - self.mean.loc[rows].to_numpy()) / self.sd.loc[rows].to_numpy()
+        return pd.DataFrame(values.astype(np.float32), index=profiles.index, columns=self.mean.columns)
+
+    def table(self) -> pd.DataFrame:
+        """Return the transform as a long table: cohort, symbol, mean, sd, fill."""
+        parts = {"mean": self.mean, "sd": self.sd, "fill": self.fill}
+        columns = {name: part.rename_axis(index="cohort", columns="symbol").stack() for name, part in parts.items()}
+        return pd.DataFrame(columns).reset_index()
+
+
+def fit_scaling(profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = "zscore_by_cohort") -> Scaling:
+    """Fit the scaling of each gene.
+
+    Parameters
+    ----------
+    profiles
+        Training profiles x genes in log units, each profile once.
+    cohorts
+        The cohort of each profile, in the same order.
+    harmonise
+        ``zscore_by_cohort``: mean and population standard deviation within each cohort; a cohort with fewer than two
+        training profiles gets those of all profiles pooled. ``zscore``: those of all profiles pooled, for every
+        cohort. ``none``: values stay as they are. A standard deviation of 0 counts as 1.
+
+    Raises
+    ------
+    UserError
+        If ``harmonise`` is not one of these.
+    """
+    if harmonise == "combat":
+        raise UserError("genes.harmonise: combat is not supported; use zscore_by_cohort")
+    if harmonise not in HARMONISE:
+        raise UserError(f"genes.harmonise: {harmonise!r} is unknown; use {', '.join(HARMONISE)}")
+    groups = {POOLED: np.ones(len(profiles), bool)}
+    if harmonise == "zscore_by_cohort":
+        labels = cohorts.to_numpy()
+        groups |= {
+            cohort: labels == cohort for cohort in sorted(set(labels)) if (labels == cohort).sum() >= MIN_PROFILES
+        }
+    values = profiles.to_numpy(np.float64)
+    moments = {group: _moments(values[rows]) for group, rows in groups.items()}
+    mean = pd.DataFrame({group: mean for group, (mean, _) in moments.items()}, index=profiles.columns).T
+    sd = pd.DataFrame({group: sd for group, (_, sd) in moments.items()}, index=profiles.columns).T
+    # A gene that no training profile of a cohort has takes the moments of all cohorts.
+    sd = sd.where(mean.notna(), sd.loc[POOLED], axis=1).fillna(1.0).replace(0.0, 1.0)
+    mean = mean.where(mean.notna(), mean.loc[POOLED], axis=1).fillna(0.0)
+    if harmonise == "none":
+        return Scaling(mean=mean * 0.0, sd=sd * 0.0 + 1.0, fill=mean)
+    return Scaling(mean=mean, sd=sd, fill=mean)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and population standard deviation of each column's present values, NaN where there are none."""
+    count = (~np.isnan(values)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(values, axis=0) / count
+        return mean, np.sqrt(np.nansum((values - mean) ** 2, axis=0) / count)
