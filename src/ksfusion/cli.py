@@ -74,7 +74,14 @@ def features(args: Arguments) -> None:
     from ksfusion.slides.features import extract_batch
 
     extract_batch(
-        args.samples, args.tiles, args.stain, args.patches, args.output, device=_device(args), **args.settings
+        args.samples,
+        args.tiles,
+        args.stain,
+        args.patches,
+        args.output,
+        device=_device(args),
+        threads=args.threads,
+        **args.settings,
     )
 
 
@@ -212,6 +219,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "patches": FILE,
             "output": FILE,
             "device": DEVICE,
+            "threads": NUMBER,
             "settings": SETTINGS,
         },
     ),

@@ -17,7 +17,7 @@ from ksfusion.batches import batch_of
 from ksfusion.cohort.samples import CohortTables, Row, read_cohort
 from ksfusion.config import Config, parse_config
 from ksfusion.methods.registry import METHODS
-from ksfusion.provenance import as_json, code_version
+from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
 
 # The modules whose code a stage's output depends on; what they import in the package counts too.
@@ -142,7 +142,7 @@ class Plan:
     def stain_target(self) -> list[str]:
         """Return the file of the stain target."""
         target = self.config.stain.target
-        return [shipped("stain_target.json") if target == "builtin" else target]
+        return [_relative(resource("stain_target.json")) if target == "builtin" else target]
 
     def encoder_weights(self) -> list[str]:
         """Return the local weight file of the encoder, where one is given."""
@@ -151,12 +151,17 @@ class Plan:
 
     def paper_tables(self) -> str:
         """Return the file of the paper's own results."""
-        return shipped("paper_tables.tsv")
+        return _relative(resource("paper_tables.tsv"))
+
+    def report_template(self) -> str:
+        """Return the file of the report's page."""
+        return _relative(PACKAGE_ROOT / "results" / "report.html.j2")
 
     def gene_sets(self) -> list[str]:
         """Return the files of the gene sets."""
         sets = self.config.genes.sets
-        return [shipped(f"gene_sets/{niche}.tsv") for niche in ("tumour", "tme")] if sets == "builtin" else [sets]
+        shipped = [_relative(resource(f"gene_sets/{niche}.tsv")) for niche in ("tumour", "tme")]
+        return shipped if sets == "builtin" else [sets]
 
 
 DEMO_NOTICE = (
@@ -169,9 +174,9 @@ def _size(path: str) -> int | None:
     return Path(path).stat().st_size if Path(path).exists() else None
 
 
-def shipped(name: str) -> str:
-    """Return the path of a shipped resource, relative to the working directory where that is shorter to move."""
-    path = resource(name)
+def _relative(path: Path) -> str:
+    """Return a shipped file relative to the working directory where it is in it, so that a moved project is current."""
+    path = path.resolve()
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 

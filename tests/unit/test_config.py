@@ -4,6 +4,7 @@ import pytest
 
 from ksfusion.config import load_config, parse_config
 from ksfusion.errors import UserError
+from ksfusion.resources import resource
 
 MINIMAL = {
     "cohort": {
@@ -75,3 +76,9 @@ def test_a_file_that_is_no_configuration(tmp_path, text, word):
         path.write_text(text)
     with pytest.raises(UserError, match=word):
         load_config(path)
+
+
+def test_the_papers_cohort_is_a_valid_configuration():
+    config = load_config(resource("cohorts/glioma.yaml"))
+    assert config.patches.count == 2500
+    assert not config.demo

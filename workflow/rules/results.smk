@@ -65,6 +65,7 @@ rule write_report:
         samples="results/samples.tsv",
         audit="results/cohort/audit.tsv",
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
+        template=plan.report_template(),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
     log:

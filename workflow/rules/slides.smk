@@ -79,7 +79,7 @@ rule extract_features:
         code=plan.code("features"),
     shell:
         "ksfusion features --samples {input.samples} --tiles {input.tiles} --stain {input.stain}"
-        " --patches {input.patches} --settings {params.settings:q} --output {output} 2> {log}"
+        " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"
 
 
 rule build_store:

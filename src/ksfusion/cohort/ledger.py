@@ -104,6 +104,7 @@ def slide_ledger(
     ledger["repeated_patches"] = (chosen["size"] - chosen["nunique"]).reindex(ledger.index).fillna(0).astype(int)
 
     ledger = ledger.join(_feature_status(features))
+    ledger["tissue_mm2"] = ledger["tissue_mm2"].round(4)
     ledger = ledger.sort_index().reset_index(names="slide_id")
     return ledger[SLIDE_COLUMNS]
 

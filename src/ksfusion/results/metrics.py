@@ -1,0 +1,215 @@
+"""The metrics of the paper's tables, in percent; a metric that the test samples do not determine is NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+NAN = float("nan")
+
+# Kind of task -> its metrics, in the order of the paper's tables.
+METRICS = {
+    "classification": ("auc", "accuracy", "sensitivity", "specificity", "f1"),
+    "survival": ("c_index",),
+}
+METRIC_LABELS = {
+    "auc": "AUC",
+    "accuracy": "Acc.",
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+    "f1": "F1",
+    "c_index": "C-index",
+}
+# These are averages over classes; the accuracy is not.
+MACRO_METRICS = ("auc", "sensitivity", "specificity", "f1")
+# Risks closer than this are ties, as in scikit-survival.
+TIED_RISK = 1e-8
+
+
+def classification_metrics(y_true: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+    """Score class probabilities.
+
+    AUC (one class against the rest), sensitivity, specificity and F1 are averaged over the classes that have test
+    samples, each class counting the same. With one class only they are NaN. `absent_classes` names the classes that
+    an average leaves out. The predicted class is the most probable one, the first of equals.
+
+    Parameters
+    ----------
+    y_true : array-like, shape (n_samples,)
+        Class numbers.
+    probabilities : array-like, shape (n_samples, n_classes)
+
+    Returns
+    -------
+    dict
+        ``auc``, ``accuracy``, ``sensitivity``, ``specificity``, ``f1``, in percent; all NaN without samples.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree, a value is not finite, or a class number has no column.
+    """
+    from sklearn import config_context
+    from sklearn.metrics import confusion_matrix, roc_auc_score
+
+    y_true, probabilities = check_classification(y_true, probabilities)
+    metrics = dict.fromkeys(METRICS["classification"], NAN)
+    if len(y_true) == 0:
+        return metrics
+    predicted = probabilities.argmax(axis=1)
+    metrics["accuracy"] = 100 * float(np.mean(predicted == y_true))
+    present = np.unique(y_true)
+    if len(present) < 2:
+        return metrics
+
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # checked above
+        counts = confusion_matrix(y_true, predicted, labels=np.arange(probabilities.shape[1]))  # (true, predicted)
+        areas = [roc_auc_score(y_true == number, probabilities[:, number]) for number in present]
+    true_positives = np.diag(counts)[present]
+    positives, called = counts.sum(axis=1)[present], counts.sum(axis=0)[present]
+    true_negatives = len(y_true) - positives - called + true_positives
+    per_class = {
+        "auc": areas,
+        "sensitivity": true_positives / positives,
+        "specificity": true_negatives / (len(y_true) - positives),
+        "f1": 2 * true_positives / (positives + called),
+    }
+    metrics.update({name: 100 * float(np.mean(values)) for name, values in per_class.items()})
+    return metrics
+
+
+def absent_classes(y_true: ArrayLike, n_classes: int) -> list[int]:
+    """Return the class numbers without a sample: `classification_metrics` averages over the others."""
+    return sorted(set(range(n_classes)) - set(np.asarray(y_true, dtype=int).tolist()))
+
+
+def survival_metrics(
+    days: ArrayLike,
+    event: ArrayLike,
+    risk: ArrayLike,
+    survival: ArrayLike | None = None,
+    times: ArrayLike | None = None,
+    train: tuple[ArrayLike, ArrayLike] | None = None,
+) -> dict[str, float]:
+    """Score predicted risks and, where given, survival curves.
+
+    Parameters
+    ----------
+    days : array-like, shape (n_samples,)
+        Days to death or to the last contact.
+    event : array-like, shape (n_samples,)
+        1 where the case died, 0 where it was censored.
+    risk : array-like, shape (n_samples,)
+        Higher means an earlier death.
+    survival : array-like, shape (n_samples, n_times), optional
+        Predicted probability of being alive at ``times``.
+    times : array-like, shape (n_times,), optional
+        Days, ascending.
+    train : (days, event), optional
+        Follow-up of the training samples, from which censoring is estimated.
+
+    Returns
+    -------
+    dict
+        ``c_index`` (Harrell's, a tie in risk counts one half), in percent, NaN where no pair can be compared. With
+        ``survival``, ``times`` and ``train`` also ``integrated_brier`` and ``time_dependent_auc`` (mean over
+        ``times``), in percent, NaN where the follow-up does not cover ``times``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree, a value is not finite, a time is negative, or an event is neither 0 nor 1.
+    """
+    from sksurv.metrics import concordance_index_censored
+
+    days, event, risk = check_survival(days, event, risk)
+    concordance = NAN
+    if comparable_pairs(days, event).any():
+        concordance = concordance_index_censored(event, days, risk, tied_tol=TIED_RISK)[0]
+    metrics = {"c_index": 100 * float(concordance)}
+    if survival is not None and times is not None and train is not None:
+        metrics.update(_curve_metrics(days, event, risk, np.asarray(survival), np.asarray(times), train))
+    return metrics
+
+
+def comparable_pairs(days: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Say of each pair (row i, column j) whether i is known to have died before j.
+
+    Who is censored on the day another dies outlived the other.
+
+    Parameters
+    ----------
+    days : numpy.ndarray, shape (n_samples,)
+    event : numpy.ndarray of bool, shape (n_samples,)
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n_samples, n_samples)
+    """
+    return event[:, None] & ((days[:, None] < days) | ((days[:, None] == days) & ~event))
+
+
+def _curve_metrics(
+    days: np.ndarray,
+    event: np.ndarray,
+    risk: np.ndarray,
+    survival: np.ndarray,
+    times: np.ndarray,
+    train: tuple[ArrayLike, ArrayLike],
+) -> dict[str, float]:
+    from sksurv.metrics import cumulative_dynamic_auc, integrated_brier_score
+    from sksurv.util import Surv
+
+    train_days, train_event, _ = check_survival(*train, np.zeros(len(train[0])))
+    if survival.shape != (len(days), len(times)) or not np.isfinite(survival).all():
+        raise ValueError("survival must be finite, one row per sample and one column per time")
+    if len(times) < 2 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError("times must be at least two, finite and ascending")
+    known, test = Surv.from_arrays(train_event, train_days), Surv.from_arrays(event, days)
+
+    def in_percent(estimate: Callable[[], float]) -> float:
+        # The inputs are sound; what scikit-survival still refuses are times that the follow-up does not cover.
+        try:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return 100 * float(estimate())
+        except ValueError:
+            return NAN
+
+    return {
+        "integrated_brier": in_percent(lambda: integrated_brier_score(known, test, survival, times)),
+        "time_dependent_auc": in_percent(lambda: cumulative_dynamic_auc(known, test, risk, times)[1]),
+    }
+
+
+def check_classification(y_true: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return class numbers (n,) and probabilities (n, n_classes) as arrays, or raise ValueError."""
+    labels, probabilities = np.asarray(y_true, dtype=float), np.asarray(probabilities, dtype=float)
+    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
+        raise ValueError("y_true must be (n_samples,) and probabilities (n_samples, n_classes)")
+    _check_finite(y_true=labels, probabilities=probabilities)
+    if (labels != labels.astype(int)).any() or (labels < 0).any() or (labels >= probabilities.shape[1]).any():
+        raise ValueError("y_true must be class numbers, each with a column in probabilities")
+    return labels.astype(int), probabilities
+
+
+def check_survival(days: ArrayLike, event: ArrayLike, risk: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return days, event (bool) and risk, each (n,), as arrays, or raise ValueError."""
+    values: dict[str, Any] = {"days": days, "event": event, "risk": risk}
+    values = {name: np.asarray(value, dtype=float) for name, value in values.items()}
+    if len({value.shape for value in values.values()}) != 1 or values["days"].ndim != 1:
+        raise ValueError("days, event and risk must have one value per sample")
+    _check_finite(**values)
+    if (values["days"] < 0).any():
+        raise ValueError("days must not be negative")
+    if not np.isin(values["event"], (0, 1)).all():
+        raise ValueError("event must be 0 or 1")
+    return values["days"], values["event"].astype(bool), values["risk"]
+
+
+def _check_finite(**values: np.ndarray) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} must be finite")

@@ -1,0 +1,254 @@
+"""The report: one self-contained page of tables, figures, ledgers, genes and configuration."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import ksfusion
+from ksfusion.provenance import as_json, provenance
+from ksfusion.results.figures import FIGURE_LIST
+from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
+from ksfusion.results.palette import STYLE
+from ksfusion.results.tables import ALL, TITLES, read_table
+from ksfusion.storage import read_tsv, write_text
+
+TEMPLATE = "report.html.j2"
+TOP_GENES = 15
+NICHE_NAMES = {"tumour": "Tumour", "tme": "Tumour microenvironment"}
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scikit-survival",
+    "scanpy",
+    "openslide-python",
+    "tiffslide",
+    "spams-bin",
+    "snakemake",
+)
+# What became of a slide or sample, in words.
+MEANINGS = {
+    "missing_file": "the slide's file is not there",
+    "unreadable": "the slide cannot be read",
+    "truncated": "the slide's file ends too early",
+    "missing_mpp": "no physical scale in the table of samples or in the file",
+    "implausible_mpp": "the physical scale lies outside of 0.1 to 2.0 micrometres per pixel",
+    "too_coarse": "scanned more coarsely than the patches need",
+    "too_large": "the image is too large to read without levels",
+    "no_tissue": "no tissue found",
+    "too_few_tiles": "too little tissue",
+    "timeout": "tiling took too long",
+    "missing_profile": "no expression profile of that id",
+    "missing_label": "the case has no label for any task",
+    "excluded_by_pairing": "slide and profile are not both there",
+}
+
+
+def make_report(
+    output: Path,
+    *,
+    tables: Path,
+    figures: Path,
+    slides_ledger: Path,
+    samples_ledger: Path,
+    audit: Path,
+    selected_genes: Sequence[Path],
+    config: Mapping[str, Any],
+    notice: str | None = None,
+    title: str = "KS-Fusion: diagnosis, grading and survival of glioma",
+) -> None:
+    """Write the report as one HTML file that needs nothing from elsewhere.
+
+    Parameters
+    ----------
+    output
+        The file to write.
+    tables, figures
+        Folders of `ksfusion.results.tables.make_tables` and `ksfusion.results.figures.make_figures`.
+    slides_ledger, samples_ledger, audit
+        ``slides.tsv``, ``samples.tsv`` and ``cohort/audit.tsv``.
+    selected_genes
+        ``genes/fold{fold}/selected.tsv`` of each fold.
+    config
+        The configuration, as shown.
+    notice
+        A sentence at the top, such as that the cohort is synthetic.
+    title
+        The page's title.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    template = hashlib.sha256((Path(__file__).parent / TEMPLATE).read_bytes()).hexdigest()[:12]
+    settings = {"config": dict(config), "notice": notice, "title": title, "template": template}
+    made_by = provenance("ksfusion.results.report", settings)
+    results = {name: read_table(tables / f"{name}.tsv") for name in ("table1", "table2", "alpha")}
+    slides, samples = read_tsv(slides_ledger), read_tsv(samples_ledger, dtype=str).fillna("")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = plain
+    page = environment.get_template(TEMPLATE).render(
+        title=title,
+        notice=notice,
+        summary=_summary(slides, samples, results["table1"]),
+        sections=_result_sections(results),
+        paper_note=PAPER_NOTE,
+        cohorts=_cohort_layouts(results["table1"]),
+        figures=_figures(figures),
+        slides=_slide_problems(slides),
+        samples=_sample_problems(samples),
+        audit=_audit(audit),
+        genes=[_genes(path) for path in selected_genes],
+        configuration=_as_yaml(config),
+        versions=_versions(made_by["code"]),
+        made_by=as_json(made_by),
+    )
+    write_text(page, output, made_by)
+
+
+def _summary(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
+    """Count what the run had and what it used; ``tested`` holds samples and cases by task."""
+    used = samples[samples["status"] == "ok"]
+    whole = table[(table["cohort"] == ALL) & (table["fold"] == ALL)]
+    counts = whole.groupby(["task", "level"], sort=False)["n"].max()
+    tested = [
+        {"task": task, "samples": counts.get((task, "sample"), 0), "cases": counts.get((task, "case"), 0)}
+        for task in whole["task"].unique()
+    ]
+    return {
+        "counts": [
+            ("Cases", used["case_id"].nunique(), samples["case_id"].nunique()),
+            ("Samples", len(used), len(samples)),
+            ("Slides", int((slides["status"] == "ok").sum()), len(slides)),
+            ("Cohorts", used["cohort"].nunique(), samples["cohort"].nunique()),
+        ],
+        "by_cohort": [
+            {
+                "cohort": cohort,
+                "cases": rows.loc[rows["status"] == "ok", "case_id"].nunique(),
+                "samples": int((rows["status"] == "ok").sum()),
+                "excluded": int((rows["status"] != "ok").sum()),
+            }
+            for cohort, rows in samples.groupby("cohort", sort=True)
+        ],
+        "tested": tested,
+    }
+
+
+def _result_sections(results: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Return the tables in the paper's layout, by sample and by case; those without a method are left out."""
+    titles = {
+        "table1": f"Table 1. {TITLES['table1']}",
+        "table2": f"Table 2. {TITLES['table2']}",
+        "alpha": "Sensitivity to alpha",
+    }
+    return [
+        {
+            "id": name,
+            "title": titles[name],
+            "samples": lay_out(long),
+            "cases": lay_out(long, level="case"),
+        }
+        for name, long in results.items()
+        if len(long)
+    ]
+
+
+def _cohort_layouts(table: pd.DataFrame) -> list[tuple[str, Layout]]:
+    cohorts = [cohort for cohort in table["cohort"].unique() if cohort != ALL]
+    return [(cohort, lay_out(table, cohort=cohort)) for cohort in cohorts]
+
+
+def _figures(folder: Path) -> list[dict[str, Any]]:
+    """Return the figures by task, each image as text."""
+    listed = json.loads((folder / FIGURE_LIST).read_text(encoding="utf-8"))
+    by_task: dict[str, list[dict[str, Any]]] = {}
+    for figure in listed:
+        image = (folder / f"{figure['name']}.png").read_bytes()
+        # A PNG states its width in bytes 16 to 20; at the screen's 96 dots per inch, text has one size in all figures.
+        width = int.from_bytes(image[16:20], "big") * 96 // STYLE["savefig.dpi"]
+        source = f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
+        by_task.setdefault(figure["task"], []).append({**figure, "image": source, "width": width})
+    return [{"task": task, "figures": figures} for task, figures in by_task.items()]
+
+
+def _slide_problems(slides: pd.DataFrame) -> dict[str, Any]:
+    """Count the reasons of failed slides, and list the slides; those with a fallback stain too."""
+    failed, good = slides[slides["status"] != "ok"], slides[slides["status"] == "ok"]
+    failed_rows = failed[["slide_id", "reason"]].astype(str).to_dict("records")
+    fallback = good[good["stain"] == "fallback"]
+    return {
+        "total": len(slides),
+        "reasons": _reason_counts(failed["reason"]),
+        "failed": failed_rows,
+        "fallback": fallback[["slide_id", "stain_reason"]].fillna("").astype(str).to_dict("records"),
+        "repeated": int((good["repeated_patches"] > 0).sum()),
+        "good": len(good),
+        "tissue": float(good["tissue_mm2"].median()) if len(good) else None,
+    }
+
+
+def _sample_problems(samples: pd.DataFrame) -> dict[str, Any]:
+    excluded = samples[samples["status"] != "ok"]
+    return {"reasons": _reason_counts(excluded["reason"]), "excluded": excluded.to_dict("records")}
+
+
+def _reason_counts(reasons: pd.Series) -> list[dict[str, Any]]:
+    """Return the reasons with their meaning, the most frequent first."""
+    counts = reasons.fillna("no reason given").value_counts()
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"reason": reason, "meaning": MEANINGS.get(reason, ""), "count": count} for reason, count in ordered]
+
+
+def _audit(path: Path) -> list[dict[str, Any]]:
+    """Return the findings by check."""
+    findings = read_tsv(path, dtype=str).fillna("")
+    return [{"check": check, "rows": rows.to_dict("records")} for check, rows in findings.groupby("check", sort=True)]
+
+
+def _genes(path: Path) -> dict[str, Any]:
+    """Return the genes of a fold: how many in each niche, and the most variable of them."""
+    selected = read_tsv(path, dtype={"symbol": str}).sort_values(["rank", "symbol"])
+    niches = [
+        {
+            "name": NICHE_NAMES.get(niche, niche),
+            "count": len(rows),
+            "categories": list(rows["category"].value_counts(sort=False).sort_index().items()),
+            "top": rows.head(TOP_GENES)[["symbol", "category", "source"]].fillna("").to_dict("records"),
+        }
+        for niche, rows in selected.groupby("niche", sort=False)
+    ]
+    return {"fold": path.parent.name.removeprefix("fold"), "total": len(selected), "niches": niches}
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(json.loads(json.dumps(config, default=str)), sort_keys=False, allow_unicode=True)
+
+
+def _versions(code: str) -> list[tuple[str, str]]:
+    """Return the versions of what made the page; a package that is not installed here is left out."""
+    versions = [("ksfusion", ksfusion.__version__), ("code of this page", code), ("python", platform.python_version())]
+    for package in PACKAGES:
+        try:
+            versions.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,147 @@
+"""Confidence intervals by bootstrap over cases.
+
+Cases are drawn with replacement, and all samples of a case come with it: samples of one case resemble each other, and
+resampling them one by one would make intervals too narrow. A draw is a weight per case, so that every metric of all
+draws is computed at once. The weighted metrics equal `ksfusion.results.metrics` on the repeated samples.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ksfusion.results.metrics import METRICS, NAN, TIED_RISK, check_classification, check_survival, comparable_pairs
+
+RESAMPLES = 500
+SEED = 0
+COVERAGE = 95
+
+
+@functools.lru_cache(maxsize=64)
+def draw_cases(n_cases: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """Return how often each case is drawn: (resamples, n_cases), each row summing to ``n_cases``."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=resamples)
+
+
+def sample_weights(case_ids: ArrayLike, *, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """Return the weight of each sample in each draw of cases.
+
+    Parameters
+    ----------
+    case_ids : array-like, shape (n_samples,)
+    resamples, seed
+        Number of draws, and their seed. Equal cases give equal draws, so that methods are compared on the same ones.
+
+    Returns
+    -------
+    numpy.ndarray, shape (resamples, n_samples)
+    """
+    cases, case_of_sample = np.unique(np.asarray(case_ids, dtype=str), return_inverse=True)
+    return draw_cases(len(cases), resamples=resamples, seed=seed)[:, case_of_sample]
+
+
+def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the classification metrics of each draw.
+
+    A draw without any sample of a class that ``y_true`` has is NaN for the averages over classes: it would estimate
+    another quantity than the point estimate.
+
+    Parameters
+    ----------
+    y_true, probabilities
+        As in `ksfusion.results.metrics.classification_metrics`.
+    weights : numpy.ndarray, shape (resamples, n_samples)
+
+    Returns
+    -------
+    dict
+        Metric to values in percent, shape (resamples,).
+    """
+    y_true, probabilities = check_classification(y_true, probabilities)
+    weights = weights.astype(float)
+    present = np.unique(y_true)
+    predicted = probabilities.argmax(axis=1)
+    total = weights.sum(axis=1)
+    hit = weights @ (predicted == y_true)
+    undefined = np.full(len(weights), NAN)
+    metrics = dict.fromkeys(METRICS["classification"], undefined)
+    metrics["accuracy"] = 100 * hit / total
+    if len(present) < 2:
+        return metrics
+
+    is_true = y_true[:, None] == present  # (n, classes)
+    is_predicted = predicted[:, None] == present
+    positives = weights @ is_true  # (resamples, classes)
+    called = weights @ is_predicted
+    true_positives = weights @ (is_true & is_predicted)
+    positives = np.where(positives > 0, positives, NAN)
+    negatives = total[:, None] - positives
+    negatives = np.where(negatives > 0, negatives, NAN)
+    metrics["sensitivity"] = 100 * np.mean(true_positives / positives, axis=1)
+    metrics["specificity"] = 100 * np.mean(1 - (called - true_positives) / negatives, axis=1)
+    metrics["f1"] = 100 * np.mean(2 * true_positives / (positives + called), axis=1)
+    metrics["auc"] = 100 * np.mean([weighted_auc(y_true == c, probabilities[:, c], weights) for c in present], axis=0)
+    return metrics
+
+
+def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the exact area under the ROC curve of each draw; ties count one half, NaN without both classes.
+
+    Parameters
+    ----------
+    positive : numpy.ndarray of bool, shape (n_samples,)
+    score : numpy.ndarray, shape (n_samples,)
+    weights : numpy.ndarray, shape (resamples, n_samples)
+
+    Returns
+    -------
+    numpy.ndarray, shape (resamples,)
+    """
+    order = np.argsort(score, kind="stable")
+    score, positive, weights = score[order], positive[order], weights[:, order]
+    first_of_ties = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
+    up = np.add.reduceat(weights * positive, first_of_ties, axis=1)
+    down = np.add.reduceat(weights * ~positive, first_of_ties, axis=1)
+    ordered_pairs = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
+    pairs = up.sum(axis=1) * down.sum(axis=1)
+    return ordered_pairs / np.where(pairs > 0, pairs, NAN)
+
+
+def resampled_survival(
+    days: ArrayLike, event: ArrayLike, risk: ArrayLike, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute Harrell's C-index of each draw, in percent; NaN where no pair can be compared.
+
+    Parameters
+    ----------
+    days, event, risk
+        As in `ksfusion.results.metrics.survival_metrics`.
+    weights : numpy.ndarray, shape (resamples, n_samples)
+    """
+    days, event, risk = check_survival(days, event, risk)
+    comparable = comparable_pairs(days, event).astype(np.float32)
+    difference = risk[:, None] - risk
+    concordance = comparable * np.where(np.abs(difference) <= TIED_RISK, 0.5, difference > 0).astype(np.float32)
+    counts = weights.astype(np.float32)
+
+    def weighted_pairs(pairs: np.ndarray) -> np.ndarray:
+        return ((counts @ pairs).astype(float) * weights).sum(axis=1)
+
+    pairs = weighted_pairs(comparable)
+    return {"c_index": 100 * weighted_pairs(concordance) / np.where(pairs > 0, pairs, NAN)}
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the central 95 % of a bootstrap distribution.
+
+    Draws in which the metric is undefined are left out; where they are half or more, the interval is NaN.
+    """
+    known = values[np.isfinite(values)]
+    if 2 * len(known) <= len(values):
+        return NAN, NAN
+    tail = (100 - COVERAGE) / 2
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return float(low), float(high)

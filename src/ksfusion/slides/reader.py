@@ -1,0 +1,179 @@
+"""Slides at a physical scale, whatever file they come in."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from ksfusion.slides.backends import REASONS, Backend, SlideError, is_tiff, is_truncated_tiff, open_backend
+
+__all__ = ["REASONS", "Slide", "SlideError", "open_slide"]
+
+MPP_RANGE = (0.1, 2.0)
+MAX_ANISOTROPY = 0.02
+# A level this little coarser than asked for is read as if it were not.
+LEVEL_TOLERANCE = 1.01
+BLOCK_PX = 2048
+
+MppSource = Literal["manifest", "header", "resolution_tag", "objective_power"]
+_log = logging.getLogger(__name__)
+
+
+class Slide:
+    """A slide opened for reading; a context manager.
+
+    Attributes
+    ----------
+    mpp : float
+        Micrometres per pixel of level 0.
+    mpp_source : str
+        Where it comes from: ``manifest``, ``header``, ``resolution_tag`` or ``objective_power``.
+    dimensions : tuple of int
+        Width and height of level 0, in px.
+    """
+
+    def __init__(self, path: Path, backend: Backend, mpp: float, mpp_source: MppSource):
+        self.path = path
+        self.mpp = mpp
+        self.mpp_source = mpp_source
+        self.dimensions = backend.dimensions
+        self._backend = backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._backend.close()
+
+    def read(self, x: float, y: float, size_px: int, mpp: float) -> np.ndarray:
+        """Read a square region at a physical scale.
+
+        The nearest finer level is read and resampled by area; what lies outside the slide is white.
+
+        Parameters
+        ----------
+        x, y
+            The upper left corner in level-0 px.
+        size_px
+            The side of the result, in px.
+        mpp
+            The scale of the result, in micrometres per px.
+
+        Returns
+        -------
+        numpy.ndarray of shape (size_px, size_px, 3), uint8
+
+        Raises
+        ------
+        SlideError
+            If the region cannot be decoded.
+        """
+        import cv2
+
+        level = self._level_for(mpp)
+        side = max(1, round(size_px * mpp / self.mpp / self._backend.downsamples[level]))
+        try:
+            region = self._backend.region(round(x), round(y), level, side, side)
+        except SlideError as error:
+            if is_tiff(self.path) and is_truncated_tiff(self.path):
+                raise SlideError("truncated", str(error)) from None
+            raise
+        if side == size_px:
+            return region
+        method = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
+        return cv2.resize(region, (size_px, size_px), interpolation=method)
+
+    def thumbnail(self, mpp: float) -> np.ndarray:
+        """Read the whole slide at a coarse scale, block by block.
+
+        Returns
+        -------
+        numpy.ndarray of shape (height, width, 3), uint8
+            Its pixel (row, column) covers the level-0 px from (column, row) * mpp / self.mpp on.
+        """
+        scale = mpp / self.mpp
+        width, height = (max(1, round(side / scale)) for side in self.dimensions)
+        block = math.floor(BLOCK_PX * self._backend.downsamples[self._level_for(mpp)] / scale)
+        block = min(max(block, 16), max(width, height))
+        result = np.full((height, width, 3), 255, dtype=np.uint8)
+        for top in range(0, height, block):
+            for left in range(0, width, block):
+                part = result[top : top + block, left : left + block]
+                whole = self.read(left * scale, top * scale, block, mpp)
+                part[:] = whole[: part.shape[0], : part.shape[1]]
+        return result
+
+    def _level_for(self, mpp: float) -> int:
+        """Return the coarsest level that is not coarser than ``mpp``."""
+        wanted = mpp / self.mpp * LEVEL_TOLERANCE
+        return max((level for level, down in enumerate(self._backend.downsamples) if down <= wanted), default=0)
+
+
+def open_slide(path: Path | str, mpp: float | None = None, *, reader: str = "auto") -> Slide:
+    """Open a slide and settle its physical scale.
+
+    The scale is the manifest's, else the header's, else that of the TIFF resolution tag, else 10 um divided by the
+    objective power (with a warning in the log).
+
+    Parameters
+    ----------
+    path
+        Anything OpenSlide or tiffslide reads, or a plain PNG, JPEG or TIFF.
+    mpp
+        Micrometres per pixel of level 0 as the manifest gives it; None or NaN where it does not.
+    reader
+        ``auto``, ``openslide``, ``tiffslide`` or ``image``.
+
+    Raises
+    ------
+    SlideError
+        With reason ``missing_file``, ``unreadable``, ``truncated``, ``too_large``, ``missing_mpp`` or
+        ``implausible_mpp`` (outside 0.1 to 2.0 um/px, or x and y more than 2 % apart).
+    """
+    if not str(path) or not Path(path).exists():
+        raise SlideError("missing_file", f"{path or 'no path given'}: there is no such file")
+    path = Path(path)
+    if path.is_dir():
+        raise SlideError("unreadable", f"{path}: is a folder; name the slide file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SlideError("unreadable", f"{path}: the file is empty")
+    try:
+        if is_tiff(path) and is_truncated_tiff(path):
+            raise SlideError("truncated", f"{path}: the file ends before its image does; fetch it again")
+        backend = open_backend(path, reader)
+    except OSError as error:
+        raise SlideError("unreadable", f"{path}: cannot be read ({error})") from None
+    try:
+        scale, source = _settle_mpp(path, backend, mpp)
+    except SlideError:
+        backend.close()
+        raise
+    return Slide(path, backend, scale, source)
+
+
+def _settle_mpp(path: Path, backend: Backend, manifest: float | None) -> tuple[float, MppSource]:
+    known: dict[MppSource, tuple[float, float]] = dict(backend.scales)
+    if manifest is not None and not math.isnan(manifest):
+        known["manifest"] = (manifest, manifest)
+    for source in ("manifest", "header", "resolution_tag", "objective_power"):
+        if source in known:
+            break
+    else:
+        raise SlideError("missing_mpp", f"{path}: has no scale; give mpp in the samples table")
+    x, y = known[source]
+    if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)):
+        low, high = MPP_RANGE
+        raise SlideError("implausible_mpp", f"{path}: {x:g} um/px from the {source} is not in {low} to {high}")
+    if abs(x - y) > MAX_ANISOTROPY * max(x, y):
+        raise SlideError("implausible_mpp", f"{path}: pixels of {x:g} x {y:g} um from the {source} are not square")
+    if source == "objective_power":
+        _log.warning("%s: scale of %g um/px guessed from the objective power; give mpp in the samples table", path, x)
+    return (x + y) / 2, source

@@ -1,0 +1,135 @@
+"""All features in one memory map: what training reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ksfusion.errors import UserError
+
+if TYPE_CHECKING:
+    import h5py
+
+FEATURES, INDEX, SLIDES, DESCRIPTION = "features.npy", "index.npy", "slides.tsv", "store.json"
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The features of all slides that came through, read as they are asked for.
+
+    Attributes
+    ----------
+    slide_ids : tuple of str
+        Sorted.
+    features : numpy.memmap of shape (unique patches of all slides, d), float16
+    index : numpy.memmap of shape (slides, count), int32
+        Rows within the slide's own block, in map order.
+    offsets : numpy.ndarray of shape (slides,), int64
+        Where each slide's block starts.
+    n_unique : numpy.ndarray of shape (slides,), int64
+        How long it is.
+    """
+
+    slide_ids: tuple[str, ...]
+    features: np.ndarray
+    index: np.ndarray
+    offsets: np.ndarray
+    n_unique: np.ndarray
+
+    def rows(self, slide: int) -> np.ndarray:
+        """Return the rows of ``features`` that make the map of a slide, given by its position; shape (count,)."""
+        return self.offsets[slide] + self.index[slide]
+
+    def patches(self, slide: int) -> np.ndarray:
+        """Return the map of a slide, given by its position; shape (count, d), float16."""
+        return self.features[self.rows(slide)]
+
+
+def open_store(path: Path | str) -> FeatureStore:
+    """Open a folder of `build_store`."""
+    from ksfusion.storage import read_tsv
+
+    path = Path(path)
+    table = read_tsv(path / SLIDES, dtype={"slide_id": str})
+    return FeatureStore(
+        tuple(table["slide_id"]),
+        np.load(path / FEATURES, mmap_mode="r", allow_pickle=False),
+        np.load(path / INDEX, mmap_mode="r", allow_pickle=False),
+        table["offset"].to_numpy(dtype=np.int64),
+        table["n_unique"].to_numpy(dtype=np.int64),
+    )
+
+
+def build_store(feature_files: Sequence[Path], output_dir: Path) -> None:
+    """Gather the features of all batches, slide by slide.
+
+    Parameters
+    ----------
+    feature_files
+        Files of `ksfusion.slides.features.extract_batch`, in any order.
+    output_dir
+        Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``; slides that failed are not in it.
+
+    Raises
+    ------
+    UserError
+        If no slide came through, a slide is there twice, or the files were made with different settings.
+    """
+    import pandas as pd
+
+    from ksfusion.provenance import provenance
+    from ksfusion.storage import PROVENANCE_KEY, atomic, write_tsv
+
+    where: dict[str, tuple[Path, int]] = {}
+    shapes, settings = set(), set()
+    for path, file in _opened(feature_files):
+        settings.add(json.dumps(json.loads(file.attrs[PROVENANCE_KEY])["settings"], sort_keys=True))
+        for slide_id, group in _completed(file):
+            if slide_id in where:
+                raise UserError(f"slide {slide_id} is in {where[slide_id][0]} and in {path}; remove the older file")
+            where[slide_id] = (path, len(group["features"]))
+            shapes.add((group["features"].shape[1], group["index"].shape[0]))
+    if not where:
+        raise UserError("no slide came through the feature stage; see its reasons in results/slides.tsv")
+    if len(shapes) > 1 or len(settings) > 1:
+        raise UserError("the feature files were made with different settings; remove the older ones and rerun")
+    ((n_features, count),) = shapes
+
+    slide_ids = sorted(where)
+    n_unique = np.array([where[slide_id][1] for slide_id in slide_ids], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(n_unique)[:-1]]).astype(np.int64)
+    position = {slide_id: number for number, slide_id in enumerate(slide_ids)}
+    made_by = provenance("ksfusion.slides.store", json.loads(settings.pop()))
+    with atomic(output_dir) as temporary:
+        temporary.mkdir()
+        created = np.lib.format.open_memmap
+        features = created(temporary / FEATURES, "w+", np.float16, (int(n_unique.sum()), n_features))
+        index = created(temporary / INDEX, "w+", np.int32, (len(slide_ids), count))
+        for _, file in _opened(feature_files):
+            for slide_id, group in _completed(file):
+                row = position[slide_id]
+                group["features"].read_direct(features[offsets[row] : offsets[row] + n_unique[row]])
+                index[row] = group["index"][:]
+        features.flush()
+        index.flush()
+        table = pd.DataFrame({"slide_id": slide_ids, "offset": offsets, "n_unique": n_unique})
+        write_tsv(table, temporary / SLIDES)
+        description = {"provenance": made_by, "d": n_features, "count": count}
+        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, h5py.File]]:
+    import h5py
+
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            yield path, file
+
+
+def _completed(file: h5py.File) -> Iterator[tuple[str, h5py.Group]]:
+    return ((slide_id, group) for slide_id, group in file.items() if group.attrs["status"] == "ok")

@@ -1,0 +1,181 @@
+"""The grid of tiles on a slide's tissue."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ksfusion.slides.reader import Slide, SlideError, open_slide
+from ksfusion.slides.tissue import tissue_mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MASK_MPP = 8.0
+COLUMN_TYPES = {
+    "slide_id": "object",
+    "status": "object",
+    "reason": "object",
+    "tile": "int32",
+    "x": "int32",
+    "y": "int32",
+    "tissue": "float32",
+    "mpp": "float64",
+    "mpp_source": "object",
+    "width": "int32",
+    "height": "int32",
+    "tissue_mm2": "float64",
+}
+
+
+def grid_corners(length: int, step: float) -> np.ndarray:
+    """Return the corners round(i * step) of the whole tiles along a side of ``length`` px."""
+    return np.rint(np.arange(int(length / step + 1e-9)) * step).astype(np.int32)
+
+
+def _overlap(corners: np.ndarray, step: float, n_cells: int, cell: float) -> np.ndarray:
+    """Return the share of each tile's side that lies in each cell of the mask, of shape (tiles, cells)."""
+    left = np.arange(n_cells) * cell
+    start = corners[:, None].astype(np.float64)
+    shared = np.minimum(start + step, left + cell) - np.maximum(start, left)
+    return np.maximum(shared, 0) / step
+
+
+def tile_grid(
+    slide: Slide,
+    *,
+    mpp: float = 0.5,
+    patch_px: int = 224,
+    min_tissue: float = 0.5,
+    min_tiles: int = 10,
+    max_upsampling: float = 1.1,
+    mask: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Lay a grid over a slide and keep the tiles with enough tissue.
+
+    The grid starts at level-0 (0, 0); its step is patch_px * mpp / slide.mpp level-0 px, not rounded, so that nothing
+    builds up; only whole tiles count.
+
+    Parameters
+    ----------
+    slide
+        An open slide.
+    mpp
+        Micrometres per px at which patches will be read.
+    patch_px
+        Side of a patch, in px at that scale.
+    min_tissue
+        Least share of a tile that is tissue.
+    min_tiles
+        Fewest tiles that make a slide usable.
+    max_upsampling
+        How many times coarser than ``mpp`` the slide may be.
+    mask : numpy.ndarray of bool, optional
+        Tissue of the whole slide at 8 um/px, instead of `tissue_mask` of its thumbnail.
+
+    Returns
+    -------
+    pandas.DataFrame
+        tile, x, y (level-0 px), tissue (share), in raster order (y, then x); ``attrs["tissue_mm2"]`` is the slide's
+        area of tissue.
+
+    Raises
+    ------
+    SlideError
+        With reason ``too_coarse``, ``no_tissue`` or ``too_few_tiles``.
+    """
+    import pandas as pd
+
+    if slide.mpp > mpp * max_upsampling:
+        raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
+    if mask is None:
+        mask = tissue_mask(slide.thumbnail(MASK_MPP))
+    if not mask.any():
+        raise SlideError("no_tissue", f"{slide.path}: no tissue was found")
+    step, cell = patch_px * mpp / slide.mpp, MASK_MPP / slide.mpp
+    columns, rows = (grid_corners(length, step) for length in slide.dimensions)
+    tissue = _overlap(rows, step, mask.shape[0], cell) @ mask.astype(np.float64)
+    tissue = tissue @ _overlap(columns, step, mask.shape[1], cell).T
+    row, column = np.nonzero(tissue >= min_tissue)
+    if len(row) < min_tiles:
+        raise SlideError("too_few_tiles", f"{slide.path}: {len(row)} tiles with tissue; {min_tiles} are needed")
+    grid = pd.DataFrame(
+        {
+            "tile": np.arange(len(row), dtype=np.int32),
+            "x": columns[column],
+            "y": rows[row],
+            "tissue": tissue[row, column].astype(np.float32),
+        }
+    )
+    grid.attrs["tissue_mm2"] = float(mask.sum()) * (MASK_MPP / 1000) ** 2
+    return grid
+
+
+def _tile_slide(path: str, mpp: float | None, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tile one slide: what is known of it, and its tiles or its failure; runs in a worker process."""
+    with open_slide(path, mpp, reader=settings["reader"]) as slide:
+        width, height = slide.dimensions
+        known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
+        names = ("mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling")
+        try:
+            grid = tile_grid(slide, **{name: settings[name] for name in names})
+        except SlideError as error:
+            return known, {"reason": error.reason, "message": str(error)}
+        known["tissue_mm2"] = grid.attrs["tissue_mm2"]
+        return known, {name: grid[name].to_numpy() for name in grid}
+
+
+def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, Any]) -> None:
+    """Tile the slides of a batch; one that fails is a row with its reason.
+
+    Parameters
+    ----------
+    samples
+        The validated table of samples.
+    output
+        Parquet: slide_id, status, reason, tile, x, y, tissue, and of the slide mpp, mpp_source, width, height,
+        tissue_mm2; a failed slide is one row with tile -1.
+    batch
+        Which batch.
+    slides
+        The settings block.
+    """
+    import pandas as pd
+
+    from ksfusion.batches import batch_of
+    from ksfusion.provenance import provenance
+    from ksfusion.slides.isolation import IsolatedCalls
+    from ksfusion.slides.sources import slide_sources
+    from ksfusion.storage import write_parquet
+
+    parts = []
+    with IsolatedCalls(_tile_slide, slides["timeout"]) as tile_slide:
+        for slide_id, source in slide_sources(samples).items():
+            if batch_of(slide_id, slides["batches"]) != batch:
+                continue
+            try:
+                known, found = tile_slide(source.path, source.mpp, dict(slides))
+            except SlideError as error:
+                known, found = {}, {"reason": error.reason, "message": str(error)}
+            parts.append(_rows(slide_id, known, found))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMN_TYPES))
+    made_by = provenance("ksfusion.slides.tiling", {"batch": batch, "slides": dict(slides)})
+    write_parquet(table.astype(COLUMN_TYPES), output, made_by)
+
+
+def _rows(slide_id: str, known: dict[str, Any], found: dict[str, Any]) -> pd.DataFrame:
+    """Make the rows of one slide, and say in the log what became of it."""
+    import pandas as pd
+
+    failed = "reason" in found
+    outcome = f"{found['reason']}: {found['message']}" if failed else f"{len(found['x'])} tiles"
+    print(f"{slide_id}\t{outcome}", file=sys.stderr, flush=True)
+    slide = {"mpp": np.nan, "mpp_source": "", "width": 0, "height": 0, "tissue_mm2": np.nan} | known
+    tiles = {"tile": [-1], "x": [-1], "y": [-1], "tissue": [np.nan]} if failed else found
+    status = {"status": "failed" if failed else "ok", "reason": found["reason"] if failed else ""}
+    table = pd.DataFrame({**tiles}).assign(slide_id=slide_id, **status, **slide)
+    return table[list(COLUMN_TYPES)].astype(COLUMN_TYPES)

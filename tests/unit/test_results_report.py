@@ -1,0 +1,114 @@
+"""The report: everything on one page, nothing from elsewhere, nothing of the tables taken as markup."""
+
+import base64
+import re
+
+import pandas as pd
+import pytest
+from test_results_runs import GRADING, ROWS, write_run
+
+from ksfusion.resources import resource
+from ksfusion.results.figures import make_figures
+from ksfusion.results.report import make_report
+from ksfusion.results.tables import make_tables
+from ksfusion.storage import write_tsv
+
+SCRIPT = "<script>alert(1)</script>"
+SLIDES = [
+    ("A", "ok", "", 12.0, 5, "ok", ""),
+    ("B", "ok", "", 20.0, 0, "fallback", "too_few_pixels"),
+    (SCRIPT, "failed", "missing_mpp", float("nan"), 0, "failed", "missing_mpp"),
+]
+SLIDE_COLUMNS = ["slide_id", "status", "reason", "tissue_mm2", "repeated_patches", "stain", "stain_reason"]
+SAMPLES = [
+    ("S1", "C1", "a", "A", "E1", "ok", ""),
+    ("S2", "C1", "a", "B", "E2", "ok", ""),
+    ("S3", "C2", "b", "A", "E3", "ok", ""),
+    ("S4", "C3", "b", SCRIPT, "E4", "excluded", "missing_mpp"),
+    ("S5", "C3", "b", "A", "E5", "excluded", '"><img src=x onerror=alert(1)>'),
+]
+SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
+
+
+def write_report(folder, *, notice=None, findings=(("no_label_grading", SCRIPT, "grade unknown"),)):
+    runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
+    options = {"tasks": [GRADING], "methods": ["snn"]}
+    make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
+    make_figures(runs, folder / "figures", **options)
+    write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
+    write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
+    write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
+    genes = pd.DataFrame({"symbol": [f"GENE{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
+    genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
+    write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
+    make_report(
+        folder / "report.html",
+        tables=folder / "tables",
+        figures=folder / "figures",
+        slides_ledger=folder / "slides.tsv",
+        samples_ledger=folder / "samples.tsv",
+        audit=folder / "audit.tsv",
+        selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
+        config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
+        notice=notice,
+    )
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return write_report(tmp_path_factory.mktemp("report"), notice="This cohort is synthetic & drawn.")
+
+
+def test_it_needs_nothing_from_elsewhere(page):
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
+    assert len(sources) > 3
+    assert all(source.startswith(("data:image/png;base64,", "#", "x")) for source in sources)
+    assert not re.search(r"url\(|@import|https?://|<script|<link|<iframe", page)
+
+
+def test_links_lead_somewhere(page):
+    targets = set(re.findall(r'href="#([^"]+)"', page))
+    assert targets <= set(re.findall(r' id="([^"]+)"', page))
+
+
+def test_images_are_pngs(page):
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 3
+    assert all(base64.b64decode(image, validate=True).startswith(b"\x89PNG") for image in images)
+
+
+def test_tables_are_not_taken_as_markup(page):
+    assert SCRIPT not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # slide, sample, finding, configuration
+    assert "<img src=x" not in page
+
+
+def test_it_counts_what_was_used(page):
+    cards = re.findall(r'<div class="card"><b>(\d+)</b>(\w+)<br><span>(.*?)</span>', page)
+    assert cards == [
+        ("2", "Cases", "used, of 3; 1 left out"),
+        ("3", "Samples", "used, of 5; 2 left out"),
+        ("2", "Slides", "used, of 3; 1 left out"),
+        ("2", "Cohorts", "all of them used"),
+    ]
+    assert "1 of 3 slides could not be used" in page
+    assert "median tissue area is 16.0" in page
+
+
+def test_the_papers_values_stand_beside_ours(page):
+    assert re.search(r'<small class="paper">90\.52</small>', page)  # SNN's AUC for grading
+    assert "1/236" in page
+
+
+def test_genes_are_counted_and_the_first_listed(page):
+    assert "20 genes: 16 tumour microenvironment, 4 tumour." in page
+    assert "<em>GENE14</em>" in page
+    assert "<em>GENE15</em>" not in page
+
+
+def test_a_notice_stands_at_the_top(page, tmp_path):
+    assert page.index("This cohort is synthetic &amp; drawn.") < page.index("<h2")
+    plain = write_report(tmp_path, findings=())
+    assert 'class="notice"' not in plain
+    assert "Nothing found." in plain

@@ -1,0 +1,188 @@
+"""From tiles to the store, end to end on small drawn slides."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_slides_reader import write_slide
+from test_slides_stain import PLANTED, SLIDES, stained
+
+from ksfusion.errors import UserError
+from ksfusion.slides import build_encoder, normalise_stain, open_slide
+from ksfusion.slides import features as features_module
+from ksfusion.slides.features import extract_batch
+from ksfusion.slides.sampling import sample_batch
+from ksfusion.slides.stain import fit_batch, load_target, profile_of, read_profiles
+from ksfusion.slides.store import build_store, open_store
+
+STAIN = {"method": "vahadane", "target": "builtin"}
+FEATURES = {"source": "extract", "encoder": "seeded-conv", "weights": None, "batch_size": 3}
+TABLES = ("samples", "tiles", "stain", "patches")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """A slide of 9 tiles at 0.25 um/px, one of 2 at 0.5, and one that failed; 4 patches each."""
+    folder = tmp_path_factory.mktemp("slides")
+    write_slide(folder / "many.tiff", stained(PLANTED, side=1344), 0.25)
+    write_slide(folder / "few.tiff", stained(PLANTED, side=448, seed=1)[:224], 0.5)
+    rows = [("many", "ok", "", n, n % 3 * 448, n // 3 * 448, 0.25) for n in range(9)]
+    rows += [("few", "ok", "", n, n * 224, 0, 0.5) for n in range(2)]
+    rows += [("gone", "failed", "no_tissue", -1, -1, -1, 0.5)]
+    columns = ["slide_id", "status", "reason", "tile", "x", "y", "mpp"]
+    pd.DataFrame(rows, columns=columns).to_parquet(folder / "tiles.parquet")
+    names = ["many", "few", "gone"]
+    paths = [str(folder / f"{name}.tiff") for name in names]
+    pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_parquet(folder / "samples.parquet")
+    samples, tiles, stain, patches = (folder / f"{name}.parquet" for name in TABLES)
+    fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN)
+    sample_batch(tiles, patches, patches={"count": 4, "order": "raster"})
+    return folder
+
+
+def extract(cohort, output, *, stain=STAIN, slides=SLIDES, threads=None, **features):
+    inputs = [cohort / f"{name}.parquet" for name in TABLES]
+    extract_batch(*inputs, output, slides=slides, stain=stain, features=FEATURES | features, threads=threads)
+    return output
+
+
+@pytest.fixture(scope="module")
+def extracted(cohort):
+    return extract(cohort, cohort / "features.h5")
+
+
+class TestExtract:
+    def test_each_tile_once_in_map_order(self, extracted):
+        with h5py.File(extracted) as file:
+            # Of nine tiles for four patches: i * 9 / 4 = 0, 2.25, 4.5, 6.75, so 0, 2, 4, 7. Of two: 0, 1, 0, 1.
+            assert file["many"]["coords"][:].tolist() == [[0, 0], [896, 0], [448, 448], [448, 896]]
+            assert file["many"]["index"][:].tolist() == [0, 1, 2, 3]
+            assert file["few"]["coords"][:].tolist() == [[0, 0], [224, 0]]
+            assert file["few"]["index"][:].tolist() == [0, 1, 0, 1]
+            assert file["many"]["features"].dtype == np.float16 and file["many"].attrs["mpp"] == 0.25
+            assert dict(file["gone"].attrs) == {"status": "failed", "reason": "no_tissue", "mpp": 0.5}
+            assert len(file["gone"]) == 0
+            assert "code" in file.attrs["ksfusion"]
+
+    def test_is_what_the_parts_give(self, cohort, extracted):
+        encoder = build_encoder("seeded-conv")
+        profile = profile_of(read_profiles(cohort / "stain.parquet").loc["many"])
+        with open_slide(cohort / "many.tiff") as slide:
+            rgb = torch.from_numpy(slide.read(448, 896, 224, 0.5))
+        normalised = normalise_stain(rgb[None], profile, load_target("builtin"))
+        patch = normalised.permute(0, 3, 1, 2) / 255
+        with torch.inference_mode():
+            expected = encoder((patch - 0.5) / 0.25)[0]
+        with h5py.File(extracted) as file:
+            assert np.allclose(file["many"]["features"][3], expected, atol=2e-3)
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_same_bytes_whatever_the_threads(self, cohort, extracted, tmp_path, threads):
+        assert extract(cohort, tmp_path / "again.h5", threads=threads).read_bytes() == extracted.read_bytes()
+
+    def test_without_normalisation_differs(self, cohort, extracted, tmp_path):
+        plain = extract(cohort, tmp_path / "plain.h5", stain=STAIN | {"method": "none"})
+        with h5py.File(plain) as a, h5py.File(extracted) as b:
+            assert not np.allclose(a["few"]["features"], b["few"]["features"], atol=0.01)
+
+    def test_a_slide_that_fails_midway_fails_alone(self, cohort, tmp_path, monkeypatch, capsys):
+        real = open_slide
+
+        def breaking(path, *arguments, **options):
+            slide = real(path, *arguments, **options)
+            if "many" in str(path):
+                read = slide.read
+
+                def fail_later(x, y, *rest):
+                    if y > 0:
+                        raise features_module.SlideError("truncated", "ends here")
+                    return read(x, y, *rest)
+
+                slide.read = fail_later
+            return slide
+
+        monkeypatch.setattr(features_module, "open_slide", breaking)
+        with h5py.File(extract(cohort, tmp_path / "f.h5", batch_size=1)) as file:
+            assert file["many"].attrs["status"] == "failed" and file["many"].attrs["reason"] == "truncated"
+            assert len(file["many"]) == 0
+            assert file["few"]["features"].shape == (2, 192)
+        assert "many\ttruncated: ends here" in capsys.readouterr().err
+
+    def test_an_error_of_ours_is_raised_and_leaves_no_file(self, cohort, tmp_path, monkeypatch):
+        def broken(*_, **__):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(features_module, "open_slide", broken)
+        with pytest.raises(ZeroDivisionError):
+            extract(cohort, tmp_path / "f.h5")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_unsupported_settings(self, cohort, tmp_path):
+        with pytest.raises(UserError, match=r"features\.source"):
+            extract(cohort, tmp_path / "f.h5", source="import")
+
+    def test_an_encoder_of_another_size(self, cohort, tmp_path):
+        import timm
+
+        model = timm.create_model("test_vit.r160_in1k", pretrained=False, num_classes=0)
+        save_file(model.state_dict(), tmp_path / "vit.safetensors")
+        with pytest.raises(UserError, match=r"patch_px"):
+            extract(
+                cohort, tmp_path / "f.h5", encoder="timm:test_vit.r160_in1k", weights=str(tmp_path / "vit.safetensors")
+            )
+
+
+class TestStore:
+    def write(self, path, slides, settings="{}", count=4):
+        with h5py.File(path, "w") as file:
+            file.attrs["ksfusion"] = f'{{"settings": {settings}}}'
+            for slide_id, features in slides.items():
+                group = file.create_group(slide_id)
+                group.attrs["status"] = "failed" if features is None else "ok"
+                if features is not None:
+                    group["features"] = np.asarray(features, dtype=np.float16)
+                    group["index"] = np.arange(count, dtype=np.int32) % len(features)
+        return path
+
+    def test_of_extracted_features(self, extracted, tmp_path):
+        build_store([extracted], tmp_path / "store")
+        store = open_store(tmp_path / "store")
+        assert store.slide_ids == ("few", "many")
+        assert isinstance(store.features, np.memmap)
+        with h5py.File(extracted) as file:
+            for position, slide_id in enumerate(store.slide_ids):
+                expected = file[slide_id]["features"][:][file[slide_id]["index"][:]]
+                assert np.array_equal(store.patches(position), expected)
+
+    def test_offsets_by_hand(self, tmp_path):
+        first = self.write(tmp_path / "0.h5", {"c": [[5, 5]], "x": None})
+        second = self.write(tmp_path / "1.h5", {"a": [[1, 1], [2, 2]], "b": [[3, 3], [4, 4]]})
+        build_store([first, second], tmp_path / "store")
+        build_store([second, first], tmp_path / "again")
+        store = open_store(tmp_path / "store")
+        assert store.slide_ids == ("a", "b", "c")
+        assert store.offsets.tolist() == [0, 2, 4] and store.n_unique.tolist() == [2, 2, 1]
+        assert store.features[:, 0].tolist() == [1, 2, 3, 4, 5]
+        assert store.rows(1).tolist() == [2, 3, 2, 3]
+        for path in (tmp_path / "store").iterdir():
+            assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("second", "options", "message"),
+        [
+            ({"a": [[1, 1]]}, {}, "slide a is in"),
+            ({"b": [[1, 1, 1]]}, {}, "different settings"),
+            ({"b": [[1, 1]]}, {"count": 9}, "different settings"),
+            ({"b": [[1, 1]]}, {"settings": '{"mpp": 1}'}, "different settings"),
+        ],
+    )
+    def test_files_that_do_not_belong_together(self, tmp_path, second, options, message):
+        paths = [self.write(tmp_path / "0.h5", {"a": [[0, 0]]}), self.write(tmp_path / "1.h5", second, **options)]
+        with pytest.raises(UserError, match=message):
+            build_store(paths, tmp_path / "store")
+
+    def test_no_slide_came_through(self, tmp_path):
+        with pytest.raises(UserError, match="no slide came through"):
+            build_store([self.write(tmp_path / "0.h5", {"x": None})], tmp_path / "store")
