@@ -1,0 +1,137 @@
+"""CM-Deform: attention whose queries are the multi-modal map, and whose keys and values are patches where it points.
+
+Equations 1 to 3 of KS-Fusion (arXiv:2406.13979), after the deformable attention of Xia et al.: Vision transformer with
+deformable attention, CVPR 2022, arXiv:2201.00520.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ksfusion.errors import UserError
+
+
+class GroupedLinear(nn.Module):
+    """A 1 x 1 convolution in groups, without bias; groups come first, so that each is one matrix product."""
+
+    def __init__(self, n_in: int, n_out: int, groups: int) -> None:
+        super().__init__()
+        bound = (n_in // groups) ** -0.5  # torch's own for convolutions
+        self.weight = nn.Parameter(torch.empty(groups, n_in // groups, n_out // groups).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (groups, B, N, n_in / groups) to (groups, B, N, n_out / groups)."""
+        return (x.flatten(1, 2) @ self.weight).unflatten(1, x.shape[1:3])
+
+
+def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
+    """Sample maps at points, each group at its own; unlike `grid_sample`, reproducible on a GPU too.
+
+    Parameters
+    ----------
+    maps : Tensor (B, side, side, groups, C)
+    points : Tensor (groups, B, P, 2)
+        (x, y), with the centres of the map's corner patches at -1 and 1; beyond them the border's value holds.
+
+    Returns
+    -------
+    Tensor (groups, B, P, C)
+    """
+    side = maps.shape[1]
+    position = ((points + 1) / 2 * (side - 1)).clamp(0, side - 1)
+    corner = position.detach().floor().clamp(max=side - 2)
+    right, low = (position - corner).unsqueeze(-2).unbind(-1)  # (groups, B, P, 1), shares of the far corners
+    x, y = corner.long().unbind(-1)  # (groups, B, P)
+    group = torch.arange(maps.shape[3], device=maps.device)[:, None, None]
+    sample = torch.arange(maps.shape[0], device=maps.device)[:, None]
+    upper = maps[sample, y, x, group] * (1 - right) + maps[sample, y, x + 1, group] * right
+    lower = maps[sample, y + 1, x, group] * (1 - right) + maps[sample, y + 1, x + 1, group] * right
+    return upper * (1 - low) + lower * low
+
+
+class CMDeform(nn.Module):
+    """Deformable cross-attention between two maps.
+
+    Layers keep torch's initialisation: offsets start small (about half a cell of the reference grid) but differ between
+    samples, without which Ge-Con would have no gradient on them.
+
+    Parameters
+    ----------
+    side
+        Of the square map, in patches.
+    width
+        Of both maps.
+    heads, head_width
+        One group of channels, one set of points a head.
+    kernel, stride, padding
+        Of the depthwise convolution that makes the offsets, and with it the reference grid.
+    offset_cells
+        Furthest shift of a point, in cells of the reference grid.
+    dropout
+        Probability of dropping an attention weight.
+
+    Raises
+    ------
+    UserError
+        If the map is smaller than the convolution's kernel.
+    """
+
+    def __init__(
+        self,
+        side: int,
+        *,
+        width: int,
+        heads: int,
+        head_width: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        offset_cells: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if side + 2 * padding < kernel:
+            smallest = (kernel - 2 * padding) ** 2
+            raise UserError(f"{side * side} patches make too small a map for ksfusion; patches.count: {smallest} or more")
+        self.side, self.heads, self.dropout = side, heads, dropout
+        self.scale = head_width**-0.5
+        self.to_q = GroupedLinear(width, heads * head_width, heads)
+        self.to_k = GroupedLinear(width, heads * head_width, heads)
+        self.to_v = GroupedLinear(width, heads * head_width, heads)
+        self.gather = nn.Conv2d(head_width, head_width, kernel, stride, padding, groups=head_width)
+        self.to_offset = nn.Linear(head_width, 2, bias=False)
+        self.to_out = nn.Linear(heads * head_width, width)
+        n_line = (side + 2 * padding - kernel) // stride + 1
+        line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        self.register_buffer("reference", torch.stack([x, y], dim=-1).reshape(-1, 2), persistent=False)  # (P, 2)
+        self.reach = offset_cells * 2 / max(n_line - 1, 1)
+
+    def offsets(self, q: Tensor) -> Tensor:
+        """Return the shift of each reference point, (heads, B, P, 2), from queries (heads, B, N, head_width)."""
+        maps = q.flatten(0, 1).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)  # (heads B, head_width, ...)
+        gathered = functional.gelu(self.gather(maps)).flatten(2).transpose(1, 2)  # (heads B, P, head_width)
+        shifts = torch.tanh(self.to_offset(gathered).float()) * self.reach
+        return shifts.unflatten(0, q.shape[:2])
+
+    def forward(self, teacher: Tensor, patches: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Attend from the multi-modal map to the patch map, both (B, N, width).
+
+        Returns
+        -------
+        attended : Tensor (B, N, width)
+        points : Tensor (B, heads, P, 2)
+        attention : Tensor (B, heads, P), or None in training
+            What each point receives, averaged over the map's queries.
+        """
+        q = self.to_q(teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3))  # (heads, B, N, head_width)
+        points = self.reference + self.offsets(q)  # (heads, B, P, 2)
+        maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
+        sampled = sample_bilinear(maps, points).to(patches.dtype)  # (heads, B, P, C)
+        k, v = self.to_k(sampled), self.to_v(sampled)  # (heads, B, P, head_width)
+        weights = (q @ (k * self.scale).transpose(2, 3)).softmax(dim=-1)  # (heads, B, N, P)
+        attention = None if self.training else weights.mean(dim=2).transpose(0, 1)
+        attended = functional.dropout(weights, self.dropout, self.training) @ v  # (heads, B, N, head_width)
+        return self.to_out(attended.permute(1, 2, 0, 3).flatten(2)), points.transpose(0, 1), attention

@@ -1,0 +1,139 @@
+"""KS-Fusion: the genes of two niches guide where the slide is looked at.
+
+Knowledge-driven subspace fusion and gradient coordination for multi-modal learning, MICCAI 2024, arXiv:2406.13979.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ksfusion.errors import UserError
+from ksfusion.methods.deformable import CMDeform
+from ksfusion.methods.layers import self_normalising_network
+from ksfusion.methods.output import Alignment, Method, MethodOutput
+from ksfusion.methods.registry import Inputs, register
+
+
+@dataclass(frozen=True)
+class KSFusionSettings:
+    """Sizes of the paper; see `ksfusion.methods.deformable.CMDeform` for those of the attention."""
+
+    gene_widths: tuple[int, ...] = (64, 48, 32, 128)
+    width: int = 128
+    heads: int = 8
+    head_width: int = 64
+    kernel: int = 6
+    stride: int = 4
+    padding: int = 1
+    offset_cells: float = 4.0
+    dropout: float = 0.1
+    alpha: float | None = 0.5  # share of the tumour stream in Ge-Con; None leaves Ge-Con out
+    cgcoord: bool = True
+
+
+class Stream(nn.Module):
+    """One niche: its genes, the patches, and what they make together.
+
+    Other layers than the gene encoder's keep torch's initialisation (uniform, Kaiming).
+    """
+
+    def __init__(self, n_features: int, n_genes: int, side: int, settings: KSFusionSettings) -> None:
+        super().__init__()
+        width, n_embedded = settings.width, settings.gene_widths[-1]
+        self.encode_genes = self_normalising_network((n_genes, *settings.gene_widths), dropout=settings.dropout)
+        self.project = nn.Linear(n_features, width)
+        self.teach = nn.Linear(width + n_embedded, width)
+        self.norm = nn.LayerNorm(width)
+        self.attend = CMDeform(
+            side,
+            width=width,
+            heads=settings.heads,
+            head_width=settings.head_width,
+            kernel=settings.kernel,
+            stride=settings.stride,
+            padding=settings.padding,
+            offset_cells=settings.offset_cells,
+            dropout=settings.dropout,
+        )
+        self.norm_out = nn.LayerNorm(width)
+        self.pool = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+
+    def forward(self, patches: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return z, the gene embedding (both (B, width)), points and attention for (B, N, n_features), (B, n_genes)."""
+        gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
+        patch = functional.relu(self.project(patches))  # (B, N, width)
+        # The layer on [patch, gene], computed without repeating the gene embedding over the patches.
+        of_patch, of_gene = self.teach.weight.split([patch.shape[2], gene.shape[1]], dim=1)
+        guidance = functional.linear(gene, of_gene, self.teach.bias)  # (B, width)
+        teacher = functional.linear(patch, of_patch) + guidance.unsqueeze(1)  # (B, N, width)
+        attended, points, attention = self.attend(self.norm(teacher), self.norm(patch))
+        z = self.pool(self.norm_out(teacher + attended).mean(dim=1))  # (B, width)
+        return z, gene, points, attention
+
+
+@register(
+    "ksfusion",
+    modalities="pg",
+    settings=("alpha",),
+    variants={
+        "ksfusion-no-gecon": {"alpha": None},
+        "ksfusion-no-cgcoord": {"cgcoord": False},
+        "ksfusion-alpha0": {"alpha": 0.0},
+        "ksfusion-alpha000": {"alpha": 0.0},
+        "ksfusion-alpha025": {"alpha": 0.25},
+        "ksfusion-alpha05": {"alpha": 0.5},
+        "ksfusion-alpha050": {"alpha": 0.5},
+        "ksfusion-alpha075": {"alpha": 0.75},
+        "ksfusion-alpha1": {"alpha": 1.0},
+        "ksfusion-alpha100": {"alpha": 1.0},
+    },
+)
+class KSFusion(Method):
+    """Two streams, tumour and microenvironment, and one classifier on both."""
+
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
+        super().__init__()
+        self.settings = KSFusionSettings(**options)
+        side = math.isqrt(inputs.n_patches)
+        if side * side != inputs.n_patches:
+            raise UserError(f"ksfusion needs a square map; patches.count is {inputs.n_patches}: use {side * side}")
+        self.streams = nn.ModuleDict(
+            {
+                niche: Stream(inputs.n_features, len(inputs.niches[niche]), side, self.settings)
+                for niche in ("tumour", "tme")
+            }
+        )
+        self.classifier = nn.Linear(2 * self.settings.width, inputs.n_outputs)
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""
+        results = {niche: stream(patches, genes[niche]) for niche, stream in self.streams.items()}
+        z, gene, points, attention = (
+            {niche: result[part] for niche, result in results.items()} for part in range(4)
+        )
+        return MethodOutput(
+            self.classifier(torch.cat(list(z.values()), dim=1)),
+            attention=None if self.training else attention,
+            points=points,
+            embeddings=z,
+            gene_embeddings=gene,
+        )
+
+    def alignments(self, out: MethodOutput) -> list[Alignment]:
+        """Return genes and points of each stream, weighted by alpha and 1 - alpha (eq. 8)."""
+        alpha = self.settings.alpha
+        if alpha is None:
+            return []
+        weights = {"tumour": alpha, "tme": 1 - alpha}
+        return [Alignment(niche, weights[niche], out.gene_embeddings[niche], out.points[niche]) for niche in weights]
+
+    def coordinated_classifier(self) -> nn.Linear | None:
+        """Return the classifier, whose halves belong to the streams, unless CG-Coord is left out."""
+        return self.classifier if self.settings.cgcoord else None

@@ -1,0 +1,55 @@
+"""What a method is to training and to the figures: its output, and the two hooks that training asks it for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """What a method returns for a batch of B samples; None where it has no such thing.
+
+    Attributes
+    ----------
+    logits : Tensor (B, n_outputs)
+        Of the classes, or of the hazards of the survival intervals.
+    attention : Tensor (B, N), or mapping of stream to Tensor
+        Weights that sum to one over patches; for a method with streams, over its sampling points.
+    points : mapping of stream to Tensor (B, groups, n_points, 2)
+        Where the map was sampled, (x, y) with the map's corners at -1 and 1.
+    embeddings : mapping of stream to Tensor (B, width)
+        What the classifier is given, in its order.
+    gene_embeddings : mapping of stream to Tensor (B, width)
+        Output of the gene encoder.
+    """
+
+    logits: Tensor
+    attention: Tensor | Mapping[str, Tensor] | None = None
+    points: Mapping[str, Tensor] | None = None
+    embeddings: Mapping[str, Tensor] | None = None
+    gene_embeddings: Mapping[str, Tensor] | None = None
+
+
+class Alignment(NamedTuple):
+    """Two views of a batch whose similarities between samples are to agree, and the weight of that in the loss."""
+
+    stream: str
+    weight: float
+    genes: Tensor  # (B, width)
+    points: Tensor  # (B, groups, n_points, 2)
+
+
+class Method(nn.Module):
+    """Base of all methods: without more, training uses its logits alone."""
+
+    def alignments(self, out: MethodOutput) -> Sequence[Alignment]:
+        """Return the pairs of views that training aligns."""
+        return ()
+
+    def coordinated_classifier(self) -> nn.Linear | None:
+        """Return the linear classifier on the concatenated embeddings whose gradient training coordinates."""
+        return None

@@ -1,0 +1,45 @@
+"""SNN: a self-normalising network on the genes of both niches.
+
+Klambauer et al.: Self-normalizing neural networks, NeurIPS 2017, arXiv:1706.02515; with ELU and two hidden layers of 256
+as the gene-only network of PORPOISE (Chen et al., Cancer Cell 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ksfusion.methods.layers import self_normalising_network
+from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.methods.registry import Inputs, register
+
+
+@dataclass(frozen=True)
+class SNNSettings:
+    """Sizes as in the source."""
+
+    widths: tuple[int, ...] = (256, 256)
+    dropout: float = 0.1
+
+
+@register("snn", modalities="g")
+class SNN(Method):
+    """Classify a sample from its genes; patches are ignored."""
+
+    def __init__(self, inputs: Inputs, **options: float) -> None:
+        super().__init__()
+        settings = SNNSettings(**options)
+        self.niches = tuple(inputs.niches)
+        n_genes = sum(len(symbols) for symbols in inputs.niches.values())
+        self.encoder = self_normalising_network((n_genes, *settings.widths), dropout=settings.dropout)
+        self.classifier = nn.Linear(settings.widths[-1], inputs.n_outputs)
+        nn.init.normal_(self.classifier.weight, std=settings.widths[-1] ** -0.5)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from the genes of each niche, (B, genes)."""
+        embedded = self.encoder(torch.cat([genes[niche] for niche in self.niches], dim=1))  # (B, width)
+        return MethodOutput(self.classifier(embedded), embeddings={"genes": embedded})
