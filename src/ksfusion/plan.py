@@ -16,6 +16,7 @@ from typing import Any
 from ksfusion.batches import batch_of
 from ksfusion.cohort.samples import CohortTables, Row, read_cohort
 from ksfusion.config import Config, parse_config
+from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
@@ -189,4 +190,25 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
         With one line for each problem of the configuration, or of the tables.
     """
     config = parse_config(values, source=source)
-    return Plan(config, read_cohort(config.cohort, config.tasks))
+    problems = _missing_files(config, source)
+    try:
+        tables = read_cohort(config.cohort, config.tasks)
+    except UserError as error:
+        problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return Plan(config, tables)
+
+
+def _missing_files(config: Config, source: str) -> list[str]:
+    """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
+    named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
+    named |= {"stain.target": config.stain.target, "genes.sets": config.genes.sets}
+    named |= {"features.weights": config.features.weights or "builtin"}
+    return [
+        f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
+        for key, path in named.items()
+        if path != "builtin"
+        and not (config.demo and Path(path).is_relative_to(DEMO_EXPRESSION))
+        and not Path(path).exists()
+    ]

@@ -37,19 +37,33 @@ def _drop_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
+def imported_names(module: str) -> set[str]:
+    """Return the dotted names that a module of this package imports when it runs, anywhere in it."""
+    return _imported_names(ast.parse(_module_file(module).read_text(encoding="utf-8")))
+
+
+def _imported_names(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        pending.extend(ast.iter_child_nodes(node))
+    return names
+
+
 @functools.cache
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     """Return the digest of a module's syntax tree and the modules of this package that it imports."""
     tree = ast.parse(_module_file(module).read_text(encoding="utf-8"))
-    imported: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            imported.add(node.module)
-            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
-    digest = hashlib.sha256(ast.dump(_drop_docstrings(tree)).encode()).hexdigest()
-    return digest, tuple(sorted(name for name in imported if _module_file(name)))
+    imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
+    return hashlib.sha256(ast.dump(_drop_docstrings(tree)).encode()).hexdigest(), imported
 
 
 def code_version(*modules: str) -> str:

@@ -24,6 +24,7 @@ def refused(project, config):
 def settings(project, samples, cases, **more):
     (project.folder / "mine-samples.tsv").write_text(samples)
     (project.folder / "mine-cases.tsv").write_text(cases)
+    (project.folder / "x.tsv").write_text("symbol\tP\nEGFR\t1\n")
     source = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
     return {"cohort": {"samples": "mine-samples.tsv", "cases": "mine-cases.tsv", "expression": [source]}, **more}
 
@@ -48,6 +49,14 @@ def test_a_missing_table(project):
     assert "nowhere.tsv: cannot be read" in refused(project, config)
 
 
+def test_missing_files_are_named(project):
+    config = settings(project, SAMPLES, CASES, stain={"target": "target.json"})
+    config["cohort"]["expression"][0]["path"] = "lost.tsv"
+    printed = refused(project, config)
+    assert "mine.yaml: cohort.expression.0.path: lost.tsv is not there" in printed
+    assert "mine.yaml: stain.target: target.json is not there" in printed
+
+
 def test_rows_are_named_and_all_listed(project):
     samples = SAMPLES + "s1\tB\tC\ts2.svs\tP2\n" + "a/b\tA\tC\ts3.svs\tP3\n"
     printed = refused(project, settings(project, samples, CASES))
@@ -60,6 +69,7 @@ def test_nothing_of_the_demo_is_inherited(project):
     # The demo has 144 patches and its own tables; a file that names neither gets the paper's value, or an error.
     assert "mine.yaml: cohort: missing" in refused(project, {"patches": {"count": 144}})
     (project.folder / "mine.yaml").write_text(yaml.safe_dump(settings(project, SAMPLES, CASES)))
+    (project.folder / "s1.svs").touch()
     printed = project.snakemake("--dry-run", "--printshellcmds")
     text = printed.stdout + printed.stderr
     assert '"count":2500' in text and "seeded-conv" not in text and "draw_demo" not in text

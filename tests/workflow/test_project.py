@@ -58,28 +58,26 @@ def test_every_rule_names_an_environment_that_exists():
     assert {match[1] for match in named.values()} == {path.stem for path in ENVIRONMENTS}
 
 
+# Imported inside a function that the rule does not call.
+NOT_CALLED = {"fit_stain": {"torch"}}
+
+
 def imported(verb: str) -> set[str]:
     """Return the third-party packages that the code of a verb imports anywhere in it."""
-    import ast
-
-    from ksfusion import provenance
+    from ksfusion.methods.registry import METHODS
     from ksfusion.plan import STAGES
+    from ksfusion.provenance import imported_names
 
     pending, seen, packages = [STAGES[verb]], set(), set()
     if verb == "train":
-        from ksfusion.methods.registry import METHODS
-
         pending += [method.module for method in METHODS.values()]
     while pending:
         module = pending.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        pending += provenance._parse(module)[1]
-        tree = ast.parse(provenance._module_file(module).read_text())
-        for node in ast.walk(tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module else []
+        if module not in seen:
+            seen.add(module)
+            names = imported_names(module)
+            own = {name for name in names if name.startswith("ksfusion.")}
+            pending += [name for name in own if (ROOT / "src" / f"{name.replace('.', '/')}.py").is_file()]
             packages |= {name.split(".")[0] for name in names}
     packages -= {"ksfusion", *sys.stdlib_module_names}
     return {PACKAGE_OF_MODULE.get(name, name) for name in packages}
@@ -90,7 +88,7 @@ def test_an_environment_has_what_its_rule_imports(name):
     block = rules()[name]
     (verb,) = re.findall(r'"ksfusion ([\w-]+) ', block)
     path = ROOT / "envs" / (re.search(r"envs/(\w+)\.yaml", block)[1] + ".yaml")
-    assert imported(verb) - set(environment(path)) == set()
+    assert imported(verb) - set(environment(path)) - NOT_CALLED.get(name, set()) == set()
 
 
 def run(*command: str) -> None:
