@@ -84,9 +84,11 @@ def time_extraction(region, folder, arguments):
         slide_path, np.tile(region[:1008, :1008], (5, 4, 1)), tile=(256, 256), photometric="rgb", compression="jpeg",
         resolution=(20000, 20000), resolutionunit="CENTIMETER",
     )  # fmt: skip
-    names = ("samples", "tiles", "stain", "patches")
-    samples, tiles, stain, patches = inputs = [folder / f"{name}.parquet" for name in names]
-    pd.DataFrame({"slide_id": ["slide"], "slide": [str(slide_path)], "mpp": [np.nan]}).to_parquet(samples)
+    names = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
+    samples, tiles, stain, patches = inputs = [folder / name for name in names]
+    pd.DataFrame({"slide_id": ["slide"], "slide": [str(slide_path)], "mpp": [np.nan]}).to_csv(
+        samples, sep="\t", index=False
+    )
     tiling = best_of(1, lambda: tile_batch(samples, tiles, batch=0, slides=SLIDES))
     staining = best_of(1, lambda: fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN))
     sample_batch(tiles, patches, patches={"count": 400, "order": "raster"})

@@ -1,8 +1,9 @@
-"""Which slides one job handles."""
+"""What a slide is called where its table does not say, and which job handles it."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePosixPath
 
 
 def stable_hash(text: str) -> int:
@@ -13,3 +14,8 @@ def stable_hash(text: str) -> int:
 def batch_of(slide_id: str, batches: int) -> int:
     """Return the batch of a slide: it depends on nothing but its id, so that a new slide touches one batch."""
     return stable_hash(slide_id) % batches
+
+
+def default_slide_id(path: str) -> str:
+    """Return the stem of a slide's file."""
+    return PurePosixPath(path).stem

@@ -72,17 +72,21 @@ class Plan:
         """Say whether a slide is one that the demo draws."""
         return self.config.demo and Path(row["slide"]).parent.as_posix() == DEMO_SLIDES
 
-    def drawn_slides(self) -> list[str]:
+    def demo_slides(self) -> list[str]:
         """Return the ids of the slides that the demo draws."""
         return [row["slide_id"] for row in self.tables.slides().values() if self.drawn(row)]
 
-    def drawn_profiles(self) -> list[str]:
+    def demo_profiles(self) -> list[str]:
         """Return the ids of the profiles that the demo draws."""
         return sorted({row["expression_id"] for row in self.tables.samples if row["expression_id"]})
 
-    def slide_files(self, batch: str) -> list[str]:
+    def raw_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that are there; the others become rows of the ledger."""
-        return [row["slide"] for row in self.batches[batch] if self.drawn(row) or Path(row["slide"]).exists()]
+        return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and Path(row["slide"]).exists()]
+
+    def drawn_slides(self, batch: str) -> list[str]:
+        """Return the slides of a batch that the demo draws."""
+        return [row["slide"] for row in self.batches[batch] if self.drawn(row)]
 
     def slide_identities(self, batch: str) -> str:
         """Return what identifies the slides of a batch: id, path, scale given, and size (or the code that draws it)."""
@@ -121,8 +125,8 @@ class Plan:
             "tables": {"tasks": about_tasks, "methods": config["methods"]},
             "figures": {"tasks": about_tasks, "methods": config["methods"]},
             "report": {"config": config, "notice": DEMO_NOTICE if self.config.demo else None},
-            "demo-slides": {"slides": self.drawn_slides()},
-            "demo-expression": {"profiles": self.drawn_profiles()},
+            "demo-slides": {"slides": self.demo_slides()},
+            "demo-expression": {"profiles": self.demo_profiles()},
         }
 
     def settings(self, stage: str) -> str:

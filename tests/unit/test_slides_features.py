@@ -19,7 +19,7 @@ from ksfusion.slides.store import build_store, open_store
 
 STAIN = {"method": "vahadane", "target": "builtin"}
 FEATURES = {"source": "extract", "encoder": "seeded-conv", "weights": None, "batch_size": 3}
-TABLES = ("samples", "tiles", "stain", "patches")
+TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +35,17 @@ def cohort(tmp_path_factory):
     pd.DataFrame(rows, columns=columns).to_parquet(folder / "tiles.parquet")
     names = ["many", "few", "gone"]
     paths = [str(folder / f"{name}.tiff") for name in names]
-    pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_parquet(folder / "samples.parquet")
-    samples, tiles, stain, patches = (folder / f"{name}.parquet" for name in TABLES)
+    pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_csv(
+        folder / "samples.tsv", sep="\t", index=False
+    )
+    samples, tiles, stain, patches = (folder / name for name in TABLES)
     fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN)
     sample_batch(tiles, patches, patches={"count": 4, "order": "raster"})
     return folder
 
 
 def extract(cohort, output, *, stain=STAIN, slides=SLIDES, threads=None, **features):
-    inputs = [cohort / f"{name}.parquet" for name in TABLES]
+    inputs = [cohort / name for name in TABLES]
     extract_batch(*inputs, output, slides=slides, stain=stain, features=FEATURES | features, threads=threads)
     return output
 

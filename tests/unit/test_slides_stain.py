@@ -53,7 +53,8 @@ class TestFit:
         from staintools.stain_extraction.vahadane_stain_extractor import VahadaneStainExtractor
 
         rgb = region(name)
-        assert degrees_apart(fit_stain(rgb).matrix, VahadaneStainExtractor.get_stain_matrix(rgb.copy())).max() < 0.2
+        # Staintools stops after one second, wherever it is then: on a busy machine some tenths of a degree away.
+        assert degrees_apart(fit_stain(rgb).matrix, VahadaneStainExtractor.get_stain_matrix(rgb.copy())).max() < 0.5
 
     def test_is_as_good_as_much_more_work(self):
         import spams
@@ -207,8 +208,8 @@ class TestBatch:
                 write_slide(tmp_path / f"{slide_id}.tiff", rgb, 0.5, compression="deflate")
                 rows += [(slide_id, "ok", "", x, y) for y in (0, 224) for x in (0, 224)]
         paths = [str(tmp_path / f"{slide_id}.tiff") for slide_id in pictures]
-        pd.DataFrame({"slide_id": list(pictures), "slide": paths, "mpp": np.nan}).to_parquet(
-            tmp_path / "samples.parquet"
+        pd.DataFrame({"slide_id": list(pictures), "slide": paths, "mpp": np.nan}).to_csv(
+            tmp_path / "samples.tsv", sep="\t", index=False
         )
         pd.DataFrame(rows, columns=["slide_id", "status", "reason", "x", "y"]).to_parquet(tmp_path / "tiles.parquet")
         return tmp_path
@@ -216,7 +217,7 @@ class TestBatch:
     def fit(self, folder, **stain):
         settings = {"method": "vahadane", "target": "builtin"} | stain
         output = folder / "stain.parquet"
-        fit_batch(folder / "samples.parquet", folder / "tiles.parquet", output, slides=SLIDES, stain=settings)
+        fit_batch(folder / "samples.tsv", folder / "tiles.parquet", output, slides=SLIDES, stain=settings)
         return read_profiles(output)
 
     def test_fits_or_falls_back(self, batch):

@@ -25,7 +25,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake here; on a failure show the end of what it printed."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", self.configfile, *arguments]
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", self.configfile]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         if check and done.returncode:
             pytest.fail(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-6000:]}")

@@ -1,7 +1,7 @@
 # The demo cohort: drawn only where the configuration asks for it.
 rule draw_demo_slides:
     output:
-        slides=expand("demo/slides/{slide}.tiff", slide=plan.drawn_slides()),
+        slides=expand("demo/slides/{slide}.tiff", slide=plan.demo_slides()),
         truth="demo/truth/slides.tsv",
     log:
         "results/logs/draw_demo_slides.log",

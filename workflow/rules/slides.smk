@@ -1,9 +1,9 @@
-# Four rules over batches of slides. The validated sample table is ancient: a batch is redone when its own slides,
-# settings or code change, not when another slide is added to the table.
+# Four rules over batches of slides. The sample table is no input of theirs, not even an ancient one: a batch is redone
+# when its own slides (`slides` of tile_slides), settings or code change, not when another slide is added to the table.
 rule tile_slides:
     input:
-        samples=ancient("results/cohort/samples.parquet"),
-        slides=lambda wildcards: [ancient(path) for path in plan.slide_files(wildcards.batch)],
+        slides=lambda wildcards: ancient(plan.raw_slides(wildcards.batch)),
+        drawn=lambda wildcards: plan.drawn_slides(wildcards.batch),
     output:
         "results/tiles/{batch}.parquet",
     log:
@@ -13,17 +13,17 @@ rule tile_slides:
     conda:
         "../../envs/slides.yaml"
     params:
+        samples=plan.config.cohort.samples,
         settings=plan.settings("tile"),
         slides=lambda wildcards: plan.slide_identities(wildcards.batch),
         code=plan.code("tile"),
     shell:
-        "ksfusion tile --samples {input.samples} --batch {wildcards.batch} --settings {params.settings:q}"
+        "ksfusion tile --samples {params.samples} --batch {wildcards.batch} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
 rule fit_stain:
     input:
-        samples=ancient("results/cohort/samples.parquet"),
         tiles="results/tiles/{batch}.parquet",
         target=plan.stain_target(),
     output:
@@ -35,10 +35,11 @@ rule fit_stain:
     conda:
         "../../envs/slides.yaml"
     params:
+        samples=plan.config.cohort.samples,
         settings=plan.settings("stain"),
         code=plan.code("stain"),
     shell:
-        "ksfusion stain --samples {input.samples} --tiles {input.tiles} --settings {params.settings:q}"
+        "ksfusion stain --samples {params.samples} --tiles {input.tiles} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
@@ -60,7 +61,6 @@ rule sample_patches:
 
 rule extract_features:
     input:
-        samples=ancient("results/cohort/samples.parquet"),
         tiles="results/tiles/{batch}.parquet",
         stain="results/stain/{batch}.parquet",
         patches="results/patches/{batch}.parquet",
@@ -75,10 +75,11 @@ rule extract_features:
     conda:
         "../../envs/features.yaml"
     params:
+        samples=plan.config.cohort.samples,
         settings=plan.settings("features"),
         code=plan.code("features"),
     shell:
-        "ksfusion features --samples {input.samples} --tiles {input.tiles} --stain {input.stain}"
+        "ksfusion features --samples {params.samples} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"
 
 

@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from ksfusion.batches import default_slide_id
 from ksfusion.config import NAME_PATTERN, Cohort, Task
 from ksfusion.errors import UserError
 
@@ -204,8 +205,7 @@ def _check_samples(table: Table, case_ids: set[str] | None, cohort: Cohort) -> N
     for line, row in table.numbered():
         for column in OPTIONAL_SAMPLE_COLUMNS:
             row.setdefault(column, "")
-        if row["slide"] and not row["slide_id"]:
-            row["slide_id"] = PurePosixPath(row["slide"]).stem
+        row["slide_id"] = row["slide_id"] or default_slide_id(row["slide"])
         _check_id(table, line, "sample_id", row["sample_id"])
         if (
             _check_id(table, line, "case_id", row["case_id"])

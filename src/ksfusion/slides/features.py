@@ -70,7 +70,7 @@ def extract_batch(
     Parameters
     ----------
     samples, tiles, stain_profiles, patches
-        The table of samples and those of the stages before.
+        The user's table of samples, and those of the stages before.
     output
         HDF5: of each slide a group with ``features`` (unique, d) float16, ``coords`` (unique, 2) level-0 x and y,
         ``index`` (count,) in map order, and attributes status, reason, mpp; of a failed slide the attributes alone.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +14,14 @@ class SlideSource(NamedTuple):
 
 
 def slide_sources(samples: Path) -> dict[str, SlideSource]:
-    """Return each slide of a table of samples once, by slide_id; a sample without a slide names none."""
-    from ksfusion.storage import read_parquet
+    """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""
+    from ksfusion.batches import default_slide_id
+    from ksfusion.storage import read_tsv
 
-    table = read_parquet(samples, columns=["slide_id", "slide", "mpp"]).drop_duplicates("slide_id")
-    table = table[table["slide_id"].fillna("") != ""]
+    table = read_tsv(samples, dtype=str).fillna("")
     sources = {}
-    for slide_id, path, mpp in sorted(table.itertuples(index=False, name=None), key=lambda row: row[0]):
-        known = mpp is not None and not math.isnan(mpp)
-        sources[slide_id] = SlideSource(path if isinstance(path, str) else "", float(mpp) if known else None)
-    return sources
+    for row in table.to_dict("records"):
+        slide_id = row.get("slide_id") or default_slide_id(row["slide"])
+        if slide_id:
+            sources[slide_id] = SlideSource(row["slide"], float(row["mpp"]) if row.get("mpp") else None)
+    return dict(sorted(sources.items()))

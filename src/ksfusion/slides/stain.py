@@ -135,7 +135,7 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
     Parameters
     ----------
     samples
-        The validated table of samples.
+        The user's table of samples.
     tiles
         Table of `ksfusion.slides.tiling.tile_batch`.
     output

@@ -135,7 +135,7 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
     Parameters
     ----------
     samples
-        The validated table of samples.
+        The user's table of samples.
     output
         Parquet: slide_id, status, reason, tile, x, y, tissue, and of the slide mpp, mpp_source, width, height,
         tissue_mm2; a failed slide is one row with tile -1.
