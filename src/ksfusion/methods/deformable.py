@@ -13,17 +13,9 @@ from torch.nn import functional
 from ksfusion.errors import UserError
 
 
-class GroupedLinear(nn.Module):
-    """A 1 x 1 convolution in groups, without bias; groups come first, so that each is one matrix product."""
-
-    def __init__(self, n_in: int, n_out: int, groups: int) -> None:
-        super().__init__()
-        bound = (n_in // groups) ** -0.5  # torch's own for convolutions
-        self.weight = nn.Parameter(torch.empty(groups, n_in // groups, n_out // groups).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (groups, B, N, n_in / groups) to (groups, B, N, n_out / groups)."""
-        return (x.flatten(1, 2) @ self.weight).unflatten(1, x.shape[1:3])
+def grouped_weight(groups: int, n_in: int, n_out: int) -> nn.Parameter:
+    """Draw the weight of a 1 x 1 convolution in groups, (groups, n_in, n_out) by group, as torch draws one."""
+    return nn.Parameter(torch.empty(groups, n_in, n_out).uniform_(-(n_in**-0.5), n_in**-0.5))
 
 
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
@@ -49,6 +41,12 @@ def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     upper = maps[sample, y, x, group] * (1 - right) + maps[sample, y, x + 1, group] * right
     lower = maps[sample, y + 1, x, group] * (1 - right) + maps[sample, y + 1, x + 1, group] * right
     return upper * (1 - low) + lower * low
+
+
+def drop(weights: Tensor, probability: float) -> Tensor:
+    """Set entries to 0 at random. 16 random bits each: on a CPU, drawing them is most of what dropout costs."""
+    bits = torch.randint(-(2**15), 2**15, weights.shape, dtype=torch.int16, device=weights.device)
+    return weights.masked_fill(bits < round(probability * 2**16) - 2**15, 0)
 
 
 class CMDeform(nn.Module):
@@ -94,15 +92,16 @@ class CMDeform(nn.Module):
         super().__init__()
         if side + 2 * padding < kernel:
             smallest = (kernel - 2 * padding) ** 2
-            raise UserError(f"{side * side} patches make too small a map for ksfusion; patches.count: {smallest} or more")
+            raise UserError(
+                f"{side * side} patches make too small a map for ksfusion; patches.count: {smallest} or more"
+            )
         self.side, self.heads, self.dropout = side, heads, dropout
-        self.scale = head_width**-0.5
-        self.to_q = GroupedLinear(width, heads * head_width, heads)
-        self.to_k = GroupedLinear(width, heads * head_width, heads)
-        self.to_v = GroupedLinear(width, heads * head_width, heads)
+        self.w_q = grouped_weight(heads, width // heads, head_width)
+        self.w_k = grouped_weight(heads, width // heads, head_width)
+        self.w_v = grouped_weight(heads, width // heads, head_width)
         self.gather = nn.Conv2d(head_width, head_width, kernel, stride, padding, groups=head_width)
         self.to_offset = nn.Linear(head_width, 2, bias=False)
-        self.to_out = nn.Linear(heads * head_width, width)
+        self.w_o = nn.Linear(heads * head_width, width)
         n_line = (side + 2 * padding - kernel) // stride + 1
         line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
         y, x = torch.meshgrid(line, line, indexing="ij")
@@ -126,12 +125,21 @@ class CMDeform(nn.Module):
         attention : Tensor (B, heads, P), or None in training
             What each point receives, averaged over the map's queries.
         """
-        q = self.to_q(teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3))  # (heads, B, N, head_width)
+        grouped = teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)  # (heads, B, N, C)
+        q = grouped @ self.w_q[:, None]  # (heads, B, N, head_width)
         points = self.reference + self.offsets(q)  # (heads, B, P, 2)
         maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
         sampled = sample_bilinear(maps, points).to(patches.dtype)  # (heads, B, P, C)
-        k, v = self.to_k(sampled), self.to_v(sampled)  # (heads, B, P, head_width)
-        weights = (q @ (k * self.scale).transpose(2, 3)).softmax(dim=-1)  # (heads, B, N, P)
+
+        # A group has C = width / heads channels, fewer than head_width, and W_q, W_k, W_v no bias. So the same results
+        # come with C columns: q k^T = grouped (W_q W_k^T) sampled^T, (weights v) W_o = (weights sampled) (W_v W_o).
+        scale = self.w_q.shape[2] ** -0.5
+        keys = sampled @ (self.w_k @ self.w_q.mT * scale)[:, None]  # (heads, B, P, C)
+        weights = (grouped @ keys.mT).softmax(dim=-1)  # (heads, B, N, P)
         attention = None if self.training else weights.mean(dim=2).transpose(0, 1)
-        attended = functional.dropout(weights, self.dropout, self.training) @ v  # (heads, B, N, head_width)
-        return self.to_out(attended.permute(1, 2, 0, 3).flatten(2)), points.transpose(0, 1), attention
+        if self.training:
+            weights, sampled = drop(weights, self.dropout), sampled / (1 - self.dropout)
+        attended = weights @ sampled  # (heads, B, N, C)
+        w_vo = self.w_v @ self.w_o.weight.T.unflatten(0, (self.heads, -1))  # (heads, C, width)
+        attended = attended.permute(1, 2, 0, 3).flatten(2) @ w_vo.flatten(0, 1) + self.w_o.bias  # (B, N, width)
+        return attended, points.transpose(0, 1), attention

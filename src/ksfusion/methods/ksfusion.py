@@ -115,9 +115,7 @@ class KSFusion(Method):
     def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""
         results = {niche: stream(patches, genes[niche]) for niche, stream in self.streams.items()}
-        z, gene, points, attention = (
-            {niche: result[part] for niche, result in results.items()} for part in range(4)
-        )
+        z, gene, points, attention = ({niche: result[part] for niche, result in results.items()} for part in range(4))
         return MethodOutput(
             self.classifier(torch.cat(list(z.values()), dim=1)),
             attention=None if self.training else attention,

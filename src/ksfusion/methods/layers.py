@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -21,7 +22,7 @@ def self_normalising_network(sizes: Sequence[int], *, dropout: float) -> nn.Sequ
         Probability of alpha dropout.
     """
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         linear = nn.Linear(n_in, n_out)
         nn.init.normal_(linear.weight, std=n_in**-0.5)
         nn.init.zeros_(linear.bias)

@@ -1,7 +1,8 @@
 """Which methods there are, and how to build one.
 
-A method is one file of this folder with a class under ``@register(...)``. The decorator's arguments are literals, so that
-the list of methods is read from the files' syntax trees without importing torch: the Snakefile asks for it at each parse.
+A method is one file of this folder with a class under ``@register(...)``. The decorator's arguments are literals, so
+that the list of methods is read from the files' syntax trees without importing torch: the Snakefile asks for it at each
+parse.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SNN: a self-normalising network on the genes of both niches.
 
-Klambauer et al.: Self-normalizing neural networks, NeurIPS 2017, arXiv:1706.02515; with ELU and two hidden layers of 256
-as the gene-only network of PORPOISE (Chen et al., Cancer Cell 2022).
+Klambauer et al.: Self-normalizing neural networks, NeurIPS 2017, arXiv:1706.02515; with ELU and two hidden layers of
+256 as the gene-only network of PORPOISE (Chen et al., Cancer Cell 2022).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SNN(Method):
         nn.init.normal_(self.classifier.weight, std=settings.widths[-1] ** -0.5)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+    def forward(self, patches: Tensor | None, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from the genes of each niche, (B, genes)."""
         embedded = self.encoder(torch.cat([genes[niche] for niche in self.niches], dim=1))  # (B, width)
         return MethodOutput(self.classifier(embedded), embeddings={"genes": embedded})
