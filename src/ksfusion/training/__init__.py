@@ -1,0 +1,1 @@
+"""Training: data of a fold, losses, gradient coordination, and the loop."""

@@ -1,0 +1,157 @@
+"""The data of a fold: samples with their patches, genes and labels; a batch is a gather from a memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ksfusion.errors import UserError
+from ksfusion.storage import read_parquet, read_tsv
+
+SPLITS = ("train", "val", "test")
+NICHES = ("tumour", "tme")
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """All samples in use of a fold, in order of sample_id.
+
+    Attributes
+    ----------
+    samples : pandas.DataFrame
+        sample_id, case_id, cohort, split, and the truth of the task: ``y`` (Int64), or ``days`` (float) and ``event``
+        (Int64); missing where unknown.
+    features : numpy.memmap (unique patches of all slides, n_features), float16
+    rows : numpy.ndarray (slides, n_patches), int64
+        Rows of ``features`` that make the map of a slide.
+    slides : numpy.ndarray (samples,)
+        Row of ``rows`` of each sample.
+    genes : mapping of niche to Tensor (samples, genes), float32
+    niches, groups
+        Niche, and category, to symbols.
+    modalities
+        What the method reads: patches are not gathered where it lacks ``p``.
+    """
+
+    samples: pd.DataFrame
+    features: np.ndarray
+    rows: np.ndarray
+    slides: np.ndarray
+    genes: Mapping[str, Tensor]
+    niches: Mapping[str, list[str]]
+    groups: Mapping[str, list[str]]
+    modalities: str
+
+    @property
+    def n_features(self) -> int:
+        """Width of a patch's features."""
+        return self.features.shape[1]
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of a map."""
+        return self.rows.shape[1]
+
+    def labelled(self, split: str) -> np.ndarray:
+        """Return the positions of the samples of a split whose truth is known."""
+        truth = [name for name in ("y", "days", "event") if name in self.samples]
+        known = self.samples[truth].notna().all(axis=1)
+        return np.flatnonzero(known & (self.samples["split"] == split))
+
+    def gather(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return patches (B, n_patches, n_features), float32, and genes, niche to (B, genes), of some samples."""
+        patches = None
+        if "p" in self.modalities:
+            rows = self.rows[self.slides[positions]]
+            patches = torch.from_numpy(np.take(self.features, rows, axis=0)).to(device).float()
+        return patches, {niche: values[positions].to(device) for niche, values in self.genes.items()}
+
+
+def read_fold(
+    store: Path,
+    expression: Path,
+    selected: Path,
+    samples_ledger: Path,
+    cases: Path,
+    splits: Path,
+    *,
+    task: Mapping[str, Any],
+    fold: int,
+    modalities: str,
+) -> FoldData:
+    """Read what a run needs and join it.
+
+    Raises
+    ------
+    UserError
+        If files do not fit together: a sample in use without features, expression or split, a task without its columns.
+    """
+    samples = read_tsv(samples_ledger, dtype={name: str for name in ("sample_id", "case_id", "cohort", "slide_id")})
+    samples = samples.loc[samples["status"] == "ok", ["sample_id", "case_id", "cohort", "slide_id"]]
+    samples = samples.sort_values("sample_id", ignore_index=True)
+
+    sides = read_tsv(splits, dtype={"case_id": str})
+    sides = sides[sides["fold"] == fold].set_index("case_id")["split"]
+    samples["split"] = samples["case_id"].map(sides)
+    _require(samples, samples["split"].isin(SPLITS), f"case is not in fold {fold} of {splits}; split the cases again")
+    samples = samples.join(_truth(cases, task), on="case_id")
+
+    blocks = read_tsv(store / "slides.tsv", dtype={"slide_id": str})
+    slides = pd.Index(blocks["slide_id"]).get_indexer(samples["slide_id"])
+    _require(samples, slides >= 0, f"slide is not in {store}; build the store again")
+    index = np.load(store / "index.npy", mmap_mode="r", allow_pickle=False)
+    genes, niches, groups = _read_genes(expression, selected, samples)
+    return FoldData(
+        samples.drop(columns="slide_id"),
+        np.load(store / "features.npy", mmap_mode="r", allow_pickle=False),
+        blocks["offset"].to_numpy(np.int64)[:, None] + index,
+        slides,
+        genes,
+        niches,
+        groups,
+        modalities,
+    )
+
+
+def _require(samples: pd.DataFrame, good: Any, remedy: str) -> None:
+    if not np.all(good):
+        row = samples[~np.asarray(good)].iloc[0]
+        raise UserError(f"sample {row['sample_id']} (case {row['case_id']}, slide {row['slide_id']}): its {remedy}")
+
+
+def _truth(cases: Path, task: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the truth of a task by case_id."""
+    name = task["name"]
+    if task["kind"] == "survival":
+        columns = {f"days_{name}": "days", f"event_{name}": "event"}
+    else:
+        columns = {f"label_{name}": "y"}
+    table = read_parquet(cases)
+    if missing := [column for column in columns if column not in table]:
+        raise UserError(f"{cases}: lacks {', '.join(missing)} of task {name}; check the cohort again")
+    return table.astype({"case_id": str}).set_index("case_id")[list(columns)].rename(columns=columns)
+
+
+def _read_genes(
+    expression: Path, selected: Path, samples: pd.DataFrame
+) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, list[str]]]:
+    """Return the values of each niche, and the symbols of niches and of groups."""
+    table, chosen = read_parquet(expression), read_tsv(selected)
+    if missing := sorted(set(chosen["symbol"]) - set(table.columns)):
+        raise UserError(f"{expression}: lacks gene {missing[0]} of {selected}; select the genes again")
+    rows = table.index.astype(str).get_indexer(samples["sample_id"])
+    _require(samples, rows >= 0, f"expression is not in {expression}; select the genes again")
+    niches = {niche: chosen.loc[chosen["niche"] == niche, "symbol"].tolist() for niche in NICHES}
+    values = table.iloc[rows]
+    genes = {niche: values[symbols].to_numpy(np.float32) for niche, symbols in niches.items()}
+    for array in genes.values():
+        _require(samples, np.isfinite(array).all(axis=1), f"expression in {expression} has a missing value")
+    groups = {category: part["symbol"].tolist() for category, part in chosen.groupby("category", sort=True)}
+    return {niche: torch.from_numpy(array) for niche, array in genes.items()}, niches, groups

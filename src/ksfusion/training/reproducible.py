@@ -1,0 +1,38 @@
+"""Same seed, same bytes: torch's global switches, set for a run and put back after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[None]:
+    """Make torch deterministic within the block, its generators seeded and its number of CPU threads fixed.
+
+    Sums are split over threads, so that another number of threads gives other last digits.
+    """
+    if device.type == "cuda":
+        # cuBLAS asks for this before its first use.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+    devices = [device] if device.type == "cuda" else []
+    try:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        # Filling every new tensor guards against reading one before it is written; it costs a tenth of a step.
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = before[2]

@@ -1,0 +1,154 @@
+"""Coordination of gradients, on vectors worked out by hand; ranking measures, against their packages."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from sksurv.metrics import concordance_index_censored
+from torch import nn
+
+from ksfusion.training.concordance import concordance_index, macro_auc
+from ksfusion.training.coordination import (
+    class_confidence,
+    coordinate,
+    coordinate_classifier,
+    survival_confidence,
+)
+
+A, B = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])  # at 135 degrees
+NAN = math.nan
+
+
+def run(first, second, first_confidence, second_confidence):
+    return coordinate(
+        first,
+        second,
+        first_confidence=torch.tensor(first_confidence),
+        second_confidence=torch.tensor(second_confidence),
+    )
+
+
+def test_the_less_confident_half_is_projected():
+    first, second, record = run(A, B, 0.2, 0.9)
+    # A - (A.B / |B|^2) B = (1, 0) + (-1, 1) / 2
+    assert first.tolist() == [0.5, 0.5] and torch.equal(second, B)
+    assert (first @ second).item() == 0
+    assert record.cosine.item() == pytest.approx(-math.sqrt(0.5)) and record.conflict == 1 and record.projected == 1
+    first, second, _ = run(A, B, 0.9, 0.2)
+    # B - (A.B / |A|^2) A = (-1, 1) + (1, 0)
+    assert torch.equal(first, A) and second.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("confidences", [(0.5, 0.5), (NAN, 0.5), (0.5, NAN), (NAN, NAN)])
+def test_ties_and_undefined_confidences_change_nothing(confidences):
+    first, second, record = run(A, B, *confidences)
+    assert torch.equal(first, A) and torch.equal(second, B)
+    assert record.conflict == 1 and record.projected == 0
+
+
+@pytest.mark.parametrize("other", [torch.tensor([1.0, 1.0]), torch.tensor([0.0, 1.0]), torch.zeros(2)])
+def test_without_a_conflict_nothing_changes(other):
+    first, second, record = run(A, other, 0.1, 0.9)
+    assert torch.equal(first, A) and torch.equal(second, other)
+    assert record.conflict == 0 and record.projected == 0 and record.cosine.isfinite()
+
+
+def test_halves_are_taken_as_one_vector():
+    """By class row there is a conflict in the first row only; as one vector there is none."""
+    first, second = torch.tensor([[1.0, 0], [3.0, 0]]), torch.tensor([[-1.0, 0], [1.0, 0]])
+    new_first, new_second, record = run(first, second, 0.1, 0.9)
+    assert torch.equal(new_first, first) and torch.equal(new_second, second) and record.conflict == 0
+
+
+def test_confidence_by_hand():
+    logits = torch.log(torch.tensor([[0.2, 0.8], [0.5, 0.5]]))
+    assert class_confidence(logits, torch.tensor([1, 0])).item() == pytest.approx(1.3)
+
+
+def test_classifier_gradient_is_changed_in_the_right_half():
+    """One sample of class 0, two classes. The first stream is sure of it, so the second gives way."""
+    classifier = nn.Linear(2, 2)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
+        classifier.bias.copy_(torch.tensor([2.0, 0.0]))
+    classifier.weight.grad = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
+    classifier.bias.grad = torch.tensor([5.0, 6.0])
+    embeddings = {"tumour": torch.tensor([[1.0]]), "tme": torch.tensor([[1.0]])}
+    record = coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0])})
+    # Halves are (1, 0) and (-1, 1): the second becomes (0, 1).
+    assert classifier.weight.grad.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert classifier.bias.grad.tolist() == [5.0, 6.0]
+    assert record.projected == 1
+
+
+def test_the_bias_is_shared_by_halves_in_the_confidence():
+    """Stream logits are (1, 0) + b/2 and (0, 1.5) + b/2, true class 0; with b = (0, 0) the first is surer."""
+    gradient = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
+    for weight, gives in (([[1.0, 0.0], [0.0, 1.5]], 1), ([[0.0, 1.0], [1.5, 0.0]], 0)):
+        classifier = nn.Linear(2, 2)
+        with torch.no_grad():
+            classifier.weight.copy_(torch.tensor(weight))
+            classifier.bias.zero_()
+        classifier.weight.grad = gradient.clone()
+        ones = {"tumour": torch.ones(1, 1), "tme": torch.ones(1, 1)}
+        coordinate_classifier(classifier, ones, {"y": torch.tensor([0])})
+        changed = (classifier.weight.grad != gradient).any(dim=0)
+        assert changed.tolist() == [gives == 0, gives == 1]
+
+
+def test_survival_without_a_comparable_pair_changes_nothing():
+    torch.manual_seed(0)
+    classifier = nn.Linear(4, 4)
+    classifier.weight.grad = torch.cat([torch.ones(4, 2), -torch.ones(4, 2)], dim=1)
+    before = classifier.weight.grad.clone()
+    embeddings = {"tumour": torch.randn(3, 2), "tme": torch.randn(3, 2)}
+    truth = {"days": torch.tensor([5.0, 6.0, 7.0]), "event": torch.zeros(3)}
+    record = coordinate_classifier(classifier, embeddings, truth)
+    assert torch.equal(classifier.weight.grad, before) and record.conflict == 1 and record.projected == 0
+
+
+def test_survival_projects_the_stream_that_ranks_worse():
+    classifier = nn.Linear(2, 4)
+    with torch.no_grad():
+        classifier.weight.fill_(1.0)
+        classifier.bias.zero_()
+    classifier.weight.grad = torch.tensor([[1.0, -1.0], [0.0, 1.0], [0, 0], [0, 0]])
+    # Higher hazards die earlier: the first stream ranks all pairs wrongly, the second rightly.
+    embeddings = {"tumour": torch.tensor([[-1.0], [0.0], [1.0]]), "tme": torch.tensor([[1.0], [0.0], [-1.0]])}
+    truth = {"days": torch.tensor([1.0, 2.0, 3.0]), "event": torch.ones(3)}
+    coordinate_classifier(classifier, embeddings, truth)
+    assert classifier.weight.grad[:2].tolist() == [[0.5, -1.0], [0.5, 1.0]]
+
+
+def test_survival_confidence_is_the_c_index():
+    logits = torch.tensor([[2.0] * 4, [1.0] * 4, [3.0] * 4])
+    # Deaths at 1, 2, 3 with risks 2nd, 3rd, 1st: of the pairs (1,2), (1,3), (2,3) only the first is in order.
+    confidence = survival_confidence(logits, torch.tensor([1.0, 2.0, 3.0]), torch.ones(3))
+    assert confidence.item() == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_c_index_is_that_of_scikit_survival(seed):
+    random = np.random.default_rng(seed)
+    days, risk = random.integers(1, 15, size=40).astype(float), random.integers(0, 12, size=40).astype(float)
+    event = random.random(40) < 0.6
+    ours = concordance_index(torch.from_numpy(days), torch.from_numpy(event).float(), torch.from_numpy(risk))
+    assert ours.item() == pytest.approx(concordance_index_censored(event, days, risk)[0])
+
+
+def test_c_index_is_undefined_without_a_pair():
+    days = torch.tensor([1.0, 2.0])
+    assert concordance_index(days, torch.tensor([0.0, 1.0]), days).isnan()
+
+
+def test_macro_auc_is_that_of_scikit_learn():
+    random = np.random.default_rng(0)
+    y, probabilities = random.integers(0, 4, size=50), random.integers(1, 6, size=(50, 4)).astype(float)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert macro_auc(y, probabilities) == pytest.approx(roc_auc_score(y, probabilities, multi_class="ovr"))
+
+
+def test_macro_auc_is_undefined_without_a_class():
+    assert math.isnan(macro_auc(np.array([0, 1]), np.full((2, 3), 1 / 3)))
