@@ -16,6 +16,7 @@ from torch import Tensor
 from ksfusion.errors import UserError
 from ksfusion.training.data import FoldData
 from ksfusion.training.objective import Classification, Survival, sample_weights
+from ksfusion.training.optimiser import Adam
 from ksfusion.training.step import training_step
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def fit(
     val_truth, val_weights = _known(data, val, objective, settings, torch.device("cpu"))
     batch_size = settings["batch_size"]
     # L2 weight decay in the gradient, as in the paper, not AdamW's.
-    optimiser = torch.optim.Adam(
-        model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"], fused=True
-    )
+    optimiser = Adam(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"], fused=True)
     n_steps = epochs * math.ceil(len(train) / batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=n_steps)
     order = np.random.default_rng(seed)

@@ -26,7 +26,9 @@ def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[N
     devices = [device] if device.type == "cuda" else []
     try:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True)
+        # One thread always adds up in the same order, and this switch imports torch's compiler, which takes seconds.
+        if devices or threads > 1:
+            torch.use_deterministic_algorithms(True)
         # Filling every new tensor guards against reading one before it is written; it costs a tenth of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False
         with torch.random.fork_rng(devices=devices):
@@ -34,5 +36,6 @@ def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[N
             yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        if devices or threads > 1:
+            torch.use_deterministic_algorithms(before[1])
         torch.utils.deterministic.fill_uninitialized_memory = before[2]
