@@ -8,15 +8,19 @@ t (its tumour's gene programme), e (its microenvironment's), p1 and p2 (how far 
 - Genes, 59 of the tumour and 361 of the microenvironment: 30 % follow the niche's programme (loading 0.5), all follow
   five factors that mean nothing (loadings of sd 0.3) and have noise of sd 1.
 - Patches: a square map of tissue of six kinds in smooth regions; each kind has its own mean feature, a slide has a
-  shift of its own (staining), a patch has noise of sd 1. Pattern 1 covers one region, a share of 0 to 0.5 of the map that
-  rises with p1 (0.5 Phi(p1)), and shifts its patches by a vector of length 3; pattern 2 likewise with p2.
+  shift of its own (staining), a patch has noise of sd 1. Pattern 1 covers one region, a share of 0 to 0.5 of the map
+  that rises with p1 (0.5 Phi(p1)), and shifts its patches by a vector of length 3; pattern 2 likewise with p2.
 - Which pattern matters depends on the genes: m = p1 where t > 0, else p2. One modality alone cannot know m.
 - Diagnosis has four classes, made of two bits: one is 1 with probability sigmoid(3 (t + e) / sqrt(2)), the other with
   sigmoid(3 m). Survival is exponential with log hazard 0.6 t + 0.6 e + 0.9 m; a third or so of the cases are censored.
 - A case has one sample or two (every fourth case), with the same latents and labels, new genes' noise and a new slide.
 
 Training and validation have the paper's 534 and 66 cases. The test set has more than the paper's 68, which tell methods
-apart by no less than some five points. The oracle is the Bayes rule given the latents: nobody can do better.
+apart by no less than some five points. The oracles are Bayes rules given all four latents, the genes' (t, e) or the
+patches' (p1, p2): no method that reads these can do better.
+
+What to expect: at a weight decay of 0.01 KS-Fusion comes out above both uni-modal methods. At the paper's 0.1, which in
+Adam's gradient outweighs that of a task with labels as noisy as these, the weights of KS-Fusion go to zero.
 """
 
 from __future__ import annotations
@@ -65,11 +69,21 @@ def draw_cases(random: np.random.Generator, n_cases: int) -> pd.DataFrame:
     p_first, p_second = sigmoid(3 * (cases["t"] + cases["e"]) / np.sqrt(2)), sigmoid(3 * matters)
     first, second = (random.random(n_cases) < p for p in (p_first, p_second))
     cases["label_diagnosis"] = pd.array(2 * first + second, dtype="Int64")
-    for number, name in enumerate(CLASSES):
-        of_first, of_second = p_first if number >= 2 else 1 - p_first, p_second if number % 2 else 1 - p_second
-        cases[f"oracle_{name}"] = of_first * of_second
-    cases["oracle_risk"] = 0.6 * cases["t"] + 0.6 * cases["e"] + 0.9 * matters
-    death = 700 * np.exp(-cases["oracle_risk"]) * random.exponential(size=n_cases)
+    genes_risk, even = 0.6 * (cases["t"] + cases["e"]), np.full(n_cases, 0.5)
+    p_either, either_risk = (
+        (sigmoid(3 * cases["p1"]) + sigmoid(3 * cases["p2"])) / 2,
+        0.45 * (cases["p1"] + cases["p2"]),
+    )
+    for known, bits, log_hazard in (
+        ("all", (p_first, p_second), genes_risk + 0.9 * matters),
+        ("genes", (p_first, even), genes_risk),
+        ("patches", (even, p_either), either_risk),
+    ):
+        cases[f"{known}_risk"] = log_hazard
+        for name in CLASSES:
+            chances = [p if bit == "1" else 1 - p for p, bit in zip(bits, name, strict=True)]
+            cases[f"{known}_{name}"] = chances[0] * chances[1]
+    death = 700 * np.exp(-cases["all_risk"]) * random.exponential(size=n_cases)
     censoring = 1500 * random.exponential(size=n_cases)
     cases["days_survival"] = np.minimum(death, censoring).round() + 1
     cases["event_survival"] = pd.array((death <= censoring).astype(int), dtype="Int64")
@@ -153,14 +167,14 @@ def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device
     return task["name"], method, score, f"{note}, {time.perf_counter() - start:.0f} s"
 
 
-def oracle(cases: pd.DataFrame) -> dict[str, float]:
-    """Return the score of the Bayes rule given the latents, on the test samples."""
+def oracle(cases: pd.DataFrame, known: str) -> dict[str, float]:
+    """Return the test scores of the Bayes rule given what is known of the latents."""
     from ksfusion.results.metrics import classification_metrics, survival_metrics
 
     test = pd.concat([cases, cases.iloc[::4]]).query("split == 'test'")
     return {
-        "diagnosis": classification_metrics(test["label_diagnosis"], test[[f"oracle_{n}" for n in CLASSES]])["auc"],
-        "survival": survival_metrics(test["days_survival"], test["event_survival"], test["oracle_risk"])["c_index"],
+        "diagnosis": classification_metrics(test["label_diagnosis"], test[[f"{known}_{n}" for n in CLASSES]])["auc"],
+        "survival": survival_metrics(test["days_survival"], test["event_survival"], test[f"{known}_risk"])["c_index"],
     }
 
 
@@ -199,15 +213,12 @@ def main() -> None:
     table = pd.DataFrame(results, columns=["task", "method", "score", "note"])
     table = table.groupby(["method", "task"])["score"].agg(["mean", "std"]).unstack("task")
     print(f"\nTest AUC (diagnosis) and C-index (survival) in percent, mean and sd of {len(args.seeds)} seeds")
-    best = oracle(cases)
-    for method in [*args.methods, "oracle"]:
-        cells = [
-            f"{name} {best[name]:5.1f}       "
-            if method == "oracle"
-            else f"{name} {table.loc[method, ('mean', name)]:5.1f} ({table.loc[method, ('std', name)]:4.1f})"
-            for name in args.tasks
-        ]
-        print(f"{method:22}", "   ".join(cells))
+    for method in args.methods:
+        row = table.loc[method]
+        print(f"{method:22}", "  ".join(f"{t} {row['mean', t]:5.1f} ({row['std', t]:4.1f})" for t in args.tasks))
+    for known in ("genes", "patches", "all"):
+        best = oracle(cases, known)
+        print(f"{'oracle: ' + known:22}", "  ".join(f"{t} {best[t]:5.1f}       " for t in args.tasks))
 
 
 if __name__ == "__main__":

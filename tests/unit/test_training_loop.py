@@ -21,15 +21,15 @@ from ksfusion.training.loop import train
 
 SETTINGS = {
     "batch_size": 8,
-    "lr": 3e-3,
-    "weight_decay": 1e-3,
+    "lr": 1e-3,
+    "weight_decay": 1e-2,
     "dropout": 0.1,
     "alpha": 0.5,
     "weight_by": "sample",
 }
 CLASSES = ["low", "middle", "high"]
 DIAGNOSIS = {"name": "diagnosis", "kind": "classification", "classes": CLASSES, "epochs": 6}
-SURVIVAL = {"name": "survival", "kind": "survival", "classes": [], "epochs": 6}
+SURVIVAL = {"name": "survival", "kind": "survival", "classes": [], "epochs": 12}
 N_PATCHES, N_FEATURES = 36, 12
 NICHES = {"tumour": [f"T{number}" for number in range(5)], "tme": [f"E{number}" for number in range(7)]}
 
@@ -157,7 +157,7 @@ def test_files_and_columns(runs, drawn):
         assert (metrics["status"], metrics["task"], metrics["method"]) == ("ok", task, method)
         assert (metrics["fold"], metrics["seed"], metrics["test"]) == (0, 0, {})
         history = read_tsv(folder / "history.tsv")
-        assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+        assert history["epoch"].tolist() == list(range(1, 7 if task == "diagnosis" else 13))
         assert {"train_loss", "val_loss", "val_metric", "learning_rate", "seconds"} <= set(history)
         for name in ("model.safetensors", "config.json"):
             assert (folder / name).is_file()
@@ -216,7 +216,7 @@ def test_history_says_how_alignment_and_coordination_went(runs):
     assert (history["coordination_projected"] <= history["coordination_conflict"]).all()
     assert (history.filter(like="spread_") >= 0).all(axis=None)
     n_steps = 6 * 6  # 48 - 1 samples in batches of 8
-    expected = 3e-3 * (1 + np.cos(np.pi * np.arange(6) * 6 / n_steps)) / 2
+    expected = 1e-3 * (1 + np.cos(np.pi * np.arange(6) * 6 / n_steps)) / 2
     np.testing.assert_allclose(history["learning_rate"], expected)
     assert not [name for name in read_tsv(runs["diagnosis", "snn"] / "history.tsv") if "alignment" in name]
 
@@ -312,7 +312,7 @@ def test_without_a_class_in_validation_the_loss_chooses(cohort):
 def test_without_validation_labels_the_last_epoch_is_kept(cohort):
     cohort.relabel(cohort.cases_of("val"), event_survival=pd.NA)
     metrics = read_metrics(cohort.train("run", method="snn", task=SURVIVAL))
-    assert (metrics["selected_by"], metrics["best_epoch"]) == ("last", 6)
+    assert (metrics["selected_by"], metrics["best_epoch"]) == ("last", 12)
     assert metrics["val"] == {"c_index": None, "loss": None}
 
 

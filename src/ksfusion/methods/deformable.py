@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ksfusion.errors import UserError
+from ksfusion.methods.layers import scaled_linear
 
 
 def grouped_weight(groups: int, n_in: int, n_out: int) -> nn.Parameter:
@@ -52,8 +53,8 @@ def drop(weights: Tensor, probability: float) -> Tensor:
 class CMDeform(nn.Module):
     """Deformable cross-attention between two maps.
 
-    Layers keep torch's initialisation: offsets start small (about half a cell of the reference grid) but differ between
-    samples, without which Ge-Con would have no gradient on them.
+    Queries, keys, values and offsets keep torch's initialisation: offsets start small (about half a cell of the
+    reference grid) but differ between samples, without which Ge-Con would have no gradient on them.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ class CMDeform(nn.Module):
         self.w_v = grouped_weight(heads, width // heads, head_width)
         self.gather = nn.Conv2d(head_width, head_width, kernel, stride, padding, groups=head_width)
         self.to_offset = nn.Linear(head_width, 2, bias=False)
-        self.w_o = nn.Linear(heads * head_width, width)
+        self.w_o = scaled_linear(heads * head_width, width)
         n_line = (side + 2 * padding - kernel) // stride + 1
         line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
         y, x = torch.meshgrid(line, line, indexing="ij")

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ksfusion.errors import UserError
 from ksfusion.methods.deformable import CMDeform
-from ksfusion.methods.layers import self_normalising_network
+from ksfusion.methods.layers import scaled_linear, self_normalising_network
 from ksfusion.methods.output import Alignment, Method, MethodOutput
 from ksfusion.methods.registry import Inputs, register
 
@@ -39,17 +39,14 @@ class KSFusionSettings:
 
 
 class Stream(nn.Module):
-    """One niche: its genes, the patches, and what they make together.
-
-    Other layers than the gene encoder's keep torch's initialisation (uniform, Kaiming).
-    """
+    """One niche: its genes, the patches, and what they make together."""
 
     def __init__(self, n_features: int, n_genes: int, side: int, settings: KSFusionSettings) -> None:
         super().__init__()
         width, n_embedded = settings.width, settings.gene_widths[-1]
         self.encode_genes = self_normalising_network((n_genes, *settings.gene_widths), dropout=settings.dropout)
-        self.project = nn.Linear(n_features, width)
-        self.teach = nn.Linear(width + n_embedded, width)
+        self.project = scaled_linear(n_features, width, gain=math.sqrt(2))  # for ReLU
+        self.teach = scaled_linear(width + n_embedded, width)
         self.norm = nn.LayerNorm(width)
         self.attend = CMDeform(
             side,
@@ -63,7 +60,11 @@ class Stream(nn.Module):
             dropout=settings.dropout,
         )
         self.norm_out = nn.LayerNorm(width)
-        self.pool = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+        self.pool = nn.Sequential(
+            scaled_linear(width, width, gain=5 / 3),  # for tanh
+            nn.Tanh(),
+            scaled_linear(width, width),
+        )
 
     def forward(self, patches: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return z, the gene embedding (both (B, width)), points and attention for (B, N, n_features), (B, n_genes)."""
@@ -110,7 +111,7 @@ class KSFusion(Method):
                 for niche in ("tumour", "tme")
             }
         )
-        self.classifier = nn.Linear(2 * self.settings.width, inputs.n_outputs)
+        self.classifier = scaled_linear(2 * self.settings.width, inputs.n_outputs)
 
     def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""

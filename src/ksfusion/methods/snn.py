@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ksfusion.methods.layers import self_normalising_network
+from ksfusion.methods.layers import scaled_linear, self_normalising_network
 from ksfusion.methods.output import Method, MethodOutput
 from ksfusion.methods.registry import Inputs, register
 
@@ -35,9 +35,7 @@ class SNN(Method):
         self.niches = tuple(inputs.niches)
         n_genes = sum(len(symbols) for symbols in inputs.niches.values())
         self.encoder = self_normalising_network((n_genes, *settings.widths), dropout=settings.dropout)
-        self.classifier = nn.Linear(settings.widths[-1], inputs.n_outputs)
-        nn.init.normal_(self.classifier.weight, std=settings.widths[-1] ** -0.5)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = scaled_linear(settings.widths[-1], inputs.n_outputs)
 
     def forward(self, patches: Tensor | None, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from the genes of each niche, (B, genes)."""
