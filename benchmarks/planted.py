@@ -149,12 +149,12 @@ def draw_cohort(folder: Path, *, n_test: int, n_patches: int, width: int, seed: 
     return cases
 
 
-def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device: str) -> tuple[str, str, float, str]:
-    """Train once; return task, method, test metric in percent and a note."""
+def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device: str) -> tuple:
+    """Train once; return task, method, weight decay, test metric in percent and a note."""
     from ksfusion.results.metrics import classification_metrics, survival_metrics
     from ksfusion.training.loop import train
 
-    start, output = time.perf_counter(), folder / task["name"] / method / str(seed)
+    start, output = time.perf_counter(), folder / task["name"] / method / str(settings["weight_decay"]) / str(seed)
     files = [folder / name for name in FILES]
     train(*files, output, task=task, method=method, fold=0, seed=seed, settings=settings, device=device)
     table = pd.read_parquet(output / "predictions.parquet").query("split == 'test'")
@@ -164,7 +164,7 @@ def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device
         score = classification_metrics(table["y"], table[[f"prob_{name}" for name in CLASSES]])["auc"]
     chosen = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     note = f"epoch {chosen['best_epoch']}, validation {next(iter(chosen['val'].values())):.1f}"
-    return task["name"], method, score, f"{note}, {time.perf_counter() - start:.0f} s"
+    return task["name"], method, settings["weight_decay"], score, f"{note}, {time.perf_counter() - start:.0f} s"
 
 
 def oracle(cases: pd.DataFrame, known: str) -> dict[str, float]:
@@ -186,15 +186,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="of each task [20 for diagnosis, 10 for survival]")
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--weight-decay", nargs="+", type=float, default=[0.1, 0.01], help="the paper's, and a tenth")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--test-cases", type=int, default=400)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
     args = parser.parse_args()
 
-    settings = {"batch_size": 8, "lr": args.lr, "weight_decay": args.weight_decay, "dropout": 0.1}
-    settings |= {"alpha": args.alpha, "weight_by": "sample"}
+    common = {"batch_size": 8, "lr": args.lr, "dropout": 0.1, "alpha": args.alpha, "weight_by": "sample"}
+    rows = [(method, decay) for decay in args.weight_decay for method in args.methods]
     n_patches, width = (2500, 1024) if args.full else (256, 64)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -203,19 +203,23 @@ def main() -> None:
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
             for name in args.tasks:
                 task = {**TASKS[name], "epochs": args.epochs or (10 if name == "survival" else 20)}
-                for method in args.methods:
+                for method, decay in rows:
+                    settings = {**common, "weight_decay": decay}
                     runs += [pool.submit(run, folder, task, method, s, settings, args.device) for s in args.seeds]
             results = []
             for future in runs:
                 results.append(future.result())
-                name, method, score, note = results[-1]
-                print(f"  {name:10} {method:20} {score:5.1f}  {note}", flush=True)
-    table = pd.DataFrame(results, columns=["task", "method", "score", "note"])
-    table = table.groupby(["method", "task"])["score"].agg(["mean", "std"]).unstack("task")
+                name, method, decay, score, note = results[-1]
+                print(f"  {name:10} {method:20} decay {decay:<6g} {score:5.1f}  {note}", flush=True)
+    table = pd.DataFrame(results, columns=["task", "method", "decay", "score", "note"])
+    table = table.groupby(["method", "decay", "task"])["score"].agg(["mean", "std"]).unstack("task")
     print(f"\nTest AUC (diagnosis) and C-index (survival) in percent, mean and sd of {len(args.seeds)} seeds")
-    for method in args.methods:
-        row = table.loc[method]
-        print(f"{method:22}", "  ".join(f"{t} {row['mean', t]:5.1f} ({row['std', t]:4.1f})" for t in args.tasks))
+    for method, decay in rows:
+        row = table.loc[method, decay]
+        print(
+            f"{f'{method}, decay {decay:g}':22}",
+            "  ".join(f"{t} {row['mean', t]:5.1f} ({row['std', t]:4.1f})" for t in args.tasks),
+        )
     for known in ("genes", "patches", "all"):
         best = oracle(cases, known)
         print(f"{'oracle: ' + known:22}", "  ".join(f"{t} {best[t]:5.1f}       " for t in args.tasks))
