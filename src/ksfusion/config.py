@@ -226,6 +226,14 @@ class Config(Block):
             raise ValueError(f"training.epochs names unknown tasks: {', '.join(unknown)}")
         return self
 
+    @model_validator(mode="after")
+    def _map_is_large_enough(self) -> Config:
+        for name in self.methods:
+            fewest = METHODS[name].min_patches
+            if self.patches.count < fewest:
+                raise ValueError(f"patches.count is {self.patches.count}; {name} needs at least {fewest}")
+        return self
+
     def epochs(self, task: str) -> int:
         """Return the number of epochs of a task: its own, else ``training.epochs``, else 20 (10 for survival)."""
         kind_default = 10 if self.tasks[task].kind == "survival" else 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -81,6 +82,26 @@ def write_text(text: str, path: Path | str, made_by: Mapping[str, Any] | None = 
 def write_tsv(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, Any] | None = None) -> None:
     """Write a table as tab-separated text without its index; empty where a value is missing."""
     write_text(table.to_csv(sep="\t", index=False, lineterminator="\n"), path, made_by)
+
+
+def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """Read a user's tab-separated table as text, without judging it.
+
+    Returns
+    -------
+    header : tuple of str
+    rows : list of (line, fields)
+        The line in the file, the header being line 1; fields without the blanks round them. Empty lines are left out.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is not UTF-8.
+    """
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = tuple(name.strip() for name in next(reader, []))
+        return header, [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
 
 
 def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:

@@ -34,7 +34,19 @@ def test_a_slide_is_named_by_its_file(tmp_path):
     assert [row["slide_id"] for row in tables.samples] == ["A-1"]
 
 
-SAMPLE = "A-2\tA\tTCGA\tslides/A-2.svs\tP2\n"
+def test_what_spreadsheets_leave_in_a_table_is_read_through(tmp_path):
+    from ksfusion.slides.sources import slide_sources
+
+    cohort = write(tmp_path)
+    table = (
+        SAMPLES.replace("slides/A-1.svs", ' slides/A "1".svs ').replace("P1", "P1\t0.25").replace("_id\n", "_id\tmpp\n")
+    )
+    table = table.replace("slide\t", "slide\tslide_id\t").replace(".svs \t", ".svs \tA-1\t")
+    (tmp_path / "samples.tsv").write_bytes(b"\xef\xbb\xbf" + table.replace("\n", "\r\n").encode() + b"\r\n")
+    (row,) = read_cohort(cohort, BUILTIN_TASKS).samples
+    assert (row["slide"], row["slide_id"], row["mpp"]) == ('slides/A "1".svs', "A-1", "0.25")
+    # The stages that read slides see the same table.
+    assert slide_sources(tmp_path / "samples.tsv") == {"A-1": ('slides/A "1".svs', 0.25)}
 
 
 @pytest.mark.parametrize(

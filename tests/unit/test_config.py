@@ -37,6 +37,7 @@ def changed(**blocks):
         (changed(patches={"number": 100}), ["patches.number", "unknown key", "count"]),
         (changed(patches={"count": "many"}), ["patches.count", "'many'"]),
         (changed(patches={"count": 150}), ["patches.count", "square", "144"]),
+        (changed(patches={"count": 9}, methods=["ksfusion"]), ["patches.count is 9", "at least 16"]),
         (changed(training={"seeds": [1, 1]}), ["training.seeds", "different"]),
         (changed(training={"alpha": 1.5}), ["training.alpha", "1.5"]),
         (changed(methods=["ksfusoin"]), ["methods", "ksfusoin", "attmil"]),

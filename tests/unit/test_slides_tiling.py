@@ -130,7 +130,7 @@ def test_a_batch_reports_every_slide(tmp_path, capsys):
     samples = pd.concat([samples, samples.iloc[[1]]])  # a slide may serve two samples
     samples.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
     output = tmp_path / "tiles.parquet"
-    tile_batch(tmp_path / "samples.tsv", output, batch=0, slides=SETTINGS | {"min_tiles": 2, "timeout": 3})
+    tile_batch(tmp_path / "samples.tsv", output, batch=0, slides=SETTINGS | {"min_tiles": 2, "timeout": 15})
 
     table = read_parquet(output)
     reasons = table.drop_duplicates("slide_id").set_index("slide_id")["reason"].to_dict()

@@ -18,7 +18,7 @@ rule tile_slides:
         slides=lambda wildcards: plan.slide_identities(wildcards.batch),
         code=plan.code("tile"),
     shell:
-        "ksfusion tile --samples {params.samples} --batch {wildcards.batch} --settings {params.settings:q}"
+        "ksfusion tile --samples {params.samples:q} --batch {wildcards.batch} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
@@ -39,7 +39,7 @@ rule fit_stain:
         settings=plan.settings("stain"),
         code=plan.code("stain"),
     shell:
-        "ksfusion stain --samples {params.samples} --tiles {input.tiles} --settings {params.settings:q}"
+        "ksfusion stain --samples {params.samples:q} --tiles {input.tiles} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
@@ -79,7 +79,7 @@ rule extract_features:
         settings=plan.settings("features"),
         code=plan.code("features"),
     shell:
-        "ksfusion features --samples {params.samples} --tiles {input.tiles} --stain {input.stain}"
+        "ksfusion features --samples {params.samples:q} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"
 
 

@@ -5,16 +5,15 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ksfusion.batches import default_slide_id
 from ksfusion.config import NAME_PATTERN, Cohort, Task
 from ksfusion.errors import UserError
+from ksfusion.storage import read_rows
 
 SAMPLE_COLUMNS = ("sample_id", "case_id", "cohort", "slide", "expression_id")
 OPTIONAL_SAMPLE_COLUMNS = (
@@ -97,10 +96,7 @@ def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
 def _read_table(path: str, required: tuple[str, ...]) -> Table:
     table = Table(path)
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            header = tuple(name.strip() for name in next(reader, []))
-            body = [(reader.line_num, [value.strip() for value in fields]) for fields in reader if any(fields)]
+        header, body = read_rows(path)
     except OSError as error:
         table.problems.append(f"{path}: cannot be read ({error.strerror}); check the path in the configuration")
         return table

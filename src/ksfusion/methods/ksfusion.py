@@ -83,6 +83,7 @@ class Stream(nn.Module):
     "ksfusion",
     modalities="pg",
     settings=("alpha",),
+    min_patches=16,
     variants={
         "ksfusion-no-gecon": {"alpha": None},
         "ksfusion-no-cgcoord": {"cgcoord": False},

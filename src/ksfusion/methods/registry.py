@@ -41,6 +41,8 @@ class MethodInfo:
         Keys of ``training`` that it reads beyond those that all methods read.
     options
         What sets a variant apart: keyword arguments of the method's settings.
+    min_patches
+        Fewest patches per slide that it works on.
     """
 
     name: str
@@ -49,6 +51,7 @@ class MethodInfo:
     modalities: str
     settings: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    min_patches: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def register(
     modalities: str,
     settings: tuple[str, ...] = (),
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    min_patches: int = 1,
 ) -> Callable[[type[Method]], type[Method]]:
     """Enter a class as a method; all arguments must be literals.
 
@@ -96,6 +100,8 @@ def register(
         Keys of ``training`` that are passed to the class as options, beyond ``dropout``.
     variants
         Name of a variant to the options that set it apart.
+    min_patches
+        Fewest patches per slide that the method works on.
     """
 
     def enter(method: type[Method]) -> type[Method]:
@@ -128,9 +134,8 @@ def _read_methods(folder: Path) -> dict[str, MethodInfo]:
                     raise ValueError(f"{path.name}: method {name} is also in {methods[name].module}")
                 read = tuple(key for key in settings if key not in options)
                 module = f"ksfusion.methods.{path.stem}"
-                methods[name] = MethodInfo(
-                    name, base, module, given["modalities"], read, MappingProxyType(dict(options))
-                )
+                fixed, fewest = MappingProxyType(dict(options)), given.get("min_patches", 1)
+                methods[name] = MethodInfo(name, base, module, given["modalities"], read, fixed, fewest)
     return methods
 
 

@@ -16,11 +16,12 @@ class SlideSource(NamedTuple):
 def slide_sources(samples: Path) -> dict[str, SlideSource]:
     """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""
     from ksfusion.batches import default_slide_id
-    from ksfusion.storage import read_tsv
+    from ksfusion.storage import read_rows
 
-    table = read_tsv(samples, dtype=str).fillna("")
+    header, rows = read_rows(samples)
     sources = {}
-    for row in table.to_dict("records"):
+    for _, fields in rows:
+        row = dict(zip(header, fields, strict=True))
         slide_id = row.get("slide_id") or default_slide_id(row["slide"])
         if slide_id:
             sources[slide_id] = SlideSource(row["slide"], float(row["mpp"]) if row.get("mpp") else None)
