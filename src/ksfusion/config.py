@@ -6,7 +6,7 @@ The tables a configuration names are described in `ksfusion.cohort.samples`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,14 +17,14 @@ from ksfusion.methods.registry import METHODS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class Block(BaseModel):
     """Base of every block: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Expression(Block):
@@ -177,8 +177,8 @@ class Training(Block):
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("seeds must be different numbers of at least 0")
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+            raise ValueError("seeds must be different numbers from 0 to 4294967295")
         return seeds
 
 
@@ -192,7 +192,7 @@ class Config(Block):
     features: Features = Features()
     genes: Genes = Genes()
     splits: Splits = Splits()
-    tasks: dict[Name, Task] = Field(default_factory=lambda: dict(BUILTIN_TASKS))
+    tasks: dict[Name, Task] = Field(default_factory=lambda: dict(BUILTIN_TASKS), min_length=1)
     methods: list[str] = Field(default_factory=lambda: list(PAPER_METHODS), min_length=1)
     training: Training = Training()
     demo: bool = Field(False, description="draw the synthetic demo cohort, and say on the report that it is one")
@@ -255,10 +255,26 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
     UserError
         With one line for each problem: the key, what is wrong, and what it was given.
     """
+    # Snakemake takes braces for wildcards, wherever they stand.
+    if braces := [text for text in _texts(values) if "{" in text or "}" in text]:
+        raise UserError("\n".join(f"{source}: {text!r} has a brace in it; rename it" for text in braces))
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
         raise UserError("\n".join(_describe(problem, source) for problem in error.errors())) from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in nested settings, keys included."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def _describe(problem: Mapping[str, Any], source: str) -> str:

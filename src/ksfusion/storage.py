@@ -95,13 +95,14 @@ def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[s
 
     Raises
     ------
-    OSError, UnicodeDecodeError
-        If it cannot be read, or is not UTF-8.
+    OSError, UnicodeDecodeError, csv.Error
+        If it cannot be read, is not UTF-8, or has a field of more than 131,072 characters.
     """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = tuple(name.strip() for name in next(reader, []))
-        return header, [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
+        rows = ((reader.line_num, [field.strip() for field in fields]) for fields in reader)
+        return header, [(line, fields) for line, fields in rows if any(fields)]
 
 
 def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:

@@ -54,11 +54,12 @@ def test_what_spreadsheets_leave_in_a_table_is_read_through(tmp_path):
     [
         ("A-1\tA\tTCGA\tslides/other.svs\tP2", ["sample_id 'A-1' already stands in row 2", "rename"]),
         ("A-2\tB\tTCGA\tslides/A-2.svs\tP2", ["case_id 'B' is not in", "add the case"]),
-        ("../x\tA\tTCGA\tslides/A-2.svs\tP2", ["sample_id is '../x'", "starts with a letter"]),
+        ("../x\tA\tTCGA\tslides/A-2.svs\tP2", ["sample_id is '../x'", "the first a letter"]),
         ("A-2\t\tTCGA\tslides/A-2.svs\tP2", ["case_id is empty"]),
         ("A-2\tA\tTCGA\tother/A-1.svs\tP2", ["slide_id 'A-1' has slide 'other/A-1.svs'", "row 2"]),
         ("A-2\tA\tIVY\tslides/A-2.svs\tP2", ["cohort 'IVY' has no source", "TCGA"]),
         ("A-2\tA\tTCGA\tslides/A 2.svs\tP2", ["slide_id is 'A 2'"]),
+        ("A-2\tA\tTCGA\tslides/{x}/A-2.svs\tP2", ["{x}", "rename"]),
         ("A-2\tA\tTCGA", ["has 3 fields, the header has 5"]),
     ],
 )
@@ -109,6 +110,24 @@ def test_a_task_names_a_column_that_is_not_there(tmp_path):
     task = Task(kind="classification", column="mgmt", classes=["no", "yes"])
     (line,) = problems(write(tmp_path), {"mgmt": task})
     assert "column mgmt is missing, task mgmt needs it" in line
+
+
+def test_one_file_under_two_ids_is_refused(tmp_path):
+    table = SAMPLES.replace("expression_id", "expression_id\tslide_id").replace("P1", "P1\tA-1")
+    (line,) = problems(write(tmp_path, table + "A-2\tA\tTCGA\tslides/A-1.svs\tP1\tA-2\n"))
+    assert "slide 'slides/A-1.svs' has slide_id 'A-2'" in line and "one file is one slide" in line
+
+
+def test_a_builtin_task_needs_its_column_too(tmp_path):
+    cases = CASES.replace("grade", "Grade")
+    (line,) = problems(write(tmp_path, cases=cases))
+    assert "column grade is missing, task grading needs it" in line
+
+
+def test_classes_that_no_value_can_have_are_refused(tmp_path):
+    task = Task(kind="classification", column="grade", classes=["II", "III", "IV"])
+    (line,) = problems(write(tmp_path), {"grading": task})
+    assert "classes II, III, IV are not values of column grade" in line
 
 
 def test_a_slide_or_profile_of_two_cases_is_refused(tmp_path):

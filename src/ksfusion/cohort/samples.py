@@ -5,6 +5,7 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -100,7 +101,7 @@ def _read_table(path: str, required: tuple[str, ...]) -> Table:
     except OSError as error:
         table.problems.append(f"{path}: cannot be read ({error.strerror}); check the path in the configuration")
         return table
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, csv.Error):
         table.problems.append(f"{path}: is not UTF-8 text; save it as a tab-separated text file")
         return table
     missing = [name for name in required if name not in header]
@@ -129,7 +130,8 @@ def _check_id(table: Table, line: int, column: str, value: str) -> bool:
         return True
     shown = repr(value) if value else "empty"
     table.problem(
-        line, f"{column} is {shown}; an id has letters, digits, '.', '_' and '-' and starts with a letter or digit"
+        line,
+        f"{column} is {shown}; an id has letters, digits, '.', '_', '-', at most 128, the first a letter or digit",
     )
     return False
 
@@ -168,12 +170,19 @@ def _check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
     for name, task in tasks.items():
         needed = [task.column] if task.kind == "classification" else [task.time, task.event]
         for column in needed:
-            known = (*MARKER_VALUES, *SURVIVAL_COLUMNS, *DERIVED_COLUMNS)
-            if column not in table.columns and column not in known:
+            # A diagnosis is derived where the table has none; without idh nothing can be.
+            source = "idh" if column in DERIVED_COLUMNS and column not in table.columns else column
+            if source not in table.columns:
                 table.problems.append(
-                    f"{table.path}: row 1: column {column} is missing, task {name} needs it; "
-                    "add it or correct the task in the configuration"
+                    f"{table.path}: row 1: column {source} is missing, task {name} needs it; "
+                    "add it, or correct or leave out the task in the configuration"
                 )
+        allowed = MARKER_VALUES.get(task.column)
+        if allowed and not set(task.classes) <= set(allowed):
+            table.problems.append(
+                f"{table.path}: task {name}: its classes {', '.join(task.classes)} are not values of column "
+                f"{task.column}; write {', '.join(allowed)} in the configuration"
+            )
         if task.kind == "classification":
             choices.setdefault(task.column, task.classes)
         else:
@@ -219,9 +228,14 @@ def _check_samples(table: Table, case_ids: set[str] | None, cohort: Cohort) -> N
         for column in ("slide_id", "expression_id"):
             if row[column]:
                 _check_id(table, line, column, row[column])
+        if any(mark in row["slide"] for mark in "{}*?") or any(len(part) > 255 for part in row["slide"].split("/")):
+            table.problem(
+                line, f"slide {row['slide'][:80]!r} has one of {{}}*? in its path or too long a name; rename it"
+            )
         _check_number(table, line, row, "mpp", minimum=0, remedy="micrometres per pixel is a number above 0, or empty")
     _check_unique(table, "sample_id")
     _check_one_owner(table, "slide_id", "slide", "use one path, or give each slide its own slide_id")
+    _check_one_owner(table, "slide", "slide_id", "one file is one slide; give it one slide_id")
     _check_one_owner(table, "slide_id", "mpp", "give it one scale")
     _check_one_owner(table, "slide_id", "case_id", "a slide belongs to one case; correct the ids")
     _check_one_owner(table, "tumour_id", "case_id", "a tumour belongs to one case; correct the ids")

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
@@ -37,6 +35,23 @@ def assign_split(case_id: str, fractions: Sequence[float], seed: int) -> str:
     return "val" if position < fractions[0] + fractions[1] else "test"
 
 
+def split_sides(case_ids: Sequence[str], fractions: Sequence[float], seed: int) -> list[str]:
+    """Return the side of each case.
+
+    Raises
+    ------
+    UserError
+        If one side gets no case at all.
+    """
+    sides = [assign_split(case_id, fractions, seed) for case_id in case_ids]
+    if empty := [side for side in SPLITS if side not in sides]:
+        raise UserError(
+            f"splits: {len(case_ids)} cases leave {' and '.join(empty)} without any; "
+            "change splits.fractions or splits.seed, or add cases"
+        )
+    return sides
+
+
 def split_cases(cases: Path, output: Path, *, splits: dict[str, Any]) -> None:
     """Write ``splits.tsv`` (fold, case_id, split) for the holdout scheme.
 
@@ -45,13 +60,9 @@ def split_cases(cases: Path, output: Path, *, splits: dict[str, Any]) -> None:
     UserError
         If one side gets no case at all.
     """
+    import pandas as pd
+
     case_ids = sorted(read_parquet(cases, columns=["case_id"])["case_id"])
-    sides = [assign_split(case_id, splits["fractions"], splits["seed"]) for case_id in case_ids]
-    empty = [side for side in SPLITS if side not in sides]
-    if empty:
-        raise UserError(
-            f"{cases}: {len(case_ids)} cases leave {' and '.join(empty)} without any; "
-            "change splits.fractions or splits.seed, or add cases"
-        )
+    sides = split_sides(case_ids, splits["fractions"], splits["seed"])
     table = pd.DataFrame({"fold": 0, "case_id": case_ids, "split": sides})
     write_tsv(table, output, provenance("ksfusion.cohort.splits", splits))
