@@ -15,7 +15,6 @@ from typing import Any
 
 from ksfusion.batches import batch_of
 from ksfusion.cohort.samples import CohortTables, Row, read_cohort
-from ksfusion.cohort.splits import split_sides
 from ksfusion.config import Config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
@@ -198,7 +197,6 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
     problems = _missing_files(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
-        split_sides([row["case_id"] for row in tables.cases], config.splits.fractions, config.splits.seed)
     except UserError as error:
         problems.append(str(error))
     if problems:

@@ -8,7 +8,7 @@ import pytest
 from ksfusion.cohort.labels import contradiction, diagnose, label_cases
 from ksfusion.cohort.ledger import sample_ledger
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.cohort.splits import assign_split
+from ksfusion.cohort.splits import assign_split, split_sides
 from ksfusion.config import BUILTIN_TASKS, Cohort, Task
 from ksfusion.errors import UserError
 
@@ -118,10 +118,9 @@ def test_one_file_under_two_ids_is_refused(tmp_path):
     assert "slide 'slides/A-1.svs' has slide_id 'A-2'" in line and "one file is one slide" in line
 
 
-def test_a_builtin_task_needs_its_column_too(tmp_path):
-    cases = CASES.replace("grade", "Grade")
-    (line,) = problems(write(tmp_path, cases=cases))
-    assert "column grade is missing, task grading needs it" in line
+def test_a_known_column_in_other_letters_is_not_ignored(tmp_path):
+    (line,) = problems(write(tmp_path, cases=CASES.replace("grade", "Grade")))
+    assert "column Grade must be written grade" in line
 
 
 def test_classes_that_no_value_can_have_are_refused(tmp_path):
@@ -206,6 +205,11 @@ def test_split_shares_come_out_and_depend_on_the_id_alone():
     assert abs(shares["test"] / 4000 - 0.1) < 0.015
     other_seed = [assign_split(case_id, (0.8, 0.1, 0.1), 43) for case_id in ids]
     assert sum(side != sides[case_id] for case_id, side in zip(ids, other_seed, strict=True)) > 1000
+
+
+def test_a_side_without_cases_is_refused():
+    with pytest.raises(UserError, match="1 cases leave"):
+        split_sides(["only"], (0.8, 0.1, 0.1), 42)
 
 
 def test_ledger_says_what_a_sample_lacks():

@@ -30,9 +30,7 @@ def settings(project, samples, cases, **more):
 
 
 SAMPLES = "sample_id\tcase_id\tcohort\tslide\texpression_id\ns1\tA\tC\ts1.svs\tP\n"
-CASES = "case_id\tidh\tgrade\tsurvival_days\tevent\nA\tWT\tG4\t9\t1\n" + "".join(
-    f"other{number}\tWT\tG4\t9\t1\n" for number in range(40)
-)
+CASES = "case_id\tidh\nA\tWT\n"
 
 
 def test_an_unknown_key(project):
@@ -43,11 +41,6 @@ def test_an_unknown_key(project):
 def test_a_wrong_type(project):
     printed = refused(project, settings(project, SAMPLES, CASES, patches={"count": "many"}))
     assert "mine.yaml: patches.count" in printed and "'many'" in printed
-
-
-def test_a_split_without_cases(project):
-    one_case = "\n".join(CASES.splitlines()[:2]) + "\n"
-    assert "splits: 1 cases leave" in refused(project, settings(project, SAMPLES, one_case))
 
 
 def test_a_missing_table(project):

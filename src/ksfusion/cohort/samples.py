@@ -34,7 +34,8 @@ MARKER_VALUES = {
     "grade": ("G2", "G3", "G4"),
 }
 SURVIVAL_COLUMNS = ("survival_days", "event")
-DERIVED_COLUMNS = ("diagnosis",)
+# A table may lack these: its cases then have no label for the task. A diagnosis is derived where none is given.
+BUILTIN_COLUMNS = (*MARKER_VALUES, *SURVIVAL_COLUMNS, "diagnosis")
 _ID = re.compile(NAME_PATTERN)
 
 Row = dict[str, str]
@@ -165,17 +166,18 @@ def _check_choice(table: Table, line: int, row: Mapping[str, str], column: str, 
 
 
 def _check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+    for column in table.columns:
+        if column not in BUILTIN_COLUMNS and column.lower() in BUILTIN_COLUMNS:
+            table.problems.append(f"{table.path}: row 1: column {column} must be written {column.lower()}; rename it")
     times, events = {"survival_days"}, {"event"}
     choices: dict[str, Iterable[str]] = dict(MARKER_VALUES)
     for name, task in tasks.items():
         needed = [task.column] if task.kind == "classification" else [task.time, task.event]
         for column in needed:
-            # A diagnosis is derived where the table has none; without idh nothing can be.
-            source = "idh" if column in DERIVED_COLUMNS and column not in table.columns else column
-            if source not in table.columns:
+            if column not in table.columns and column not in BUILTIN_COLUMNS:
                 table.problems.append(
-                    f"{table.path}: row 1: column {source} is missing, task {name} needs it; "
-                    "add it, or correct or leave out the task in the configuration"
+                    f"{table.path}: row 1: column {column} is missing, task {name} needs it; "
+                    "add it or correct the task in the configuration"
                 )
         allowed = MARKER_VALUES.get(task.column)
         if allowed and not set(task.classes) <= set(allowed):
