@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ksfusion.errors import UserError
+from ksfusion.methods.consistency import ge_con
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.layers import scaled_linear, self_normalising_network
-from ksfusion.methods.output import Alignment, Method, MethodOutput
+from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput
 from ksfusion.methods.registry import Inputs, register
 
 
@@ -126,13 +127,15 @@ class KSFusion(Method):
             gene_embeddings=gene,
         )
 
-    def alignments(self, out: MethodOutput) -> list[Alignment]:
-        """Return genes and points of each stream, weighted by alpha and 1 - alpha (eq. 8)."""
+    def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
+        """Return Ge-Con of each stream, weighted by alpha and 1 - alpha (eq. 8)."""
         alpha = self.settings.alpha
         if alpha is None:
-            return []
-        weights = {"tumour": alpha, "tme": 1 - alpha}
-        return [Alignment(niche, weights[niche], out.gene_embeddings[niche], out.points[niche]) for niche in weights]
+            return {}
+        return {
+            f"alignment_{niche}": AuxiliaryLoss(weight, ge_con(out.gene_embeddings[niche].float(), out.points[niche]))
+            for niche, weight in (("tumour", alpha), ("tme", 1 - alpha))
+        }
 
     def coordinated_classifier(self) -> nn.Linear | None:
         """Return the classifier, whose halves belong to the streams, unless CG-Coord is left out."""

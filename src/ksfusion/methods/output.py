@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,21 +34,19 @@ class MethodOutput:
     gene_embeddings: Mapping[str, Tensor] | None = None
 
 
-class Alignment(NamedTuple):
-    """Two views of a batch whose similarities between samples are to agree, and the weight of that in the loss."""
+class AuxiliaryLoss(NamedTuple):
+    """A loss that a method adds to that of the task."""
 
-    stream: str
     weight: float
-    genes: Tensor  # (B, width)
-    points: Tensor  # (B, groups, n_points, 2)
+    value: Tensor  # scalar
 
 
 class Method(nn.Module):
     """Base of all methods: without more, training uses its logits alone."""
 
-    def alignments(self, out: MethodOutput) -> Sequence[Alignment]:
-        """Return the pairs of views that training aligns."""
-        return ()
+    def auxiliary_losses(self, out: MethodOutput) -> Mapping[str, AuxiliaryLoss]:
+        """Return the losses that training adds to that of the task, under their names in ``history.tsv``."""
+        return {}
 
     def coordinated_classifier(self) -> nn.Linear | None:
         """Return the linear classifier on the concatenated embeddings whose gradient training coordinates."""

@@ -1,4 +1,4 @@
-"""Losses: of the two kinds of task, and of the alignment between genes and sampling points."""
+"""Losses of the two kinds of task."""
 
 from __future__ import annotations
 
@@ -11,34 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 N_INTERVALS = 4
-
-
-def similarity(rows: Tensor) -> Tensor:
-    """Return the Gram matrix (..., B, B) of rows (..., B, width) scaled to unit length; a row of zeros stays zero."""
-    length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    unit = rows / torch.where(length > 0, length, 1)
-    return unit @ unit.mT
-
-
-def ge_con(genes: Tensor, points: Tensor) -> Tensor:
-    """Return the gene-guided consistency loss of a stream (eq. 4): samples alike in genes are looked at alike.
-
-    Parameters
-    ----------
-    genes : Tensor (B, width)
-        Gene embeddings.
-    points : Tensor (B, groups, n_points, 2)
-        Sampling points, in the coordinates of the sampling (-1 to 1).
-
-    Returns
-    -------
-    Tensor, scalar
-        Frobenius norm of the difference of the Gram matrices, divided by B, averaged over groups. Where the norm is 0,
-        so is its gradient.
-    """
-    by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
-    difference = similarity(genes) - similarity(by_group)  # (groups, B, B)
-    return torch.linalg.matrix_norm(difference).mean() / len(genes)
 
 
 def classification_loss(logits: Tensor, y: Tensor, *, class_weights: Tensor, weights: Tensor) -> Tensor:

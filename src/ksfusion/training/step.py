@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ksfusion.methods.consistency import similarity
 from ksfusion.training.coordination import coordinate_classifier
-from ksfusion.training.losses import ge_con, similarity
 from ksfusion.training.objective import Classification, Survival
 
 if TYPE_CHECKING:
-    from ksfusion.methods.output import Alignment, Method
+    from ksfusion.methods.output import Method, MethodOutput
 
 
 def training_step(
@@ -49,11 +49,10 @@ def training_step(
     out = model(patches, genes)
     task_loss = objective.loss(out.logits.float(), truth, weights)
     loss, record = task_loss, {"task_loss": task_loss}
-    for alignment in model.alignments(out):
-        value = ge_con(alignment.genes, alignment.points)
-        loss = loss + alignment.weight * value
-        record[f"alignment_{alignment.stream}"] = value
-        record.update(_spreads(alignment))
+    for name, auxiliary in model.auxiliary_losses(out).items():
+        loss = loss + auxiliary.weight * auxiliary.value
+        record[name] = auxiliary.value
+    record.update(_spreads(out))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     classifier = model.coordinated_classifier()
@@ -65,17 +64,19 @@ def training_step(
 
 
 @torch.no_grad()
-def _spreads(alignment: Alignment) -> dict[str, Tensor]:
-    """Return standard deviations over the samples of a batch: of its points, and of its similarities.
+def _spreads(out: MethodOutput) -> dict[str, Tensor]:
+    """Return standard deviations over the samples of a batch, by stream: of its points, and of its similarities.
 
     Close to zero they say that all samples are looked at in the same places, or have the same gene embedding.
     """
-    points, genes = alignment.points.detach(), alignment.genes.detach()
-    spreads = {"points": points.std(dim=0, correction=0).mean()}
-    n = len(genes)
-    if n > 1:
-        apart = ~torch.eye(n, dtype=torch.bool, device=genes.device)
-        by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
-        spreads["similarity_genes"] = similarity(genes.float())[apart].std(correction=0)
-        spreads["similarity_points"] = similarity(by_group.float())[:, apart].std(correction=0)
-    return {f"spread_{name}_{alignment.stream}": value for name, value in spreads.items()}
+    spreads = {}
+    for stream, points in (out.points or {}).items():
+        genes = out.gene_embeddings[stream].float()
+        spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
+        n = len(genes)
+        if n > 1:
+            apart = ~torch.eye(n, dtype=torch.bool, device=genes.device)
+            by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
+            spreads[f"similarity_genes_{stream}"] = similarity(genes)[apart].std(correction=0)
+            spreads[f"similarity_points_{stream}"] = similarity(by_group.float())[:, apart].std(correction=0)
+    return {f"spread_{name}": value for name, value in spreads.items()}
