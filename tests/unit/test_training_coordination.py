@@ -14,6 +14,7 @@ from ksfusion.training.coordination import (
     class_confidence,
     coordinate,
     coordinate_classifier,
+    coordinate_rows,
     survival_confidence,
 )
 
@@ -60,6 +61,31 @@ def test_halves_are_taken_as_one_vector():
     first, second = torch.tensor([[1.0, 0], [3.0, 0]]), torch.tensor([[-1.0, 0], [1.0, 0]])
     new_first, new_second, record = run(first, second, 0.1, 0.9)
     assert torch.equal(new_first, first) and torch.equal(new_second, second) and record.conflict == 0
+
+
+def test_by_rows_only_the_row_in_conflict_changes():
+    """First row: A and B at 135 degrees. A mirrored at B's perpendicular is (0, 1); projected once it is (1/2, 1/2)."""
+    first, second = torch.stack([A, B]), torch.stack([B, B])
+    confidence = {"first_confidence": torch.tensor(0.2), "second_confidence": torch.tensor(0.9)}
+    new_first, new_second, record = coordinate_rows(first, second, **confidence)
+    torch.testing.assert_close(new_first, torch.tensor([[0.0, math.sqrt(0.5)], [-1.0, 1.0]]))
+    assert torch.equal(new_second, second)
+    # Cosines of the rows are -sqrt(1/2) and 1.
+    torch.testing.assert_close(torch.stack(record), torch.tensor([(1 - math.sqrt(0.5)) / 2, 0.5, 0.5]))
+    confidence = {"first_confidence": torch.tensor(0.9), "second_confidence": torch.tensor(0.2)}
+    new_first, new_second, _ = coordinate_rows(first, second, **confidence)
+    # B mirrored at A's perpendicular is (1, 1); projected once it is (0, 1).
+    assert torch.equal(new_first, first)
+    torch.testing.assert_close(new_second, torch.tensor([[math.sqrt(0.5), math.sqrt(0.5)], [-1.0, 1.0]]))
+
+
+@pytest.mark.parametrize("confidence", [0.5, NAN])
+def test_by_rows_ties_and_rows_of_zeros_change_nothing(confidence):
+    first, second = torch.stack([A, A]), torch.stack([B, torch.zeros(2)])
+    equal = torch.tensor(confidence)
+    new_first, new_second, record = coordinate_rows(first, second, first_confidence=equal, second_confidence=equal)
+    assert torch.equal(new_first, first) and torch.equal(new_second, second)
+    assert record.conflict == 0.5 and record.projected == 0 and record.cosine.isfinite()
 
 
 def test_confidence_by_hand():

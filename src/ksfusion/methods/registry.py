@@ -24,6 +24,28 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
+class TrainingRules:
+    """How a method is trained where that is part of what it is; the defaults are those of all others.
+
+    Attributes
+    ----------
+    drop_last
+        Leave out the last batch of an epoch where it is incomplete (and not the only one).
+    censored_cuts
+        Cut survival time at the quartiles of all training cases, those that did not die too.
+    keep_by_accuracy
+        Keep an epoch of a classification when the validation's AUC or accuracy is above that of the epoch kept before.
+    coordinate_rows
+        Coordinate the gradient of each class by itself, see `ksfusion.training.coordination.coordinate_rows`.
+    """
+
+    drop_last: bool = False
+    censored_cuts: bool = False
+    keep_by_accuracy: bool = False
+    coordinate_rows: bool = False
+
+
+@dataclass(frozen=True)
 class MethodInfo:
     """What is known of a method without building it.
 
@@ -43,6 +65,8 @@ class MethodInfo:
         What sets a variant apart: keyword arguments of the method's settings.
     min_patches
         Fewest patches per slide that it works on.
+    rules
+        How it is trained.
     """
 
     name: str
@@ -52,6 +76,7 @@ class MethodInfo:
     settings: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     min_patches: int = 1
+    rules: TrainingRules = TrainingRules()
 
 
 @dataclass(frozen=True)
@@ -87,6 +112,7 @@ def register(
     settings: tuple[str, ...] = (),
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     min_patches: int = 1,
+    rules: Mapping[str, bool] | None = None,
 ) -> Callable[[type[Method]], type[Method]]:
     """Enter a class as a method; all arguments must be literals.
 
@@ -102,6 +128,8 @@ def register(
         Name of a variant to the options that set it apart.
     min_patches
         Fewest patches per slide that the method works on.
+    rules
+        Fields of `TrainingRules` that differ from the default.
     """
 
     def enter(method: type[Method]) -> type[Method]:
@@ -135,7 +163,8 @@ def _read_methods(folder: Path) -> dict[str, MethodInfo]:
                 read = tuple(key for key in settings if key not in options)
                 module = f"ksfusion.methods.{path.stem}"
                 fixed, fewest = MappingProxyType(dict(options)), given.get("min_patches", 1)
-                methods[name] = MethodInfo(name, base, module, given["modalities"], read, fixed, fewest)
+                rules = TrainingRules(**given.get("rules", {}))
+                methods[name] = MethodInfo(name, base, module, given["modalities"], read, fixed, fewest, rules)
     return methods
 
 

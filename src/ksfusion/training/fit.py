@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ksfusion.errors import UserError
+from ksfusion.methods.registry import TrainingRules
 from ksfusion.training.data import FoldData
 from ksfusion.training.objective import Classification, Survival, sample_weights
 from ksfusion.training.optimiser import Adam
@@ -36,8 +37,8 @@ class Fitted:
     best_epoch
         From 1.
     selected_by
-        On validation samples: ``auc`` or ``c_index`` (the highest; equal ones by loss), ``loss`` (the lowest); or
-        ``last``.
+        On validation samples: ``auc`` or ``c_index`` (the highest; equal ones by loss), ``auc_or_accuracy`` (the last
+        to raise one of them), ``loss`` (the lowest); or ``last``.
     selection_reason
         Why it was not chosen by the metric; empty where it was.
     val
@@ -71,6 +72,7 @@ def fit(
     epochs: int,
     seed: int,
     settings: Mapping[str, Any],
+    rules: TrainingRules,
     name: str,
 ) -> Fitted:
     """Train a model with Adam, its learning rate falling along a cosine from the first step to the last.
@@ -89,6 +91,8 @@ def fit(
         Of the order of samples.
     settings
         ``batch_size``, ``lr``, ``weight_decay`` and ``weight_by``.
+    rules
+        Of the method.
     name
         Which run this is, for messages.
 
@@ -104,16 +108,19 @@ def fit(
     batch_size = settings["batch_size"]
     # L2 weight decay in the gradient, as in the paper, not AdamW's.
     optimiser = Adam(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"], fused=True)
-    n_steps = epochs * math.ceil(len(train) / batch_size)
+    # An incomplete batch that is the only one stays.
+    n_seen = max(len(train) // batch_size, 1) * batch_size if rules.drop_last else len(train)
+    n_steps = epochs * math.ceil(min(n_seen, len(train)) / batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=n_steps)
     order = np.random.default_rng(seed)
 
     history: list[dict[str, float]] = []
     best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
+    best_accuracy = math.nan
     for epoch in range(1, epochs + 1):
         start, learning_rate, records = time.perf_counter(), schedule.get_last_lr()[0], []
         model.train()
-        for part in _batches(order.permutation(len(train)), batch_size):
+        for part in _batches(order.permutation(len(train))[:n_seen], batch_size):
             chosen = torch.from_numpy(part).to(device)
             records.append(
                 training_step(
@@ -123,14 +130,16 @@ def fit(
                     {key: values[chosen] for key, values in truth.items()},
                     weights[chosen],
                     objective=objective,
+                    coordinate_rows=rules.coordinate_rows,
                 )
             )
             schedule.step()
         means = _means(records)
-        score = val_loss = math.nan
+        score = val_loss = accuracy = math.nan
         if len(val):
             logits = predict(model, data, val, batch_size=batch_size)
             score, val_loss = objective.score(logits, val_truth), float(objective.loss(logits, val_truth, val_weights))
+            accuracy = objective.accuracy(logits, val_truth) if rules.keep_by_accuracy else math.nan
         if not math.isfinite(means["train_loss"]) or (len(val) and not math.isfinite(val_loss)):
             raise UserError(
                 f"{name}: the loss is not finite in epoch {epoch}; lower training.lr ({settings['lr']}), or look for "
@@ -140,7 +149,9 @@ def fit(
         row = {"epoch": epoch, "val_loss": val_loss, "val_metric": 100 * score, "learning_rate": learning_rate}
         history.append({**means, **row, "seconds": round(seconds, 3)})
         key = _merit(score, val_loss, epoch)
-        if best is None or key > best[0]:
+        # NaN is above nothing: without that rule, and for survival, accuracy keeps no epoch.
+        if best is None or key > best[0] or accuracy > best_accuracy:
+            best_accuracy = accuracy
             best = (key, epoch, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()})
 
     table = pd.DataFrame(history)
@@ -151,6 +162,8 @@ def fit(
         selected_by, reason = "last", "no labelled validation sample"
     elif math.isnan(kept["val_metric"]):
         selected_by, reason = "loss", objective.why_undefined(val_truth)
+    if not math.isnan(best_accuracy):
+        selected_by += "_or_accuracy"
     metrics = {objective.metric: kept["val_metric"], "loss": kept["val_loss"]}
     metrics = {name: None if math.isnan(value) else value for name, value in metrics.items()}
     return Fitted(best[2], best[1], selected_by, reason, metrics, table)

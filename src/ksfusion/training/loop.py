@@ -108,7 +108,8 @@ def train(
         )
         return
 
-    objective = kind.fit(train_samples, sample_weights(train_samples, weight_by=settings["weight_by"]), task)
+    weights = sample_weights(train_samples, weight_by=settings["weight_by"])
+    objective = kind.fit(train_samples, weights, task, info.rules)
     where = torch.device(device)
     with reproducible(seed, device=where, threads=threads):
         model = build(
@@ -120,7 +121,16 @@ def train(
             groups=data.groups,
             **config["options"],
         ).to(where)
-        fitted = fit(model, data, objective, epochs=task["epochs"], seed=seed, settings=settings, name=_words(run))
+        fitted = fit(
+            model,
+            data,
+            objective,
+            epochs=task["epochs"],
+            seed=seed,
+            settings=settings,
+            rules=info.rules,
+            name=_words(run),
+        )
         model.load_state_dict(fitted.weights)
         logits = predict(model, data, np.arange(len(data.samples)), batch_size=settings["batch_size"])
     write_run(

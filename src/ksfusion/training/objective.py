@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ksfusion.methods.registry import TrainingRules
 from ksfusion.training.concordance import concordance_index, macro_auc
 from ksfusion.training.losses import (
     N_INTERVALS,
@@ -47,7 +48,9 @@ class Classification:
     metric = "auc"
 
     @classmethod
-    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any]) -> Classification:
+    def fit(
+        cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any], rules: TrainingRules
+    ) -> Classification:
         """Count the classes of the training samples."""
         counts = balanced_class_weights(train["y"].to_numpy(int), weights, len(task["classes"]))
         return cls(tuple(task["classes"]), tuple(counts.tolist()))
@@ -76,6 +79,10 @@ class Classification:
         """Return the macro AUC; NaN where a class is absent."""
         return macro_auc(truth["y"].numpy(), logits.double().softmax(dim=1).numpy())
 
+    def accuracy(self, logits: Tensor, truth: Mapping[str, Tensor]) -> float:
+        """Return the share of samples whose class has the highest logit."""
+        return float((logits.argmax(dim=1) == truth["y"]).double().mean())
+
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
         """Say why `score` is NaN."""
         counts = np.bincount(truth["y"].numpy(), minlength=self.n_outputs)
@@ -103,7 +110,8 @@ class Survival:
     Attributes
     ----------
     cuts
-        Days that divide time into intervals: quartiles of the event times of uncensored training cases.
+        Days that divide time into intervals: quartiles of the event times of uncensored training cases, or of the
+        times of all training cases where the method's rules say so.
     """
 
     cuts: Sequence[float]
@@ -111,10 +119,10 @@ class Survival:
     n_outputs = N_INTERVALS
 
     @classmethod
-    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any]) -> Survival:
+    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any], rules: TrainingRules) -> Survival:
         """Cut time at the quartiles of the training cases' event times, each case once."""
         cases = train.drop_duplicates("case_id")
-        return cls(tuple(interval_cuts(cases.loc[cases["event"] == 1, "days"])))
+        return cls(tuple(interval_cuts(cases.loc[rules.censored_cuts | (cases["event"] == 1), "days"])))
 
     @staticmethod
     def reason_to_skip(train: pd.DataFrame) -> str:
@@ -137,6 +145,11 @@ class Survival:
     def score(self, logits: Tensor, truth: Mapping[str, Tensor]) -> float:
         """Return the C-index; NaN where no pair can be compared."""
         return float(concordance_index(truth["days"], truth["event"], risk(logits.double())))
+
+    @staticmethod
+    def accuracy(logits: Tensor, truth: Mapping[str, Tensor]) -> float:
+        """Return NaN: survival has none."""
+        return float("nan")
 
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
         """Say why `score` is NaN."""

@@ -25,6 +25,7 @@ def training_step(
     weights: Tensor,
     *,
     objective: Classification | Survival,
+    coordinate_rows: bool = False,
 ) -> dict[str, Tensor]:
     """Change the model by one batch.
 
@@ -40,6 +41,8 @@ def training_step(
         Of the samples.
     objective
         The task.
+    coordinate_rows
+        See `ksfusion.methods.registry.TrainingRules`.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def training_step(
     loss.backward()
     classifier = model.coordinated_classifier()
     if classifier is not None:
-        coordination = coordinate_classifier(classifier, out.embeddings, truth)
+        coordination = coordinate_classifier(classifier, out.embeddings, truth, by_row=coordinate_rows)
         record.update({f"coordination_{name}": value for name, value in coordination._asdict().items()})
     optimiser.step()
     return {"train_loss": loss.detach(), **{name: value.detach() for name, value in record.items()}}
