@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ksfusion.slides.fingerprint import file_digest, thumbnail_hash
 from ksfusion.slides.reader import Slide, SlideError, open_slide
 from ksfusion.slides.tissue import tissue_mask
 
@@ -29,6 +30,8 @@ COLUMN_TYPES = {
     "width": "int32",
     "height": "int32",
     "tissue_mm2": "float64",
+    "digest": "object",
+    "thumbnail_hash": "object",
 }
 
 
@@ -120,9 +123,11 @@ def _tile_slide(path: str, mpp: float | None, settings: dict[str, Any]) -> tuple
     with open_slide(path, mpp, reader=settings["reader"]) as slide:
         width, height = slide.dimensions
         known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
+        thumbnail = slide.thumbnail(MASK_MPP)
+        known |= {"digest": file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
         names = ("mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling")
         try:
-            grid = tile_grid(slide, **{name: settings[name] for name in names})
+            grid = tile_grid(slide, **{name: settings[name] for name in names}, mask=tissue_mask(thumbnail))
         except SlideError as error:
             return known, {"reason": error.reason, "message": str(error)}
         known["tissue_mm2"] = grid.attrs["tissue_mm2"]
@@ -138,7 +143,8 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
         The user's table of samples.
     output
         Parquet: slide_id, status, reason, tile, x, y, tissue, and of the slide mpp, mpp_source, width, height,
-        tissue_mm2; a failed slide is one row with tile -1.
+        tissue_mm2, digest and thumbnail_hash (`ksfusion.slides.fingerprint`; empty where it cannot be read); a failed
+        slide is one row with tile -1.
     batch
         Which batch.
     slides
@@ -174,7 +180,8 @@ def _rows(slide_id: str, known: dict[str, Any], found: dict[str, Any]) -> pd.Dat
     failed = "reason" in found
     outcome = f"{found['reason']}: {found['message']}" if failed else f"{len(found['x'])} tiles"
     print(f"{slide_id}\t{outcome}", file=sys.stderr, flush=True)
-    slide = {"mpp": np.nan, "mpp_source": "", "width": 0, "height": 0, "tissue_mm2": np.nan} | known
+    slide = {"mpp": np.nan, "mpp_source": "", "width": 0, "height": 0, "tissue_mm2": np.nan}
+    slide |= {"digest": "", "thumbnail_hash": ""} | known
     tiles = {"tile": [-1], "x": [-1], "y": [-1], "tissue": [np.nan]} if failed else found
     status = {"status": "failed" if failed else "ok", "reason": found["reason"] if failed else ""}
     table = pd.DataFrame({**tiles}).assign(slide_id=slide_id, **status, **slide)
