@@ -100,6 +100,8 @@ class Features(Block):
     encoder: str = "resnet50"
     weights: str | None = None
     batch_size: Positive = 256
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = Field(False, description="compile the encoder (torch.compile); worth it on a GPU")
 
 
 class Genes(Block):

@@ -20,6 +20,7 @@ from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
+from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
 
 # The modules whose code a stage's output depends on; what they import in the package counts too.
 STAGES = {
@@ -194,7 +195,7 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
         With one line for each problem of the configuration, or of the tables.
     """
     config = parse_config(values, source=source)
-    problems = _missing_files(config, source)
+    problems = _missing_files(config, source) + _encoder_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
     except UserError as error:
@@ -208,7 +209,6 @@ def _missing_files(config: Config, source: str) -> list[str]:
     """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
     named |= {"stain.target": config.stain.target, "genes.sets": config.genes.sets}
-    named |= {"features.weights": config.features.weights or "builtin"}
     return [
         f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
         for key, path in named.items()
@@ -216,3 +216,14 @@ def _missing_files(config: Config, source: str) -> list[str]:
         and not (config.demo and Path(path).is_relative_to(DEMO_EXPRESSION))
         and not Path(path).exists()
     ]
+
+
+def _encoder_problems(config: Config, source: str) -> list[str]:
+    """Say what is wrong with the encoder, as far as that can be seen without timm."""
+    name, preset = config.features.encoder, find_preset(config.features.encoder)
+    try:
+        check_encoder(name, config.features.weights)
+        check_patch_size(name, preset.input_px if preset else None, config.slides.patch_px)
+    except UserError as error:
+        return [f"{source}: {error}"]
+    return []

@@ -1,5 +1,8 @@
 """The configuration: the paper's defaults, and one readable line for each mistake."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ksfusion.config import load_config, parse_config
@@ -87,3 +90,9 @@ def test_the_papers_cohort_is_a_valid_configuration():
     config = load_config(resource("cohorts/glioma.yaml"))
     assert config.patches.count == 2500
     assert not config.demo
+
+
+def test_planning_imports_nothing_heavy():
+    code = "import sys, ksfusion.plan, ksfusion.cli; print(*{'torch', 'timm', 'pandas', 'numpy', 'h5py'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from ksfusion.errors import UserError
 from ksfusion.slides import build_encoder
+from ksfusion.slides.encoders import Encoder
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,47 @@ def test_any_timm_model_with_its_own_scale(tmp_path):
     assert encoder.n_features == model.num_features
 
 
+def test_features_widened_behind_the_pooling_are_counted(tmp_path):
+    model = timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=0).eval()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    encoder = build_encoder("timm:mobilenetv3_small_050", tmp_path / "w.safetensors")
+    with torch.inference_mode():
+        assert encoder(patches(1, 64)).shape == (1, encoder.n_features)
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("vit") / "vit.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit.r160_in1k", pretrained=False, num_classes=0).state_dict(), path)
+    return "timm:test_vit.r160_in1k", path
+
+
+class TestHowItComputes:
+    @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+    def test_products_in_half_precision(self, vit, precision):
+        encoder = build_encoder(*vit, precision=precision)
+        inside = []
+        encoder.network.blocks[0].mlp.fc1.register_forward_hook(lambda *call: inside.append(call[-1].dtype))
+        with torch.inference_mode():
+            found, exact = encoder(patches(px=160)), build_encoder(*vit)(patches(px=160))
+        assert inside == [getattr(torch, precision)] and found.dtype == torch.float32
+        assert not torch.equal(found, exact)
+        assert torch.cosine_similarity(found, exact).min() > 0.999
+
+    @pytest.mark.filterwarnings("ignore")  # torch's compiler has its own
+    def test_compiled(self):
+        encoder = build_encoder("seeded-conv", compiled=True)
+        with torch.inference_mode():
+            torch._dynamo.utils.counters.clear()
+            assert torch.allclose(encoder(patches(px=64)), build_encoder("seeded-conv")(patches(px=64)), atol=1e-4)
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+    def test_output_that_is_not_one_vector_a_patch(self):
+        with pytest.raises(UserError, match=r"gives \(3, 8, 8\) values a patch, not 5"):
+            Encoder(torch.nn.Identity(), n_features=5)(patches(1, 8))
+
+
 class TestWeightsThatDoNotFit:
     def test_a_key_is_missing(self, resnet, tmp_path):
         state = {key: value for key, value in resnet.state_dict().items() if key != "layer2.0.conv1.weight"}
@@ -91,6 +133,10 @@ class TestWeightsThatDoNotFit:
         with pytest.raises(UserError, match=r"features\.weights"):
             build_encoder("resnet50", tmp_path / name)
 
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(UserError, match="is a folder; name the weight file in it"):
+            build_encoder("resnet50", tmp_path)
+
 
 def test_no_internet_is_told_with_its_remedy(monkeypatch):
     def fail(*_, **__):
@@ -101,7 +147,7 @@ def test_no_internet_is_told_with_its_remedy(monkeypatch):
         build_encoder("resnet50")
 
 
-@pytest.mark.parametrize("name", ["resnet5", "timm:no_such_model", "torch:resnet"])
+@pytest.mark.parametrize("name", ["resnet5", "timm:no_such_model", "torch:resnet", "timm:../x", "hf-hub:owner"])
 def test_unknown_encoder(name):
     with pytest.raises(UserError, match=r"features\.encoder"):
         build_encoder(name)

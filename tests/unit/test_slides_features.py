@@ -19,6 +19,7 @@ from ksfusion.slides.store import build_store, open_store
 
 STAIN = {"method": "vahadane", "target": "builtin"}
 FEATURES = {"source": "extract", "encoder": "seeded-conv", "weights": None, "batch_size": 3}
+FEATURES |= {"precision": "float32", "compile": False}
 TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
 
 

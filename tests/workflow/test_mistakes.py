@@ -49,6 +49,25 @@ def test_a_missing_table(project):
     assert "nowhere.tsv: cannot be read" in refused(project, config)
 
 
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"encoder": "resnet5"}, "mine.yaml: features.encoder: unknown encoder 'resnet5'; known: resnet50, uni, "),
+        ({"weights": "src"}, "mine.yaml: features.weights: src is a folder"),
+        ({"weights": "lost.pth"}, "mine.yaml: features.weights: lost.pth is not there"),
+        ({"encoder": "seeded-conv", "weights": "src"}, "mine.yaml: features.weights: seeded-conv has no weights"),
+        ({"precision": "half"}, "mine.yaml: features.precision: "),
+    ],
+)
+def test_an_encoder_that_cannot_be(project, features, message):
+    assert message in refused(project, settings(project, SAMPLES, CASES, features=features))
+
+
+def test_an_encoder_of_another_patch_size(project):
+    config = settings(project, SAMPLES, CASES, features={"encoder": "uni"}, slides={"patch_px": 256})
+    assert "mine.yaml: features.encoder: uni takes patches of 224 px; set slides.patch_px" in refused(project, config)
+
+
 def test_missing_files_are_named(project):
     config = settings(project, SAMPLES, CASES, stain={"target": "target.json"})
     config["cohort"]["expression"][0]["path"] = "lost.tsv"

@@ -17,6 +17,7 @@ import numpy as np
 
 from ksfusion.errors import UserError
 from ksfusion.slides.encoders import Encoder, build_encoder
+from ksfusion.slides.presets import check_patch_size
 from ksfusion.slides.reader import SlideError, open_slide
 from ksfusion.slides.sources import SlideSource, slide_sources
 from ksfusion.slides.stain import load_target, profile_of, read_profiles, require_supported
@@ -96,12 +97,14 @@ def extract_batch(
         raise UserError(f"features.source: {features['source']!r} is not supported yet; use extract")
     require_supported(stain["method"])
     target = load_target(stain["target"])
-    encoder = build_encoder(features["encoder"], features["weights"]).to(device)
-    if encoder.input_px not in (None, slides["patch_px"]):
-        raise UserError(
-            f"features.encoder: {features['encoder']} takes patches of {encoder.input_px} px; "
-            f"set slides.patch_px to that (it is {slides['patch_px']})"
-        )
+    encoder = build_encoder(
+        features["encoder"],
+        features["weights"],
+        device=device,
+        precision=features["precision"],
+        compiled=features["compile"],
+    )
+    check_patch_size(features["encoder"], encoder.input_px, slides["patch_px"])
     work = _plan(samples, tiles, stain_profiles, patches, normalise=stain["method"] != "none")
     settings = {"slides": dict(slides), "stain": dict(stain), "features": dict(features)}
     threads = threads or torch.get_num_threads()
