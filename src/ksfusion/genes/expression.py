@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.errors import UserError
-from ksfusion.genes.niches import ensembl_symbols
-from ksfusion.genes.readers import read_gdc_star, read_h5ad, read_ivygap, read_matrix, without_version
+from ksfusion.genes.matrix import read_matrix
+from ksfusion.genes.readers import read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.symbols import one_column_per_symbol
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_parquet
 
@@ -21,9 +22,12 @@ log = logging.getLogger(__name__)
 
 UNITS = ("counts", "tpm", "fpkm", "log", "zscore")
 FORMATS = ("gdc-star", "ivygap", "matrix", "h5ad")
+FOLDER_FORMATS = ("gdc-star", "ivygap")
 
 
-def read_expression(path: Path | str, *, format: str, unit: str, suffix: str | None = None) -> pd.DataFrame:
+def read_expression(
+    path: Path | str, *, format: str, unit: str, suffix: str | None = None, sample_sheet: Path | str | None = None
+) -> pd.DataFrame:
     """Read the expression profiles of one cohort.
 
     Parameters
@@ -40,14 +44,18 @@ def read_expression(path: Path | str, *, format: str, unit: str, suffix: str | N
         ``counts`` become log2(CPM + 1), counts per million over all genes of the file; ``tpm`` and ``fpkm`` become
         log2(x + 1); ``log`` and ``zscore`` are taken as they are.
     suffix
-        Ending of the gene columns of a matrix (``_rnaseq``); columns without it are ignored.
+        Ending of the gene columns of a matrix (``_rnaseq``), or of its sample columns where genes are rows; columns
+        without it are ignored.
+    sample_sheet
+        The sample sheet of the GDC portal, for ``gdc-star``: the expression_id is then the Sample ID of the file.
 
     Returns
     -------
     DataFrame
-        Profiles x genes, float32; index expression_id, columns HGNC symbols. Ensembl ids lose their version, and the
-        genes of the shipped sets get their symbol. Of several genes with one symbol the one with the highest mean is
-        kept. Missing values stay missing; a profile without any value or any count is left out.
+        Profiles x genes, float32; index expression_id (without blanks round it), columns HGNC symbols. Ensembl ids
+        lose their version, the genes of the shipped sets get their symbol, and previous symbols that of today where
+        the table has not got that one too (`ksfusion.genes.symbols`). Of several genes with one symbol the one with
+        the highest mean is kept. Missing values stay missing; a profile without any value or any count is left out.
 
     Raises
     ------
@@ -59,11 +67,11 @@ def read_expression(path: Path | str, *, format: str, unit: str, suffix: str | N
         raise UserError(f"{path}: unknown unit {unit!r}; use {', '.join(UNITS)}")
     if not path.exists():
         raise UserError(f"{path}: not found; check the path of cohort.expression")
-    if (format in ("gdc-star", "ivygap")) != path.is_dir():
+    if (format in FOLDER_FORMATS) != path.is_dir():
         raise UserError(f"{path}: format {format} wants a {'file' if path.is_dir() else 'folder'}")
     match format:
         case "gdc-star":
-            profiles = read_gdc_star(path, unit)
+            profiles = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
         case "ivygap":
             profiles = read_ivygap(path, unit)
         case "matrix":
@@ -74,7 +82,7 @@ def read_expression(path: Path | str, *, format: str, unit: str, suffix: str | N
             raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
     if profiles.empty:
         raise UserError(f"{path}: no profile found; it has {len(profiles)} profiles of {profiles.shape[1]} genes")
-    return _by_symbol(_log_units(profiles, unit, path), path)
+    return one_column_per_symbol(_log_units(profiles, unit, path), path)
 
 
 def _log_units(profiles: pd.DataFrame, unit: str, path: Path) -> pd.DataFrame:
@@ -105,30 +113,14 @@ def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
     return f"profile {profiles.index[row]}, gene {profiles.columns[column]}: {profiles.iat[row, column]:g}"
 
 
-def _by_symbol(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Name genes by symbol and keep, of several genes with one symbol, the one with the highest mean."""
-    symbol_of = ensembl_symbols()
-    names = [without_version(name) for name in profiles.columns]
-    symbols = pd.Index([symbol_of.get(name, name) for name in names], dtype=object)
-    if symbols.has_duplicates:
-        shared = np.flatnonzero(symbols.duplicated(keep=False))
-        means = np.full(len(symbols), np.inf)
-        means[shared] = profiles.iloc[:, shared].mean().fillna(-np.inf)
-        best = pd.Series(means).groupby(symbols.to_numpy(), sort=False).idxmax().sort_values().to_numpy()
-        log.info(
-            "%s: %d genes share a symbol with a more expressed one and are dropped", path, len(symbols) - len(best)
-        )
-        profiles, symbols = profiles.iloc[:, best], symbols[best]
-    return profiles.set_axis(symbols, axis=1).rename_axis(index="expression_id", columns=None)
-
-
 def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None:
     """Read all cohorts and write one table of the genes they share.
 
     Parameters
     ----------
     sources
-        One mapping for each cohort with ``cohort``, ``format``, ``unit``, ``path`` and, optional, ``suffix``.
+        One mapping for each cohort with ``cohort``, ``format``, ``unit``, ``path`` and, optional, ``suffix`` and
+        ``sample_sheet``.
     output
         ``genes/profiles.parquet``: cohort, expression_id and one float32 column for each gene that all cohorts have,
         by symbol; rows by cohort and expression_id.
@@ -140,7 +132,11 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
     """
     cohorts = {
         source["cohort"]: read_expression(
-            source["path"], format=source["format"], unit=source["unit"], suffix=source.get("suffix")
+            source["path"],
+            format=source["format"],
+            unit=source["unit"],
+            suffix=source.get("suffix"),
+            sample_sheet=source.get("sample_sheet"),
         )
         for source in sorted(sources, key=lambda source: source["cohort"])
     }

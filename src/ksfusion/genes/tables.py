@@ -1,131 +1,89 @@
-"""Reading text tables of numbers: delimited text, plain or compressed, with errors that name the cell."""
+"""Reading tables of numbers, delimited text or Parquet, with errors that name the cell."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
+from ksfusion.downloads import check_is_data, open_data
 from ksfusion.errors import UserError
 
-GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
-LFS_POINTER = b"version https://git-lfs"
+PARQUET_MAGIC = b"PAR1"
+# What the first column of a table is called, without blanks and signs.
+FIRST_COLUMNS = {
+    "", "gene", "genes", "geneid", "genename", "genesymbol", "symbol", "hugosymbol", "name", "id", "sample",
+    "sampleid", "case", "caseid", "patient", "patientid", "expressionid", "ensembl", "ensemblid", "ensemblgeneid",
+    "geneidrnawellid",
+}  # fmt: skip
 # One row of a table with 60,000 genes is larger than the parser's default block.
 BLOCK_BYTES = 64 * 1024 * 1024
 
 
-def check_is_data(path: Path) -> bytes:
-    """Return the first bytes of a file after making sure that it is there and holds data.
+@dataclass(frozen=True)
+class Table:
+    """The columns of a file, their names without blanks round them, and the line on which their values begin."""
 
-    Raises
-    ------
-    UserError
-        If the file is missing or empty, or is a git-LFS pointer or a web page saved under its name.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    if not start:
-        raise UserError(f"{path}: is empty; download it again")
-    if start.startswith(LFS_POINTER):
-        raise UserError(f"{path}: is a git-LFS pointer, not the data; fetch it with git lfs pull")
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UserError(f"{path}: is a web page, not data; the download failed, fetch it again")
-    return start
+    path: Path
+    columns: pa.Table
+    first_line: int
 
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in the order of the file."""
+        return self.columns.column_names
 
-@contextlib.contextmanager
-def open_data(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, decompressing gzip and one-member zip files; its first bytes decide, not its name."""
-    start = check_is_data(path)
-    try:
-        if start.startswith(GZIP_MAGIC):
-            with gzip.open(path) as file:
-                yield file
-        elif start.startswith(ZIP_MAGIC):
-            with zipfile.ZipFile(path) as archive:
-                members = [member for member in archive.infolist() if not member.is_dir()]
-                if len(members) != 1:
-                    raise UserError(f"{path}: holds {len(members)} files; pack the table alone")
-                with archive.open(members[0]) as file:
-                    yield file
-        else:
-            with path.open("rb") as file:
-                yield file
-    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be decompressed ({error}); download it again") from None
+    def row(self, index: int) -> str:
+        """Name a row in a message: its line in a text file."""
+        return f"{self.path}, row {index + self.first_line}"
 
+    def texts(self, name: str) -> list[str]:
+        """Return a column as text without blanks round it, empty where a value is missing."""
+        return ["" if value is None else str(value).strip() for value in self.columns[name].to_pylist()]
 
-def read_header(path: Path) -> tuple[list[str], str, int]:
-    """Return the column names of a text table, its delimiter (tab, else comma) and the number of comment lines."""
-    with open_data(path) as file:
-        comments = 0
-        while (line := file.readline()).startswith(b"#"):
-            comments += 1
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text table; see the formats of cohort.expression") from None
-    delimiter = "\t" if "\t" in text else ","
-    return next(csv.reader([text], delimiter=delimiter), []), delimiter, comments
+    def share_of_numbers(self, name: str) -> float:
+        """Return how many of a column's values are numbers, from 0 to 1; a column without any value is all numbers."""
+        column = self.columns[name]
+        if _is_numeric(column):
+            return 1.0
+        values = [value for value in map(_as_text, column.to_pylist()) if value]
+        return sum(map(_is_number, values)) / len(values) if values else 1.0
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column as float32, missing values as NaN.
+
+        Raises
+        ------
+        UserError
+            If a cell is not a number.
+        """
+        column = self.columns[name]
+        if not _is_numeric(column):
+            values = list(map(_as_text, column.to_pylist()))
+            for index, value in enumerate(values):
+                if value and not _is_number(value):
+                    remedy = "write it with a decimal point" if "," in value else "correct it"
+                    raise UserError(f"{self.row(index)}, column {name}: {value!r} is not a number; {remedy}")
+            column = pa.chunked_array([[float(value) if value else None for value in values]], pa.float64())
+        return column.cast(pa.float32(), safe=False).to_numpy()
 
 
-def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> tuple[pa.Table, int]:
-    """Read a delimited text table; lines that start with ``#`` before the header are skipped.
-
-    Parameters
-    ----------
-    path
-        Tab- or comma-separated text, plain, gzip or zip.
-    columns
-        The columns to read (all when None).
-    text
-        Columns to keep as text whatever they hold.
-
-    Returns
-    -------
-    table, first_line
-        The columns, and the line of the file on which their values begin.
-
-    Raises
-    ------
-    UserError
-        If the file is not such a table, or a column is missing.
-    """
-    header, delimiter, comments = read_header(path)
-    missing = [name for name in (columns or []) if name not in header]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
-    try:
-        with open_data(path) as file:
-            table = pa.csv.read_csv(
-                file,
-                read_options=pa.csv.ReadOptions(skip_rows=comments, block_size=BLOCK_BYTES),
-                parse_options=pa.csv.ParseOptions(delimiter=delimiter),
-                convert_options=pa.csv.ConvertOptions(
-                    include_columns=columns, column_types={name: pa.string() for name in text}
-                ),
-            )
-            return table, comments + 2
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: is not a regular table ({' '.join(str(error).split())[:200]})") from None
-
-
-def is_numeric(column: pa.ChunkedArray) -> bool:
-    """Say whether a column was read as numbers (a column without any value counts as such)."""
+def _is_numeric(column: pa.ChunkedArray) -> bool:
     kind = column.type
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _is_number(text: str) -> bool:
@@ -136,32 +94,117 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def looks_numeric(column: pa.ChunkedArray) -> bool:
-    """Say whether at least half of a column's values are numbers, so that the others are faults rather than text."""
-    if is_numeric(column):
-        return True
-    values = [str(value) for value in column.to_pylist() if value not in (None, "")]
-    return 2 * sum(map(_is_number, values)) >= len(values) > 0
+def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> Table:
+    """Read a table: Parquet, or delimited text (tab, else comma) that may be packed with gzip or zip.
 
-
-def numbers(column: pa.ChunkedArray, *, path: Path, name: str, first_line: int) -> np.ndarray:
-    """Return a column as float32, missing values as NaN.
+    Lines that start with ``#`` before the header are skipped. A header with one name less than its rows have fields,
+    as R writes it, leaves the first column unnamed.
 
     Parameters
     ----------
-    column
-        A column as read.
-    path, name, first_line
-        The file, the column's name and the line of its first value, for the message.
+    path
+        The file; its first bytes say what it is.
+    columns
+        The columns to read (all when None).
+    text
+        Columns to keep as text whatever they hold, where the file has them.
 
     Raises
     ------
     UserError
-        If a cell is not a number.
+        If the file is not such a table, a column is missing, or two have one name.
     """
-    if not is_numeric(column):
-        for row, value in enumerate(column.to_pylist()):
-            if value not in (None, "") and not _is_number(str(value)):
-                raise UserError(f"{path}, row {row + first_line}, column {name}: {value!r} is not a number; correct it")
-        column = pa.chunked_array([[None if v in (None, "") else float(v) for v in column.to_pylist()]], pa.float64())
-    return column.cast(pa.float32(), safe=False).to_numpy()
+    if check_is_data(path).startswith(PARQUET_MAGIC):
+        return _read_parquet(path)
+    with open_data(path) as file:
+        header, delimiter, first_line = _read_header(file, path)
+        missing = [name for name in (columns or []) if name not in header]
+        if missing:
+            raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
+        refuse_duplicates(header, path)
+        irregular: list[pa.csv.InvalidRow] = []
+        try:
+            table = pa.csv.read_csv(
+                file,
+                read_options=pa.csv.ReadOptions(column_names=header, block_size=BLOCK_BYTES),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=delimiter, invalid_row_handler=lambda row: irregular.append(row) or "error"
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    include_columns=columns, column_types={name: pa.string() for name in text if name in header}
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if irregular:
+                row = irregular[0]
+                raise UserError(
+                    f"{path}: the row {row.text[:40]!r} has {row.actual_columns} fields, the header has "
+                    f"{row.expected_columns}; is the download complete?"
+                ) from None
+            reason = "is not UTF-8 text; save it as UTF-8" if "UTF8" in str(error) else "is not a regular table"
+            raise UserError(f"{path}: {reason} ({' '.join(str(error).split())[:120]})") from None
+    for name in table.column_names:
+        if pa.types.is_binary(table[name].type):
+            raise UserError(f"{path}: column {name or 1} is not UTF-8 text; save the table as UTF-8")
+    return Table(path, table, first_line)
+
+
+def plain_name(name: str) -> str:
+    """Return a column name in small letters and digits alone, so that Entrez_Gene_Id and ENTREZGENEID are one."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _read_header(file: BinaryIO, path: Path) -> tuple[list[str], str, int]:
+    """Return the column names, the delimiter and the line on which values begin, and leave the file there."""
+    lines = 1
+    while (text := _read_line(file, path)).startswith("#"):
+        lines += 1
+    delimiter = "\t" if "\t" in text else ","
+    header = _fields(text, delimiter)
+    if len(header) == 1:
+        given = "';'" if ";" in text else "neither tabs nor commas"
+        raise UserError(f"{path}: its columns are separated by {given}; save it with tabs, or commas, between them")
+    start = file.tell()
+    first_row = _read_line(file, path)
+    if not first_row:
+        raise UserError(f"{path}: has a header and no rows under it; download it again")
+    # A header that names its first column has lost another name: to move them all by one would be wrong.
+    if len(_fields(first_row, delimiter)) == len(header) + 1 and plain_name(header[0]) not in FIRST_COLUMNS:
+        header = ["", *header]
+    file.seek(start)
+    return header, delimiter, lines + 1
+
+
+def _read_line(file: BinaryIO, path: Path) -> str:
+    line = file.readline().rstrip(b"\r\n")
+    if b"\r" in line:
+        raise UserError(f"{path}: its lines end in CR alone, as old Macs wrote them; save it with line feeds (LF)")
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text; save the table as UTF-8") from None
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _read_parquet(path: Path) -> Table:
+    """Read a Parquet file; the index that pandas wrote becomes the first columns."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: is not a readable Parquet file ({' '.join(str(error).split())[:200]})") from None
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    if index:
+        table = table.select([*index, *(name for name in table.column_names if name not in index)])
+    names = ["index" if name.startswith("__index_level_") else name.strip() for name in table.column_names]
+    refuse_duplicates(names, path)
+    return Table(path, table.rename_columns(names), 1)
+
+
+def refuse_duplicates(names: Sequence[str], path: Path, remedy: str = "profile ids and columns must differ") -> None:
+    """Raise a UserError if a name stands twice."""
+    index = pd.Index(names)
+    if index.has_duplicates:
+        raise UserError(f"{path}: {index[index.duplicated()][0]!r} stands twice; {remedy}")

@@ -1,0 +1,122 @@
+"""Expression tables that people make themselves: genes x samples or samples x genes, in one file."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.errors import UserError
+from ksfusion.genes.niches import ensembl_symbols, gene_sets
+from ksfusion.genes.readers import genes_by_samples
+from ksfusion.genes.symbols import previous_symbols, without_version
+from ksfusion.genes.tables import Table, plain_name, read_table
+
+log = logging.getLogger(__name__)
+
+PROFILE_ID = "expression_id"
+# HGNC symbols and Ensembl ids are capitals and digits, apart from names such as C9orf72.
+GENE_NAME = re.compile(r"[A-Z0-9][A-Z0-9.@-]*(orf\d+[A-Z0-9-]*)?(_PAR_Y)?")
+# What stands beside the values and is none, in small letters and digits (see plain_name): facts of a gene in a table of
+# genes x samples, of a patient in a table of samples x genes. None of them is an HGNC symbol.
+ABOUT_GENES = {
+    "entrez", "entrezid", "entrezgeneid", "entrezgene", "geneentrezid", "ncbigeneid", "ncbiid", "geneid", "hgncid",
+    "chromosome", "chr", "chrom", "chromosomename", "seqname", "start", "end", "genestart", "geneend", "startposition",
+    "endposition", "position", "strand", "length", "genelength", "transcriptlength", "cytoband", "map", "description",
+    "genedescription", "biotype", "genebiotype", "genetype", "type", "gene", "genename", "genesymbol", "symbol",
+    "hugosymbol", "name", "ensembl", "ensemblid", "ensemblgeneid", "uniprot", "uniprotid", "gccontent",
+}  # fmt: skip
+ABOUT_PATIENTS = {
+    "age", "sex", "gender", "female", "male", "isfemale", "race", "grade", "stage", "idh", "os", "ostime", "osdays",
+    "osmonths", "osstatus", "pfs", "pfi", "dss", "dfi", "event", "status", "vitalstatus", "censor", "censored",
+    "censorship", "time", "days", "months", "years", "survival", "survivaldays", "survivalmonths", "kps", "bmi",
+    "purity", "ploidy", "batch", "center", "site", "year", "index", "id", "n", "no", "number", "rank", "label",
+    "cluster", "subtype", "class",
+}  # fmt: skip
+
+
+def read_matrix(path: Path, suffix: str) -> pd.DataFrame:
+    """Read one table of genes x samples or samples x genes: TSV, CSV (plain, gzip, zip) or Parquet.
+
+    Genes are where known symbols or Ensembl ids stand: in the header, or in a text column. In samples x genes the
+    expression_id is the column ``expression_id``, else the first text column; rows that repeat a profile (one patient
+    with several slides) are taken once. Columns that describe a gene or a patient, and with ``suffix`` all columns
+    without it, are ignored; a column of values that holds text is an error.
+    """
+    table = read_table(path, text=[PROFILE_ID])
+    known = set(gene_sets()["symbol"]) | set(ensembl_symbols()) | set(previous_symbols())
+    in_header = len(known.intersection(without_version(name.removesuffix(suffix)) for name in table.names))
+    # Genes are named by a column of mostly text; a column of numbers is not looked through.
+    of_text = [name for name in table.names if table.share_of_numbers(name) < 0.5]
+    in_column = {name: len(known.intersection(map(without_version, table.texts(name)))) for name in of_text}
+    if in_header == max(in_column.values(), default=0) == 0:
+        raise UserError(f"{path}: no known gene symbol or Ensembl id in its header or columns; check suffix and format")
+    if in_header >= max(in_column.values(), default=0):
+        return _samples_by_genes(table, of_text, suffix, known)
+    gene_column = max(in_column, key=in_column.__getitem__)
+    return genes_by_samples(table, _samples(table, gene_column, suffix), table.texts(gene_column), suffix)
+
+
+def _samples(table: Table, gene_column: str, suffix: str) -> list[str]:
+    """Return the columns of a table of genes x samples that are samples."""
+    if suffix:
+        samples = [name for name in table.names if name.endswith(suffix) and name != gene_column]
+    else:
+        others = [name for name in table.names if name != gene_column and plain_name(name) not in ABOUT_GENES]
+        # Columns of text before the first sample describe the gene; one among the samples is a fault.
+        first = next((number for number, name in enumerate(others) if table.share_of_numbers(name) > 0), len(others))
+        samples = others[first:]
+        if first:
+            log.info("%s: columns %s describe genes and are ignored", table.path, ", ".join(others[:first]))
+    if not samples:
+        raise UserError(f"{table.path}: no profile found; its columns hold no numbers")
+    if "" in samples:
+        raise UserError(f"{table.path}: column {table.names.index('') + 1} of numbers has no name; name the profile")
+    return samples
+
+
+def _samples_by_genes(table: Table, of_text: list[str], suffix: str, known: set[str]) -> pd.DataFrame:
+    id_column = PROFILE_ID if PROFILE_ID in table.names else next((name for name in of_text if name not in known), None)
+    if id_column is None:
+        raise UserError(f"{table.path}: no column names the profiles; add {PROFILE_ID}")
+    ids = table.texts(id_column)
+    if "" in ids:
+        raise UserError(f"{table.row(ids.index(''))}: {id_column or 'the first column'} is empty; fill it in")
+    others = [name for name in table.names if name != id_column]
+    if suffix:
+        genes = [name for name in others if name.endswith(suffix)]
+    else:
+        genes = [name for name in others if name in known or (name not in of_text and _named_like_gene(name))]
+        if len(genes) < len(others):
+            ignored = [name for name in others if name not in set(genes)]
+            log.info(
+                "%s: %d columns are not named like genes and are ignored (%s)",
+                table.path, len(ignored), ", ".join(ignored[:5]),
+            )  # fmt: skip
+    values = np.empty((len(genes), table.columns.num_rows), np.float32)
+    for row, name in enumerate(genes):
+        values[row] = table.numbers(name)
+    profiles = pd.DataFrame(values.T, index=ids, columns=[name.removesuffix(suffix) for name in genes], copy=False)
+    return _one_row_per_profile(profiles, table.path, id_column) if profiles.index.has_duplicates else profiles
+
+
+def _named_like_gene(name: str) -> bool:
+    return GENE_NAME.fullmatch(name) is not None and plain_name(name) not in ABOUT_PATIENTS | ABOUT_GENES
+
+
+def _one_row_per_profile(profiles: pd.DataFrame, path: Path, id_column: str) -> pd.DataFrame:
+    """Take rows of one id once where their values agree."""
+    first_of = pd.Series(range(len(profiles)), index=profiles.index).groupby(level=0).transform("first").to_numpy()
+    values = profiles.to_numpy()
+    differs = ~np.isclose(values, values[first_of], rtol=1e-6, atol=0, equal_nan=True).all(axis=1)
+    if differs.any():
+        raise UserError(
+            f"{path}: two different profiles are both {id_column} {profiles.index[differs][0]}; "
+            f"give each its own id in a column {PROFILE_ID}"
+        )
+    keep = first_of == np.arange(len(profiles))
+    log.info("%s: %d rows repeat a profile of the same %s", path, int((~keep).sum()), id_column)
+    return profiles[keep]

@@ -1,0 +1,90 @@
+"""Gene names: Ensembl ids and previous symbols brought to the symbols that HGNC uses now."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.genes.niches import ensembl_symbols, gene_sets
+from ksfusion.resources import resource
+from ksfusion.storage import read_tsv
+
+log = logging.getLogger(__name__)
+
+
+def without_version(gene: str) -> str:
+    """Strip the version of an Ensembl gene id; other names stay as they are."""
+    return re.sub(r"^(ENSG\d{11})\.\d+", r"\1", gene)
+
+
+@functools.cache
+def previous_symbols() -> dict[str, str]:
+    """Map the previous symbols of ``resources/gene_sets/aliases.tsv`` to the symbols of today.
+
+    A name that is itself a symbol of today, in the shipped gene sets or in that table, maps to nothing.
+    """
+    table = read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)
+    current = set(gene_sets()["symbol"]) | set(table["symbol"])
+    return table[~table["previous"].isin(current)].set_index("previous")["symbol"].to_dict()
+
+
+def current_symbols(names: list[str], path: Path) -> list[str]:
+    """Return the symbol of each gene of a table.
+
+    Ensembl ids lose their version, and the genes of the shipped sets get their symbol. A previous symbol becomes the
+    symbol of today, unless the table has that one too: then the two columns stay apart, and are counted as a conflict.
+
+    Parameters
+    ----------
+    names
+        Gene names of one table.
+    path
+        Its file, for the log.
+    """
+    of_ensembl, of_previous = ensembl_symbols(), previous_symbols()
+    stripped = [without_version(str(name).strip()) for name in names]
+    symbols = [of_ensembl.get(name, name) for name in stripped]
+    present = set(symbols)
+    previous = {name: of_previous[name] for name in present if name in of_previous}
+    conflicts = {name: symbol for name, symbol in previous.items() if symbol in present}
+    if len(previous) > len(conflicts):
+        log.info("%s: %d previous symbols are brought to today's", path, len(previous) - len(conflicts))
+    if conflicts:
+        listed = ", ".join(f"{name} ({symbol})" for name, symbol in sorted(conflicts.items())[:5])
+        log.warning(
+            "%s: %d previous symbols keep their name, the table has today's symbol as well: %s",
+            path, len(conflicts), listed,
+        )  # fmt: skip
+    return [symbol if symbol in conflicts else previous.get(symbol, symbol) for symbol in symbols]
+
+
+def one_column_per_symbol(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Name genes by symbol and keep, of several genes with one symbol, the one with the highest mean.
+
+    Parameters
+    ----------
+    profiles
+        Profiles x genes in log units; gene names may repeat.
+    path
+        Their file, for the log.
+
+    Returns
+    -------
+    DataFrame
+        Profiles x symbols, in the order of the file; of equal means the first gene is kept.
+    """
+    symbols = pd.Index(current_symbols(list(profiles.columns), path), dtype=object)
+    if symbols.has_duplicates:
+        shared = np.flatnonzero(symbols.duplicated(keep=False))
+        means = np.full(len(symbols), np.inf)
+        means[shared] = profiles.iloc[:, shared].mean().fillna(-np.inf)
+        best = pd.Series(means).groupby(symbols.to_numpy(), sort=False).idxmax().sort_values().to_numpy()
+        n_dropped = len(symbols) - len(best)
+        log.info("%s: %d genes share a symbol with a more expressed one and are dropped", path, n_dropped)
+        profiles, symbols = profiles.iloc[:, best], symbols[best]
+    return profiles.set_axis(symbols, axis=1).rename_axis(index="expression_id", columns=None)
