@@ -35,6 +35,17 @@ class Expression(Block):
     unit: Literal["counts", "tpm", "fpkm", "log", "zscore"]
     path: str
     suffix: str | None = Field(None, description="ending of the gene columns of a matrix, such as _rnaseq")
+    sample_sheet: str | None = Field(
+        None, description="sample sheet of the GDC portal, for gdc-star: profiles are then named by their Sample ID"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> Expression:
+        if self.suffix is not None and self.format != "matrix":
+            raise ValueError(f"suffix belongs to format matrix, not {self.format}")
+        if self.sample_sheet is not None and self.format != "gdc-star":
+            raise ValueError(f"sample_sheet belongs to format gdc-star, not {self.format}")
+        return self
 
 
 class Cohort(Block):

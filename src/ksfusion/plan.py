@@ -143,7 +143,8 @@ class Plan:
 
     def expression_files(self) -> list[str]:
         """Return the sources of expression, in the order of the configuration."""
-        return [source.path for source in self.config.cohort.expression]
+        sources = self.config.cohort.expression
+        return [source.path for source in sources] + [source.sample_sheet for source in sources if source.sample_sheet]
 
     def stain_target(self) -> list[str]:
         """Return the file of the stain target."""
@@ -162,6 +163,10 @@ class Plan:
     def report_template(self) -> str:
         """Return the file of the report's page."""
         return _relative(PACKAGE_ROOT / "results" / "report.html.j2")
+
+    def gene_names(self) -> list[str]:
+        """Return the shipped files that bring gene names to symbols."""
+        return [_relative(resource(f"gene_sets/{name}.tsv")) for name in ("aliases", "tumour", "tme")]
 
     def gene_sets(self) -> list[str]:
         """Return the files of the gene sets."""
@@ -195,7 +200,8 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
         With one line for each problem of the configuration, or of the tables.
     """
     config = parse_config(values, source=source)
-    problems = _missing_files(config, source) + _encoder_problems(config, source)
+    problems = _missing_files(config, source) + _misplaced_expression(config, source)
+    problems += _encoder_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
     except UserError as error:
@@ -209,6 +215,11 @@ def _missing_files(config: Config, source: str) -> list[str]:
     """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
     named |= {"stain.target": config.stain.target, "genes.sets": config.genes.sets}
+    named |= {
+        f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
+        for number, entry in enumerate(config.cohort.expression)
+        if entry.sample_sheet
+    }
     return [
         f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
         for key, path in named.items()
@@ -227,3 +238,17 @@ def _encoder_problems(config: Config, source: str) -> list[str]:
     except UserError as error:
         return [f"{source}: {error}"]
     return []
+
+
+def _misplaced_expression(config: Config, source: str) -> list[str]:
+    """Say which expression paths are a file where the format has a folder, or the other way round."""
+    problems = []
+    for number, entry in enumerate(config.cohort.expression):
+        path, wanted = Path(entry.path), "folder" if entry.format in ("gdc-star", "ivygap") else "file"
+        if path.exists() and path.is_dir() != (wanted == "folder"):
+            remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
+            problems.append(
+                f"{source}: cohort.expression.{number}.path: {path} is a {'file' if wanted == 'folder' else 'folder'}, "
+                f"format {entry.format} wants a {wanted}; {remedy}"
+            )
+    return problems

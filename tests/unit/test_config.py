@@ -9,13 +9,8 @@ from ksfusion.config import load_config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.resources import resource
 
-MINIMAL = {
-    "cohort": {
-        "samples": "samples.tsv",
-        "cases": "cases.tsv",
-        "expression": [{"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}],
-    }
-}
+SOURCE = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}
+MINIMAL = {"cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [SOURCE]}}
 
 
 def test_defaults_are_the_papers():
@@ -55,6 +50,10 @@ def changed(**blocks):
         ),
         (changed(tasks={"../x": {"kind": "survival", "time": "t", "event": "e"}}), ["tasks"]),
         (changed(splits={"fractions": [0.5, 0.5, 0.5]}), ["splits.fractions", "sum to 1"]),
+        (
+            {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "sample_sheet": "sheet.tsv"}]}},
+            ["cohort.expression.0", "sample_sheet belongs to format gdc-star", "matrix"],
+        ),
         ({}, ["cohort", "missing"]),
     ],
 )

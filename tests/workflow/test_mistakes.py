@@ -76,6 +76,15 @@ def test_missing_files_are_named(project):
     assert "mine.yaml: stain.target: target.json is not there" in printed
 
 
+def test_an_expression_path_of_the_wrong_kind(project):
+    config = settings(project, SAMPLES, CASES)
+    config["cohort"]["expression"][0]["path"] = "src"
+    printed = refused(project, config)
+    assert "mine.yaml: cohort.expression.0.path: src is a folder, format matrix wants a file; name the" in printed
+    config["cohort"]["expression"][0] |= {"format": "gdc-star", "unit": "tpm", "path": "x.tsv"}
+    assert "x.tsv is a file, format gdc-star wants a folder; give the folder" in refused(project, config)
+
+
 def test_rows_are_named_and_all_listed(project):
     samples = SAMPLES + "s1\tB\tC\ts2.svs\tP2\n" + "a/b\tA\tC\ts3.svs\tP3\n"
     printed = refused(project, settings(project, samples, CASES))

@@ -1,6 +1,7 @@
 rule read_expression:
     input:
         plan.expression_files(),
+        names=plan.gene_names(),
     output:
         "results/genes/profiles.parquet",
     log:
