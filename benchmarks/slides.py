@@ -18,14 +18,15 @@ import torch
 from PIL import Image
 
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide
-from ksfusion.slides.features import _Encoding, extract_batch
+from ksfusion.slides.encoding import Encoding
+from ksfusion.slides.features import extract_batch
 from ksfusion.slides.sampling import sample_batch
 from ksfusion.slides.stain import fit_batch, load_target
 from ksfusion.slides.tiling import tile_batch
 
 SLIDES = {
-    "reader": "auto", "mpp": 0.5, "patch_px": 224, "min_tissue": 0.5, "min_tiles": 10, "max_upsampling": 1.1,
-    "batches": 1, "timeout": 600,
+    "reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "min_tissue": 0.5, "min_tiles": 10,
+    "max_upsampling": 1.1, "batches": 1, "timeout": 600,
 }  # fmt: skip
 STAIN = {"method": "vahadane", "target": "builtin"}
 
@@ -95,7 +96,7 @@ def time_extraction(region, folder, arguments):
     corners = pd.read_parquet(patches).drop_duplicates("tile")[["x", "y"]].to_numpy().tolist()
 
     encoder = build_encoder(arguments.encoder, arguments.weights).to(arguments.device)
-    encode = _Encoding(encoder, load_target("builtin"), arguments.device, arguments.threads)
+    encode = Encoding(encoder, load_target("builtin"), arguments.device, arguments.threads)
 
     def read_all():
         with open_slide(slide_path) as slide:

@@ -79,14 +79,15 @@ class Slides(Block):
     max_upsampling: float = Field(1.1, ge=1)
     batches: Positive = 75
     max_failed_fraction: Fraction = 0.05
-    timeout: float = Field(600, gt=0, description="seconds a slide may take to tile")
+    timeout: float = Field(600, gt=0, description="seconds a slide may take in each stage that reads it")
+    icc: Literal["srgb", "none"] = Field("none", description="bring slides with an ICC profile to sRGB")
     exclude: list[str] = Field(default_factory=list, max_length=0, description="quality flags kept out of sampling")
 
 
 class Stain(Block):
     """Stain normalisation."""
 
-    method: Literal["vahadane", "none"] = "vahadane"
+    method: Literal["vahadane", "macenko", "reinhard", "none"] = "vahadane"
     target: str = "builtin"
 
 

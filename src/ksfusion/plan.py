@@ -43,8 +43,8 @@ STAGES = {
 }
 # The part of `training` that every method reads.
 COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
-TILING = ("reader", "mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling", "batches", "timeout")
-READING = ("reader", "mpp", "patch_px", "max_upsampling", "timeout")
+TILING = ("reader", "icc", "mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling", "batches", "timeout")
+READING = ("reader", "icc", "mpp", "patch_px", "max_upsampling", "timeout")
 DEMO_SLIDES, DEMO_EXPRESSION = "demo/slides", "demo/expression"
 
 

@@ -1,9 +1,13 @@
 """From tiles to the store, end to end on small drawn slides."""
 
+import os
+import shutil
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from safetensors.torch import save_file
 from test_slides_reader import write_slide
@@ -11,7 +15,7 @@ from test_slides_stain import PLANTED, SLIDES, stained
 
 from ksfusion.errors import UserError
 from ksfusion.slides import build_encoder, normalise_stain, open_slide
-from ksfusion.slides import features as features_module
+from ksfusion.slides.aside import Aside
 from ksfusion.slides.features import extract_batch
 from ksfusion.slides.sampling import sample_batch
 from ksfusion.slides.stain import fit_batch, load_target, profile_of, read_profiles
@@ -45,6 +49,24 @@ def cohort(tmp_path_factory):
     return folder
 
 
+def copied(cohort, folder):
+    """Copy a cohort that a test will damage."""
+    shutil.copytree(cohort, folder / "copy")
+    table = (folder / "copy" / "samples.tsv").read_text()
+    (folder / "copy" / "samples.tsv").write_text(table.replace(str(cohort), str(folder / "copy")))
+    return folder / "copy"
+
+
+def damage_middle_tile(path):
+    """Overwrite a tile in the middle of a TIFF with zeros."""
+    with tifffile.TiffFile(path) as file:
+        middle = len(file.pages[0].dataoffsets) // 2 - 4
+        offset, size = file.pages[0].dataoffsets[middle], file.pages[0].databytecounts[middle]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(size))
+
+
 def extract(cohort, output, *, stain=STAIN, slides=SLIDES, threads=None, **features):
     inputs = [cohort / name for name in TABLES]
     extract_batch(*inputs, output, slides=slides, stain=stain, features=FEATURES | features, threads=threads)
@@ -65,6 +87,7 @@ class TestExtract:
             assert file["few"]["coords"][:].tolist() == [[0, 0], [224, 0]]
             assert file["few"]["index"][:].tolist() == [0, 1, 0, 1]
             assert file["many"]["features"].dtype == np.float16 and file["many"].attrs["mpp"] == 0.25
+            assert len(file["many"].attrs["key"]) == 32
             assert dict(file["gone"].attrs) == {"status": "failed", "reason": "no_tissue", "mpp": 0.5}
             assert len(file["gone"]) == 0
             assert "code" in file.attrs["ksfusion"]
@@ -91,41 +114,28 @@ class TestExtract:
         with h5py.File(plain) as a, h5py.File(extracted) as b:
             assert not np.allclose(a["few"]["features"], b["few"]["features"], atol=0.01)
 
-    def test_a_slide_that_fails_midway_fails_alone(self, cohort, tmp_path, monkeypatch, capsys):
-        real = open_slide
-
-        def breaking(path, *arguments, **options):
-            slide = real(path, *arguments, **options)
-            if "many" in str(path):
-                read = slide.read
-
-                def fail_later(x, y, *rest):
-                    if y > 0:
-                        raise features_module.SlideError("truncated", "ends here")
-                    return read(x, y, *rest)
-
-                slide.read = fail_later
-            return slide
-
-        monkeypatch.setattr(features_module, "open_slide", breaking)
-        with h5py.File(extract(cohort, tmp_path / "f.h5", batch_size=1)) as file:
-            assert file["many"].attrs["status"] == "failed" and file["many"].attrs["reason"] == "truncated"
+    def test_a_broken_tile_fails_its_slide_alone(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        damage_middle_tile(project / "many.tiff")
+        with h5py.File(extract(project, project / "f.h5", batch_size=1)) as file:
+            assert file["many"].attrs["status"] == "failed" and file["many"].attrs["reason"] == "unreadable"
             assert len(file["many"]) == 0
             assert file["few"]["features"].shape == (2, 192)
-        assert "many\ttruncated: ends here" in capsys.readouterr().err
+        assert "many\tunreadable: " in capsys.readouterr().err
 
-    def test_an_error_of_ours_is_raised_and_leaves_no_file(self, cohort, tmp_path, monkeypatch):
-        def broken(*_, **__):
-            raise ZeroDivisionError
+    def test_a_slide_that_hangs_fails_alone(self, cohort, tmp_path):
+        project = copied(cohort, tmp_path)
+        (project / "many.tiff").unlink()
+        # Opening a pipe that nobody writes to never returns.
+        os.mkfifo(project / "many.tiff")
+        with h5py.File(extract(project, project / "f.h5", slides=SLIDES | {"timeout": 10}, threads=2)) as file:
+            assert file["many"].attrs["reason"] == "timeout"
+            assert file["few"]["features"].shape == (2, 192)
 
-        monkeypatch.setattr(features_module, "open_slide", broken)
-        with pytest.raises(ZeroDivisionError):
-            extract(cohort, tmp_path / "f.h5")
+    def test_an_error_of_ours_is_raised_and_leaves_no_file(self, cohort, tmp_path):
+        with pytest.raises(RuntimeError, match="TypeError"):
+            extract(cohort, tmp_path / "f.h5", slides=SLIDES | {"mpp": "half"})
         assert list(tmp_path.iterdir()) == []
-
-    def test_unsupported_settings(self, cohort, tmp_path):
-        with pytest.raises(UserError, match=r"features\.source"):
-            extract(cohort, tmp_path / "f.h5", source="import")
 
     def test_an_encoder_of_another_size(self, cohort, tmp_path):
         import timm
@@ -136,6 +146,57 @@ class TestExtract:
             extract(
                 cohort, tmp_path / "f.h5", encoder="timm:test_vit.r160_in1k", weights=str(tmp_path / "vit.safetensors")
             )
+
+
+class TestAside:
+    def encoded(self, capsys):
+        """Return the slides that the last run encoded."""
+        return [line.split("\t")[0] for line in capsys.readouterr().err.splitlines() if "patches" in line]
+
+    def test_a_killed_job_goes_on(self, cohort, extracted, tmp_path, monkeypatch, capsys):
+        keep = Aside.keep
+
+        def keep_and_die(self, slide_id, *rest):
+            keep(self, slide_id, *rest)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Aside, "keep", keep_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            extract(cohort, tmp_path / "f.h5")
+        assert not (tmp_path / "f.h5").exists()
+        monkeypatch.undo()
+        capsys.readouterr()
+        assert extract(cohort, tmp_path / "f.h5").read_bytes() == extracted.read_bytes()
+        assert self.encoded(capsys) == ["many"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".f.kept.h5", "f.h5"]
+
+    def test_a_new_slide_leaves_its_neighbours(self, cohort, extracted, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        patches = pd.read_parquet(project / "patches.parquet")
+        patches[patches["slide_id"] != "few"].to_parquet(project / "patches.parquet")
+        extract(project, project / "f.h5").unlink()  # as Snakemake does before it runs the job again
+        patches.to_parquet(project / "patches.parquet")
+        capsys.readouterr()
+        result = extract(project, project / "f.h5")
+        assert self.encoded(capsys) == ["few"]
+        with h5py.File(result) as file, h5py.File(extracted) as whole:
+            assert np.array_equal(file["many"]["features"], whole["many"]["features"])
+
+    def test_what_made_them_decides(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        changes = [
+            ({}, ["few", "many"]),
+            ({}, []),
+            ({"slides": SLIDES | {"timeout": 61}}, []),
+            ({"stain": STAIN | {"method": "none"}}, ["few", "many"]),
+            ({"batch_size": 2, "stain": STAIN | {"method": "none"}}, ["few", "many"]),
+        ]
+        for options, expected in changes:
+            extract(project, project / "f.h5", **options)
+            assert self.encoded(capsys) == expected
+        write_slide(project / "few.tiff", stained(PLANTED, side=448, seed=2)[:224], 0.5)
+        extract(project, project / "f.h5", batch_size=2, stain=STAIN | {"method": "none"})
+        assert self.encoded(capsys) == ["few"]
 
 
 class TestStore:

@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides import backends as backends_module
+from ksfusion.slides import reader as reader_module
 
 REAL_DATA = Path(os.environ.get("KSFUSION_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TISSUE, GLASS = (190, 110, 170), (242, 242, 242)
@@ -49,6 +51,29 @@ def reason_of(path, mpp=None, **options):
         open_slide(path, mpp, **options)
     assert caught.value.reason in backends_module.REASONS
     return caught.value.reason
+
+
+def matrix_profile(colorants):
+    """Write a display profile of three colorants (3, 3; columns red, green, blue in XYZ) and the curve of sRGB."""
+
+    def fixed(values):
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + fixed([2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045])
+    white = b"XYZ " + bytes(4) + fixed([0.9642, 1.0, 0.8249])
+    text = b"text" + bytes(4) + b"none\0"
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    tags = {b"cprt": text, b"desc": name, b"wtpt": white}
+    for channel, column in zip(b"rgb", colorants.T, strict=True):
+        tags[bytes([channel]) + b"XYZ"] = b"XYZ " + bytes(4) + fixed(column)
+        tags[bytes([channel]) + b"TRC"] = curve
+    offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", offset + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(">I4sI4s4s4s", offset + len(body), b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed([0.9642, 1.0, 0.8249])
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 
 
 def write_aperio(path, rgb, description):
@@ -169,6 +194,51 @@ class TestRead:
         assert (dark == expected).mean() > 0.998
 
 
+class TestColourProfile:
+    @pytest.fixture
+    def swapped(self):
+        """Make a profile in which what is called red is green, and the other way about."""
+        matrix = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7142]])[:, [1, 0, 2]]
+        return matrix_profile(matrix)
+
+    def test_of_srgb_changes_nothing(self, tmp_path, opened):
+        rgb = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        Image.fromarray(rgb).save(tmp_path / "a.png", icc_profile=profile)
+        patch = opened(tmp_path / "a.png", 0.5, icc="srgb").read(0, 0, 224, 0.5)
+        assert np.abs(patch.astype(int) - rgb[:224, :224]).max() <= 1
+
+    @pytest.mark.parametrize("reader", ["openslide", "tiffslide", "image"])
+    def test_is_applied_when_asked(self, tmp_path, opened, swapped, reader):
+        path = write_slide(tmp_path / "a.tiff", plain(300, 300, (200, 60, 90)), 0.5, iccprofile=swapped)
+        with contextlib.suppress(OSError):
+            plain_patch = opened(path, reader=reader).read(0, 0, 224, 0.5)
+            assert np.abs(plain_patch.astype(int) - (200, 60, 90)).max() <= 3
+        patch = opened(path, reader=reader, icc="srgb").read(0, 0, 224, 0.5)
+        assert np.abs(patch.astype(int) - (60, 200, 90)).max() <= 4
+
+    def test_damaged_is_passed_over_with_a_warning(self, tmp_path, opened, caplog):
+        Image.fromarray(plain(300, 300)).save(tmp_path / "a.png", icc_profile=b"no profile")
+        assert (opened(tmp_path / "a.png", 0.5, icc="srgb").read(0, 0, 224, 0.5) == TISSUE).all()
+        assert "colour profile" in caplog.text
+
+
+class TestRemote:
+    def test_is_read_through_fsspec(self, tmp_path, opened):
+        rgb = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+        path = write_slide(tmp_path / "a.tiff", rgb, 0.5, compression="deflate")
+        slide = opened(f"file://{path}")
+        assert slide.mpp == pytest.approx(0.5) and slide.dimensions == (500, 400)
+        assert np.array_equal(slide.read(100, 50, 224, 0.5), rgb[50:274, 100:324])
+
+    def test_failures_have_reasons(self, tmp_path):
+        assert reason_of(f"file://{tmp_path}/none.tiff") == "missing_file"
+        assert reason_of(f"file://{tmp_path}/none.tiff", reader="openslide") == "unreadable"
+        (tmp_path / "a.tiff").write_text("not a slide")
+        assert reason_of(f"file://{tmp_path}/a.tiff") == "unreadable"
+        assert reason_of("sftp://somewhere/a.tiff") == "missing_file"  # not among the known schemes: an odd path
+
+
 class TestBrokenFiles:
     def test_missing(self, tmp_path):
         assert reason_of(tmp_path / "none.svs") == "missing_file"
@@ -207,6 +277,21 @@ class TestBrokenFiles:
         monkeypatch.setattr(backends_module, "PLAIN_IMAGE_MAX_PIXELS", 500 * 500 - 1)
         Image.fromarray(plain(500, 500)).save(tmp_path / "a.png")
         assert reason_of(tmp_path / "a.png", 0.5) == "too_large"
+
+    def test_a_header_with_nothing_behind_it(self, tmp_path):
+        path = write_slide(tmp_path / "a.tiff", plain(512, 512), 0.25)
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            for tag in ("ImageWidth", "ImageLength"):
+                file.pages[0].tags[tag].overwrite(1_000_000)
+        assert reason_of(path) in ("too_large", "truncated", "unreadable")
+        for reader in ("openslide", "tiffslide", "image"):
+            assert reason_of(path, 0.25, reader=reader) in ("too_large", "truncated", "unreadable")
+
+    def test_larger_than_any_slide(self, tmp_path, monkeypatch):
+        path = write_slide(tmp_path / "a.tiff", plain(512, 512), 2.0)
+        assert open_slide(path).mpp == 2.0
+        monkeypatch.setattr(reader_module, "OVERVIEW_MAX_PIXELS", 128 * 128 - 1)  # 512 px of 2 um are 128 of 8
+        assert reason_of(path) == "too_large"
 
     def test_sixteen_bit_image(self, tmp_path):
         Image.fromarray(np.zeros((300, 300), dtype=np.uint16)).save(tmp_path / "a.png")

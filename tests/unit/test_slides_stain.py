@@ -1,6 +1,7 @@
 """Stains against staintools and spams, and a matrix chosen beforehand."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ from test_slides_reader import plain, real_file, write_slide
 
 from ksfusion.errors import UserError
 from ksfusion.slides import StainProfile, fit_stain, normalise_stain, stain_concentrations
+from ksfusion.slides.reinhard import ColourProfile, fit_colour, normalise_colour
 from ksfusion.slides.stain import fit_batch, fit_target, load_target, profile_of, read_profiles
 from ksfusion.slides.vahadane import DegenerateStain, optical_density
 
 REGIONS = ["TCGA-06-0174_gbm_roi_0.5mpp.png", "TCGA-HT-7470_lgg_roi_0.5mpp.png"]
-SLIDES = {"reader": "auto", "mpp": 0.5, "patch_px": 224}
+SLIDES = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "timeout": 60}
 PLANTED = np.array([[0.60, 0.70, 0.39], [0.15, 0.93, 0.33]])
 
 
@@ -166,6 +168,40 @@ class TestNormalise:
         assert all(torch.equal(whole[i], normalise_stain(patches[i : i + 1], profile, target)[0]) for i in range(3))
 
 
+class TestOtherMethods:
+    def test_macenko_is_that_of_staintools(self):
+        from staintools.stain_extraction.macenko_stain_extractor import MacenkoStainExtractor
+
+        rgb = region(REGIONS[0])
+        expected = MacenkoStainExtractor.get_stain_matrix(rgb.copy())
+        # Ours looks at every fifth pixel of tissue.
+        assert degrees_apart(fit_stain(rgb, "macenko").matrix, expected).max() < 0.5
+
+    def test_reinhard_is_that_of_staintools(self):
+        from staintools.reinhard_color_normalizer import ReinhardColorNormalizer
+
+        source, target = region(REGIONS[0]), region(REGIONS[1])
+        theirs = ReinhardColorNormalizer()
+        theirs.fit(target)
+        expected = theirs.transform(source)
+        # Theirs takes the statistics of the whole image, ours of its tissue.
+        whole = [ColourProfile(*(np.ravel(values) for values in theirs.get_mean_std(rgb))) for rgb in (source, target)]
+        ours = normalise_colour(torch.from_numpy(source.copy())[None], *whole)[0].numpy()
+        assert (np.abs(ours.astype(int) - expected) <= 1).mean() >= 0.999
+
+    def test_reinhard_gives_the_targets_mean_and_spread(self):
+        source, target = stained(PLANTED, side=448), ColourProfile(np.array([60.0, 20, -15]), np.array([5.0, 4, 3]))
+        moved = normalise_colour(torch.from_numpy(source)[None], fit_colour(source), target)[0].numpy()
+        result = fit_colour(moved)
+        assert np.abs(result.mean - target.mean).max() < 1 and np.abs(result.std - target.std).max() < 1
+
+    def test_reinhard_refuses_what_has_one_colour(self):
+        with pytest.raises(DegenerateStain):
+            fit_colour(plain(100, 100))
+        with pytest.raises(DegenerateStain, match="pixels of tissue"):
+            fit_colour(plain(100, 100, (250, 250, 250)))
+
+
 class TestTarget:
     def test_builtin_is_haematoxylin_and_eosin(self):
         target = load_target("builtin")
@@ -235,9 +271,28 @@ class TestBatch:
         assert table.loc["flat", ["status", "reason"]].tolist() == ["failed", "missing_file"]
         assert table.loc["stained", "status"] == "ok"
 
-    def test_unknown_method(self, batch):
-        with pytest.raises(UserError, match="use vahadane or none"):
-            self.fit(batch, method="macenko")
+    @pytest.mark.parametrize("method", ["macenko", "reinhard"])
+    def test_of_another_method(self, batch, method):
+        table = self.fit(batch, method=method)
+        assert table["status"].to_dict() == {"failed": "failed", "flat": "fallback", "stained": "ok"}
+        target = load_target("builtin", method)
+        flat, fitted = profile_of(table.loc["flat"]), profile_of(table.loc["stained"])
+        if method == "macenko":
+            assert degrees_apart(fitted.matrix, unit(PLANTED)).max() < 6
+            assert np.allclose(flat.matrix, target.matrix)
+        else:
+            assert np.allclose([flat.mean, flat.std], [target.mean, target.std])
+            assert fitted.n_pixels >= 100_000
+
+    def test_a_slide_that_hangs_fails_alone(self, batch):
+        (batch / "flat.tiff").unlink()
+        os.mkfifo(batch / "flat.tiff")
+        output = batch / "stain.parquet"
+        options = {"slides": SLIDES | {"timeout": 15}, "stain": {"method": "vahadane", "target": "builtin"}}
+        fit_batch(batch / "samples.tsv", batch / "tiles.parquet", output, **options)
+        table = read_profiles(output)
+        assert table.loc["flat", ["status", "reason"]].tolist() == ["failed", "timeout"]
+        assert table.loc["stained", "status"] == "ok"
 
     def test_none(self, batch):
         assert self.fit(batch, method="none")["status"].to_dict() == {"failed": "failed", "flat": "ok", "stained": "ok"}

@@ -15,6 +15,7 @@ from ksfusion.storage import read_parquet, read_provenance
 
 SETTINGS = {
     "reader": "auto",
+    "icc": "none",
     "mpp": 0.5,
     "patch_px": 224,
     "min_tissue": 0.5,

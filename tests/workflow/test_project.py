@@ -23,7 +23,9 @@ PACKAGE_OF_MODULE = {
 
 def locked() -> dict[str, str]:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return dict(re.match(r"([a-z0-9._-]+)==(\S+)", line).groups() for line in lines if re.match(r"[a-z0-9]", line))
+    versions = dict(re.match(r"([a-z0-9._-]+)==(\S+)", line).groups() for line in lines if re.match(r"[a-z0-9]", line))
+    # The desktop build, which pip fetches for staintools where nothing overrides it: the same files.
+    return versions | {"opencv-python": versions["opencv-python-headless"]}
 
 
 def environment(path: Path) -> dict[str, str]:

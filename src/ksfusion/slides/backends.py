@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 Reason = Literal[
     "missing_file",
@@ -25,7 +31,10 @@ REASONS: tuple[str, ...] = get_args(Reason)
 PLAIN_IMAGE_MAX_PIXELS = 150_000_000
 PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Where tiffslide may read through fsspec; each needs its package, such as s3fs.
+REMOTE_SCHEMES = ("s3", "gs", "az", "http", "https", "file")
 UNITS_PER_MICRON = {"centimeter": 1e4, "inch": 25400.0}
+_log = logging.getLogger(__name__)
 
 
 class SlideError(Exception):
@@ -56,11 +65,14 @@ class Backend(Protocol):
         Of each level, relative to level 0, finest first.
     scales : dict
         Micrometres per pixel (x, y) by their source: ``header``, ``resolution_tag``, ``objective_power``.
+    color_profile : PIL.ImageCms.ImageCmsProfile or None
+        The ICC profile of its colours.
     """
 
     dimensions: tuple[int, int]
     downsamples: tuple[float, ...]
     scales: dict[str, tuple[float, float]]
+    color_profile: ImageCms.ImageCmsProfile | None
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:
         """Return (height, width, 3) uint8 of a level; x and y are level-0 px; white outside the slide."""
@@ -117,6 +129,7 @@ class OpenSlideBackend:
         self.dimensions = self._slide.dimensions
         self.downsamples = self._slide.level_downsamples
         self.scales = _scales(dict(self._slide.properties), "openslide", ("generic-tiff",))
+        self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         try:
@@ -129,9 +142,9 @@ class OpenSlideBackend:
 
 
 class TiffSlideBackend:
-    """Slides through tiffslide: tiled TIFF with compressions that OpenSlide does not know."""
+    """Slides through tiffslide: tiled TIFF with compressions that OpenSlide does not know, and remote ones."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | str):
         import tiffslide
 
         self._path = path
@@ -141,8 +154,11 @@ class TiffSlideBackend:
             self.downsamples = tuple(float(value) for value in self._slide.level_downsamples)
             self._level_sizes = self._slide.level_dimensions
             self.scales = _scales(dict(self._slide.properties), "tiffslide", (None, "generic-tiff"))
+        except FileNotFoundError:
+            raise SlideError("missing_file", f"{path}: there is no such file") from None
         except Exception as error:  # a decoder fails in as many ways as files are broken
             raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
+        self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         left, top = int(x / self.downsamples[level]), int(y / self.downsamples[level])
@@ -189,6 +205,7 @@ class PlainImageBackend:
             pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
             self._pixels = _on_white(pixels) if transparent else pixels
             self.scales = _scales(_resolution_properties(image), "image", ())
+            self.color_profile = _profile_of(path, lambda: _open_profile(image.info.get("icc_profile")))
         self.dimensions = (self._pixels.shape[1], self._pixels.shape[0])
         self.downsamples = (1.0,)
 
@@ -201,6 +218,23 @@ class PlainImageBackend:
 
     def close(self) -> None:  # noqa: D102
         del self._pixels
+
+
+def _open_profile(content: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    from PIL import ImageCms
+
+    return ImageCms.getOpenProfile(io.BytesIO(content)) if content else None
+
+
+def _profile_of(
+    path: Path | str, get: Callable[[], ImageCms.ImageCmsProfile | None]
+) -> ImageCms.ImageCmsProfile | None:
+    """Return a slide's ICC profile; None, with a warning, where it is damaged."""
+    try:
+        return get()
+    except Exception as error:  # each library has its own
+        _log.warning("%s: its colour profile cannot be read (%s)", path, error)
+        return None
 
 
 def _resolution_properties(image: object) -> dict[str, object]:
@@ -248,6 +282,12 @@ def is_tiled_tiff(path: Path) -> bool:
             return bool(file.pages.first.is_tiled)
     except Exception:
         return False
+
+
+def is_remote(path: Path | str) -> bool:
+    """Tell whether a path is an address that tiffslide reads through fsspec."""
+    scheme, separator, _ = str(path).partition("://")
+    return bool(separator) and scheme in REMOTE_SCHEMES
 
 
 def open_backend(path: Path, reader: str) -> Backend:

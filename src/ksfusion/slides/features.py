@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import queue
+import os
 import sys
-import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ksfusion.errors import UserError
-from ksfusion.slides.encoders import Encoder, build_encoder
+from ksfusion.slides.aside import KEY, Aside, key_of, weights_digest
+from ksfusion.slides.backends import SlideError
+from ksfusion.slides.background import in_background
 from ksfusion.slides.presets import check_patch_size
-from ksfusion.slides.reader import SlideError, open_slide
+from ksfusion.slides.reading import PatchReaders
 from ksfusion.slides.sources import SlideSource, slide_sources
-from ksfusion.slides.stain import load_target, profile_of, read_profiles, require_supported
-from ksfusion.slides.vahadane import StainProfile, normalise_stain
+from ksfusion.slides.stain import Profile, load_target, profile_of, read_profiles
 
 if TYPE_CHECKING:
-    import h5py
+    from ksfusion.slides.encoding import Encoding
 
-BATCHES_AHEAD = 3
-PATCHES_AT_ONCE = 16
+STAGE = "ksfusion.slides.features"
 
 
 class SlideWork(NamedTuple):
@@ -39,16 +36,8 @@ class SlideWork(NamedTuple):
     mpp: float
     corners: np.ndarray  # (unique, 2) level-0 x, y
     index: np.ndarray  # (count,) position in corners, in map order
-    profile: StainProfile | None
-
-
-class Loaded(NamedTuple):
-    """A batch of patches (n, px, px, 3) uint8 of a slide; the last has ``done``."""
-
-    work: SlideWork
-    rgb: np.ndarray | None
-    done: bool
-    failure: SlideError | None = None
+    profile: Profile | None
+    key: str = ""
 
 
 def extract_batch(
@@ -66,7 +55,8 @@ def extract_batch(
 ) -> None:
     """Encode the patches of a batch of slides, each tile once.
 
-    Patches are read and decoded in the background while those before them are normalised and encoded.
+    Processes read and decode patches while those before them are normalised and encoded. A finished slide is kept
+    aside (see `Aside`), so that a job that was killed goes on where it was.
 
     Parameters
     ----------
@@ -74,57 +64,56 @@ def extract_batch(
         The user's table of samples, and those of the stages before.
     output
         HDF5: of each slide a group with ``features`` (unique, d) float16, ``coords`` (unique, 2) level-0 x and y,
-        ``index`` (count,) in map order, and attributes status, reason, mpp; of a failed slide the attributes alone.
+        ``index`` (count,) in map order, and attributes status, reason, mpp, and of what its features are made; of a
+        failed slide the attributes alone.
     slides, stain, features
         The settings blocks.
     device
         A PyTorch device: ``cpu`` or ``cuda``.
     threads
-        How many threads read, and on a processor encode; the result does not depend on it. By default, PyTorch's.
+        How many processes read, and on a processor how many threads encode; the result does not depend on it. By
+        default, PyTorch's.
 
     Raises
     ------
     UserError
-        If a setting is not supported, or the encoder does not fit the patches.
+        If the encoder does not fit the patches.
     """
-    import h5py
-    import torch
-
-    from ksfusion.provenance import provenance
-    from ksfusion.storage import PROVENANCE_KEY, atomic
-
-    if features["source"] != "extract":
-        raise UserError(f"features.source: {features['source']!r} is not supported yet; use extract")
-    require_supported(stain["method"])
-    target = load_target(stain["target"])
-    encoder = build_encoder(
-        features["encoder"],
-        features["weights"],
-        device=device,
-        precision=features["precision"],
-        compiled=features["compile"],
-    )
-    check_patch_size(features["encoder"], encoder.input_px, slides["patch_px"])
-    work = _plan(samples, tiles, stain_profiles, patches, normalise=stain["method"] != "none")
-    settings = {"slides": dict(slides), "stain": dict(stain), "features": dict(features)}
-    threads = threads or torch.get_num_threads()
-    with (
-        atomic(output) as temporary,
-        h5py.File(temporary, "w") as file,
-        closing(_Encoding(encoder, target, device, threads)) as encode,
-        closing(_in_background(_load(work, slides, features["batch_size"], threads))) as batches,
-    ):
-        file.attrs[PROVENANCE_KEY] = json.dumps(provenance("ksfusion.slides.features", settings), sort_keys=True)
-        encoded, started = [], time.monotonic()
-        for loaded in batches:
-            if loaded.rgb is not None:
-                encoded.append(encode(loaded.rgb, loaded.work.profile))
-            if loaded.done:
-                _write_slide(file, loaded, encoded, time.monotonic() - started)
-                encoded, started = [], time.monotonic()
+    target = load_target(stain["target"], stain["method"])
+    made_of = _made_of(slides, stain, features, target, device)
+    work = _plan(samples, tiles, stain_profiles, patches, made_of, normalise=stain["method"] != "none")
+    aside = Aside(output)
+    wanted = [item for item in work if not item.reason and aside.find(item.slide_id, item.key) is None]
+    failures = {}
+    if wanted:
+        failures = _encode(wanted, aside, target, slides, features, device, threads)
+    _pack(work, failures, aside, output, {"slides": dict(slides), "stain": dict(stain), "features": dict(features)})
+    aside.close()
 
 
-def _plan(samples: Path, tiles: Path, stain_profiles: Path, patches: Path, *, normalise: bool) -> list[SlideWork]:
+def _made_of(
+    slides: Mapping[str, Any], stain: Mapping[str, Any], features: Mapping[str, Any], target: Profile, device: str
+) -> dict[str, Any]:
+    """Say what the features of every slide are made with; how they are computed in groups does not change them."""
+    from ksfusion.provenance import code_version
+
+    weights = weights_digest(features["weights"]) if features["weights"] else None
+    return {
+        "code": code_version(STAGE),
+        "device": device.split(":")[0],
+        "slides": {key: value for key, value in slides.items() if key != "timeout"},
+        "stain": {"method": stain["method"], "target": [values.tolist() for values in _arrays(target)]},
+        "features": {**features, "weights": weights},
+    }
+
+
+def _arrays(profile: Profile) -> list[np.ndarray]:
+    return [value for value in vars(profile).values() if isinstance(value, np.ndarray)]
+
+
+def _plan(
+    samples: Path, tiles: Path, stain_profiles: Path, patches: Path, made_of: Mapping[str, Any], *, normalise: bool
+) -> list[SlideWork]:
     """Gather what the stages before say of each slide."""
     from ksfusion.storage import read_parquet
 
@@ -139,121 +128,102 @@ def _plan(samples: Path, tiles: Path, stain_profiles: Path, patches: Path, *, no
         corners = rows[["x", "y"]].to_numpy()[first]
         profile = profile_of(stain) if normalise and not reason else None
         source = sources[slide_id]
-        work.append(SlideWork(slide_id, source, reason, float(mpp[slide_id]), corners, index, profile))
+        key = ""
+        if not reason:
+            identity = {**made_of, "slide": [*source, source.size()]}
+            key = key_of(identity, corners, *(_arrays(profile) if profile else ()))
+        work.append(SlideWork(slide_id, source, reason, float(mpp[slide_id]), corners, index, profile, key))
     return work
 
 
-def _load(work: list[SlideWork], slides: Mapping[str, Any], batch_size: int, threads: int) -> Iterator[Loaded]:
-    """Read the patches of slide after slide, in batches."""
-    size, mpp = slides["patch_px"], slides["mpp"]
-    with ThreadPoolExecutor(threads) as pool:
+def _encode(
+    work: Sequence[SlideWork],
+    aside: Aside,
+    target: Profile,
+    slides: Mapping[str, Any],
+    features: Mapping[str, Any],
+    device: str,
+    threads: int | None,
+) -> dict[str, SlideError]:
+    """Encode slides and keep their features aside; return those that failed."""
+    from tqdm import tqdm
+
+    failures, parts = {}, []
+    shown = tqdm(total=len(work), unit="slide", disable=not sys.stderr.isatty())
+    # The readers start while PyTorch is imported.
+    with PatchReaders(slides, threads or os.cpu_count() or 1) as readers, shown:
+        encode = _encoding(features, slides, target, device, threads)
+        groups = readers.read([(item.source, item.corners) for item in work], features["batch_size"])
+        with closing(encode), closing(in_background(groups)) as read:
+            started = time.monotonic()
+            for group in read:
+                item = work[group.slide]
+                if group.failure:
+                    failures[item.slide_id] = group.failure
+                    _say(f"{item.slide_id}\t{group.failure.reason}: {group.failure}")
+                else:
+                    parts.append(encode(group.rgb, item.profile))
+                    if not group.last:
+                        continue
+                    aside.keep(item.slide_id, item.key, encode.gathered(parts))
+                    seconds = time.monotonic() - started
+                    rate = len(item.corners) / max(seconds, 1e-9)
+                    _say(f"{item.slide_id}\t{len(item.corners)} patches\t{seconds:.2f} s\t{rate:.0f} a second")
+                parts, started = [], time.monotonic()
+                shown.update()
+    return failures
+
+
+def _encoding(
+    features: Mapping[str, Any], slides: Mapping[str, Any], target: Profile, device: str, threads: int | None
+) -> Encoding:
+    """Build the encoder and what feeds it."""
+    import torch
+
+    from ksfusion.slides.encoders import build_encoder
+    from ksfusion.slides.encoding import Encoding
+
+    encoder = build_encoder(
+        features["encoder"],
+        features["weights"],
+        device=device,
+        precision=features["precision"],
+        compiled=features["compile"],
+    )
+    check_patch_size(features["encoder"], encoder.input_px, slides["patch_px"])
+    return Encoding(encoder, target, device, threads or torch.get_num_threads())
+
+
+def _say(line: str) -> None:
+    """Write a line to the log; above the progress bar, where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _pack(
+    work: Sequence[SlideWork],
+    failures: Mapping[str, SlideError],
+    aside: Aside,
+    output: Path,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the batch's file."""
+    import h5py
+
+    from ksfusion.provenance import provenance
+    from ksfusion.storage import PROVENANCE_KEY, atomic
+
+    with atomic(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(STAGE, settings), sort_keys=True)
         for item in work:
-            if item.reason:
-                yield Loaded(item, None, done=True)
-                continue
-            try:
-                with open_slide(*item.source, reader=slides["reader"]) as slide:
-
-                    def read(corner: list[int], slide: Any = slide) -> np.ndarray:
-                        return slide.read(*corner, size, mpp)
-
-                    for start in range(0, len(item.corners), batch_size):
-                        batch = item.corners[start : start + batch_size].tolist()
-                        rgb = np.stack(list(pool.map(read, batch)))
-                        yield Loaded(item, rgb, done=start + batch_size >= len(item.corners))
-            except SlideError as error:
-                yield Loaded(item, None, done=True, failure=error)
-
-
-def _in_background(items: Iterator[Loaded]) -> Generator[Loaded, None, None]:
-    """Run an iterator in a thread, a few items ahead; an error in it is raised here."""
-    ahead: queue.Queue = queue.Queue(maxsize=BATCHES_AHEAD)
-    end, cancelled = object(), threading.Event()
-
-    def put(value: Any) -> None:
-        while not cancelled.is_set():
-            try:
-                ahead.put(value, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    def run() -> None:
-        try:
-            for item in items:
-                put(item)
-                if cancelled.is_set():
-                    return
-            put(end)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while (item := ahead.get()) is not end:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        cancelled.set()
-        thread.join()
-
-
-class _Encoding:
-    """Normalises and encodes patches, a few at a time on each thread.
-
-    On a processor each thread works alone on its own patches, rather than all on each small step: threads that wait
-    for one another at every step come to a standstill when the cores have other work, and the result would depend on
-    their number.
-    """
-
-    def __init__(self, encoder: Encoder, target: StainProfile, device: str, threads: int):
-        import torch
-
-        self._encoder, self._target, self._device = encoder, target, device
-        on_processor = torch.device(device).type == "cpu"
-        self._part = PATCHES_AT_ONCE if on_processor else None
-        limit = {"initializer": torch.set_num_threads, "initargs": (1,)} if on_processor else {}
-        self._pool = ThreadPoolExecutor(threads if on_processor else 1, **limit)
-        constant = {"dtype": torch.float32, "device": device}
-        std = torch.tensor(encoder.std, **constant)[:, None, None]
-        self._scale = 1 / (255 * std)
-        self._shift = -torch.tensor(encoder.mean, **constant)[:, None, None] / std
-
-    def __call__(self, rgb: np.ndarray, profile: StainProfile | None) -> np.ndarray:
-        """Turn (n, px, px, 3) uint8 patches into (n, d) float16."""
-        step = self._part or len(rgb)
-        parts = [rgb[start : start + step] for start in range(0, len(rgb), step)]
-        return np.concatenate(list(self._pool.map(self._encode, parts, [profile] * len(parts))))
-
-    def close(self) -> None:
-        self._pool.shutdown()
-
-    def _encode(self, rgb: np.ndarray, profile: StainProfile | None) -> np.ndarray:
-        import torch
-
-        with torch.inference_mode():
-            patches = torch.from_numpy(rgb).to(self._device)
-            if profile is not None:
-                patches = normalise_stain(patches, profile, self._target)
-            planes = torch.empty((len(patches), 3, *patches.shape[1:3]), device=patches.device)
-            for colour in range(3):
-                planes[:, colour] = patches[..., colour]
-            planes.mul_(self._scale).add_(self._shift)
-            return self._encoder(planes).half().cpu().numpy()
-
-
-def _write_slide(file: h5py.File, loaded: Loaded, encoded: list[np.ndarray], seconds: float) -> None:
-    work, failure = loaded.work, loaded.failure
-    reason = failure.reason if failure else work.reason
-    group = file.create_group(work.slide_id)
-    group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": work.mpp})
-    if reason:
-        print(f"{work.slide_id}\t{reason}{f': {failure}' if failure else ''}", file=sys.stderr, flush=True)
-        return
-    group.create_dataset("features", data=np.concatenate(encoded))
-    group.create_dataset("coords", data=work.corners.astype(np.int32))
-    group.create_dataset("index", data=work.index.astype(np.int32))
-    rate = len(work.corners) / max(seconds, 1e-9)
-    print(f"{work.slide_id}\t{len(work.corners)} patches\t{rate:.0f} a second", file=sys.stderr, flush=True)
+            failure = failures.get(item.slide_id)
+            reason = failure.reason if failure else item.reason
+            group = file.create_group(item.slide_id)
+            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": item.mpp})
+            if not reason:
+                group.attrs[KEY] = item.key
+                group.create_dataset("features", data=aside.find(item.slide_id, item.key))
+                group.create_dataset("coords", data=item.corners.astype(np.int32))
+                group.create_dataset("index", data=item.index.astype(np.int32))

@@ -1,4 +1,4 @@
-"""Calls to slide libraries in a process of their own, so that one that hangs or crashes can be cut off."""
+"""Slide libraries in processes of their own, so that one that hangs or crashes can be cut off."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ from ksfusion.slides.backends import SlideError
 STARTING_SECONDS = 300
 
 
-def _serve(connection: Connection, function: Callable[..., Any]) -> None:
+class WorkerCrashed(SlideError):
+    """The process that read a slide is gone."""
+
+    def __init__(self, reason: str = "unreadable", message: str = "the process that read it crashed"):
+        super().__init__(reason, message)
+
+
+def _serve(connection: Connection, make_answer: Callable[..., Callable[..., Any]], options: tuple[Any, ...]) -> None:
     """Answer calls until the other end closes."""
+    answer_to = make_answer(*options)
     connection.send(("ready", None))
     while True:
         try:
@@ -22,12 +30,92 @@ def _serve(connection: Connection, function: Callable[..., Any]) -> None:
         except EOFError:
             return
         try:
-            answer = ("value", function(*arguments))
+            kind, value = "value", answer_to(*arguments)
         except SlideError as error:
-            answer = ("slide_error", error)
+            kind, value = "slide_error", error
         except Exception:
-            answer = ("bug", traceback.format_exc())
-        connection.send(answer)
+            kind, value = "bug", traceback.format_exc()
+        try:
+            connection.send((kind, value))
+        except ConnectionError:  # the other end is gone: nobody waits for the answer
+            return
+
+
+class Worker:
+    """A process that answers calls, one at a time.
+
+    Parameters
+    ----------
+    make_answer
+        A function of a module that is called once in the process, with ``options``, and returns what answers the calls;
+        arguments and answers can be pickled.
+    options
+        Its arguments.
+    """
+
+    def __init__(self, make_answer: Callable[..., Callable[..., Any]], *options: Any):
+        # A fresh interpreter: a fork would inherit the locks of this one's threads.
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make_answer, options), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def await_start(self) -> None:
+        """Wait until it is ready.
+
+        Raises
+        ------
+        RuntimeError
+            If it does not start.
+        """
+        try:
+            started = self.connection.poll(STARTING_SECONDS) and self.connection.recv()
+        except (EOFError, ConnectionError):
+            started = None
+        if not started:
+            self.stop()
+            raise RuntimeError("the worker process for reading slides did not start")
+
+    def call(self, *arguments: Any) -> None:
+        """Send a call; its answer is read with `answer` once ``connection`` has it."""
+        try:
+            self.connection.send(arguments)
+        except ConnectionError:
+            raise WorkerCrashed from None
+
+    def answer(self) -> Any:
+        """Return the answer to the last call.
+
+        Raises
+        ------
+        SlideError
+            The function's own.
+        WorkerCrashed
+            If the process died; the worker is of no more use.
+        RuntimeError
+            If the function failed otherwise, with its traceback.
+        """
+        try:
+            kind, value = self.connection.recv()
+        except (EOFError, ConnectionError):
+            raise WorkerCrashed from None
+        if kind == "slide_error":
+            raise value
+        if kind == "bug":
+            raise RuntimeError(f"in the worker process:\n{value}")
+        return value
+
+    def stop(self) -> None:
+        """Kill the process."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self.connection.close()
+
+
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 class IsolatedCalls:
@@ -43,7 +131,7 @@ class IsolatedCalls:
 
     def __init__(self, function: Callable[..., Any], timeout: float):
         self._function, self._timeout = function, timeout
-        self._process = None
+        self._worker: Worker | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,44 +149,20 @@ class IsolatedCalls:
         RuntimeError
             If the function failed otherwise, with its traceback.
         """
-        if self._process is None:
-            self._start()
-        self._connection.send(arguments)
+        if self._worker is None:
+            self._worker = Worker(_same, self._function)
+            self._worker.await_start()
         try:
-            if not self._connection.poll(self._timeout):
+            self._worker.call(*arguments)
+            if not self._worker.connection.poll(self._timeout):
+                self._stop()
                 raise SlideError("timeout", f"not done after {self._timeout:g} s")
-            kind, value = self._connection.recv()
-        except (EOFError, ConnectionError):
-            self._stop()
-            raise SlideError("unreadable", "the process that read it crashed") from None
-        except SlideError:
+            return self._worker.answer()
+        except WorkerCrashed:
             self._stop()
             raise
-        if kind == "slide_error":
-            raise value
-        if kind == "bug":
-            raise RuntimeError(f"in the worker process:\n{value}")
-        return value
-
-    def _start(self) -> None:
-        # A fresh interpreter: a fork would inherit the locks of this one's threads.
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._function), daemon=True)
-        self._process.start()
-        theirs.close()
-        try:
-            started = self._connection.poll(STARTING_SECONDS) and self._connection.recv()
-        except (EOFError, ConnectionError):
-            started = None
-        if not started:
-            self._stop()
-            raise RuntimeError("the worker process for reading slides did not start")
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-            self._connection.close()
-            self._process = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 
-from ksfusion.slides.backends import REASONS, Backend, SlideError, is_tiff, is_truncated_tiff, open_backend
+from ksfusion.slides.backends import (
+    REASONS,
+    Backend,
+    SlideError,
+    TiffSlideBackend,
+    is_remote,
+    is_tiff,
+    is_truncated_tiff,
+    open_backend,
+)
 
 __all__ = ["REASONS", "Slide", "SlideError", "open_slide"]
 
@@ -18,6 +28,8 @@ MAX_ANISOTROPY = 0.02
 # A level this little coarser than asked for is read as if it were not.
 LEVEL_TOLERANCE = 1.01
 BLOCK_PX = 2048
+# A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims far more is wrong.
+OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 200_000_000
 
 MppSource = Literal["manifest", "header", "resolution_tag", "objective_power"]
 _log = logging.getLogger(__name__)
@@ -36,12 +48,15 @@ class Slide:
         Width and height of level 0, in px.
     """
 
-    def __init__(self, path: Path, backend: Backend, mpp: float, mpp_source: MppSource):
+    def __init__(
+        self, path: Path | str, backend: Backend, mpp: float, mpp_source: MppSource, icc: Literal["srgb", "none"]
+    ):
         self.path = path
         self.mpp = mpp
         self.mpp_source = mpp_source
         self.dimensions = backend.dimensions
         self._backend = backend
+        self._to_srgb = _to_srgb(path, backend) if icc == "srgb" else None
 
     def __enter__(self) -> Self:
         return self
@@ -83,13 +98,13 @@ class Slide:
         try:
             region = self._backend.region(round(x), round(y), level, side, side)
         except SlideError as error:
-            if is_tiff(self.path) and is_truncated_tiff(self.path):
+            if not is_remote(self.path) and is_tiff(self.path) and is_truncated_tiff(self.path):
                 raise SlideError("truncated", str(error)) from None
             raise
-        if side == size_px:
-            return region
-        method = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
-        return cv2.resize(region, (size_px, size_px), interpolation=method)
+        if side != size_px:
+            method = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
+            region = cv2.resize(region, (size_px, size_px), interpolation=method)
+        return self._to_srgb(region) if self._to_srgb else region
 
     def thumbnail(self, mpp: float) -> np.ndarray:
         """Read the whole slide at a coarse scale, block by block.
@@ -117,7 +132,9 @@ class Slide:
         return max((level for level, down in enumerate(self._backend.downsamples) if down <= wanted), default=0)
 
 
-def open_slide(path: Path | str, mpp: float | None = None, *, reader: str = "auto") -> Slide:
+def open_slide(
+    path: Path | str, mpp: float | None = None, *, reader: str = "auto", icc: Literal["srgb", "none"] = "none"
+) -> Slide:
     """Open a slide and settle its physical scale.
 
     The scale is the manifest's, else the header's, else that of the TIFF resolution tag, else 10 um divided by the
@@ -126,11 +143,14 @@ def open_slide(path: Path | str, mpp: float | None = None, *, reader: str = "aut
     Parameters
     ----------
     path
-        Anything OpenSlide or tiffslide reads, or a plain PNG, JPEG or TIFF.
+        Anything OpenSlide or tiffslide reads, or a plain PNG, JPEG or TIFF; or the address of a TIFF that fsspec reads
+        (``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``file://``).
     mpp
         Micrometres per pixel of level 0 as the manifest gives it; None or NaN where it does not.
     reader
         ``auto``, ``openslide``, ``tiffslide`` or ``image``.
+    icc
+        ``srgb``: what is read is brought from the slide's ICC profile, where it has one, to sRGB.
 
     Raises
     ------
@@ -138,6 +158,26 @@ def open_slide(path: Path | str, mpp: float | None = None, *, reader: str = "aut
         With reason ``missing_file``, ``unreadable``, ``truncated``, ``too_large``, ``missing_mpp`` or
         ``implausible_mpp`` (outside 0.1 to 2.0 um/px, or x and y more than 2 % apart).
     """
+    backend = _open_remote(str(path), reader) if is_remote(path) else _open_local(path, reader)
+    try:
+        scale, source = _settle_mpp(path, backend, mpp)
+        width, height = (side * scale / OVERVIEW_MPP for side in backend.dimensions)
+        if width * height > OVERVIEW_MAX_PIXELS:
+            size = " x ".join(f"{side:,}" for side in backend.dimensions)
+            raise SlideError("too_large", f"{path}: {size} px of {scale:g} um are larger than any slide")
+        return Slide(path if is_remote(path) else Path(path), backend, scale, source, icc)
+    except SlideError:
+        backend.close()
+        raise
+
+
+def _open_remote(address: str, reader: str) -> Backend:
+    if reader not in ("auto", "tiffslide"):
+        raise SlideError("unreadable", f"{address}: is read with tiffslide only; set slides.reader to auto")
+    return TiffSlideBackend(address)
+
+
+def _open_local(path: Path | str, reader: str) -> Backend:
     if not str(path) or not Path(path).exists():
         raise SlideError("missing_file", f"{path or 'no path given'}: there is no such file")
     path = Path(path)
@@ -148,18 +188,27 @@ def open_slide(path: Path | str, mpp: float | None = None, *, reader: str = "aut
     try:
         if is_tiff(path) and is_truncated_tiff(path):
             raise SlideError("truncated", f"{path}: the file ends before its image does; fetch it again")
-        backend = open_backend(path, reader)
+        return open_backend(path, reader)
     except OSError as error:
         raise SlideError("unreadable", f"{path}: cannot be read ({error})") from None
+
+
+def _to_srgb(path: Path | str, backend: Backend) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what brings (H, W, 3) uint8 of a slide to sRGB; None for a slide without a profile."""
+    from PIL import Image, ImageCms
+
+    if backend.color_profile is None:
+        return None
     try:
-        scale, source = _settle_mpp(path, backend, mpp)
-    except SlideError:
-        backend.close()
-        raise
-    return Slide(path, backend, scale, source)
+        transform = ImageCms.buildTransform(backend.color_profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except ImageCms.PyCMSError as error:
+        raise SlideError(
+            "unreadable", f"{path}: its colour profile is of no use ({error}); set slides.icc: none"
+        ) from None
+    return lambda rgb: np.array(ImageCms.applyTransform(Image.fromarray(rgb), transform))
 
 
-def _settle_mpp(path: Path, backend: Backend, manifest: float | None) -> tuple[float, MppSource]:
+def _settle_mpp(path: Path | str, backend: Backend, manifest: float | None) -> tuple[float, MppSource]:
     known: dict[MppSource, tuple[float, float]] = dict(backend.scales)
     if manifest is not None and not math.isnan(manifest):
         known["manifest"] = (manifest, manifest)

@@ -12,6 +12,11 @@ class SlideSource(NamedTuple):
     path: str
     mpp: float | None
 
+    def size(self) -> int | None:
+        """Return the size of the file in bytes; None where there is none, or it is not a local file."""
+        path = Path(self.path)
+        return path.stat().st_size if path.is_file() else None
+
 
 def slide_sources(samples: Path) -> dict[str, SlideSource]:
     """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""

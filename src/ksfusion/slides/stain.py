@@ -12,33 +12,48 @@ import numpy as np
 
 from ksfusion.errors import UserError
 from ksfusion.resources import resource
-from ksfusion.slides.reader import SlideError, open_slide
+from ksfusion.slides.reader import Slide, SlideError, open_slide
+from ksfusion.slides.reinhard import ColourProfile, fit_colour, normalise_colour
 from ksfusion.slides.sampling import sample_patches
-from ksfusion.slides.vahadane import DegenerateStain, StainProfile, fit_stain, max_concentration, tissue_pixels
+from ksfusion.slides.sources import SlideSource, slide_sources
+from ksfusion.slides.vahadane import (
+    DegenerateStain,
+    StainProfile,
+    fit_stain,
+    max_concentration,
+    normalise_stain,
+    tissue_pixels,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 TARGET_RESOURCE = "stain_target.json"
 TILES_PER_SLIDE = 64
 POOLED_PIXELS = 200_000
 MATRIX_COLUMNS = ("h_r", "h_g", "h_b", "e_r", "e_g", "e_b")
 MAXIMUM_COLUMNS = ("h_c99", "e_c99")
+MEAN_COLUMNS, STD_COLUMNS = ("mean_l", "mean_a", "mean_b"), ("std_l", "std_a", "std_b")
+NUMBER_COLUMNS = (*MATRIX_COLUMNS, *MAXIMUM_COLUMNS, *MEAN_COLUMNS, *STD_COLUMNS)
+
+Profile = StainProfile | ColourProfile
 
 
-def require_supported(method: str) -> None:
-    """Raise UserError unless the method of the settings is one that exists."""
-    if method not in ("vahadane", "none"):
-        raise UserError(f"stain.method: {method!r} is not supported; use vahadane or none")
-
-
-def load_target(target: str) -> StainProfile:
+def load_target(target: str, method: str = "vahadane") -> Profile:
     """Read the stain that slides are brought to.
 
     Parameters
     ----------
     target
-        ``builtin``, or the path of a JSON file with ``matrix`` (2 x 3) and ``max_concentration`` (2).
+        ``builtin``, or the path of a JSON file with ``matrix`` (2 x 3), ``max_concentration`` (2), and for Reinhard's
+        method ``lab_mean`` and ``lab_std`` (3 each).
+    method
+        The method of the settings.
+
+    Returns
+    -------
+    ColourProfile for ``reinhard``, else StainProfile
 
     Raises
     ------
@@ -48,19 +63,28 @@ def load_target(target: str) -> StainProfile:
     path = resource(TARGET_RESOURCE) if target == "builtin" else Path(target)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        matrix = np.array(values["matrix"], dtype=np.float64)
-        maxima = np.array(values["max_concentration"], dtype=np.float64)
+        if method == "reinhard":
+            return ColourProfile(_numbers(values["lab_mean"], (3,)), _numbers(values["lab_std"], (3,), above=0))
+        matrix = _numbers(values["matrix"], (2, 3))
+        maxima = _numbers(values["max_concentration"], (2,), above=0)
+        if matrix.min() < 0 or np.linalg.matrix_rank(matrix) < 2:
+            raise ValueError
     except OSError as error:
         raise UserError(f"stain.target: {path} cannot be read ({error.strerror}); name a JSON file") from None
     except (KeyError, TypeError, ValueError):
-        matrix = maxima = np.empty(0)
-    valid = matrix.shape == (2, 3) and maxima.shape == (2,)
-    if not valid or matrix.min() < 0 or maxima.min() <= 0 or np.linalg.matrix_rank(matrix) < 2:
-        raise UserError(
-            f"stain.target: {path} must hold matrix (2 x 3, rows not parallel) and max_concentration (2, positive); "
-            "fit one with: ksfusion stain-target"
-        )
+        wanted = "matrix (2 x 3, rows not parallel) and max_concentration (2, positive)"
+        if method == "reinhard":
+            wanted = "lab_mean (3) and lab_std (3, positive)"
+        raise UserError(f"stain.target: {path} must hold {wanted}; fit one with: ksfusion stain-target") from None
     return StainProfile(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), maxima)
+
+
+def _numbers(values: Any, shape: tuple[int, ...], above: float = -np.inf) -> np.ndarray:
+    """Return values as an array; raise ValueError unless it has this shape and finite numbers above a bound."""
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape or not np.isfinite(array).all() or array.min() <= above:
+        raise ValueError
+    return array
 
 
 def fit_target(paths: Iterable[Path | str], output: Path) -> None:
@@ -98,16 +122,18 @@ def fit_target(paths: Iterable[Path | str], output: Path) -> None:
     if not pooled:
         raise UserError("no image with tissue was given; name at least one region of stained tissue")
     try:
-        profile = fit_stain(np.concatenate(pooled))
+        profile, colours = fit_stain(np.concatenate(pooled)), fit_colour(np.concatenate(pooled))
     except DegenerateStain as error:
         raise UserError(f"the images make no stain target: {error}") from None
     content = {
         "matrix": profile.matrix.round(6).tolist(),
         "max_concentration": profile.max_concentration.round(6).tolist(),
+        "lab_mean": colours.mean.round(6).tolist(),
+        "lab_std": colours.std.round(6).tolist(),
         "provenance": {
             "method": "Vahadane dictionary of two stains (haematoxylin, eosin) on the tissue of these images",
             "images": images,
-            "command": "ksfusion stain-target --output OUTPUT IMAGE [IMAGE ...]",
+            "command": "ksfusion stain-target --output OUTPUT --images IMAGE [IMAGE ...]",
             **provenance("ksfusion.slides.stain"),
         },
     }
@@ -121,10 +147,22 @@ def read_profiles(path: Path) -> pd.DataFrame:
     return read_parquet(path).set_index("slide_id")
 
 
-def profile_of(row: pd.Series) -> StainProfile:
+def profile_of(row: pd.Series) -> Profile:
     """Return the profile in a row of `read_profiles`."""
-    matrix = row[list(MATRIX_COLUMNS)].to_numpy(dtype=np.float64).reshape(2, 3)
-    return StainProfile(matrix, row[list(MAXIMUM_COLUMNS)].to_numpy(dtype=np.float64), int(row["n_pixels"]))
+
+    def values(columns: tuple[str, ...]) -> np.ndarray:
+        return row[list(columns)].to_numpy(dtype=np.float64)
+
+    if np.isnan(row[MATRIX_COLUMNS[0]]):
+        return ColourProfile(values(MEAN_COLUMNS), values(STD_COLUMNS), int(row["n_pixels"]))
+    return StainProfile(values(MATRIX_COLUMNS).reshape(2, 3), values(MAXIMUM_COLUMNS), int(row["n_pixels"]))
+
+
+def normalise(rgb: torch.Tensor, source: Profile, target: Profile) -> torch.Tensor:
+    """Bring (B, H, W, 3) uint8 patches from the profile of their slide to the target's, by the method of these."""
+    if isinstance(source, ColourProfile):
+        return normalise_colour(rgb, source, target)
+    return normalise_stain(rgb, source, target)
 
 
 def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, Any], stain: Mapping[str, Any]) -> None:
@@ -139,40 +177,71 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
     tiles
         Table of `ksfusion.slides.tiling.tile_batch`.
     output
-        Parquet: slide_id, status, reason, h_r ... e_b, h_c99, e_c99, n_pixels.
+        Parquet: slide_id, status, reason, h_r ... e_b, h_c99, e_c99 (stain vectors and strengths), mean_l ... std_b
+        (colours, for Reinhard's method), n_pixels.
     slides, stain
         The settings blocks.
     """
     import pandas as pd
 
     from ksfusion.provenance import provenance
-    from ksfusion.slides.sources import slide_sources
+    from ksfusion.slides.isolation import IsolatedCalls
     from ksfusion.storage import read_parquet, write_parquet
 
-    require_supported(stain["method"])
-    target = load_target(stain["target"])
+    target = load_target(stain["target"], stain["method"])
     sources = slide_sources(samples)
     grid = read_parquet(tiles, columns=["slide_id", "status", "reason", "x", "y"])
     rows = []
-    for slide_id, of_slide in grid.groupby("slide_id", sort=True):
-        status, reason, profile = "ok", "", target
-        if of_slide["status"].iloc[0] != "ok":
-            status, reason = "failed", of_slide["reason"].iloc[0]
-        elif stain["method"] != "none":
-            try:
-                with open_slide(*sources[slide_id], reader=slides["reader"]) as slide:
-                    pixels = _pool_tissue(slide, of_slide, slides)
-                status, reason, profile = _fit_or_fall_back(pixels, target)
-            except SlideError as error:
-                status, reason = "failed", error.reason
-                print(f"{slide_id}\t{error.reason}: {error}", file=sys.stderr, flush=True)
-        if status == "failed":
-            profile = StainProfile(np.full((2, 3), np.nan), np.full(2, np.nan))
-        rows.append((slide_id, status, reason, *profile.matrix.ravel(), *profile.max_concentration, profile.n_pixels))
-    numbers = dict.fromkeys((*MATRIX_COLUMNS, *MAXIMUM_COLUMNS), "float64") | {"n_pixels": "int64"}
-    table = pd.DataFrame(rows, columns=["slide_id", "status", "reason", *numbers]).astype(numbers)
+    with IsolatedCalls(_fit_slide, slides["timeout"]) as fit_slide:
+        for slide_id, of_slide in grid.groupby("slide_id", sort=True):
+            status, reason, profile = "ok", "", target
+            if of_slide["status"].iloc[0] != "ok":
+                status, reason = "failed", of_slide["reason"].iloc[0]
+            elif stain["method"] != "none":
+                try:
+                    corners = of_slide[["x", "y"]].to_numpy()
+                    status, reason, profile = fit_slide(
+                        sources[slide_id], corners, dict(slides), stain["method"], target
+                    )
+                except SlideError as error:
+                    status, reason = "failed", error.reason
+                    print(f"{slide_id}\t{error.reason}: {error}", file=sys.stderr, flush=True)
+            numbers = {} if status == "failed" else _columns_of(profile)
+            rows.append({"slide_id": slide_id, "status": status, "reason": reason, **numbers})
+    types = dict.fromkeys(NUMBER_COLUMNS, "float64") | {"n_pixels": "int64"}
+    table = pd.DataFrame(rows, columns=["slide_id", "status", "reason", *types]).fillna({"n_pixels": 0}).astype(types)
     settings = {"slides": dict(slides), "stain": dict(stain)}
     write_parquet(table, output, provenance("ksfusion.slides.stain", settings))
+
+
+def _columns_of(profile: Profile) -> dict[str, float]:
+    if isinstance(profile, ColourProfile):
+        names, values = (*MEAN_COLUMNS, *STD_COLUMNS), (*profile.mean, *profile.std)
+    else:
+        names, values = (*MATRIX_COLUMNS, *MAXIMUM_COLUMNS), (*profile.matrix.ravel(), *profile.max_concentration)
+    return dict(zip(names, values, strict=True)) | {"n_pixels": profile.n_pixels}
+
+
+def _fit_slide(
+    source: SlideSource, corners: np.ndarray, slides: Mapping[str, Any], method: str, target: Profile
+) -> tuple[str, str, Profile]:
+    """Fit one slide: status, reason and profile; runs in a worker process."""
+    with open_slide(*source, reader=slides["reader"], icc=slides["icc"]) as slide:
+        pixels = _pool_tissue(slide, corners, slides)
+    try:
+        return "ok", "", fit_colour(pixels) if method == "reinhard" else fit_stain(pixels, method)
+    except DegenerateStain as error:
+        return "fallback", str(error), _fallback(pixels, target)
+
+
+def _fallback(pixels: np.ndarray, target: Profile) -> Profile:
+    """Return the target's stain vectors with the slide's own strengths, where it has any."""
+    if isinstance(target, ColourProfile):
+        return ColourProfile(target.mean, target.std, len(pixels))
+    maxima = max_concentration(pixels, target.matrix) if len(pixels) else target.max_concentration
+    if maxima.min() <= 0:
+        maxima = target.max_concentration
+    return StainProfile(target.matrix, maxima, len(pixels))
 
 
 def _thinned(pixels: np.ndarray, count: int) -> np.ndarray:
@@ -180,9 +249,8 @@ def _thinned(pixels: np.ndarray, count: int) -> np.ndarray:
     return pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), count)).astype(np.int64)]
 
 
-def _pool_tissue(slide: Any, tiles: pd.DataFrame, slides: Mapping[str, Any]) -> np.ndarray:
+def _pool_tissue(slide: Slide, corners: np.ndarray, slides: Mapping[str, Any]) -> np.ndarray:
     """Return (n, 3) uint8 pixels of tissue from tiles spread over a slide."""
-    corners = tiles[["x", "y"]].to_numpy()
     chosen = corners[sample_patches(len(corners), min(len(corners), TILES_PER_SLIDE))]
     stride = max(1, len(chosen) * slides["patch_px"] ** 2 // (3 * POOLED_PIXELS))
     pooled = []
@@ -190,13 +258,3 @@ def _pool_tissue(slide: Any, tiles: pd.DataFrame, slides: Mapping[str, Any]) -> 
         patch = slide.read(x, y, slides["patch_px"], slides["mpp"])
         pooled.append(tissue_pixels(patch.reshape(-1, 3)[::stride]))
     return _thinned(np.concatenate(pooled), POOLED_PIXELS)
-
-
-def _fit_or_fall_back(pixels: np.ndarray, target: StainProfile) -> tuple[str, str, StainProfile]:
-    try:
-        return "ok", "", fit_stain(pixels)
-    except DegenerateStain as error:
-        maxima = max_concentration(pixels, target.matrix) if len(pixels) else target.max_concentration
-        if maxima.min() <= 0:
-            maxima = target.max_concentration
-        return "fallback", str(error), StainProfile(target.matrix, maxima, len(pixels))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ksfusion.slides.backends import is_remote
 from ksfusion.slides.fingerprint import file_digest, thumbnail_hash
 from ksfusion.slides.reader import Slide, SlideError, open_slide
 from ksfusion.slides.tissue import tissue_mask
@@ -120,11 +121,11 @@ def tile_grid(
 
 def _tile_slide(path: str, mpp: float | None, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tile one slide: what is known of it, and its tiles or its failure; runs in a worker process."""
-    with open_slide(path, mpp, reader=settings["reader"]) as slide:
+    with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
         width, height = slide.dimensions
         known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
         thumbnail = slide.thumbnail(MASK_MPP)
-        known |= {"digest": file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
+        known |= {"digest": "" if is_remote(path) else file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
         names = ("mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling")
         try:
             grid = tile_grid(slide, **{name: settings[name] for name in names}, mask=tissue_mask(thumbnail))

@@ -77,16 +77,19 @@ def tissue_pixels(rgb: np.ndarray) -> np.ndarray:
     return pixels[:, 0][luminosity < TISSUE_LUMINOSITY * 255]
 
 
-def fit_stain(rgb: np.ndarray) -> StainProfile:
+def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
     """Find the stain vectors of an image, and the 99th percentile of their concentrations over all its pixels.
 
     Vahadane's dictionary of two non-negative atoms, learned on the pixels of tissue with the penalty 0.1, as in
-    staintools; but with a fixed amount of work on one thread, so that the result is always the same.
+    staintools; but with a fixed amount of work on one thread, so that the result is always the same. Macenko's
+    vectors are those of staintools.
 
     Parameters
     ----------
     rgb : numpy.ndarray of shape (..., 3), uint8
         Left as it is.
+    method
+        ``vahadane`` or ``macenko``.
 
     Returns
     -------
@@ -100,7 +103,9 @@ def fit_stain(rgb: np.ndarray) -> StainProfile:
     tissue = tissue_pixels(rgb)
     if len(tissue) < FEWEST_PIXELS:
         raise DegenerateStain(f"{len(tissue)} pixels of tissue; {FEWEST_PIXELS} are needed")
-    matrix = _learn_dictionary(optical_density(_evenly(tissue, LEARNING_PIXELS)))
+    n_tissue = len(tissue)
+    tissue = _evenly(tissue, LEARNING_PIXELS)
+    matrix = _macenko(tissue) if method == "macenko" else _learn_dictionary(optical_density(tissue))
     if not matrix.any(axis=1).all():
         raise DegenerateStain("the pixels hold one stain only")
     angle = math.degrees(math.acos(min(1.0, float(matrix[0] @ matrix[1]))))
@@ -109,7 +114,7 @@ def fit_stain(rgb: np.ndarray) -> StainProfile:
     maxima = max_concentration(rgb.reshape(-1, 3), matrix)
     if maxima.min() <= 0:
         raise DegenerateStain("one of the two stains occurs in less than 1 % of the pixels")
-    return StainProfile(matrix, maxima, len(tissue))
+    return StainProfile(matrix, maxima, n_tissue)
 
 
 def max_concentration(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -147,6 +152,20 @@ def _learn_dictionary(density: np.ndarray) -> np.ndarray:
         )
     matrix = atoms.T / np.maximum(np.linalg.norm(atoms.T, axis=1, keepdims=True), 1e-12)
     return matrix[::-1].copy() if matrix[0, 0] < matrix[1, 0] else matrix.copy()
+
+
+def _macenko(tissue: np.ndarray) -> np.ndarray:
+    """Find two unit stain vectors, haematoxylin first, from (n, 3) uint8 pixels by Macenko's method.
+
+    References
+    ----------
+    M. Macenko et al., A method for normalizing histology slides for quantitative analysis, ISBI 2009, 1107.
+    """
+    from staintools.stain_extraction.macenko_stain_extractor import MacenkoStainExtractor
+
+    # It writes into what it is given. Noise may turn a vector slightly out of the positive octant.
+    matrix = np.maximum(MacenkoStainExtractor.get_stain_matrix(tissue[:, None].copy()), 0)
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
 
 def _two_atom_solution(matrix: np.ndarray, regularizer: float) -> tuple[np.ndarray, np.ndarray, bool]:
