@@ -142,6 +142,7 @@ def train(args: Arguments) -> None:
         seed=args.seed,
         settings=args.settings["training"],
         device=_device(args),
+        tensorboard=args.settings.get("tensorboard", False),
     )
 
 

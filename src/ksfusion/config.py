@@ -187,6 +187,7 @@ class Training(Block):
     alpha: Fraction = 0.5
     weight_by: Literal["sample", "case"] = "sample"
     epochs: dict[str, Positive] = Field(default_factory=lambda: dict(PAPER_EPOCHS))
+    tensorboard: bool = Field(False, description="write event files for TensorBoard into each run's folder")
 
     @field_validator("seeds")
     @classmethod

@@ -139,7 +139,9 @@ class Plan:
         entry = self.config.tasks[task]
         about = {"name": task, "kind": entry.kind, "classes": entry.classes, "epochs": self.config.epochs(task)}
         training = self.config.training.model_dump(mode="json", include={*COMMON_TRAINING, *METHODS[method].settings})
-        return as_json({"task": about, "training": training})
+        # Only where it is on: to watch a training changes nothing in its result.
+        watched = {"tensorboard": True} if self.config.training.tensorboard else {}
+        return as_json({"task": about, "training": training, **watched})
 
     def expression_files(self) -> list[str]:
         """Return the sources of expression, in the order of the configuration."""

@@ -1,146 +1,20 @@
 """Training as a whole, on a small cohort with a planted signal."""
 
 import json
-import shutil
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from sksurv.metrics import concordance_index_censored
+from training_cohort import CLASSES, DIAGNOSIS, NICHES, SURVIVAL, read_metrics
 
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
 from ksfusion.storage import read_parquet, read_provenance, read_tsv
 from ksfusion.training.checkpoint import load_model
-from ksfusion.training.loop import train
-
-SETTINGS = {
-    "batch_size": 8,
-    "lr": 1e-3,
-    "weight_decay": 1e-2,
-    "dropout": 0.1,
-    "alpha": 0.5,
-    "weight_by": "sample",
-}
-CLASSES = ["low", "middle", "high"]
-DIAGNOSIS = {"name": "diagnosis", "kind": "classification", "classes": CLASSES, "epochs": 6}
-SURVIVAL = {"name": "survival", "kind": "survival", "classes": [], "epochs": 12}
-N_PATCHES, N_FEATURES = 36, 12
-NICHES = {"tumour": [f"T{number}" for number in range(5)], "tme": [f"E{number}" for number in range(7)]}
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Files as the earlier stages leave them."""
-
-    folder: Path
-
-    @property
-    def files(self) -> list[Path]:
-        names = ["store", "expression.parquet", "selected.tsv", "samples.tsv", "cases.parquet", "splits.tsv"]
-        return [self.folder / name for name in names]
-
-    def train(
-        self, output: str, *, task: dict = DIAGNOSIS, method: str = "ksfusion", seed: int = 0, **settings
-    ) -> Path:
-        folder = self.folder / output
-        train(*self.files, folder, task=task, method=method, fold=0, seed=seed, settings={**SETTINGS, **settings})
-        return folder
-
-    def cases_of(self, split: str) -> list[str]:
-        splits = read_tsv(self.folder / "splits.tsv", dtype=str)
-        return splits.loc[splits["split"] == split, "case_id"].tolist()
-
-    def relabel(self, case_ids, **values) -> None:
-        cases = read_parquet(self.folder / "cases.parquet")
-        for column, value in values.items():
-            cases.loc[cases["case_id"].isin(case_ids), column] = value
-        cases.to_parquet(self.folder / "cases.parquet")
-
-
-def draw_cohort(folder: Path, n_cases: int = 60) -> Cohort:
-    """Draw cases whose class shifts one feature of the patches, one tumour gene and one gene of the microenvironment.
-
-    Every third case has two slides. A slide has fewer unique patches than its map. The last case has a slide that
-    failed, the one before no label.
-    """
-    random = np.random.default_rng(5)
-    folder.mkdir()
-    label = np.arange(n_cases) % 3
-    cases = pd.DataFrame({"case_id": [f"{number:03d}" for number in range(n_cases)]})
-    cases["label_diagnosis"] = pd.array(label, dtype="Int64")
-    cases["days_survival"] = np.round(1000 * np.exp(-1.5 * label) * random.exponential(size=n_cases)) + 1
-    cases["event_survival"] = pd.array((random.random(n_cases) < 0.7).astype(int), dtype="Int64")
-    cases.loc[n_cases - 2, ["label_diagnosis", "days_survival", "event_survival"]] = [pd.NA, np.nan, pd.NA]
-    cases.to_parquet(folder / "cases.parquet")
-    sides = np.array(["train", "train", "train", "val", "test"])[np.arange(n_cases) // 3 % 5]
-    pd.DataFrame({"fold": 0, "case_id": cases["case_id"], "split": sides}).to_csv(
-        folder / "splits.tsv", sep="\t", index=False
-    )
-
-    of_case = np.sort(np.concatenate([np.arange(n_cases), np.arange(0, n_cases, 3)]))
-    samples = pd.DataFrame({"sample_id": [f"s{number}" for number in range(len(of_case))]})
-    samples["case_id"] = cases["case_id"].to_numpy()[of_case]
-    samples["cohort"] = "A"
-    samples["slide_id"] = [f"slide{number}" for number in range(len(of_case))]
-    samples["status"], samples["reason"] = "ok", ""
-    samples.loc[len(of_case) - 1, ["status", "reason"]] = ["excluded", "no_tissue"]
-    samples.to_csv(folder / "samples.tsv", sep="\t", index=False)
-
-    symbols = NICHES["tumour"] + NICHES["tme"]
-    expression = random.normal(size=(len(of_case), len(symbols))).astype(np.float32)
-    expression[:, [0, 5]] += 1.5 * label[of_case][:, None]
-    table = pd.DataFrame(expression, columns=symbols, index=pd.Index(samples["sample_id"], name="sample_id"))
-    table.iloc[:-1].sample(frac=1, random_state=0).to_parquet(folder / "expression.parquet")
-    selected = pd.DataFrame({"symbol": symbols, "rank": range(1, 13), "variance": 1.0})
-    selected["niche"] = ["tumour"] * 5 + ["tme"] * 7
-    selected["category"] = ["growth"] * 5 + ["vessels"] * 3 + ["immune"] * 4
-    selected["source"] = "drawn"
-    selected.sample(frac=1, random_state=1).to_csv(folder / "selected.tsv", sep="\t", index=False)
-
-    n_unique = random.integers(9, 20, size=len(of_case) - 1)
-    offsets = np.concatenate([[0], np.cumsum(n_unique)[:-1]])
-    features = random.normal(size=(n_unique.sum(), N_FEATURES))
-    for slide, (offset, count) in enumerate(zip(offsets, n_unique, strict=True)):
-        features[offset : offset + count, 3] += 0.8 * label[of_case[slide]]
-    store = folder / "store"
-    store.mkdir()
-    np.save(store / "features.npy", features.astype(np.float16))
-    np.save(store / "index.npy", np.stack([np.arange(N_PATCHES) % count for count in n_unique]).astype(np.int32))
-    blocks = pd.DataFrame({"slide_id": samples["slide_id"][:-1], "offset": offsets, "n_unique": n_unique})
-    blocks.to_csv(store / "slides.tsv", sep="\t", index=False)
-    (store / "store.json").write_text(json.dumps({"d": N_FEATURES, "count": N_PATCHES}))
-    return Cohort(folder)
-
-
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory) -> Cohort:
-    return draw_cohort(tmp_path_factory.mktemp("drawn") / "cohort")
-
-
-@pytest.fixture
-def cohort(drawn, tmp_path) -> Cohort:
-    """Return a copy that a test may change."""
-    shutil.copytree(drawn.folder, tmp_path / "cohort")
-    return replace(drawn, folder=tmp_path / "cohort")
-
-
-@pytest.fixture(scope="session")
-def runs(drawn) -> dict[tuple[str, str], Path]:
-    return {
-        (task["name"], method): drawn.train(f"{task['name']}/{method}", task=task, method=method)
-        for task in (DIAGNOSIS, SURVIVAL)
-        for method in ("attmil", "snn", "ksfusion")
-    }
-
-
-def read_metrics(folder: Path) -> dict:
-    return json.loads((folder / "metrics.json").read_text())
 
 
 def test_files_and_columns(runs, drawn):
@@ -283,52 +157,6 @@ def test_variants_train_what_they_say(cohort):
     history = read_tsv(folder / "history.tsv")
     np.testing.assert_allclose(history["train_loss"], history["task_loss"] + history["alignment_tumour"], rtol=1e-5)
     assert json.loads((folder / "config.json").read_text())["options"]["alpha"] == 1
-
-
-@pytest.mark.parametrize("task", [DIAGNOSIS, SURVIVAL], ids=["diagnosis", "survival"])
-def test_a_task_that_cannot_be_learned_is_skipped(cohort, task):
-    cohort.relabel(cohort.cases_of("train"), label_diagnosis=0, event_survival=0)
-    folder = cohort.train("run", task=task)
-    metrics = read_metrics(folder)
-    assert metrics["status"] == "skipped" and metrics["best_epoch"] is None
-    assert ("1 of the task's classes" if task is DIAGNOSIS else "no event") in metrics["reason"]
-    predictions = read_parquet(folder / "predictions.parquet")
-    assert predictions.empty and {"sample_id", "split"} < set(predictions)
-    assert ("prob_high" if task is DIAGNOSIS else "hazard_3") in predictions
-    assert load_file(folder / "model.safetensors") == {} and read_tsv(folder / "history.tsv").empty
-    with pytest.raises(UserError, match="skipped"):
-        load_model(folder)
-
-
-def test_without_a_class_in_validation_the_loss_chooses(cohort):
-    cohort.relabel(cohort.cases_of("val")[2::3], label_diagnosis=1)
-    folder = cohort.train("run", method="snn")
-    metrics, history = read_metrics(folder), read_tsv(folder / "history.tsv").set_index("epoch")
-    assert metrics["selected_by"] == "loss" and "class high" in metrics["selection_reason"]
-    assert metrics["val"]["auc"] is None
-    assert metrics["best_epoch"] == history["val_loss"].idxmin()
-
-
-def test_without_validation_labels_the_last_epoch_is_kept(cohort):
-    cohort.relabel(cohort.cases_of("val"), event_survival=pd.NA)
-    metrics = read_metrics(cohort.train("run", method="snn", task=SURVIVAL))
-    assert (metrics["selected_by"], metrics["best_epoch"]) == ("last", 12)
-    assert metrics["val"] == {"c_index": None, "loss": None}
-
-
-def test_batches_of_one_sample_and_of_censored_samples(cohort):
-    """Batches of 1 have one class and no pair; with events in one case in five most batches of 2 have none either."""
-    cohort.relabel([f"{number:03d}" for number in range(58) if number % 5], event_survival=0)
-    for batch_size in (1, 2):
-        for task in (DIAGNOSIS, SURVIVAL):
-            folder = cohort.train(f"{task['name']}{batch_size}", task={**task, "epochs": 1}, batch_size=batch_size)
-            assert read_metrics(folder)["status"] == "ok"
-            assert read_parquet(folder / "predictions.parquet").filter(regex="prob|hazard").notna().all(axis=None)
-
-
-def test_a_loss_that_is_not_finite_is_named(cohort):
-    with pytest.raises(UserError, match=r"task diagnosis, method snn, fold 0, seed 3: .* epoch 1"):
-        cohort.train("run", method="snn", seed=3, lr=1e30)
 
 
 @pytest.mark.parametrize(

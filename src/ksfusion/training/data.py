@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ksfusion.storage import read_parquet, read_tsv
 
 SPLITS = ("train", "val", "test")
 NICHES = ("tumour", "tme")
+ROWS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class FoldData:
         Niche, and category, to symbols.
     modalities
         What the method reads: patches are not gathered where it lacks ``p``.
+    resident : Tensor (unique patches of all slides, n_features), float16
+        ``features`` on the device of the model, where `hold` has put them there.
     """
 
     samples: pd.DataFrame
@@ -48,6 +52,7 @@ class FoldData:
     niches: Mapping[str, list[str]]
     groups: Mapping[str, list[str]]
     modalities: str
+    resident: Tensor | None = None
 
     @property
     def n_features(self) -> int:
@@ -65,13 +70,32 @@ class FoldData:
         known = self.samples[truth].notna().all(axis=1)
         return np.flatnonzero(known & (self.samples["split"] == split))
 
-    def gather(self, positions: np.ndarray, device: torch.device) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Return patches (B, n_patches, n_features), float32, and genes, niche to (B, genes), of some samples."""
-        patches = None
-        if "p" in self.modalities:
-            rows = self.rows[self.slides[positions]]
-            patches = torch.from_numpy(np.take(self.features, rows, axis=0)).to(device).float()
-        return patches, {niche: values[positions].to(device) for niche, values in self.genes.items()}
+    def hold(self, device: torch.device, *, memory: float) -> FoldData:
+        """Return the same data with all features on a device, where they take no more than a memory in bytes."""
+        if "p" not in self.modalities or self.features.nbytes > memory:
+            return self
+        resident = torch.empty(self.features.shape, dtype=torch.float16, device=device)
+        for start in range(0, len(self.features), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            resident[rows] = torch.from_numpy(np.array(self.features[rows]))
+        return dataclasses.replace(self, resident=resident)
+
+    def gather(
+        self, positions: np.ndarray, device: torch.device, *, bf16: bool = False
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Return patches (B, n_patches, n_features) and genes, niche to (B, genes), of some samples, on a device.
+
+        Patches are bfloat16 where that is asked for; everything else is float32.
+        """
+        genes = {niche: values[positions].to(device) for niche, values in self.genes.items()}
+        if "p" not in self.modalities:
+            return None, genes
+        rows = self.rows[self.slides[positions]]
+        if self.resident is None:
+            patches = torch.from_numpy(np.take(self.features, rows, axis=0)).to(device)
+        else:
+            patches = self.resident[torch.from_numpy(rows).to(device)]
+        return patches.to(torch.bfloat16 if bf16 else torch.float32), genes
 
 
 def read_fold(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import TrainingRules
 from ksfusion.training.data import FoldData
-from ksfusion.training.objective import Classification, Survival, sample_weights
+from ksfusion.training.epoch import Labelled, NotFiniteError, cut, predict, train_epoch
+from ksfusion.training.objective import Classification, Survival
 from ksfusion.training.optimiser import Adam
-from ksfusion.training.step import training_step
+from ksfusion.training.progress import Progress
+from ksfusion.training.state import Best, Resume, TrainingState
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method
@@ -55,15 +58,6 @@ class Fitted:
     history: pd.DataFrame
 
 
-def predict(model: Method, data: FoldData, positions: np.ndarray, *, batch_size: int) -> Tensor:
-    """Return the logits of samples, (n, n_outputs), on the CPU."""
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        logits = [model(*data.gather(part, device)).logits.float().cpu() for part in _batches(positions, batch_size)]
-    return torch.cat(logits)
-
-
 def fit(
     model: Method,
     data: FoldData,
@@ -74,6 +68,9 @@ def fit(
     settings: Mapping[str, Any],
     rules: TrainingRules,
     name: str,
+    bf16: bool = False,
+    resume: Resume | None = None,
+    tensorboard: Path | None = None,
 ) -> Fitted:
     """Train a model with Adam, its learning rate falling along a cosine from the first step to the last.
 
@@ -95,102 +92,92 @@ def fit(
         Of the method.
     name
         Which run this is, for messages.
+    bf16
+        Compute the model in bfloat16 where torch's autocast allows it.
+    resume
+        Where the state is kept after each epoch; what is kept there already is gone on from.
+    tensorboard
+        Folder of event files.
 
     Raises
     ------
     UserError
         If the loss is no longer finite.
     """
-    device = next(model.parameters()).device
-    train, val = data.labelled("train"), data.labelled("val")
-    truth, weights = _known(data, train, objective, settings, device)
-    val_truth, val_weights = _known(data, val, objective, settings, torch.device("cpu"))
-    batch_size = settings["batch_size"]
+    lr, batch_size, weight_by = settings["lr"], settings["batch_size"], settings["weight_by"]
+    train = Labelled.of(data, "train", objective, weight_by=weight_by, device=next(model.parameters()).device)
+    val = Labelled.of(data, "val", objective, weight_by=weight_by, device=torch.device("cpu"))
     # L2 weight decay in the gradient, as in the paper, not AdamW's.
-    optimiser = Adam(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"], fused=True)
+    optimiser = Adam(model.parameters(), lr=lr, weight_decay=settings["weight_decay"], fused=True)
+    state = TrainingState(model, optimiser, np.random.default_rng(seed))
+    if resume is not None:
+        resume.load(state)
     # An incomplete batch that is the only one stays.
-    n_seen = max(len(train) // batch_size, 1) * batch_size if rules.drop_last else len(train)
-    n_steps = epochs * math.ceil(min(n_seen, len(train)) / batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=n_steps)
-    order = np.random.default_rng(seed)
+    drop_last = rules.drop_last and len(train) >= batch_size
+    steps = len(train) // batch_size if drop_last else math.ceil(len(train) / batch_size)
 
-    history: list[dict[str, float]] = []
-    best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
-    best_accuracy = math.nan
-    for epoch in range(1, epochs + 1):
-        start, learning_rate, records = time.perf_counter(), schedule.get_last_lr()[0], []
-        model.train()
-        for part in _batches(order.permutation(len(train))[:n_seen], batch_size):
-            chosen = torch.from_numpy(part).to(device)
-            records.append(
-                training_step(
+    done = len(state.history)
+    with Progress(name, epochs=epochs, steps=steps, done=done, tensorboard=tensorboard) as progress:
+        for epoch in range(done + 1, epochs + 1):
+            start = time.perf_counter()
+            rates = cosine(lr, np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps))
+            batches = list(cut(state.order.permutation(len(train)), batch_size))[:steps]
+            try:
+                means = train_epoch(
                     model,
                     optimiser,
-                    *data.gather(train[part], device),
-                    {key: values[chosen] for key, values in truth.items()},
-                    weights[chosen],
+                    data,
+                    train,
+                    batches,
+                    rates,
                     objective=objective,
-                    coordinate_rows=rules.coordinate_rows,
+                    rules=rules,
+                    bf16=bf16,
+                    after_step=progress.step,
                 )
-            )
-            schedule.step()
-        means = _means(records)
-        score = val_loss = accuracy = math.nan
-        if len(val):
-            logits = predict(model, data, val, batch_size=batch_size)
-            score, val_loss = objective.score(logits, val_truth), float(objective.loss(logits, val_truth, val_weights))
-            accuracy = objective.accuracy(logits, val_truth) if rules.keep_by_accuracy else math.nan
-        if not math.isfinite(means["train_loss"]) or (len(val) and not math.isfinite(val_loss)):
-            raise UserError(
-                f"{name}: the loss is not finite in epoch {epoch}; lower training.lr ({settings['lr']}), or look for "
-                "extreme values in the features and the expression"
-            )
-        seconds = time.perf_counter() - start
-        row = {"epoch": epoch, "val_loss": val_loss, "val_metric": 100 * score, "learning_rate": learning_rate}
-        history.append({**means, **row, "seconds": round(seconds, 3)})
-        key = _merit(score, val_loss, epoch)
-        # NaN is above nothing: without that rule, and for survival, accuracy keeps no epoch.
-        if best is None or key > best[0] or accuracy > best_accuracy:
-            best_accuracy = accuracy
-            best = (key, epoch, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()})
-
-    table = pd.DataFrame(history)
-    table = table[HISTORY + [column for column in table if column not in HISTORY]]
-    kept = history[best[1] - 1]
-    selected_by, reason = objective.metric, ""
-    if not len(val):
-        selected_by, reason = "last", "no labelled validation sample"
-    elif math.isnan(kept["val_metric"]):
-        selected_by, reason = "loss", objective.why_undefined(val_truth)
-    if not math.isnan(best_accuracy):
-        selected_by += "_or_accuracy"
-    metrics = {objective.metric: kept["val_metric"], "loss": kept["val_loss"]}
-    metrics = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-    return Fitted(best[2], best[1], selected_by, reason, metrics, table)
+                found = _validate(state, data, val, objective, rules, batch_size=batch_size)
+            except NotFiniteError as error:
+                raise UserError(
+                    f"{name}: the loss of {error} in epoch {epoch} is not finite; lower training.lr ({lr}), or look "
+                    "for extreme values in the features and the expression"
+                ) from None
+            seconds = round(time.perf_counter() - start, 3)
+            state.history.append({"epoch": epoch, **means, **found, "learning_rate": rates[0], "seconds": seconds})
+            if resume is not None:
+                resume.save(state)
+            progress.epoch(state.history[-1])
+    return _summary(state, objective, val)
 
 
-def _batches(positions: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Cut positions into batches; the last may be smaller."""
-    return (positions[start : start + batch_size] for start in range(0, len(positions), batch_size))
+def cosine(highest: float, shares: np.ndarray) -> list[float]:
+    """Return the learning rate at shares (0 to 1) of the way from the first step to the end."""
+    return (highest * (1 + np.cos(np.pi * shares)) / 2).tolist()
 
 
-def _known(
+def _validate(
+    state: TrainingState,
     data: FoldData,
-    positions: np.ndarray,
+    val: Labelled,
     objective: Classification | Survival,
-    settings: Mapping[str, Any],
-    device: torch.device,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Return truth and weights of labelled samples."""
-    samples = data.samples.iloc[positions]
-    truth = {key: values.to(device) for key, values in objective.truth(samples).items()}
-    weights = sample_weights(samples, weight_by=settings["weight_by"]).astype(np.float32)
-    return truth, torch.from_numpy(weights).to(device)
-
-
-def _means(records: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Return the mean of each value over the steps where it is defined (a batch of one has no spread)."""
-    return pd.DataFrame([{name: float(value) for name, value in record.items()} for record in records]).mean().to_dict()
+    rules: TrainingRules,
+    *,
+    batch_size: int,
+) -> dict[str, float]:
+    """Score the model on the validation samples, and keep its weights if it is the best so far."""
+    score = val_loss = accuracy = math.nan
+    if len(val):
+        logits = predict(state.model, data, val.positions, batch_size=batch_size)
+        score, val_loss = objective.score(logits, val.truth), float(objective.loss(logits, val.truth, val.weights))
+        accuracy = objective.accuracy(logits, val.truth) if rules.keep_by_accuracy else math.nan
+        if not math.isfinite(val_loss):
+            raise NotFiniteError("the validation samples")
+    epoch, best = len(state.history) + 1, state.best
+    merit = _merit(score, val_loss, epoch)
+    # NaN is above nothing: without that rule, and for survival, accuracy keeps no epoch.
+    if best is None or merit > best.merit or accuracy > best.accuracy:
+        weights = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
+        state.best = Best(merit, accuracy, epoch, weights)
+    return {"val_loss": val_loss, "val_metric": 100 * score}
 
 
 def _merit(score: float, val_loss: float, epoch: int) -> tuple[float, ...]:
@@ -198,3 +185,20 @@ def _merit(score: float, val_loss: float, epoch: int) -> tuple[float, ...]:
     if math.isnan(val_loss):
         return (epoch,)
     return (-val_loss,) if math.isnan(score) else (score, -val_loss)
+
+
+def _summary(state: TrainingState, objective: Classification | Survival, val: Labelled) -> Fitted:
+    """Say which epoch was kept, and why."""
+    table = pd.DataFrame(state.history)
+    table = table[HISTORY + [column for column in table if column not in HISTORY]]
+    best, kept = state.best, state.history[state.best.epoch - 1]
+    selected_by, reason = objective.metric, ""
+    if not len(val):
+        selected_by, reason = "last", "no labelled validation sample"
+    elif math.isnan(kept["val_metric"]):
+        selected_by, reason = "loss", objective.why_undefined(val.truth)
+    if not math.isnan(best.accuracy):
+        selected_by += "_or_accuracy"
+    metrics = {objective.metric: kept["val_metric"], "loss": kept["val_loss"]}
+    metrics = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+    return Fitted(dict(best.weights), best.epoch, selected_by, reason, metrics, table)

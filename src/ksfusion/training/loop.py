@@ -5,23 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ksfusion.errors import UserError
-from ksfusion.methods.registry import METHODS, build
+from ksfusion.methods.registry import METHODS, MethodInfo, build
 from ksfusion.provenance import provenance
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.data import FoldData, read_fold
-from ksfusion.training.fit import HISTORY, fit, predict
-from ksfusion.training.objective import OBJECTIVES, sample_weights
+from ksfusion.training.epoch import predict
+from ksfusion.training.fit import HISTORY, Fitted, fit
+from ksfusion.training.objective import OBJECTIVES, Classification, Survival, sample_weights
 from ksfusion.training.reproducible import reproducible
+from ksfusion.training.state import Resume, key_of
+
+if TYPE_CHECKING:
+    from ksfusion.methods.output import Method
 
 log = logging.getLogger(__name__)
 
+# Of a GPU's free memory, what the features of all slides may take.
+SHARE_OF_GPU = 0.6
 IDENTITY = ["sample_id", "case_id", "cohort", "fold", "split"]
 
 
@@ -41,12 +48,13 @@ def train(
     settings: Mapping[str, Any],
     device: str = "cpu",
     threads: int = 1,
+    tensorboard: bool = False,
 ) -> None:
     """Train a method and write its weights, predictions, history and metrics.
 
     Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation samples, test
     samples are only predicted. A task that the training samples cannot teach (one class, no event) is skipped: its
-    files say so.
+    files say so. A run that was killed goes on after its last finished epoch, to the same files.
 
     Parameters
     ----------
@@ -67,6 +75,8 @@ def train(
         ``cpu`` or ``cuda``.
     threads
         CPU threads; another number gives other last digits.
+    tensorboard
+        Write event files for TensorBoard to ``tensorboard`` in the folder of the run.
 
     Raises
     ------
@@ -84,7 +94,7 @@ def train(
         **run,
         "task": dict(task),
         "settings": dict(settings),
-        "options": {"dropout": settings["dropout"], **{key: settings[key] for key in info.settings}, **info.options},
+        "options": _options(info, settings),
         "classes": list(task.get("classes") or []),
         "n_features": data.n_features,
         "n_patches": data.n_patches,
@@ -108,28 +118,21 @@ def train(
         )
         return
 
-    weights = sample_weights(train_samples, weight_by=settings["weight_by"])
-    objective = kind.fit(train_samples, weights, task, info.rules)
     where = torch.device(device)
+    made_from = {"config": config, "device": device, "threads": threads, "torch": str(torch.__version__)}
+    resume = Resume(output_dir, key_of(made_from, (store, expression, selected, samples_ledger, cases, splits)))
     with reproducible(seed, device=where, threads=threads):
-        model = build(
-            method,
-            n_features=data.n_features,
-            n_patches=data.n_patches,
-            niches=data.niches,
-            n_outputs=objective.n_outputs,
-            groups=data.groups,
-            **config["options"],
-        ).to(where)
-        fitted = fit(
-            model,
+        data = on_device(data, where)
+        model, objective, fitted = fit_method(
             data,
-            objective,
-            epochs=task["epochs"],
+            task=task,
+            method=method,
             seed=seed,
             settings=settings,
-            rules=info.rules,
+            device=where,
             name=_words(run),
+            resume=resume,
+            tensorboard=output_dir / "tensorboard" if tensorboard else None,
         )
         model.load_state_dict(fitted.weights)
         logits = predict(model, data, np.arange(len(data.samples)), batch_size=settings["batch_size"])
@@ -150,6 +153,64 @@ def train(
             "test": {},
         },
     )
+    resume.remove()
+
+
+def fit_method(
+    data: FoldData,
+    *,
+    task: Mapping[str, Any],
+    method: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    device: torch.device,
+    name: str,
+    resume: Resume | None = None,
+    tensorboard: Path | None = None,
+) -> tuple[Method, Classification | Survival, Fitted]:
+    """Build a method for a fold and train it; see `train` and `ksfusion.training.fit.fit`.
+
+    On a GPU the model is computed in bfloat16.
+    """
+    info = METHODS[method]
+    samples = data.samples.iloc[data.labelled("train")]
+    weights = sample_weights(samples, weight_by=settings["weight_by"])
+    objective = OBJECTIVES[task["kind"]].fit(samples, weights, task, info.rules)
+    model = build(
+        method,
+        n_features=data.n_features,
+        n_patches=data.n_patches,
+        niches=data.niches,
+        n_outputs=objective.n_outputs,
+        groups=data.groups,
+        **_options(info, settings),
+    ).to(device)
+    fitted = fit(
+        model,
+        data,
+        objective,
+        epochs=task["epochs"],
+        seed=seed,
+        settings=settings,
+        rules=info.rules,
+        name=name,
+        bf16=device.type == "cuda",
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    return model, objective, fitted
+
+
+def on_device(data: FoldData, device: torch.device) -> FoldData:
+    """Return the data with its features on the GPU where they leave room for the model."""
+    if device.type != "cuda":
+        return data
+    return data.hold(device, memory=SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
+
+
+def _options(info: MethodInfo, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a method is built with: the settings it reads, and what its variant fixes."""
+    return {"dropout": settings["dropout"], **{key: settings[key] for key in info.settings}, **info.options}
 
 
 def _words(run: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def training_step(
     *,
     objective: Classification | Survival,
     coordinate_rows: bool = False,
+    bf16: bool = False,
 ) -> dict[str, Tensor]:
     """Change the model by one batch.
 
@@ -43,14 +45,19 @@ def training_step(
         The task.
     coordinate_rows
         See `ksfusion.methods.registry.TrainingRules`.
+    bf16
+        Compute the model in bfloat16 where torch's autocast allows it; losses, their gradients' coordination and the
+        weights stay in float32.
 
     Returns
     -------
     dict of name to scalar Tensor
         The loss, its parts, and the state of alignment and coordination.
     """
-    out = model(patches, genes)
-    task_loss = objective.loss(out.logits.float(), truth, weights)
+    with torch.autocast(weights.device.type, dtype=torch.bfloat16, enabled=bf16):
+        out = model(patches, genes)
+    out = _in_full_precision(out)
+    task_loss = objective.loss(out.logits, truth, weights)
     loss, record = task_loss, {"task_loss": task_loss}
     for name, auxiliary in model.auxiliary_losses(out).items():
         loss = loss + auxiliary.weight * auxiliary.value
@@ -66,6 +73,16 @@ def training_step(
     return {"train_loss": loss.detach(), **{name: value.detach() for name, value in record.items()}}
 
 
+def _in_full_precision(out: MethodOutput) -> MethodOutput:
+    """Return what losses are computed from in float32."""
+    streams = {
+        name: {stream: part.float() for stream, part in values.items()}
+        for name in ("points", "embeddings", "gene_embeddings")
+        if (values := getattr(out, name)) is not None
+    }
+    return dataclasses.replace(out, logits=out.logits.float(), **streams)
+
+
 @torch.no_grad()
 def _spreads(out: MethodOutput) -> dict[str, Tensor]:
     """Return standard deviations over the samples of a batch, by stream: of its points, and of its similarities.
@@ -74,12 +91,12 @@ def _spreads(out: MethodOutput) -> dict[str, Tensor]:
     """
     spreads = {}
     for stream, points in (out.points or {}).items():
-        genes = out.gene_embeddings[stream].float()
+        genes = out.gene_embeddings[stream]
         spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
         n = len(genes)
         if n > 1:
             apart = ~torch.eye(n, dtype=torch.bool, device=genes.device)
             by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
             spreads[f"similarity_genes_{stream}"] = similarity(genes)[apart].std(correction=0)
-            spreads[f"similarity_points_{stream}"] = similarity(by_group.float())[:, apart].std(correction=0)
+            spreads[f"similarity_points_{stream}"] = similarity(by_group)[:, apart].std(correction=0)
     return {f"spread_{name}": value for name, value in spreads.items()}
