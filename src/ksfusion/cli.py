@@ -161,6 +161,13 @@ def figures(args: Arguments) -> None:
     make_figures(args.runs, args.output, **args.settings)
 
 
+def gene_figure(args: Arguments) -> None:
+    """Draw the variance ranks of a fold's genes."""
+    from ksfusion.results.plots_of_genes import make_gene_figure
+
+    make_gene_figure(args.ranking, args.output, **args.settings)
+
+
 def report(args: Arguments) -> None:
     """Write the report, one self-contained page."""
     from ksfusion.results.report import make_report
@@ -264,6 +271,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     ),
     "tables": (tables, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
     "figures": (figures, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
+    "gene-figure": (gene_figure, {"ranking": FILE, "output": FILE, "settings": SETTINGS}),
     "report": (
         report,
         {

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
+from ksfusion.niches import NICHES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -120,10 +121,51 @@ class Genes(Block):
     """Which genes are used, and their scale."""
 
     top_fraction: float = Field(0.3, gt=0, le=1)
-    rank: Literal["within_cohort", "pooled"] = "within_cohort"
+    rank: Literal["within_cohort", "pooled", "seurat", "cell_ranger"] = "within_cohort"
     fit_on: Literal["train", "all"] = "train"
-    harmonise: Literal["zscore_by_cohort", "zscore", "none"] = "zscore_by_cohort"
-    sets: str = "builtin"
+    harmonise: Literal["zscore_by_cohort", "zscore", "none", "combat"] = "zscore_by_cohort"
+    sets: str | dict[str, str] = Field("builtin", description="a table, or a file for each niche")
+
+    @field_validator("rank", mode="before")
+    @classmethod
+    def _has_what_it_needs(cls, rank: Any) -> Any:
+        if rank in ("seurat_v3", "seurat_v3_paper"):
+            raise ValueError("needs raw counts and the package scikit-misc, which is not installed; use seurat")
+        return rank
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _sets_of_niches(cls, sets: Any) -> Any:
+        files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
+        if not (files and all(isinstance(file, str) and file for file in files)):
+            raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
+        if unknown := [niche for niche in sets if niche not in NICHES] if isinstance(sets, Mapping) else []:
+            raise ValueError(f"{unknown[0]!r} is not a niche; use {' and '.join(NICHES)}")
+        return sets
+
+    @model_validator(mode="after")
+    def _combat_sees_all(self) -> Genes:
+        if self.harmonise == "combat" and self.fit_on != "all":
+            raise ValueError("harmonise: combat cannot be frozen on training samples; it needs fit_on: all")
+        return self
+
+    def set_files(self) -> dict[str, str]:
+        """Return the user's own files of gene sets by their key in the configuration."""
+        sets = {"": self.sets} if isinstance(self.sets, str) else self.sets
+        files = {f"genes.sets{'.' if niche else ''}{niche}": file for niche, file in sets.items()}
+        return {key: file for key, file in files.items() if file != "builtin"}
+
+    def caveats(self) -> list[str]:
+        """Return what must be said wherever results are shown: that test samples were seen before the test."""
+        said = []
+        if self.fit_on == "all":
+            said.append("Genes were chosen and scaled on all samples, the test samples among them (genes.fit_on: all).")
+        if self.harmonise == "combat":
+            said.append(
+                "Expression was adjusted by ComBat on all samples, the test samples among them; this cannot be applied "
+                "to a new patient (genes.harmonise: combat)."
+            )
+        return said
 
 
 class Splits(Block):
@@ -239,6 +281,17 @@ class Config(Block):
         unknown = [name for name in self.training.epochs if name not in self.tasks and name not in BUILTIN_TASKS]
         if unknown:
             raise ValueError(f"training.epochs names unknown tasks: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _profiles_suit_the_genes(self) -> Config:
+        scored = [source.cohort for source in self.cohort.expression if source.unit == "zscore"]
+        if scored and self.genes.rank in ("seurat", "cell_ranger"):
+            raise ValueError(
+                f"genes.rank: {self.genes.rank} cannot rank the z-scores of cohort {scored[0]}; use pooled"
+            )
+        if self.genes.harmonise == "combat" and len(self.cohort.expression) < 2:
+            raise ValueError("genes.harmonise: combat needs expression of two cohorts; use zscore")
         return self
 
     @model_validator(mode="after")

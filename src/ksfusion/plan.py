@@ -18,6 +18,7 @@ from ksfusion.cohort.samples import CohortTables, Row, read_cohort
 from ksfusion.config import Config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
+from ksfusion.niches import NICHES
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
 from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
@@ -37,6 +38,7 @@ STAGES = {
     "train": "ksfusion.training.loop",
     "tables": "ksfusion.results.tables",
     "figures": "ksfusion.results.figures",
+    "gene-figure": "ksfusion.results.plots_of_genes",
     "report": "ksfusion.results.report",
     "demo-slides": "ksfusion.demo.draw",
     "demo-expression": "ksfusion.demo.profiles",
@@ -107,7 +109,7 @@ class Plan:
     @cached_property
     def _settings(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
-        tasks, slides = config["tasks"], config["slides"]
+        tasks, slides, caveats = config["tasks"], config["slides"], self.config.genes.caveats()
         reading = {key: slides[key] for key in READING}
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
         return {
@@ -123,9 +125,10 @@ class Plan:
                 "tasks": {name: task["kind"] for name, task in tasks.items()},
             },
             "genes": config["genes"],
-            "tables": {"tasks": about_tasks, "methods": config["methods"]},
-            "figures": {"tasks": about_tasks, "methods": config["methods"]},
-            "report": {"config": config, "notice": DEMO_NOTICE if self.config.demo else None},
+            "gene-figure": {key: config["genes"][key] for key in ("rank", "top_fraction")},
+            "tables": {"tasks": about_tasks, "methods": config["methods"], "caveats": caveats},
+            "figures": {"tasks": about_tasks, "methods": config["methods"], "caveats": caveats},
+            "report": {"config": config, "notice": DEMO_NOTICE if self.config.demo else None, "caveats": caveats},
             "demo-slides": {"slides": self.demo_slides()},
             "demo-expression": {"profiles": self.demo_profiles()},
         }
@@ -173,8 +176,11 @@ class Plan:
     def gene_sets(self) -> list[str]:
         """Return the files of the gene sets."""
         sets = self.config.genes.sets
-        shipped = [_relative(resource(f"gene_sets/{niche}.tsv")) for niche in ("tumour", "tme")]
-        return shipped if sets == "builtin" else [sets]
+        shipped = {niche: _relative(resource(f"gene_sets/{niche}.tsv")) for niche in NICHES}
+        if isinstance(sets, str):
+            return list(shipped.values()) if sets == "builtin" else [sets]
+        own = {niche: file for niche, file in sets.items() if file != "builtin"}
+        return list({**shipped, **own}.values())
 
 
 DEMO_NOTICE = (
@@ -216,7 +222,7 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
 def _missing_files(config: Config, source: str) -> list[str]:
     """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
-    named |= {"stain.target": config.stain.target, "genes.sets": config.genes.sets}
+    named |= {"stain.target": config.stain.target, **config.genes.set_files()}
     named |= {
         f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
         for number, entry in enumerate(config.cohort.expression)

@@ -54,6 +54,13 @@ def changed(**blocks):
             {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "sample_sheet": "sheet.tsv"}]}},
             ["cohort.expression.0", "sample_sheet belongs to format gdc-star", "matrix"],
         ),
+        (changed(genes={"rank": "variance"}), ["genes.rank", "within_cohort", "cell_ranger"]),
+        (changed(genes={"rank": "seurat_v3"}), ["genes.rank", "raw counts", "scikit-misc"]),
+        (changed(genes={"harmonise": "combat"}), ["genes", "fit_on: all"]),
+        (changed(genes={"harmonise": "combat", "fit_on": "all"}), ["combat needs expression of two cohorts"]),
+        (changed(genes={"sets": {"stroma": "a.gmt"}}), ["genes.sets", "'stroma'", "tumour and tme"]),
+        (changed(genes={"sets": {"tme": ["a.gmt"]}}), ["genes.sets", "mapping such as"]),
+        (changed(genes={"sets": {}}), ["genes.sets", "mapping such as"]),
         ({}, ["cohort", "missing"]),
     ],
 )
@@ -68,6 +75,30 @@ def test_all_mistakes_are_listed_at_once():
     with pytest.raises(UserError) as caught:
         parse_config(changed(patches={"count": 150}, slides={"mpp": -1}, stian={}))
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_scanpys_flavours_refuse_zscores():
+    source = {"cohort": "TCGA", "format": "matrix", "unit": "zscore", "path": "expression.tsv"}
+    cohort = {**MINIMAL["cohort"], "expression": [source]}
+    with pytest.raises(UserError, match="seurat cannot rank the z-scores of cohort TCGA"):
+        parse_config({"cohort": cohort, "genes": {"rank": "seurat"}})
+
+
+def test_what_sees_test_samples_is_said():
+    assert parse_config(MINIMAL).genes.caveats() == []
+    sources = [{**MINIMAL["cohort"]["expression"][0], "cohort": name} for name in ("TCGA", "IvyGAP")]
+    cohort = {**MINIMAL["cohort"], "expression": sources}
+    config = parse_config({"cohort": cohort, "genes": {"harmonise": "combat", "fit_on": "all"}})
+    chosen, adjusted = config.genes.caveats()
+    assert "fit_on: all" in chosen
+    assert "ComBat" in adjusted
+
+
+def test_files_of_gene_sets():
+    assert parse_config(MINIMAL).genes.set_files() == {}
+    assert parse_config(changed(genes={"sets": "my.tsv"})).genes.set_files() == {"genes.sets": "my.tsv"}
+    mixed = {"tme": "GeneList.txt", "tumour": "builtin"}
+    assert parse_config(changed(genes={"sets": mixed})).genes.set_files() == {"genes.sets.tme": "GeneList.txt"}
 
 
 def test_a_task_of_ones_own_needs_no_code():

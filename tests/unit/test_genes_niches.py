@@ -1,6 +1,5 @@
 """Gene sets: the shipped tables and a user's own."""
 
-import logging
 import re
 import zipfile
 
@@ -9,7 +8,8 @@ import pytest
 
 from ksfusion.errors import UserError
 from ksfusion.genes import gene_sets
-from ksfusion.genes.niches import COLUMNS, ensembl_symbols
+from ksfusion.genes.niches import conflicts, ensembl_symbols
+from ksfusion.genes.set_files import COLUMNS, read_gene_set
 from ksfusion.resources import resource
 
 # The immune categories of ImmPort.
@@ -60,7 +60,7 @@ def test_shipped_sets_are_large_and_share_no_gene():
     sets = gene_sets()
     symbols = sets.groupby("niche")["symbol"].agg(set)
     assert len(symbols["tumour"]) >= 300
-    assert len(symbols["tme"]) >= 500
+    assert len(symbols["tme"]) >= 1000
     assert not symbols["tumour"] & symbols["tme"]
     assert set(sets.loc[sets["niche"] == "tme", "category"]) >= IMMUNE_CATEGORIES
 
@@ -87,12 +87,22 @@ def test_symbols_agree_with_the_tcga_table(real_data):
     assert len(published & set(gene_sets()["symbol"])) > 700
 
 
-def test_a_gene_in_both_niches_counts_as_tumour(write_sets, caplog):
-    path = write_sets(["CD44\tT cells\ttme\tA", "CD44\tmesenchymal\ttumour\tB", "CD3E\tT cells\ttme\tA"])
-    with caplog.at_level(logging.INFO):
-        sets = gene_sets(path)
-    assert sets[["symbol", "niche"]].to_numpy().tolist() == [["CD44", "tumour"], ["CD3E", "tme"]]
-    assert "1 genes listed in both niches" in caplog.text
+def test_a_gene_in_both_niches_counts_as_tumour_and_is_listed(write_sets):
+    rows = ["CD44\tT cells\ttme\tA", "CD44\tmesenchymal\ttumour\tB", "CD3E\tT cells\ttme\tA"]
+    path = write_sets([*rows, "CD44\tB cells\ttme\tC"])
+    assert gene_sets(path)[["symbol", "niche"]].to_numpy().tolist() == [["CD44", "tumour"], ["CD3E", "tme"]]
+    listed = conflicts(path)
+    assert listed.to_dict("records") == [
+        {
+            "symbol": "CD44",
+            "kept": "tumour",
+            "kept_categories": "mesenchymal",
+            "dropped": "tme",
+            "dropped_categories": "T cells; B cells",
+            "rule": "listed in both niches: counts as tumour",
+        }
+    ]
+    assert conflicts(write_sets(rows[1:])).empty
 
 
 def test_a_symbol_may_have_several_categories_and_a_strange_name(write_sets):
@@ -101,19 +111,86 @@ def test_a_symbol_may_have_several_categories_and_a_strange_name(write_sets):
     assert sets.columns.tolist() == COLUMNS
 
 
+# The columns as ImmPort publishes them; a gene has a row for each of its categories.
+IMMPORT = """Symbol\tName\tSynonyms\tID\tSequence\tCategory\tChromosome
+CXCL10\t"chemokine (C-X-C motif) ligand 10"\tC7, IFI10, INP10\t3627\tNM_001565\tAntimicrobials\t4
+CXCL10\t"chemokine (C-X-C motif) ligand 10"\tC7, IFI10, INP10\t3627\tNM_001565\tChemokines\t4
+EGFR\tepidermal growth factor receptor\tERBB, HER1\t1956\tNM_005228\tCytokine_Receptors\t7
+"""
+GMT = "MY_GLIOMA\thttps://example.org/set\tEGFR\tSOX2\nMY_CYCLE\t\tMKI67\n"
+
+
+def test_immports_list_and_a_gmt_replace_the_shipped_sets(tmp_path):
+    (tmp_path / "GeneList.txt").write_text(IMMPORT)
+    (tmp_path / "my.gmt").write_text(GMT)
+    sets = {"tme": tmp_path / "GeneList.txt", "tumour": str(tmp_path / "my.gmt")}
+    assert gene_sets(sets).to_numpy().tolist() == [
+        ["EGFR", "MY_GLIOMA", "tumour", "https://example.org/set"],
+        ["SOX2", "MY_GLIOMA", "tumour", "https://example.org/set"],
+        ["MKI67", "MY_CYCLE", "tumour", "my.gmt"],
+        ["CXCL10", "Antimicrobials", "tme", "ImmPort"],
+        ["CXCL10", "Chemokines", "tme", "ImmPort"],
+    ]
+    assert conflicts(sets)["dropped_categories"].tolist() == ["Cytokine_Receptors"]
+
+
+def test_previous_symbols_of_ones_own_sets_are_brought_to_todays(tmp_path):
+    (tmp_path / "my.gmt").write_text("OLD\tnone\tDARC\tEGFR\n")
+    assert gene_sets({"tme": tmp_path / "my.gmt"}).query("niche == 'tme'")["symbol"].tolist() == ["ACKR1"]
+
+
+def test_a_niche_left_out_has_the_shipped_set(tmp_path):
+    (tmp_path / "my.gmt").write_text(GMT)
+    shipped = gene_sets()
+    mixed = gene_sets({"tumour": tmp_path / "my.gmt"})
+    assert set(mixed.loc[mixed["niche"] == "tumour", "symbol"]) == {"EGFR", "SOX2", "MKI67"}
+    expected = set(shipped.loc[shipped["niche"] == "tme", "symbol"]) - {"EGFR", "SOX2", "MKI67"}
+    assert set(mixed.loc[mixed["niche"] == "tme", "symbol"]) == expected
+    pd.testing.assert_frame_equal(gene_sets({"tme": "builtin"}), shipped)
+
+
+def test_a_table_may_serve_one_niche(write_sets):
+    path = write_sets(["A1\tx\ttme\ty", "A2\tx\ttumour\ty"])
+    assert read_gene_set(path, "tme")["symbol"].tolist() == ["A1"]
+    path = write_sets(["A3\tx\ty"], header="symbol\tcategory\tsource")
+    assert read_gene_set(path, "tme").to_numpy().tolist() == [["A3", "x", "tme", "y"]]
+
+
 def test_errors_name_the_file_and_the_row(write_sets, tmp_path):
     with pytest.raises(UserError, match=r"row 3: unknown niche 'stroma'; use tumour or tme"):
         gene_sets(write_sets(["A1\tx\ttme\ty", "A2\tx\tstroma\ty"]))
     with pytest.raises(UserError, match=r"row 2: symbol is empty"):
         gene_sets(write_sets(["\tx\ttme\ty"]))
+    with pytest.raises(UserError, match=r"row 3: symbol is empty"):
+        gene_sets(write_sets(["", "\tx\ttme\ty"]))
+    with pytest.raises(UserError, match=r"row 2: 1956 is a number; give gene symbols, not Entrez ids"):
+        gene_sets(write_sets(["1956\tx\ttme\ty"]))
     with pytest.raises(UserError, match="no column niche, source"):
         gene_sets(write_sets(["A1\tx"], header="symbol\tcategory"))
-    with pytest.raises(UserError, match="holds no genes"):
+    with pytest.raises(UserError, match="holds no genes; add rows"):
         gene_sets(write_sets([]))
+    with pytest.raises(UserError, match=r"sets.tsv: holds no genes of niche tme"):
+        gene_sets({"tme": write_sets(["A1\tx\ttumour\ty"])})
     with pytest.raises(UserError, match=r"missing.tsv: cannot be read"):
         gene_sets(tmp_path / "missing.tsv")
-    with pytest.raises(UserError, match="not a tab-separated table"):
+    with pytest.raises(UserError, match=r"row 3: has 5 fields under 4 columns"):
         gene_sets(write_sets(["A1\tx\ttme\ty", "A1\tx\ttme\ty\tz"]))
     (tmp_path / "sets.tsv").write_text("")
-    with pytest.raises(UserError, match="not a tab-separated table"):
+    with pytest.raises(UserError, match=r"sets.tsv: is empty"):
         gene_sets(tmp_path / "sets.tsv")
+    (tmp_path / "sets.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"sets.tsv: is not a tab-separated table"):
+        gene_sets(tmp_path / "sets.tsv")
+
+
+def test_a_file_that_does_not_say_its_niche_is_refused(tmp_path):
+    for name, text in (("GeneList.txt", IMMPORT), ("my.gmt", GMT)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match=rf"write genes.sets: {{tme: .*{name}}}"):
+            gene_sets(tmp_path / name)
+    (tmp_path / "my.gmt").write_text("MY_GLIOMA\tEGFR\n")
+    with pytest.raises(UserError, match=r"my.gmt, row 1: a gene set has a name, a description and symbols"):
+        gene_sets({"tme": tmp_path / "my.gmt"})
+    (tmp_path / "my.gmt").write_text("MY_GLIOMA\tnone\tEGFR\nENTREZ\tnone\t1956\n")
+    with pytest.raises(UserError, match=r"my.gmt, row 2: 1956 is a number"):
+        gene_sets({"tme": tmp_path / "my.gmt"})

@@ -2,14 +2,16 @@
 
 import logging
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 from sklearn.preprocessing import StandardScaler
 
 from ksfusion.errors import UserError
 from ksfusion.genes import prepare_genes, select_genes
-from ksfusion.genes.scaling import fit_scaling
+from ksfusion.genes.scaling import combat, fit_scaling
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_parquet
 
@@ -72,6 +74,42 @@ def test_a_cohort_of_one_profile_has_no_say():
     assert ranking["variance"].tolist() == [4.5, 0.5]
 
 
+@pytest.mark.parametrize("flavour", ["seurat", "cell_ranger"])
+def test_scanpys_flavours_choose_what_scanpy_chooses(flavour):
+    # Counts of 600 genes in two cohorts of 30; scanpy is given the logarithms it documents, natural ones.
+    random = np.random.default_rng(5)
+    means = random.lognormal(3, 1.5, 600)
+    counts = {
+        cohort: random.negative_binomial(2, 2 / (2 + means * random.uniform(0.5, 2, 600)), (30, 600)) for cohort in "xy"
+    }
+    symbols = [f"G{number:03}" for number in range(600)]
+    data = anndata.AnnData(
+        np.log1p(np.concatenate(list(counts.values())).astype(np.float64)),
+        obs=pd.DataFrame({"cohort": pd.Categorical(["x"] * 30 + ["y"] * 30)}, index=[f"p{i}" for i in range(60)]),
+        var=pd.DataFrame(index=symbols),
+    )
+    scanpy.pp.highly_variable_genes(data, flavor=flavour, n_top_genes=180, batch_key="cohort")
+    tables = {
+        cohort: pd.DataFrame(np.log2(part + 1).astype(np.float32), columns=symbols) for cohort, part in counts.items()
+    }
+    ranking = select_genes(tables, top_fraction=0.3, rank=flavour)
+    expected = set(data.var_names[data.var["highly_variable"]])
+    assert len(expected) == 180
+    assert set(ranking.loc[ranking["chosen"], "symbol"]) == expected
+    # The variance is that of the log values, as for the other rankings.
+    plain = select_genes(tables, rank="within_cohort").set_index("symbol")["variance"]
+    assert ranking.set_index("symbol")["variance"].to_dict() == plain.to_dict()
+    assert set(plain.index[:180]) != expected
+
+
+def test_scanpys_flavours_refuse_what_they_cannot_rank():
+    table = pd.DataFrame({"A": [0.0, 1.0, 2.0], "B": [1.0, np.nan, 3.0], "C": [-1.0, 1.0, 1.0]})
+    with pytest.raises(UserError, match=r"seurat wants complete profiles .* gene B has missing or negative values"):
+        select_genes({"x": table}, rank="seurat")
+    with pytest.raises(UserError, match="gene C has missing or negative values; use within_cohort"):
+        select_genes({"x": table[["A", "C"]]}, rank="cell_ranger")
+
+
 def test_select_genes_errors():
     table = pd.DataFrame({"A": [0.0, 1.0]})
     with pytest.raises(UserError, match="no gene is shared"):
@@ -117,11 +155,51 @@ def test_scaling_of_missing_values_constant_genes_and_unseen_cohorts(values):
     assert scaling.table().columns.tolist() == ["cohort", "symbol", "mean", "sd", "fill"]
 
 
-def test_scaling_refuses_what_cannot_be_frozen(values):
-    with pytest.raises(UserError, match="combat is not supported"):
-        fit_scaling(values, pd.Series(["x"] * 12), harmonise="combat")
+def test_an_unknown_scaling_is_refused(values):
     with pytest.raises(UserError, match="'quantile' is unknown"):
         fit_scaling(values, pd.Series(["x"] * 12), harmonise="quantile")
+
+
+@pytest.fixture
+def shifted():
+    """Two cohorts of 400 profiles that differ by a shift and a spread of each gene; and which profile is of which."""
+    random = np.random.default_rng(3)
+    truth = random.normal(8, 2, (800, 30))
+    cohorts = pd.Series(["x"] * 400 + ["y"] * 400)
+    truth[400:] = truth[400:] * random.uniform(0.5, 2, 30) + random.normal(3, 1, 30)
+    return pd.DataFrame(truth, columns=[f"G{number}" for number in range(30)]), cohorts
+
+
+def test_combat_takes_the_cohorts_differences_and_keeps_their_order(shifted):
+    profiles, cohorts = shifted
+    adjusted = combat(profiles, cohorts)
+    before, after = (
+        table.groupby(cohorts.to_numpy()).agg(["mean", "std"]).T.unstack() for table in (profiles, adjusted)
+    )
+    apart_before = (before["x"] - before["y"]).abs().mean()
+    apart_after = (after["x"] - after["y"]).abs().mean()
+    # Empirical Bayes shrinks towards the prior, so that a little of the difference stays.
+    assert (apart_after < 0.15 * apart_before).all()
+    for symbol in profiles:
+        for cohort in "xy":
+            rows = cohorts == cohort
+            assert np.corrcoef(profiles.loc[rows, symbol], adjusted.loc[rows, symbol])[0, 1] == pytest.approx(1)
+
+
+def test_combat_agrees_with_its_formulas_for_the_mean(shifted):
+    # Johnson 2007: each gene's grand mean, weighted by cohort size, stays as it was up to the shrinkage of the shifts,
+    # whose weighted sum over two cohorts of one size is zero.
+    profiles, cohorts = shifted
+    np.testing.assert_allclose(combat(profiles, cohorts).mean(), profiles.mean(), rtol=0.02)
+
+
+def test_combat_refuses_what_it_cannot_adjust(shifted):
+    profiles, cohorts = shifted
+    with pytest.raises(UserError, match="combat needs two cohorts; use zscore"):
+        combat(profiles, pd.Series(["x"] * 800))
+    profiles.loc[400:, "G7"] = 2.0
+    with pytest.raises(UserError, match="gene G7, which does not vary in cohort y"):
+        combat(profiles, cohorts)
 
 
 SYMBOLS = ["CD3E", "CXCL10", "EGFR", "OLIG2", "RPL3"]
@@ -219,6 +297,37 @@ def test_fit_on_all_counts_every_case(study):
     assert selected.set_index("symbol")["variance"].to_dict() == pytest.approx(variances.drop("RPL3").to_dict())
 
 
+def test_combat_adjusts_all_profiles_and_leaves_nothing_frozen(study):
+    study.run()
+    assert (study.folder / "scaling.tsv").exists()
+    _, expression = study.run(fit_on="all", harmonise="combat")
+    assert not (study.folder / "scaling.tsv").exists()
+    # Each profile counts once in the fit; sample s1b repeats s1a.
+    once = expression.drop("s1b")
+    np.testing.assert_allclose(once.mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(once.std(ddof=0), 1, atol=1e-5)
+    plain = study.run(fit_on="all", harmonise="zscore")[1].drop("s1b")
+    apart, apart_plain = (table.head(3).mean() - table.tail(3).mean() for table in (once, plain))
+    assert apart.abs().mean() < apart_plain.abs().mean()
+
+
+def test_all_shared_genes_are_ranked_and_conflicts_say_what_was_selected(study, tmp_path):
+    rows = ["EGFR\ta\ttumour\tb", "OLIG2\ta\ttumour\tb", "EGFR\tc\ttme\td", "CD3E\tc\ttme\td", "CXCL10\tc\ttme\td"]
+    rows += ["SOX2\ta\ttumour\tb", "SOX2\tc\ttme\td"]
+    (tmp_path / "sets.tsv").write_text("\n".join(["symbol\tcategory\tniche\tsource", *rows]) + "\n")
+    selected, _ = study.run(sets=str(tmp_path / "sets.tsv"), top_fraction=0.8)
+    ranking = read_tsv(study.folder / "ranking.tsv")
+    assert sorted(ranking["symbol"]) == sorted(SYMBOLS)
+    assert ranking["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert ranking["chosen"].tolist() == [True, True, True, True, False]
+    assert ranking.set_index("symbol").loc["RPL3", ["category", "niche", "source"]].isna().all()
+    used = ranking[ranking["chosen"] & ranking["niche"].notna()]
+    pd.testing.assert_frame_equal(used.drop(columns="chosen").reset_index(drop=True), selected)
+    listed = read_tsv(study.folder / "conflicts.tsv").set_index("symbol")["selected"].to_dict()
+    # SOX2 is not in the profiles.
+    assert listed == {"EGFR": "EGFR" in set(selected["symbol"]), "SOX2": False}
+
+
 def test_samples_without_status_ok_or_profile_are_left_out(study, caplog):
     study.samples.loc[study.samples["sample_id"] == "s2", "status"] = "excluded"
     study.samples.loc[study.samples["sample_id"] == "s3", "expression_id"] = ""
@@ -242,6 +351,8 @@ def test_zscores_ranked_by_variance_earn_a_warning(study, caplog):
     with caplog.at_level(logging.WARNING):
         study.run()
     assert "cohorts x hold z-scores" in caplog.text
+    with pytest.raises(UserError, match="seurat wants log2"):
+        study.run(rank="seurat")
 
 
 def test_same_inputs_same_bytes(study):
@@ -259,7 +370,7 @@ def test_prepare_genes_errors(study, tmp_path):
         study.run(sets=str(tmp_path / "sets.tsv"))
     with pytest.raises(UserError, match="'val' is unknown"):
         study.run(fit_on="val")
-    with pytest.raises(UserError, match="combat is not supported"):
+    with pytest.raises(UserError, match="it needs fit_on: all"):
         study.run(harmonise="combat")
     study.splits["split"] = "test"
     with pytest.raises(UserError, match="no sample of fold 0 to choose genes on"):

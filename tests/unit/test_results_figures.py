@@ -60,6 +60,13 @@ def test_figures_are_the_same_each_time(runs, tmp_path):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_a_caveat_stands_in_every_caption(runs, tmp_path):
+    caveat = "Adjusted on test samples too."
+    listed = make_figures(runs, tmp_path, tasks=[SURVIVAL], methods=["snn"], caveats=[caveat])
+    assert len(listed) == 2
+    assert all(figure["caption"].endswith(f". {caveat}") for figure in listed)
+
+
 def test_a_skipped_task_has_figures_that_say_why(tmp_path, monkeypatch):
     said = []
 

@@ -9,6 +9,7 @@ from test_results_runs import GRADING, ROWS, write_run
 
 from ksfusion.resources import resource
 from ksfusion.results.figures import make_figures
+from ksfusion.results.plots_of_genes import make_gene_figure
 from ksfusion.results.report import make_report
 from ksfusion.results.tables import make_tables
 from ksfusion.storage import write_tsv
@@ -30,7 +31,7 @@ SAMPLES = [
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
 
 
-def write_report(folder, *, notice=None, findings=(("no_label_grading", SCRIPT, "grade unknown"),)):
+def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_grading", SCRIPT, "grade unknown"),)):
     runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
     options = {"tasks": [GRADING], "methods": ["snn"]}
     make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
@@ -41,6 +42,10 @@ def write_report(folder, *, notice=None, findings=(("no_label_grading", SCRIPT, 
     genes = pd.DataFrame({"symbol": [f"GENE{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
     genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
     write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
+    write_tsv(genes.assign(chosen=True), folder / "genes" / "fold0" / "ranking.tsv")
+    make_gene_figure(
+        folder / "genes" / "fold0" / "ranking.tsv", folder / "figures" / "genes_fold0", rank="pooled", top_fraction=1.0
+    )
     make_report(
         folder / "report.html",
         tables=folder / "tables",
@@ -51,6 +56,7 @@ def write_report(folder, *, notice=None, findings=(("no_label_grading", SCRIPT, 
         selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
         config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
         notice=notice,
+        caveats=caveats,
     )
     return (folder / "report.html").read_text(encoding="utf-8")
 
@@ -74,7 +80,7 @@ def test_links_lead_somewhere(page):
 
 def test_images_are_pngs(page):
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(images) == 3
+    assert len(images) == 4
     assert all(base64.b64decode(image, validate=True).startswith(b"\x89PNG") for image in images)
 
 
@@ -112,3 +118,13 @@ def test_a_notice_stands_at_the_top(page, tmp_path):
     plain = write_report(tmp_path, findings=())
     assert 'class="notice"' not in plain
     assert "Nothing found." in plain
+
+
+def test_a_caveat_stands_at_the_top_and_under_every_table(page, tmp_path):
+    caveat = "Adjusted on test samples too."
+    shown = write_report(tmp_path, caveats=[caveat])
+    assert caveat not in page
+    assert shown.index(caveat) < shown.index("<h2")
+    tables = shown.count('<table class="results">')
+    assert tables > 1
+    assert shown.count(f'<ul class="notes"><li>{caveat}</li>') == tables

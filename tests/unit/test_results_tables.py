@@ -209,3 +209,11 @@ def test_papers_layout_is_escaped(tmp_path):
     assert r"wild\*type \<b\>" in markdown
     widths = {len(line) for line in markdown.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_a_caveat_stands_under_the_tables(tmp_path):
+    runs = [write_run(tmp_path / "runs", GRADING, classified((0, 1, 1, 1)))]
+    caveat = "Adjusted on test samples too."
+    make_tables(runs, tmp_path, tasks=[GRADING], methods=["snn"], paper=PAPER, caveats=[caveat])
+    for name in ("table1.md", "table2.md", "table1.tex", "table2.tex"):
+        assert caveat in (tmp_path / name).read_text()

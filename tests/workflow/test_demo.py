@@ -17,6 +17,8 @@ def test_every_stage_left_its_files(demo):
         "slides.tsv",
         "samples.tsv",
         "genes/fold0/selected.tsv",
+        "genes/fold0/conflicts.tsv",
+        "figures/genes_fold0.svg",
         "genes/fold0/expression.parquet",
         "tables/table1.tsv",
         "tables/table1.md",

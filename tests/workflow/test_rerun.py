@@ -7,7 +7,7 @@ import pytest
 
 SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "extract_features"}
 RESULTS = {"make_tables", "draw_figures", "write_report"}
-AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "train_model"} | RESULTS
+AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "train_model"} | RESULTS
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def test_gene_set_reruns_genes_and_what_follows(demo):
     path = demo.folder / "resources/gene_sets/tme.tsv"
     last = path.read_text().splitlines()[-1]
     with edited(path, last + "\n", ""):
-        assert set(demo.planned()) == {"select_genes", "train_model"} | RESULTS
+        assert set(demo.planned()) == {"select_genes", "draw_genes", "train_model"} | RESULTS
 
 
 def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):

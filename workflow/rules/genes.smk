@@ -24,7 +24,9 @@ rule select_genes:
         splits="results/cohort/splits.tsv",
         sets=plan.gene_sets(),
     output:
+        ranking="results/genes/fold{fold}/ranking.tsv",
         selected="results/genes/fold{fold}/selected.tsv",
+        conflicts="results/genes/fold{fold}/conflicts.tsv",
         expression="results/genes/fold{fold}/expression.parquet",
     log:
         "results/logs/select_genes/fold{fold}.log",

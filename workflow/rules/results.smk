@@ -57,6 +57,23 @@ rule draw_figures:
         "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
 
 
+rule draw_genes:
+    input:
+        "results/genes/fold{fold}/ranking.tsv",
+    output:
+        multiext("results/figures/genes_fold{fold}", ".svg", ".png"),
+    log:
+        "results/logs/draw_genes/fold{fold}.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        stem="results/figures/genes_fold{fold}",
+        settings=plan.settings("gene-figure"),
+        code=plan.code("gene-figure"),
+    shell:
+        "ksfusion gene-figure --ranking {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
+
+
 rule write_report:
     input:
         tables=["results/tables/table1.tsv", "results/tables/table2.tsv", "results/tables/alpha.tsv"],
@@ -65,6 +82,7 @@ rule write_report:
         samples="results/samples.tsv",
         audit="results/cohort/audit.tsv",
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
+        ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         template=plan.report_template(),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),

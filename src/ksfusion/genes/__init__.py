@@ -12,7 +12,7 @@ _MODULE_OF = {
     "gene_sets": "ksfusion.genes.niches",
     "prepare_genes": "ksfusion.genes.selection",
     "read_expression": "ksfusion.genes.expression",
-    "select_genes": "ksfusion.genes.selection",
+    "select_genes": "ksfusion.genes.ranking",
 }
 
 __all__ = sorted(_MODULE_OF)

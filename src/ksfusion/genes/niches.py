@@ -3,65 +3,35 @@
 from __future__ import annotations
 
 import functools
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ksfusion.errors import UserError
+from ksfusion.genes.set_files import read_gene_set
+from ksfusion.niches import NICHES
 from ksfusion.resources import resource
 from ksfusion.storage import read_tsv
 
-log = logging.getLogger(__name__)
+BUILTIN = "builtin"
+RULE = "listed in both niches: counts as tumour"
+CONFLICT_COLUMNS = ["symbol", "kept", "kept_categories", "dropped", "dropped_categories", "rule"]
 
-NICHES = ("tumour", "tme")
-COLUMNS = ["symbol", "category", "niche", "source"]
-
-
-def _builtin_files() -> list[Path]:
-    return [resource(f"gene_sets/{niche}.tsv") for niche in NICHES]
+Sets = str | Path | Mapping[str, str | Path]
 
 
-def _read_gene_sets(path: Path) -> pd.DataFrame:
-    try:
-        table = read_tsv(path, dtype=str)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check genes.sets") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not a tab-separated table ({' '.join(str(error).split())})") from None
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; a gene set has the columns {', '.join(COLUMNS)}")
-    if table.empty:
-        raise UserError(f"{path}: holds no genes; add rows with {', '.join(COLUMNS)}")
-    for column in ("symbol", "niche"):
-        empty = table[column].isna() | (table[column].str.strip() == "")
-        if empty.any():
-            raise UserError(f"{path}, row {_row(empty)}: {column} is empty; fill it in or remove the row")
-        table[column] = table[column].str.strip()
-    unknown = ~table["niche"].isin(NICHES)
-    if unknown.any():
-        given = table.loc[unknown, "niche"].iloc[0]
-        raise UserError(f"{path}, row {_row(unknown)}: unknown niche {given!r}; use {' or '.join(NICHES)}")
-    return table
-
-
-def _row(wrong: pd.Series) -> int:
-    """Return the line number in the file of the first wrong row; the header is line 1."""
-    return int(wrong.to_numpy().argmax()) + 2
-
-
-def gene_sets(sets: str | Path = "builtin") -> pd.DataFrame:
+def gene_sets(sets: Sets = BUILTIN) -> pd.DataFrame:
     """Return the genes of the two niches.
 
     A gene listed in both niches belongs to the tumour: a marker of tumour cells that immune cells express too would
-    otherwise carry tumour signal into the TME stream. A gene may stand in several categories of its niche; the first
-    one listed describes it wherever one is wanted.
+    otherwise carry tumour signal into the TME stream (`conflicts` lists such genes). A gene may stand in several
+    categories of its niche; the first one listed describes it wherever one is wanted.
 
     Parameters
     ----------
     sets
-        ``"builtin"`` for the shipped sets, or the path of a tab-separated table with the columns below.
+        ``"builtin"`` for the shipped sets, the path of a tab-separated table with the columns below, or a mapping of
+        niche to ``"builtin"`` or a file (see `ksfusion.genes.set_files.read_gene_set`); a niche left out is builtin.
 
     Returns
     -------
@@ -72,17 +42,52 @@ def gene_sets(sets: str | Path = "builtin") -> pd.DataFrame:
     Raises
     ------
     UserError
-        If the table cannot be read, lacks a column, is empty or names an unknown niche.
+        If a file cannot be read, lacks a column, is empty or names an unknown niche.
     """
-    files = _builtin_files() if sets == "builtin" else [Path(sets)]
-    table = pd.concat([_read_gene_sets(path)[COLUMNS] for path in files], ignore_index=True)
-    table = table.fillna({"category": "", "source": ""}).drop_duplicates(["symbol", "category", "niche"])
-    in_tumour = table.loc[table["niche"] == "tumour", "symbol"]
-    in_both = (table["niche"] == "tme") & table["symbol"].isin(in_tumour)
-    if in_both.any():
-        log.info("%d genes listed in both niches count as tumour", table.loc[in_both, "symbol"].nunique())
-    table = table[~in_both]
+    table = _listed(sets)
+    return table[~_in_both(table)].reset_index(drop=True)
+
+
+def conflicts(sets: Sets = BUILTIN) -> pd.DataFrame:
+    """Return the genes that the sets list in both niches: symbol, the niche kept and that dropped, and the rule."""
+    table = _listed(sets)
+    both = table[table["symbol"].isin(table.loc[_in_both(table), "symbol"])]
+    listed = both.groupby(["symbol", "niche"])["category"].agg("; ".join).unstack("niche").reindex(columns=NICHES)
+    rows = listed.reset_index().set_axis(["symbol", "kept_categories", "dropped_categories"], axis=1)
+    return rows.assign(kept="tumour", dropped="tme", rule=RULE)[CONFLICT_COLUMNS]
+
+
+def _listed(sets: Sets) -> pd.DataFrame:
+    """Return what the files list, tumour first."""
+    if sets == BUILTIN:
+        sets = {}
+    if isinstance(sets, Mapping):
+        files = [(sets.get(niche, BUILTIN), niche) for niche in NICHES]
+        tables = [
+            read_gene_set(_shipped(niche), niche) if file == BUILTIN else _own(file, niche) for file, niche in files
+        ]
+    else:
+        tables = [_own(sets)]
+    table = pd.concat(tables, ignore_index=True).drop_duplicates(["symbol", "category", "niche"])
     return table.sort_values("niche", key=lambda niche: niche.map(NICHES.index), kind="stable", ignore_index=True)
+
+
+def _own(file: str | Path, niche: str | None = None) -> pd.DataFrame:
+    """Read a user's file, its previous symbols brought to today's as those of expression are."""
+    # That module reads the shipped sets from this one.
+    from ksfusion.genes.symbols import current_symbols
+
+    table = read_gene_set(Path(file), niche)
+    return table.assign(symbol=current_symbols(table["symbol"].tolist(), Path(file)))
+
+
+def _shipped(niche: str) -> Path:
+    return resource(f"gene_sets/{niche}.tsv")
+
+
+def _in_both(table: pd.DataFrame) -> pd.Series:
+    """Say which rows give a gene of the tumour to the TME too."""
+    return (table["niche"] == "tme") & table["symbol"].isin(table.loc[table["niche"] == "tumour", "symbol"])
 
 
 @functools.cache
@@ -91,6 +96,6 @@ def ensembl_symbols() -> dict[str, str]:
 
     A gene of the major histocompatibility complex has one id for each alternative haplotype.
     """
-    tables = [_read_gene_sets(path).dropna(subset="ensembl_gene_id") for path in _builtin_files()]
+    tables = [read_tsv(_shipped(niche), dtype=str).dropna(subset="ensembl_gene_id") for niche in NICHES]
     genes = pd.concat(tables).assign(ensembl_gene_id=lambda table: table["ensembl_gene_id"].str.split("|"))
     return genes.explode("ensembl_gene_id").set_index("ensembl_gene_id")["symbol"].to_dict()

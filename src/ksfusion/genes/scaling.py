@@ -12,7 +12,8 @@ from ksfusion.errors import UserError
 
 log = logging.getLogger(__name__)
 
-HARMONISE = ("zscore_by_cohort", "zscore", "none")
+COMBAT = "combat"
+HARMONISE = ("zscore_by_cohort", "zscore", "none", COMBAT)
 # Fewer profiles than these give a cohort no spread of its own.
 MIN_PROFILES = 2
 POOLED = "all"
@@ -69,15 +70,14 @@ def fit_scaling(profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = 
     harmonise
         ``zscore_by_cohort``: mean and population standard deviation within each cohort; a cohort with fewer than two
         training profiles gets those of all profiles pooled. ``zscore``: those of all profiles pooled, for every
-        cohort. ``none``: values stay as they are. A standard deviation of 0 counts as 1.
+        cohort, and the same for ``combat``, whose profiles `combat` has adjusted. ``none``: values stay as they are. A
+        standard deviation of 0 counts as 1.
 
     Raises
     ------
     UserError
         If ``harmonise`` is not one of these.
     """
-    if harmonise == "combat":
-        raise UserError("genes.harmonise: combat is not supported; use zscore_by_cohort")
     if harmonise not in HARMONISE:
         raise UserError(f"genes.harmonise: {harmonise!r} is unknown; use {', '.join(HARMONISE)}")
     groups = {POOLED: np.ones(len(profiles), bool)}
@@ -104,3 +104,42 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
         mean = np.nansum(values, axis=0) / count
         return mean, np.sqrt(np.nansum((values - mean) ** 2, axis=0) / count)
+
+
+def combat(profiles: pd.DataFrame, cohorts: pd.Series) -> pd.DataFrame:
+    """Remove the differences between cohorts by ComBat (Johnson 2007, doi:10.1093/biostatistics/kxj037), with scanpy.
+
+    It adjusts all profiles at once and cannot be applied to a new one. Missing values count as the mean of the cohort.
+
+    Parameters
+    ----------
+    profiles
+        All profiles x genes in log units, each profile once.
+    cohorts
+        The cohort of each profile, in the same order.
+
+    Raises
+    ------
+    UserError
+        If there are not two cohorts, or a gene does not vary within a cohort.
+    """
+    import scanpy
+    from anndata import AnnData
+
+    labels = cohorts.to_numpy()
+    if len(set(labels)) < 2:
+        raise UserError("genes.harmonise: combat needs two cohorts; use zscore")
+    by_cohort = profiles.groupby(labels)
+    spread = by_cohort.std().fillna(0.0)
+    if (spread == 0).any(axis=None):
+        cohort, symbol = next(place for place, value in spread.stack().items() if value == 0)
+        raise UserError(
+            f"genes.harmonise: combat cannot adjust gene {symbol}, which does not vary in cohort {cohort}; use "
+            "zscore_by_cohort"
+        )
+    values = profiles.fillna(by_cohort.transform("mean")).to_numpy(np.float64)
+    data = AnnData(
+        values, obs=pd.DataFrame({"cohort": pd.Categorical(labels)}, index=np.arange(len(labels)).astype(str))
+    )
+    adjusted = scanpy.pp.combat(data, key="cohort", inplace=False)
+    return pd.DataFrame(adjusted, index=profiles.index, columns=profiles.columns)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ksfusion.provenance import as_json, provenance
 from ksfusion.results.layout import plain
 from ksfusion.results.palette import STYLE
-from ksfusion.results.panels import sentence_figure
+from ksfusion.results.panels import save_figure, sentence_figure
 from ksfusion.results.plots_of_alpha import draw_alpha
 from ksfusion.results.plots_of_classes import draw_confusion, draw_roc
 from ksfusion.results.plots_of_survival import draw_survival
 from ksfusion.results.plots_of_training import draw_training
 from ksfusion.results.runs import Run, read_runs
 from ksfusion.results.tables import choose_methods
-from ksfusion.storage import atomic, write_text
+from ksfusion.storage import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +78,12 @@ ALPHA_CAPTION = (
 
 
 def make_figures(
-    run_dirs: Iterable[Path], output_dir: Path, *, tasks: Sequence[Mapping[str, Any]], methods: Sequence[str]
+    run_dirs: Iterable[Path],
+    output_dir: Path,
+    *,
+    tasks: Sequence[Mapping[str, Any]],
+    methods: Sequence[str],
+    caveats: Sequence[str] = (),
 ) -> list[dict[str, str]]:
     """Draw the figures of every task as SVG and PNG, and list them in ``figures.json``.
 
@@ -92,6 +97,8 @@ def make_figures(
         ``name``, ``kind`` and ``classes`` of each task.
     methods
         Names, in the order of the panels; variants with another alpha appear in the figure of alpha only.
+    caveats
+        Sentences that must stand in every caption.
 
     Returns
     -------
@@ -103,13 +110,13 @@ def make_figures(
     runs = read_runs(run_dirs, tasks)
     of_alpha = choose_methods(methods)["alpha"]
     shown = [method for method in methods if method == "ksfusion" or method not in of_alpha]
-    made_by = provenance(
-        "ksfusion.results.figures", {"tasks": [dict(task) for task in tasks], "methods": list(methods)}
-    )
+    settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
+    made_by = provenance("ksfusion.results.figures", settings)
     figures = []
 
     def save(name: str, task: Mapping[str, Any], title: str, caption: str, figure: Figure) -> None:
-        _save(figure, output_dir / name, as_json(made_by))
+        save_figure(figure, output_dir / name, as_json(made_by))
+        caption = " ".join([caption, *caveats])
         figures.append({"name": name, "task": task["name"], "title": title, "caption": caption})
 
     with rc_context(), style.context(["default", STYLE]):
@@ -136,13 +143,3 @@ def _draw(draw: Draw, runs: Sequence[Run], task: Mapping[str, Any], methods: Seq
         return draw(own, task=task, methods=methods, title=title)
     reasons = sorted({run.reason for run in own}) or ["no run"]
     return sentence_figure(title, f"Nothing to draw: {plain('; '.join(reasons))}.")
-
-
-def _save(figure: Figure, stem: Path, description: str) -> None:
-    """Write a figure twice, without a date, so that equal figures are equal bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
-        with atomic(stem.with_name(stem.name + suffix)) as temporary:
-            figure.savefig(temporary, metadata={**metadata, "Description": description})

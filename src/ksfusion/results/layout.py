@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -126,7 +126,7 @@ def plain(name: str) -> str:
     return re.sub(r"\bg([1-4])\b", r"grade \1", name.replace("_", " "))
 
 
-def lay_out(long: pd.DataFrame, *, level: str = "sample", cohort: str = "all") -> Layout:
+def lay_out(long: pd.DataFrame, *, level: str = "sample", cohort: str = "all", caveats: Sequence[str] = ()) -> Layout:
     """Arrange the rows of a long table over all folds.
 
     Parameters
@@ -135,6 +135,8 @@ def lay_out(long: pd.DataFrame, *, level: str = "sample", cohort: str = "all") -
         With the columns of `ksfusion.results.tables.COLUMNS`.
     level, cohort
         Which of its rows.
+    caveats
+        Sentences that stand first among the notes.
     """
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == "all")]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
@@ -161,7 +163,7 @@ def lay_out(long: pd.DataFrame, *, level: str = "sample", cohort: str = "all") -
         (task, tuple(METRIC_LABELS[metric] for of_task, metric in columns if of_task == task))
         for task in chosen["task"].unique()
     )
-    return Layout(groups, rows, tuple(_notes(chosen, level)))
+    return Layout(groups, rows, (*caveats, *_notes(chosen, level)))
 
 
 def _notes(chosen: pd.DataFrame, level: str) -> Iterator[str]:

@@ -1,12 +1,14 @@
-"""Figures made of one panel per method: their frame, and the figure that says why there is none."""
+"""Figures made of panels: their frame, the figure that says why there is none, and how figures are saved."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ksfusion.results.palette import MUTED
+from ksfusion.storage import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,3 +120,13 @@ def sentence_figure(title: str, sentence: str) -> Figure:
     figure.text(0.04, 0.88, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.04, 0.56, textwrap.fill(sentence, 92), fontsize=9.5, color=MUTED, va="top", linespacing=1.5)
     return figure
+
+
+def save_figure(figure: Figure, stem: Path, description: str) -> None:
+    """Write a figure twice, without a date, so that equal figures are equal bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
+        with atomic(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, metadata={**metadata, "Description": description})

@@ -18,12 +18,13 @@ from ksfusion.provenance import as_json, provenance
 from ksfusion.results.figures import FIGURE_LIST
 from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
 from ksfusion.results.palette import STYLE
+from ksfusion.results.plots_of_genes import CAPTION as GENES_CAPTION
+from ksfusion.results.plots_of_genes import NICHE_NAMES
 from ksfusion.results.tables import ALL, TITLES, read_table
 from ksfusion.storage import read_tsv, write_text
 
 TEMPLATE = "report.html.j2"
 TOP_GENES = 15
-NICHE_NAMES = {"tumour": "Tumour", "tme": "Tumour microenvironment"}
 PACKAGES = (
     "torch",
     "torchvision",
@@ -67,6 +68,7 @@ def make_report(
     selected_genes: Sequence[Path],
     config: Mapping[str, Any],
     notice: str | None = None,
+    caveats: Sequence[str] = (),
     title: str = "KS-Fusion: diagnosis, grading and survival of glioma",
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
@@ -85,13 +87,16 @@ def make_report(
         The configuration, as shown.
     notice
         A sentence at the top, such as that the cohort is synthetic.
+    caveats
+        Sentences that must stand wherever results do.
     title
         The page's title.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     template = hashlib.sha256((Path(__file__).parent / TEMPLATE).read_bytes()).hexdigest()[:12]
-    settings = {"config": dict(config), "notice": notice, "title": title, "template": template}
+    settings = {"config": dict(config), "notice": notice, "caveats": list(caveats), "title": title}
+    settings["template"] = template
     made_by = provenance("ksfusion.results.report", settings)
     results = {name: read_table(tables / f"{name}.tsv") for name in ("table1", "table2", "alpha")}
     slides, samples = read_tsv(slides_ledger), read_tsv(samples_ledger, dtype=str).fillna("")
@@ -107,14 +112,15 @@ def make_report(
         title=title,
         notice=notice,
         summary=_summary(slides, samples, results["table1"]),
-        sections=_result_sections(results),
+        caveats=caveats,
+        sections=_result_sections(results, caveats),
         paper_note=PAPER_NOTE,
-        cohorts=_cohort_layouts(results["table1"]),
+        cohorts=_cohort_layouts(results["table1"], caveats),
         figures=_figures(figures),
         slides=_slide_problems(slides),
         samples=_sample_problems(samples),
         audit=_audit(audit),
-        genes=[_genes(path) for path in selected_genes],
+        genes=[_genes(path, figures) for path in selected_genes],
         configuration=_as_yaml(config),
         versions=_versions(made_by["code"]),
         made_by=as_json(made_by),
@@ -151,7 +157,7 @@ def _summary(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame) -
     }
 
 
-def _result_sections(results: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def _result_sections(results: Mapping[str, pd.DataFrame], caveats: Sequence[str]) -> list[dict[str, Any]]:
     """Return the tables in the paper's layout, by sample and by case; those without a method are left out."""
     titles = {
         "table1": f"Table 1. {TITLES['table1']}",
@@ -162,17 +168,17 @@ def _result_sections(results: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]
         {
             "id": name,
             "title": titles[name],
-            "samples": lay_out(long),
-            "cases": lay_out(long, level="case"),
+            "samples": lay_out(long, caveats=caveats),
+            "cases": lay_out(long, level="case", caveats=caveats),
         }
         for name, long in results.items()
         if len(long)
     ]
 
 
-def _cohort_layouts(table: pd.DataFrame) -> list[tuple[str, Layout]]:
+def _cohort_layouts(table: pd.DataFrame, caveats: Sequence[str]) -> list[tuple[str, Layout]]:
     cohorts = [cohort for cohort in table["cohort"].unique() if cohort != ALL]
-    return [(cohort, lay_out(table, cohort=cohort)) for cohort in cohorts]
+    return [(cohort, lay_out(table, cohort=cohort, caveats=caveats)) for cohort in cohorts]
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:
@@ -180,12 +186,16 @@ def _figures(folder: Path) -> list[dict[str, Any]]:
     listed = json.loads((folder / FIGURE_LIST).read_text(encoding="utf-8"))
     by_task: dict[str, list[dict[str, Any]]] = {}
     for figure in listed:
-        image = (folder / f"{figure['name']}.png").read_bytes()
-        # A PNG states its width in bytes 16 to 20; at the screen's 96 dots per inch, text has one size in all figures.
-        width = int.from_bytes(image[16:20], "big") * 96 // STYLE["savefig.dpi"]
-        source = f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
-        by_task.setdefault(figure["task"], []).append({**figure, "image": source, "width": width})
+        by_task.setdefault(figure["task"], []).append({**figure, **_image(folder / f"{figure['name']}.png")})
     return [{"task": task, "figures": figures} for task, figures in by_task.items()]
+
+
+def _image(path: Path) -> dict[str, Any]:
+    """Return a PNG as text, and its width on the page."""
+    image = path.read_bytes()
+    # A PNG states its width in bytes 16 to 20; at the screen's 96 dots per inch, text has one size in all figures.
+    width = int.from_bytes(image[16:20], "big") * 96 // STYLE["savefig.dpi"]
+    return {"image": f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}", "width": width}
 
 
 def _slide_problems(slides: pd.DataFrame) -> dict[str, Any]:
@@ -222,8 +232,8 @@ def _audit(path: Path) -> list[dict[str, Any]]:
     return [{"check": check, "rows": rows.to_dict("records")} for check, rows in findings.groupby("check", sort=True)]
 
 
-def _genes(path: Path) -> dict[str, Any]:
-    """Return the genes of a fold: how many in each niche, and the most variable of them."""
+def _genes(path: Path, figures: Path) -> dict[str, Any]:
+    """Return the genes of a fold: how many in each niche, the most variable of them, and the figure of their ranks."""
     selected = read_tsv(path, dtype={"symbol": str}).sort_values(["rank", "symbol"])
     niches = [
         {
@@ -234,7 +244,9 @@ def _genes(path: Path) -> dict[str, Any]:
         }
         for niche, rows in selected.groupby("niche", sort=False)
     ]
-    return {"fold": path.parent.name.removeprefix("fold"), "total": len(selected), "niches": niches}
+    fold = path.parent.name
+    figure = {**_image(figures / f"genes_{fold}.png"), "caption": GENES_CAPTION}
+    return {"fold": fold.removeprefix("fold"), "total": len(selected), "niches": niches, "figure": figure}
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:

@@ -55,6 +55,7 @@ def make_tables(
     tasks: Sequence[Mapping[str, Any]],
     methods: Sequence[str],
     paper: Path,
+    caveats: Sequence[str] = (),
 ) -> None:
     """Write ``table1``, ``table2`` (.tsv, .md, .tex) and ``alpha.tsv``.
 
@@ -74,15 +75,17 @@ def make_tables(
         Names, in the order of the tables.
     paper
         Table of the published values: method, task, metric, percent.
+    caveats
+        Sentences that must stand under every table.
     """
     results = result_table(read_runs(run_dirs, tasks), tasks=tasks, methods=methods, paper=read_tsv(paper))
-    settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods)}
+    settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
     made_by = provenance("ksfusion.results.tables", settings)
     for name, chosen in choose_methods(methods).items():
         long = results[results["method"].isin(chosen)]
         write_tsv(as_text(long), output_dir / f"{name}.tsv", made_by)
         if name in TITLES:
-            layout = lay_out(long)
+            layout = lay_out(long, caveats=caveats)
             write_text(to_markdown(layout, title=TITLES[name], note=PAPER_NOTE), output_dir / f"{name}.md", made_by)
             write_text(
                 to_latex(layout, title=TITLES[name], label=f"tab:{name}", note=PAPER_NOTE),

@@ -1,0 +1,116 @@
+"""Ranking genes by how much they vary, within cohorts or over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.errors import UserError
+from ksfusion.genes.scaling import MIN_PROFILES
+
+SCANPY_FLAVOURS = ("seurat", "cell_ranger")
+RANKINGS = ("within_cohort", "pooled", *SCANPY_FLAVOURS)
+# Genes whose variance is computed together: bounds the memory of the float64 copy.
+GENES_AT_A_TIME = 2048
+
+
+def select_genes(
+    profiles_by_cohort: Mapping[str, pd.DataFrame], *, top_fraction: float = 0.3, rank: str = "within_cohort"
+) -> pd.DataFrame:
+    """Rank the genes that all cohorts share by variance and choose the top ones.
+
+    Parameters
+    ----------
+    profiles_by_cohort
+        For each cohort, its profiles x genes in log units; every profile counts once.
+    top_fraction
+        Fraction of the shared genes to choose: round(fraction x genes), halves to even, at least one gene.
+    rank
+        ``within_cohort``: rank variances (1 = highest, ties share their mean rank) within each cohort and order genes
+        by their mean rank, so that no cohort's scale decides; cohorts with fewer than two profiles have no say.
+        ``pooled``: order by the variance over the profiles of all cohorts together. ``seurat``, ``cell_ranger``:
+        scanpy's flavours of normalised dispersion, cohorts as its batches; they want complete profiles in log2(x + 1).
+        Equal genes go by symbol.
+
+    Returns
+    -------
+    DataFrame
+        symbol, variance (sample variance of the present values, averaged over cohorts unless ``pooled``), rank
+        (1 to the number of genes), chosen; in order of rank.
+
+    Raises
+    ------
+    UserError
+        If the cohorts share no gene, no cohort has two profiles, an option is unknown, or a flavour of scanpy is given
+        negative or missing values.
+    """
+    if rank not in RANKINGS:
+        raise UserError(f"genes.rank: {rank!r} is unknown; use {', '.join(RANKINGS)}")
+    if not 0 < top_fraction <= 1:
+        raise UserError(f"genes.top_fraction: {top_fraction} is not above 0 and at most 1")
+    tables = list(profiles_by_cohort.values())
+    symbols = sorted(set.intersection(*(set(table.columns) for table in tables))) if tables else []
+    if not symbols:
+        raise UserError(f"no gene is shared by the cohorts {', '.join(profiles_by_cohort)}; see cohort.expression")
+    if rank == "pooled":
+        tables = [pd.concat([table[symbols] for table in tables])]
+    tables = [table for table in tables if len(table) >= MIN_PROFILES]
+    if not tables:
+        raise UserError("no cohort has two expression profiles to rank genes by variance; add training samples")
+    n_chosen = max(1, round(top_fraction * len(symbols)))
+    variances = np.stack([_variance(table, symbols) for table in tables])  # (cohorts, genes)
+    if rank in SCANPY_FLAVOURS:
+        order = _scanpy_order(tables, symbols, flavour=rank, n_chosen=n_chosen)
+    else:
+        rank_sum = sum(pd.Series(-variance).rank().to_numpy() for variance in variances)
+        # Symbols are sorted and the sort is stable: equal genes stay in order of symbol.
+        order = np.argsort(rank_sum, kind="stable")
+    return pd.DataFrame(
+        {
+            "symbol": np.array(symbols, dtype=object)[order],
+            "variance": variances.mean(axis=0)[order],
+            "rank": np.arange(1, len(symbols) + 1),
+            "chosen": np.arange(len(symbols)) < n_chosen,
+        }
+    )
+
+
+def _variance(profiles: pd.DataFrame, symbols: list[str]) -> np.ndarray:
+    """Return the sample variance of each gene's present values, 0 where fewer than two are present."""
+    values, columns = profiles.to_numpy(), profiles.columns.get_indexer(symbols)
+    variance = np.empty(len(symbols))
+    for start in range(0, len(symbols), GENES_AT_A_TIME):
+        part = values[:, columns[start : start + GENES_AT_A_TIME]].astype(np.float64)
+        count = (~np.isnan(part)).sum(axis=0)
+        part -= np.nansum(part, axis=0) / np.maximum(count, 1)
+        variance[start : start + part.shape[1]] = np.nansum(part**2, axis=0) / np.maximum(count - 1, 1)
+    return variance
+
+
+def _scanpy_order(tables: Sequence[pd.DataFrame], symbols: list[str], *, flavour: str, n_chosen: int) -> np.ndarray:
+    """Return the genes' positions in scanpy's order: in how many batches chosen, then mean normalised dispersion."""
+    import scanpy
+    from anndata import AnnData
+
+    values = np.concatenate([table[symbols].to_numpy(np.float32) for table in tables])
+    if not (values >= 0).all():
+        symbol = symbols[int((values >= 0).all(axis=0).argmin())]
+        raise UserError(
+            f"genes.rank: {flavour} wants complete profiles in log2(x + 1), and gene {symbol} has missing or negative "
+            "values; use within_cohort"
+        )
+    batch = np.repeat([f"cohort{number}" for number in range(len(tables))], [len(table) for table in tables])
+    data = AnnData(values, obs=pd.DataFrame({"batch": pd.Categorical(batch)}, index=np.arange(len(batch)).astype(str)))
+    data.var_names = symbols
+    data.uns["log1p"] = {"base": 2}
+    try:
+        found = scanpy.pp.highly_variable_genes(
+            data, flavor=flavour, n_top_genes=n_chosen, batch_key="batch", inplace=False
+        )
+    except ValueError as error:
+        raise UserError(f"genes.rank: {flavour} failed on these profiles ({error}); use within_cohort") from None
+    found = found.reset_index(drop=True)
+    order = found.sort_values(["highly_variable_nbatches", "dispersions_norm"], ascending=False, kind="stable")
+    return order.index.to_numpy()
