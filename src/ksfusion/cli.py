@@ -38,7 +38,7 @@ def split(args: Arguments) -> None:
     """Divide the cases into training, validation and test."""
     from ksfusion.cohort.splits import split_cases
 
-    split_cases(args.cases, args.output, splits=args.settings)
+    split_cases(args.samples, args.cases, args.output, **args.settings)
 
 
 def tile(args: Arguments) -> None:
@@ -213,7 +213,7 @@ DEVICE = {"choices": ["auto", "cpu", "cuda"], "default": "auto"}
 
 VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     "check": (check, {"samples": FILE, "cases": FILE, "audit": FILE, "settings": SETTINGS}),
-    "split": (split, {"cases": FILE, "output": FILE, "settings": SETTINGS}),
+    "split": (split, {"samples": FILE, "cases": FILE, "output": FILE, "settings": SETTINGS}),
     "tile": (tile, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
     "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
     "stain-target": (stain_target, {"images": FILES, "output": FILE}),

@@ -171,9 +171,17 @@ class Genes(Block):
 class Splits(Block):
     """How cases are divided into training, validation and test."""
 
-    scheme: Literal["holdout"] = "holdout"
+    scheme: Literal["holdout", "kfold", "file", "site"] = "holdout"
     fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
     seed: int = 42
+    k: int = Field(5, ge=2, description="folds of kfold")
+    file: str | None = Field(None, description="table of fold, case_id, split, or a folder of splits_{k}.csv")
+
+    @model_validator(mode="after")
+    def _file_goes_with_its_scheme(self) -> Splits:
+        if (self.scheme == "file") != (self.file is not None):
+            raise ValueError("scheme: file and file: PATH go together")
+        return self
 
     @field_validator("fractions")
     @classmethod

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ksfusion.batches import batch_of
+from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.samples import CohortTables, Row, read_cohort
+from ksfusion.cohort.split_files import read_split_file, split_files
 from ksfusion.config import Config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
@@ -68,8 +70,25 @@ class Plan:
 
     @cached_property
     def folds(self) -> list[int]:
-        """The folds: 0 alone for a holdout split."""
-        return [0]
+        """The folds: 0 alone for a split into one part each."""
+        splits = self.config.splits
+        if splits.scheme == "kfold":
+            return list(range(splits.k))
+        if splits.scheme != "file":
+            return [0]
+        case_of_slide = {row["slide_id"]: row["case_id"] for row in self.tables.samples}
+        cases = {row["case_id"] for row in self.tables.samples}
+        return sorted({entry.fold for entry in read_split_file(splits.file, cases, case_of_slide)})
+
+    def split_files(self) -> list[str]:
+        """Return the files of the user's own split."""
+        path = self.config.splits.file
+        return [str(file) for file in split_files(path)] if path else []
+
+    def stratum_label(self) -> str:
+        """Return the column of cases whose values are kept in proportion: the label of the first task."""
+        name, task = next(iter(self.config.tasks.items()))
+        return label_column(name, task.kind)
 
     def drawn(self, row: Row) -> bool:
         """Say whether a slide is one that the demo draws."""
@@ -114,7 +133,7 @@ class Plan:
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
         return {
             "check": {"cohort": config["cohort"], "tasks": tasks},
-            "split": config["splits"],
+            "split": {"splits": config["splits"], "stratify": self.stratum_label()},
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},
             "sample": {"patches": config["patches"]},
@@ -216,7 +235,9 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
         problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    return Plan(config, tables)
+    plan = Plan(config, tables)
+    plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
+    return plan
 
 
 def _missing_files(config: Config, source: str) -> list[str]:

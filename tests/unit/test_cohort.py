@@ -1,14 +1,11 @@
 """Tables of samples and cases, labels, splits and the ledger."""
 
-from collections import Counter
-
 import pandas as pd
 import pytest
 
 from ksfusion.cohort.labels import contradiction, diagnose, label_cases
 from ksfusion.cohort.ledger import sample_ledger
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.cohort.splits import assign_split, split_sides
 from ksfusion.config import BUILTIN_TASKS, Cohort, Task
 from ksfusion.errors import UserError
 
@@ -194,22 +191,6 @@ def test_labels_are_the_papers_class_numbers():
         ("no_label_survival", "C"),
         ("no_label_survival", "D"),
     }
-
-
-def test_split_shares_come_out_and_depend_on_the_id_alone():
-    ids = [f"case-{number}" for number in range(4000)]
-    sides = {case_id: assign_split(case_id, (0.8, 0.1, 0.1), 42) for case_id in ids}
-    shares = Counter(sides.values())
-    # Three standard deviations of a share of 0.1 in 4,000 cases are 0.014.
-    assert abs(shares["val"] / 4000 - 0.1) < 0.015
-    assert abs(shares["test"] / 4000 - 0.1) < 0.015
-    other_seed = [assign_split(case_id, (0.8, 0.1, 0.1), 43) for case_id in ids]
-    assert sum(side != sides[case_id] for case_id, side in zip(ids, other_seed, strict=True)) > 1000
-
-
-def test_a_side_without_cases_is_refused():
-    with pytest.raises(UserError, match="1 cases leave"):
-        split_sides(["only"], (0.8, 0.1, 0.1), 42)
 
 
 def test_ledger_says_what_a_sample_lacks():

@@ -1,5 +1,7 @@
 """The demo at a reduced size, from raw slides to the report, checked against what was planted."""
 
+import json
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -133,20 +135,25 @@ def test_committed_tables_are_those_of_the_model(tmp_path):
         assert (tmp_path / name).read_bytes() == (ROOT / "resources/demo" / name).read_bytes()
 
 
-def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp_path):
+def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp_path, monkeypatch):
     import yaml
     from conftest import ROOT
 
-    from ksfusion.cohort.splits import assign_split
-    from ksfusion.demo.cohort import draw_cases, draw_samples
+    from ksfusion.cohort.audit import check_cohort
+    from ksfusion.cohort.splits import split_cases
+    from ksfusion.demo.cohort import draw_cases
+    from ksfusion.plan import make_plan
 
-    splits = yaml.safe_load((ROOT / "config.yaml").read_text())["splits"]
-    cases = draw_cases()
-    samples = draw_samples(cases)
-    complete = set(samples.loc[(samples["slide"] != "") & (samples["expression_id"] != ""), "case_id"])
-    cases = cases[cases["case_id"].isin(complete)]
-    side = cases["case_id"].map(lambda case_id: assign_split(case_id, splits["fractions"], splits["seed"]))
-    test = cases[side == "test"]
+    monkeypatch.chdir(ROOT)
+    plan = make_plan(yaml.safe_load((ROOT / "config.yaml").read_text()), source="config.yaml")
+    files = [tmp_path / name for name in ("samples.parquet", "cases.parquet")]
+    check_cohort(*files, tmp_path / "audit.tsv", settings=json.loads(plan.settings("check")))
+    split_cases(*files, tmp_path / "splits.tsv", **json.loads(plan.settings("split")))
+    samples = pd.read_parquet(files[0])
+    complete = samples.loc[(samples["slide"] != "") & (samples["expression_id"] != ""), "case_id"]
+    side = pd.read_csv(tmp_path / "splits.tsv", sep="\t").set_index("case_id")["split"]
+    cases = draw_cases().set_index("case_id").loc[sorted(set(complete))]
+    test = cases[side[cases.index] == "test"]
     assert len(test) >= 30
     assert test["diagnosis"].value_counts().reindex(cases["diagnosis"].unique()).min() >= 4
     assert test["grade"].value_counts().reindex(["G2", "G3", "G4"]).min() >= 4

@@ -20,9 +20,12 @@ rule check_cohort:
 
 rule split_cases:
     input:
-        "results/cohort/cases.parquet",
+        samples="results/cohort/samples.parquet",
+        cases="results/cohort/cases.parquet",
+        file=plan.split_files(),
     output:
-        "results/cohort/splits.tsv",
+        # Kept, not made anew: whoever has a side stays on it.
+        update("results/cohort/splits.tsv"),
     log:
         "results/logs/split_cases.log",
     conda:
@@ -31,7 +34,8 @@ rule split_cases:
         settings=plan.settings("split"),
         code=plan.code("split"),
     shell:
-        "ksfusion split --cases {input} --settings {params.settings:q} --output {output} 2> {log}"
+        "ksfusion split --samples {input.samples} --cases {input.cases} --settings {params.settings:q}"
+        " --output {output} 2> {log}"
 
 
 rule write_ledger:

@@ -63,6 +63,11 @@ def contradiction(idh: str, codel_1p19q: str, grade: str) -> str:
     return ""
 
 
+def label_column(task: str, kind: str) -> str:
+    """Return the column that says whether a case has a label for a task: its class, or whether it died."""
+    return f"event_{task}" if kind == "survival" else f"label_{task}"
+
+
 def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Add the label columns of every task.
 

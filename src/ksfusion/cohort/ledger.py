@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ksfusion.cohort.labels import label_column
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
@@ -122,7 +123,7 @@ def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
 
 def labelled_cases(cases: pd.DataFrame, tasks: dict[str, str]) -> set[str]:
     """Return the cases that have a label for at least one task (a mapping of name to kind)."""
-    columns = [f"{'event' if kind == 'survival' else 'label'}_{name}" for name, kind in tasks.items()]
+    columns = [label_column(name, kind) for name, kind in tasks.items()]
     return set(cases.loc[cases[columns].notna().any(axis=1), "case_id"])
 
 

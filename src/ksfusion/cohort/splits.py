@@ -1,68 +1,236 @@
-"""Which cases train, validate and test."""
+"""Which cases train, validate and test in each fold.
+
+What can be had. A rule that looks at the cases alone and never moves one when another is added can only look at each
+case by itself, and then its shares are those of coin throws: strata come out wrong by chance. So the sides are made
+in two steps. The first split cuts each stratum, in the order of a hash of the case_id, at its fractions. Later splits
+start from the one that is there (``splits.tsv`` of the same settings): whoever has a side keeps it, and new cases go
+where their stratum lacks most.
+
+Guaranteed:
+
+- In a first split every side of every stratum is less than one case away from its fraction.
+- While ``splits.tsv`` is there, a new case moves no other; nor does a removed case or a corrected label.
+- Without it (a fresh folder) the same tables give the same split, and one case more moves at most one other case of
+  its stratum over each cut between two sides.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from ksfusion.cohort.split_files import SPLITS, read_split_file
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, write_tsv
+from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_tsv
 
-SPLITS = ("train", "val", "test")
+# The second field of a TCGA barcode is the tissue source site.
+TCGA_BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}.*")
 
 
-def assign_split(case_id: str, fractions: Sequence[float], seed: int) -> str:
-    """Return the side of a case: its hash, read as a number in [0, 1), falls in one of three consecutive intervals.
-
-    A case's side depends on its id and the seed alone: a new case moves no other, and a corrected label moves nobody.
+def split_cases(samples: Path, cases: Path, output: Path, *, splits: Mapping[str, Any], stratify: str) -> None:
+    """Write ``splits.tsv`` (fold, case_id, split): every case that has a sample, once in each fold.
 
     Parameters
     ----------
-    case_id
-        The case.
-    fractions
-        Shares of train, validation and test.
-    seed
-        Another seed, another split.
-    """
-    digest = hashlib.sha256(f"{seed}:{case_id}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < fractions[0]:
-        return "train"
-    return "val" if position < fractions[0] + fractions[1] else "test"
-
-
-def split_sides(case_ids: Sequence[str], fractions: Sequence[float], seed: int) -> list[str]:
-    """Return the side of each case.
+    samples, cases
+        ``samples.parquet`` and ``cases.parquet`` of the check.
+    output
+        The file to write; what stands there from the same settings is kept.
+    splits
+        The settings: ``scheme`` (``holdout``, ``kfold``, ``file`` or ``site``), ``fractions``, ``seed``, ``k``,
+        ``file``.
+    stratify
+        The column of ``cases`` that makes the strata, together with the cohort.
 
     Raises
     ------
     UserError
-        If one side gets no case at all.
+        If a side is empty, a case has no site or more than one, or the user's file does not fit the cases.
     """
-    sides = [assign_split(case_id, fractions, seed) for case_id in case_ids]
-    if empty := [side for side in SPLITS if side not in sides]:
-        raise UserError(
-            f"splits: {len(case_ids)} cases leave {' and '.join(empty)} without any; "
-            "change splits.fractions or splits.seed, or add cases"
-        )
+    sample_table = read_parquet(samples)
+    units = _strata(sample_table, read_parquet(cases), stratify)
+    settings = {"splits": dict(splits), "stratify": stratify}
+    kept = _earlier_split(output, settings)
+    match splits["scheme"]:
+        case "holdout":
+            folds = {0: _named(assign(units, splits["fractions"], seed=splits["seed"], kept=_sides(kept, 0)))}
+        case "kfold":
+            folds = _cross_validation(units, splits, kept)
+        case "site":
+            folds = {0: _by_site(units.index, sample_table, splits, _sides(kept, 0))}
+        case "file":
+            folds = _from_file(units, sample_table, splits)
+    _refuse_empty_sides(folds)
+    rows = [(fold, case_id, sides[case_id]) for fold, sides in sorted(folds.items()) for case_id in sorted(sides)]
+    table = pd.DataFrame(rows, columns=["fold", "case_id", "split"])
+    write_tsv(table, output, provenance("ksfusion.cohort.splits", settings))
+
+
+def assign(
+    units: pd.DataFrame, shares: Sequence[float], *, seed: int | str, kept: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Divide units over sides so that each stratum has its shares.
+
+    Parameters
+    ----------
+    units : pandas.DataFrame
+        By id: ``stratum`` and ``size`` (how many cases it stands for).
+    shares
+        The fraction of each side; they sum to 1.
+    seed
+        Another seed, another split.
+    kept
+        Sides that units have already.
+
+    Returns
+    -------
+    dict
+        Id to the number of its side.
+    """
+    sides = {}
+    for stratum, rows in units.groupby("stratum", sort=True):
+        sizes = rows["size"].to_dict()
+        ordered = sorted(sizes, key=lambda unit: _hash(seed, unit))
+        known = {unit: kept[unit] for unit in ordered if unit in (kept or {})}
+        if known:
+            sides |= _fill(ordered, sizes, shares, known)
+        else:
+            sides |= _cut(ordered, sizes, shares, rounding=_hash(seed, f"stratum {stratum}"))
     return sides
 
 
-def split_cases(cases: Path, output: Path, *, splits: dict[str, Any]) -> None:
-    """Write ``splits.tsv`` (fold, case_id, split) for the holdout scheme.
+def _hash(seed: int | str, name: str) -> float:
+    """Return a number in [0, 1) that depends on nothing but seed and name."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
-    Raises
-    ------
-    UserError
-        If one side gets no case at all.
+
+def _cut(ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[float], rounding: float) -> dict[str, int]:
+    """Cut an order at the cumulated shares; ``rounding``, in [0, 1), decides for fractions of a case.
+
+    Each stratum has its own, so that small strata do not all lack the same side.
     """
-    import pandas as pd
+    total = sum(sizes.values())
+    cuts = [sum(shares[: number + 1]) * total + rounding - 0.5 for number in range(len(shares) - 1)]
+    sides, before = {}, 0
+    for unit in ordered:
+        sides[unit] = sum(before + sizes[unit] / 2 >= cut for cut in cuts)
+        before += sizes[unit]
+    return sides
 
-    case_ids = sorted(read_parquet(cases, columns=["case_id"])["case_id"])
-    sides = split_sides(case_ids, splits["fractions"], splits["seed"])
-    table = pd.DataFrame({"fold": 0, "case_id": case_ids, "split": sides})
-    write_tsv(table, output, provenance("ksfusion.cohort.splits", splits))
+
+def _fill(
+    ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[float], known: Mapping[str, int]
+) -> dict[str, int]:
+    """Give each unit without a side the side that lacks most."""
+    sides = dict(known)
+    counts = [sum(sizes[unit] for unit in known if known[unit] == side) for side in range(len(shares))]
+    for unit in ordered:
+        if unit not in sides:
+            total = sum(counts) + sizes[unit]
+            lacking = [share * total - count for share, count in zip(shares, counts, strict=True)]
+            sides[unit] = lacking.index(max(lacking))
+            counts[sides[unit]] += sizes[unit]
+    return sides
+
+
+def _strata(samples: pd.DataFrame, cases: pd.DataFrame, stratify: str) -> pd.DataFrame:
+    """Return the cases that have a sample, each with its stratum (cohort and label; a missing label is one too)."""
+    cohorts = samples.groupby("case_id")["cohort"].min()
+    labels = cases.set_index("case_id")[stratify].reindex(cohorts.index)
+    strata = cohorts + " " + labels.astype("object").where(labels.notna(), "unknown").astype(str)
+    return pd.DataFrame({"stratum": strata, "size": 1})
+
+
+def _named(numbers: Mapping[str, int]) -> dict[str, str]:
+    return {unit: SPLITS[number] for unit, number in numbers.items()}
+
+
+def _earlier_split(output: Path, settings: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the split that is there, if the same settings made it."""
+    try:
+        earlier = read_provenance(output)["settings"]
+        table = read_tsv(output, dtype={"case_id": str})
+    except (OSError, ValueError, KeyError):
+        return None
+    return table if earlier.get("splits") == settings["splits"] else None
+
+
+def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
+    """Return the numbers of the sides that cases have in a fold of an earlier split."""
+    if table is None:
+        return {}
+    rows = table[table["fold"] == fold]
+    return {case_id: SPLITS.index(side) for case_id, side in zip(rows["case_id"], rows["split"], strict=True)}
+
+
+def _cross_validation(
+    units: pd.DataFrame, splits: Mapping[str, Any], kept: pd.DataFrame | None
+) -> dict[int, dict[str, str]]:
+    """Test every case in one of k folds; the others train and validate as the fractions of those two relate."""
+    k, seed = splits["k"], splits["seed"]
+    tests = kept[kept["split"] == "test"] if kept is not None else pd.DataFrame(columns=["case_id", "fold"])
+    test_fold = assign(units, [1 / k] * k, seed=seed, kept=dict(zip(tests["case_id"], tests["fold"], strict=True)))
+    folds = {}
+    for fold in range(k):
+        others = units[[test_fold[case_id] != fold for case_id in units.index]]
+        sides = dict.fromkeys(units.index, "test")
+        folds[fold] = sides | _train_and_validate(others, splits, fold, _sides(kept, fold))
+    return folds
+
+
+def _train_and_validate(
+    units: pd.DataFrame, splits: Mapping[str, Any], fold: int, kept: Mapping[str, int]
+) -> dict[str, str]:
+    train, val, _ = splits["fractions"]
+    shares = [train / (train + val), val / (train + val)]
+    return _named(assign(units, shares, seed=f"{splits['seed']}:fold {fold}", kept=kept))
+
+
+def _by_site(
+    case_ids: Sequence[str], samples: pd.DataFrame, splits: Mapping[str, Any], kept: Mapping[str, int]
+) -> dict[str, str]:
+    """Put whole tissue source sites on one side; the fractions count cases, as nearly as whole sites allow."""
+    found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
+    for case_id, site in zip(samples["case_id"], samples["site"], strict=True):
+        barcode = TCGA_BARCODE.fullmatch(case_id)
+        if site or barcode:
+            found[case_id].add(site or barcode[1])
+    for case_id, sites in found.items():
+        if len(sites) != 1:
+            what = f"has sites {', '.join(sorted(sites))}" if sites else "has no site and is no TCGA barcode"
+            raise UserError(f"splits.scheme site: case {case_id} {what}; give it one in the column site of the samples")
+    site_of = {case_id: site for case_id, (site,) in found.items()}
+    sizes = pd.Series(site_of).value_counts()
+    units = pd.DataFrame({"stratum": "", "size": sizes})
+    kept_sites = {site_of[case_id]: side for case_id, side in kept.items() if case_id in site_of}
+    sides = _named(assign(units, splits["fractions"], seed=splits["seed"], kept=kept_sites))
+    return {case_id: sides[site] for case_id, site in site_of.items()}
+
+
+def _from_file(units: pd.DataFrame, samples: pd.DataFrame, splits: Mapping[str, Any]) -> dict[int, dict[str, str]]:
+    """Take the sides of the user's file; a fold without validation cases gets some of its training cases."""
+    case_of_slide = dict(zip(samples["slide_id"], samples["case_id"], strict=True))
+    folds: dict[int, dict[str, str]] = {}
+    for entry in read_split_file(splits["file"], set(units.index), case_of_slide):
+        folds.setdefault(entry.fold, {})[entry.name] = entry.side
+    for fold, sides in folds.items():
+        if "val" not in sides.values():
+            training = units.loc[[case_id for case_id, side in sides.items() if side == "train"]]
+            sides |= _train_and_validate(training, splits, fold, {})
+    return folds
+
+
+def _refuse_empty_sides(folds: Mapping[int, Mapping[str, str]]) -> None:
+    for fold, sides in folds.items():
+        if empty := [side for side in SPLITS if side not in sides.values()]:
+            raise UserError(
+                f"splits: {len(sides)} cases leave {' and '.join(empty)} of fold {fold} without any; "
+                "change splits.fractions or splits.seed, or add cases"
+            )

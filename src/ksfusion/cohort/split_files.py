@@ -1,0 +1,134 @@
+"""Splits that the user brings: a table of ours, or a folder of ``splits_{k}.csv`` as CLAM and MCAT write them.
+
+Read with the standard library alone: the Snakefile asks for the folds each time it is parsed.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ksfusion.errors import UserError, first_of
+from ksfusion.storage import read_rows
+
+SPLITS = ("train", "val", "test")
+FOLD_FILE = re.compile(r"splits_(\d+)\.csv")
+COLUMNS = ("fold", "case_id", "split")
+
+
+class Entry(NamedTuple):
+    """One case (or slide) on one side of a fold, and where that is said."""
+
+    fold: int
+    name: str
+    side: str
+    place: str
+
+
+def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Mapping[str, str]) -> list[Entry]:
+    """Read the sides of all cases, fold by fold.
+
+    Parameters
+    ----------
+    path
+        A tab-separated table (fold, case_id, split), or a file or folder of ``splits_{k}.csv``, whose columns
+        ``train``, ``val`` and ``test`` list cases or slides.
+    cases
+        The cases that need a side: those with a sample.
+    case_of_slide
+        slide_id to case_id, for files that list slides.
+
+    Returns
+    -------
+    list of Entry
+        ``name`` is a case_id; each case of ``cases`` once in every fold, in order of the file. In a fold without a
+        test side (as MCAT's), the validation side is the test side: it is what such a file holds out.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read, names an unknown case, leaves one out, or has one on two sides.
+    """
+    path = Path(path)
+    known, unknown, twice = {}, [], []
+    for entry in _entries(path):
+        case_id = entry.name if entry.name in cases else case_of_slide.get(entry.name)
+        if case_id is None:
+            unknown.append(f"{entry.place}: {entry.name!r} is no case or slide with a sample; remove or correct it")
+            continue
+        entry = entry._replace(name=case_id)
+        first = known.setdefault((entry.fold, case_id), entry)
+        if first.side != entry.side:
+            twice.append(f"{entry.place}: case {case_id} is on side {entry.side}, and {first.side} in {first.place}")
+    folds = sorted({entry.fold for entry in known.values()})
+    absent = [
+        f"{path}: fold {fold}: case {case_id} has no side; add it, or remove its samples"
+        for fold in folds
+        for case_id in sorted(set(cases) - {name for of_fold, name in known if of_fold == fold})
+    ]
+    if problems := first_of(unknown) + first_of(twice) + first_of(absent):
+        raise UserError("\n".join(problems))
+    if not folds:
+        raise UserError(f"{path}: names no case; it needs columns {', '.join(COLUMNS)}, or {', '.join(SPLITS)}")
+    without_test = [fold for fold in folds if all(e.fold != fold or e.side != "test" for e in known.values())]
+    return [
+        entry._replace(side="test") if entry.fold in without_test and entry.side == "val" else entry
+        for entry in known.values()
+    ]
+
+
+def split_files(path: Path | str) -> list[Path]:
+    """Return the files of a split: itself, or those of a folder in order of their fold."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    numbered = [(int(match[1]), file) for file in path.iterdir() if (match := FOLD_FILE.fullmatch(file.name))]
+    return [file for _, file in sorted(numbered)]
+
+
+def _entries(path: Path) -> list[Entry]:
+    entries = []
+    try:
+        for file in split_files(path):
+            match = FOLD_FILE.fullmatch(file.name)
+            entries += _columns_of_sides(file, int(match[1])) if match else _rows_of_cases(file)
+        return entries
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check splits.file") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{path}: is not a text table; see splits.file in config.yaml") from None
+
+
+def _columns_of_sides(path: Path, fold: int) -> list[Entry]:
+    """Read a file whose columns are the sides; pandas' row numbers, in a column without a name, are left out."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"train", "val"} <= set(reader.fieldnames or ()):
+            raise UserError(f"{path}: row 1: has no columns train and val; see splits.file in config.yaml")
+        return [
+            Entry(fold, name.strip(), side, f"{path}: row {reader.line_num}")
+            for row in reader
+            for side in SPLITS
+            if (name := row.get(side) or "").strip()
+        ]
+
+
+def _rows_of_cases(path: Path) -> list[Entry]:
+    header, rows = read_rows(path)
+    if missing := [name for name in COLUMNS if name not in header]:
+        raise UserError(
+            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, by tabs"
+        )
+    entries, problems = [], []
+    for line, fields in rows:
+        row = dict(zip(header, fields, strict=False))
+        if row.get("fold", "").isdecimal() and row.get("split") in SPLITS:
+            entries.append(Entry(int(row["fold"]), row["case_id"], row["split"], f"{path}: row {line}"))
+        else:
+            problems.append(f"{path}: row {line}: needs a fold from 0 on, a case_id and a split ({', '.join(SPLITS)})")
+    if problems:
+        raise UserError("\n".join(first_of(problems)))
+    return entries
