@@ -1,34 +1,54 @@
-"""How fast slides become features: stain normalisation against staintools, the encoder, and the whole stage.
+"""How fast slides become features, as ratios measured in one run, and how much memory it takes.
 
-    python benchmarks/slides.py [--region IMAGE] [--encoder NAME] [--weights FILE] [--device cpu] [--threads N]
+    python benchmarks/slides.py [normalise] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
+                                [--precision float32] [--device cpu] [--threads N] [--patches 900]
 
-IMAGE is a region of stained tissue at 0.5 um/px (PNG, JPEG or TIFF); without it, one is drawn. All figures of a run
-come from the same machine in the same minutes; compare ratios rather than seconds.
+normalise   stain normalisation of a patch against staintools' own, on one core
+tile        tissue and grid of a pyramidal slide of 100,000 x 80,000 px
+extract     patches to features, against reading alone and the encoder alone
+memory      peak memory for a slide of ten times the area, and for ten times as many slides
+
+IMAGE is a region of stained tissue at 0.5 um/px (PNG, JPEG or TIFF); without it, one is drawn. The encoder's weights
+are drawn, as none can be fetched everywhere: that changes the features, not the time. All figures of a run come from
+the same machine in the same minutes; compare ratios rather than seconds.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pandas as pd
 import tifffile
 import torch
+from demo import run
 from PIL import Image
 
-from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide
+from ksfusion.provenance import as_json
+from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid, tissue_mask
 from ksfusion.slides.encoding import Encoding
 from ksfusion.slides.features import extract_batch
+from ksfusion.slides.reading import PatchReaders
 from ksfusion.slides.sampling import sample_batch
+from ksfusion.slides.sources import SlideSource
 from ksfusion.slides.stain import fit_batch, load_target
 from ksfusion.slides.tiling import tile_batch
 
-SLIDES = {
-    "reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "min_tissue": 0.5, "min_tiles": 10,
-    "max_upsampling": 1.1, "batches": 1, "timeout": 600,
-}  # fmt: skip
-STAIN = {"method": "vahadane", "target": "builtin"}
+TILE = 256
+GLASS = (242, 242, 242)
+PARTS = ("normalise", "tile", "extract", "memory")
+
+
+def settings(**changes):
+    """Return the blocks of the configuration, at their defaults but for these changes of ``features``."""
+    from ksfusion.config import Features, Slides, Stain
+
+    slides = Slides(batches=1).model_dump(mode="json")
+    features = Features(batch_size=64).model_dump(mode="json") | changes
+    return {"slides": slides, "stain": Stain().model_dump(mode="json"), "features": features}
 
 
 def best_of(repeats, function):
@@ -41,12 +61,46 @@ def best_of(repeats, function):
     return min(times)
 
 
-def draw_region():
-    """Draw pixels of two stains."""
+def draw_region(side=1024):
+    """Draw nuclei and stroma of two stains."""
     random = np.random.default_rng(0)
-    concentrations = random.gamma(1.5, 0.4, (1024, 1024, 2))
-    matrix = np.array([[0.65, 0.65, 0.39], [0.16, 0.93, 0.33]])
-    return np.round(255 * np.exp(-concentrations @ matrix)).astype(np.uint8)
+    is_nucleus = (random.random((side // 8, side // 8)) < 0.25).repeat(8, 0).repeat(8, 1)[..., None]
+    amounts = random.gamma(6, 0.12, (side, side, 2)) * np.where(is_nucleus, [1.0, 0.3], [0.1, 1.0])
+    return np.round(255 * np.exp(-amounts @ np.array([[0.65, 0.65, 0.39], [0.16, 0.93, 0.33]]))).astype(np.uint8)
+
+
+def write_pyramid(path, region, width, height, mpp=0.25):
+    """Write a pyramidal TIFF with an ellipse of tissue, of tiles that are encoded once and repeated."""
+
+    def encoded(rgb):
+        return imagecodecs.jpeg8_encode(rgb, level=85, colorspace="rgb", outcolorspace="ycbcr", subsampling="420")
+
+    glass = encoded(np.full((TILE, TILE, 3), GLASS, np.uint8))
+    tissue = [encoded(np.ascontiguousarray(region[y : y + TILE, x : x + TILE])) for y in (0, 256) for x in (0, 256)]
+
+    def tiles(columns, rows):
+        y, x = np.mgrid[:rows, :columns]
+        inside = ((x + 0.5) / columns - 0.5) ** 2 / 0.16 + ((y + 0.5) / rows - 0.5) ** 2 / 0.12 < 1
+        yield from (tissue[i % 4] if here else glass for i, here in enumerate(inside.ravel()))
+
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(4):
+            size = (max(1, width >> 2 * level), max(1, height >> 2 * level))
+            grid = [-(-side // TILE) for side in size]
+            scale = 1e4 / (mpp * 4**level)
+            file.write(
+                tiles(*grid), shape=(size[1], size[0], 3), dtype=np.uint8, tile=(TILE, TILE), photometric="ycbcr",
+                subsampling=(2, 2), compression="jpeg", resolution=(scale, scale), resolutionunit="CENTIMETER",
+                metadata=None, subfiletype=int(level > 0),
+            )  # fmt: skip
+    return path
+
+
+def write_samples(folder, paths):
+    """Write a table of slides."""
+    table = {"slide_id": [path.stem for path in paths], "slide": [str(path) for path in paths], "mpp": np.nan}
+    pd.DataFrame(table).to_csv(folder / "samples.tsv", sep="\t", index=False)
+    return folder / "samples.tsv"
 
 
 def compare_normalisation(region):
@@ -68,73 +122,144 @@ def compare_normalisation(region):
     torch.set_num_threads(threads)
     print(f"normalise a patch   staintools {fitting * 1e3:8.1f} ms, its matrix fitted on each patch")
     print(f"                    staintools {applying * 1e3:8.1f} ms, its matrix given")
-    ratios = f"{fitting / ours:.0f} and {applying / ours:.1f} times as fast"
-    print(f"                    ksfusion   {ours * 1e3:8.2f} ms: {ratios}")
-    print(f"fit a slide's stain ksfusion   {best_of(2, lambda: fit_stain(patches_of(region, 200_000))) * 1e3:8.0f} ms")
+    print(f"                    ksfusion   {ours * 1e3:8.2f} ms: {fitting / ours:.0f} times as fast (aim: 400),")
+    print(f"                    {applying / ours:.1f} times with the matrix given")
+    pixels = region.reshape(-1, 3)[np.linspace(0, region[..., 0].size - 1, 200_000).astype(int)]
+    print(f"fit a slide's stain ksfusion   {best_of(2, lambda: fit_stain(pixels)) * 1e3:8.0f} ms on 200,000 pixels")
 
 
-def patches_of(region, count):
-    pixels = region.reshape(-1, 3)
-    return pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
+def time_tiling(region, folder):
+    """Print the time and memory of tissue and grid of a large slide."""
+    path = write_pyramid(folder / "large.tiff", region, 100_000, 80_000)
+
+    def tile():
+        with open_slide(path) as slide:
+            return tile_grid(slide, mask=tissue_mask(slide.thumbnail(8.0)))
+
+    print(f"tile 100,000 x 80,000 px: tissue and grid {best_of(3, tile):.2f} s (aim: 5), {len(tile())} tiles")
+    seconds, memory = run(stage(folder, "tile", write_samples(folder, [path])), folder)
+    print(f"                          the whole stage {seconds:.2f} s with its start, {memory:.2f} GiB (aim: 1)")
+
+
+def stage(folder, verb, samples, **options):
+    """Return the command of a stage on the slides of a table."""
+    blocks = settings(encoder="seeded-conv")
+    names = {"tile": ["slides"], "stain": ["slides", "stain"], "features": ["slides", "stain", "features"]}[verb]
+    given = {"samples": samples, "settings": as_json({name: blocks[name] for name in names})} | options
+    given |= {"batch": 0} if verb == "tile" else {"tiles": folder / "tile.out"}
+    given["output"] = folder / f"{verb}.out"
+    command = [sys.executable, "-m", "ksfusion", verb]
+    return command + [str(word) for name, value in given.items() for word in (f"--{name}", value)]
 
 
 def time_extraction(region, folder, arguments):
-    """Print the rate of reading alone, encoding alone, and both together."""
-    slide_path = folder / "slide.tiff"
-    tifffile.imwrite(
-        slide_path, np.tile(region[:1008, :1008], (5, 4, 1)), tile=(256, 256), photometric="rgb", compression="jpeg",
-        resolution=(20000, 20000), resolutionunit="CENTIMETER",
-    )  # fmt: skip
-    names = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
-    samples, tiles, stain, patches = inputs = [folder / name for name in names]
-    pd.DataFrame({"slide_id": ["slide"], "slide": [str(slide_path)], "mpp": [np.nan]}).to_csv(
-        samples, sep="\t", index=False
+    """Print the rate of reading alone, of the encoder alone, and of the stage."""
+    path = write_pyramid(folder / "slide.tiff", region, 24_000, 20_000)
+    names = ("tiles.parquet", "stain.parquet", "patches.parquet")
+    samples = write_samples(folder, [path])
+    tiles, stain, patches = (folder / name for name in names)
+    changes = {"encoder": arguments.encoder, "precision": arguments.precision}
+    if arguments.encoder != "seeded-conv":
+        import timm
+        from safetensors.torch import save_file
+
+        name = "resnet50.tv_in1k" if arguments.encoder == "resnet50" else arguments.encoder.removeprefix("timm:")
+        torch.manual_seed(0)
+        save_file(timm.create_model(name, num_classes=0).state_dict(), folder / "drawn.safetensors")
+        changes["weights"] = str(folder / "drawn.safetensors")
+    blocks = settings(**changes)
+    if arguments.device != "cpu":
+        blocks["features"]["batch_size"] = 256
+    tile_batch(samples, tiles, batch=0, slides=blocks["slides"])
+    fit_batch(samples, tiles, stain, slides=blocks["slides"], stain=blocks["stain"])
+    sample_batch(tiles, patches, patches={"count": arguments.patches, "order": "raster"})
+    corners = pd.read_parquet(patches).drop_duplicates("tile")[["x", "y"]].to_numpy()
+    n, group = len(corners), blocks["features"]["batch_size"]
+    source = SlideSource(str(path), None)
+
+    encoder = build_encoder(
+        arguments.encoder, changes.get("weights"), device=arguments.device, precision=arguments.precision
     )
-    tiling = best_of(1, lambda: tile_batch(samples, tiles, batch=0, slides=SLIDES))
-    staining = best_of(1, lambda: fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN))
-    sample_batch(tiles, patches, patches={"count": 400, "order": "raster"})
-    corners = pd.read_parquet(patches).drop_duplicates("tile")[["x", "y"]].to_numpy().tolist()
-
-    encoder = build_encoder(arguments.encoder, arguments.weights).to(arguments.device)
     encode = Encoding(encoder, load_target("builtin"), arguments.device, arguments.threads)
+    with PatchReaders(blocks["slides"], arguments.threads) as readers:
+        groups = [part.rgb for part in readers.read([(source, corners)], group)]
+        reading = best_of(2, lambda: list(readers.read([(source, corners)], group)))
 
-    def read_all():
-        with open_slide(slide_path) as slide:
-            return [slide.read(x, y, 224, 0.5) for x, y in corners]
+    on_device = [torch.from_numpy(rgb).to(arguments.device) for rgb in groups]
+    profile = fit_stain(region)
 
-    rgb, profile = np.stack(read_all()), fit_stain(region)
-    reading = best_of(2, read_all)
-    network = best_of(2, lambda: encode(rgb, None))
-    encoding = best_of(2, lambda: encode(rgb, profile))
-    features = {"source": "extract", "encoder": arguments.encoder, "weights": arguments.weights, "batch_size": 64}
-    options = {"slides": SLIDES, "stain": STAIN, "features": features}
-    options |= {"device": arguments.device, "threads": arguments.threads}
-    whole = best_of(2, lambda: extract_batch(*inputs, folder / "features.h5", **options))
-    n = len(corners)
-    print(f"tile a slide        {tiling:6.2f} s with its worker's start; its stain {staining:.2f} s with reading")
-    print(f"encode              {n / network:6.0f} patches/s, {n / encoding:.0f} with stain normalisation")
-    print(f"read                {n / reading:6.0f} patches/s on one thread")
-    slower = max(reading / arguments.threads, encoding)
-    print(f"extract             {n / whole:6.0f} patches/s: {whole / slower:.2f} times its slower part alone")
+    def forward(with_stain):
+        # On a processor its threads take the patches from the same memory; on a GPU they lie there already.
+        if arguments.device == "cpu":
+            return [encode(rgb, profile if with_stain else None) for rgb in groups]
+        result = [encode._encode(rgb, profile if with_stain else None) for rgb in on_device]
+        torch.cuda.synchronize()
+        return result
+
+    forward(False)
+    network = best_of(2, lambda: forward(False))
+    encoding = best_of(2, lambda: forward(True))
+    encode.close()
+    options = {**blocks, "device": arguments.device, "threads": arguments.threads}
+
+    def whole():
+        for left in folder.glob(".features.*"):
+            left.unlink()
+        extract_batch(samples, tiles, stain, patches, folder / "features.h5", **options)
+
+    extraction = best_of(2, whole)
+    print(f"{arguments.encoder}, {arguments.precision}, {arguments.device}, {arguments.threads} threads, {n} patches")
+    print(f"read                {n / reading:6.0f} patches/s with as many processes")
+    print(f"encoder's forward   {n / network:6.0f} patches/s, {n / encoding:.0f} with stain normalisation before it")
+    share = max(reading, network) / extraction
+    print(f"the whole stage     {n / extraction:6.0f} patches/s with its start: {share:.2f} of the slower (aim: 0.85)")
     if arguments.device == "cpu":
-        work = reading / arguments.threads + encoding
-        print(f"                    {whole / work:.2f} times both parts, which share the cores")
+        print(f"                    {(reading + encoding) / extraction:.2f} of both in turn, which share the cores")
+
+
+def compare_memory(region, folder):
+    """Print the peak memory of the stages at ten times the area and ten times the slides."""
+    small, large = (31_600, 25_300), (100_000, 80_000)
+    cases = {"one slide": [small], "ten times the area": [large], "ten slides": [small] * 10}
+    for name, sizes in cases.items():
+        place = folder / name.replace(" ", "_")
+        place.mkdir()
+        paths = [write_pyramid(place / f"s{i}.tiff", region, *size) for i, size in enumerate(sizes)]
+        samples, patches = write_samples(place, paths), place / "patches.out"
+        peaks = [run(stage(place, "tile", samples), place)[1], run(stage(place, "stain", samples), place)[1]]
+        sample_batch(place / "tile.out", patches, patches={"count": 400, "order": "raster"})
+        options = {"stain": place / "stain.out", "patches": patches, "threads": 2}
+        peaks.append(run(stage(place, "features", samples, **options), place)[1])
+        print(f"memory, {name:18}  " + "  ".join(f"{v} {p:.2f} GiB" for v, p in zip(STAGES, peaks, strict=True)))
+
+
+STAGES = ("tile", "stain", "features")
 
 
 def main():
-    """Run every benchmark."""
+    """Run the parts asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--region", type=Path)
-    parser.add_argument("--encoder", default="seeded-conv")
-    parser.add_argument("--weights")
+    parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--patches", type=int, default=900, help="a square number")
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(unknown)}")
     region = np.asarray(Image.open(arguments.region).convert("RGB")) if arguments.region else draw_region()
-    print(f"{arguments.encoder} on {arguments.device}, {arguments.threads} threads")
-    compare_normalisation(region)
-    with tempfile.TemporaryDirectory() as folder:
-        time_extraction(region, Path(folder), arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calls = {
+            "normalise": lambda: compare_normalisation(region),
+            "tile": lambda: time_tiling(region, folder),
+            "extract": lambda: time_extraction(region, folder, arguments),
+            "memory": lambda: compare_memory(region, folder),
+        }
+        for part in arguments.parts or PARTS:
+            calls[part]()
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def ledger(args: Arguments) -> None:
     write_ledger(
         args.slides_output,
         args.samples_output,
+        args.timing_output,
         samples=args.samples,
         cases=args.cases,
         profiles=args.profiles,
@@ -238,6 +239,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
         {
             "slides-output": FILE,
             "samples-output": FILE,
+            "timing-output": FILE,
             "samples": FILE,
             "cases": FILE,
             "profiles": FILE,

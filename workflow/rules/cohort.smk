@@ -50,6 +50,7 @@ rule write_ledger:
     output:
         slides="results/slides.tsv",
         samples="results/samples.tsv",
+        timing="results/slides_timing.tsv",
     log:
         "results/logs/write_ledger.log",
     conda:
@@ -58,6 +59,7 @@ rule write_ledger:
         settings=plan.settings("ledger"),
         code=plan.code("ledger"),
     shell:
-        "ksfusion ledger --slides-output {output.slides} --samples-output {output.samples} --samples {input.samples}"
+        "ksfusion ledger --slides-output {output.slides} --samples-output {output.samples}"
+        " --timing-output {output.timing} --samples {input.samples}"
         " --cases {input.cases} --profiles {input.profiles} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --features {input.features} --settings {params.settings:q} 2> {log}"

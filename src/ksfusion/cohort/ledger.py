@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ksfusion.cohort.labels import label_column
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
+from ksfusion.timing import read_timing
 
 SLIDE_COLUMNS = [
     "slide_id",
@@ -37,21 +38,22 @@ SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id",
 def write_ledger(
     slides_output: Path,
     samples_output: Path,
+    timing_output: Path,
     *,
     samples: Path,
     cases: Path,
     profiles: Path,
-    tiles: Iterable[Path],
-    stain: Iterable[Path],
-    patches: Iterable[Path],
-    features: Iterable[Path],
+    tiles: Sequence[Path],
+    stain: Sequence[Path],
+    patches: Sequence[Path],
+    features: Sequence[Path],
     settings: dict[str, Any],
 ) -> None:
-    """Write ``slides.tsv`` and ``samples.tsv``.
+    """Write ``slides.tsv`` and ``samples.tsv``, and ``slides_timing.tsv``: the seconds that each stage took.
 
     Parameters
     ----------
-    slides_output, samples_output
+    slides_output, samples_output, timing_output
         The files to write.
     samples, cases, profiles
         The validated tables, and the expression profiles that were found.
@@ -78,6 +80,9 @@ def write_ledger(
     made_by = provenance("ksfusion.cohort.ledger", settings)
     write_tsv(slide_table, slides_output, made_by)
     write_tsv(sample_ledger_table, samples_output, made_by)
+    seconds = {"tile": tiles, "stain": stain, "features": features}
+    timing = pd.DataFrame({f"{stage}_seconds": read_timing(outputs) for stage, outputs in seconds.items()})
+    write_tsv(timing.reindex(slide_table["slide_id"]).reset_index(names="slide_id"), timing_output)
 
 
 def slide_ledger(

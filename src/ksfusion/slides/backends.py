@@ -108,10 +108,11 @@ def _scales(properties: dict, prefix: str, generic_vendors: tuple[str | None, ..
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     """Blend (H, W, 4) uint8 with white."""
-    alpha = rgba[..., 3:]
-    if alpha.min(initial=255) == 255:
-        return np.ascontiguousarray(rgba[..., :3])
-    weight = alpha.astype(np.uint16)
+    import cv2
+
+    if cv2.extractChannel(rgba, 3).min(initial=255) == 255:
+        return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+    weight = rgba[..., 3:].astype(np.uint16)
     return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 

@@ -20,6 +20,7 @@ from ksfusion.slides.presets import check_patch_size
 from ksfusion.slides.reading import PatchReaders
 from ksfusion.slides.sources import SlideSource, slide_sources
 from ksfusion.slides.stain import Profile, load_target, profile_of, read_profiles
+from ksfusion.timing import SlideTiming
 
 if TYPE_CHECKING:
     from ksfusion.slides.encoding import Encoding
@@ -86,7 +87,7 @@ def extract_batch(
     wanted = [item for item in work if not item.reason and aside.find(item.slide_id, item.key) is None]
     failures = {}
     if wanted:
-        failures = _encode(wanted, aside, target, slides, features, device, threads)
+        failures = _encode(wanted, aside, SlideTiming(output), target, slides, features, device, threads)
     _pack(work, failures, aside, output, {"slides": dict(slides), "stain": dict(stain), "features": dict(features)})
     aside.close()
 
@@ -139,6 +140,7 @@ def _plan(
 def _encode(
     work: Sequence[SlideWork],
     aside: Aside,
+    timing: SlideTiming,
     target: Profile,
     slides: Mapping[str, Any],
     features: Mapping[str, Any],
@@ -167,6 +169,7 @@ def _encode(
                         continue
                     aside.keep(item.slide_id, item.key, encode.gathered(parts))
                     seconds = time.monotonic() - started
+                    timing.record(item.slide_id, seconds)
                     rate = len(item.corners) / max(seconds, 1e-9)
                     _say(f"{item.slide_id}\t{len(item.corners)} patches\t{seconds:.2f} s\t{rate:.0f} a second")
                 parts, started = [], time.monotonic()

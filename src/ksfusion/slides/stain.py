@@ -187,11 +187,12 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
     from ksfusion.provenance import provenance
     from ksfusion.slides.isolation import IsolatedCalls
     from ksfusion.storage import read_parquet, write_parquet
+    from ksfusion.timing import SlideTiming
 
     target = load_target(stain["target"], stain["method"])
     sources = slide_sources(samples)
     grid = read_parquet(tiles, columns=["slide_id", "status", "reason", "x", "y"])
-    rows = []
+    rows, timing = [], SlideTiming(output)
     with IsolatedCalls(_fit_slide, slides["timeout"]) as fit_slide:
         for slide_id, of_slide in grid.groupby("slide_id", sort=True):
             status, reason, profile = "ok", "", target
@@ -200,9 +201,9 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
             elif stain["method"] != "none":
                 try:
                     corners = of_slide[["x", "y"]].to_numpy()
-                    status, reason, profile = fit_slide(
-                        sources[slide_id], corners, dict(slides), stain["method"], target
-                    )
+                    asked = (sources[slide_id], corners, dict(slides), stain["method"], target)
+                    with timing.of(slide_id):
+                        status, reason, profile = fit_slide(*asked)
                 except SlideError as error:
                     status, reason = "failed", error.reason
                     print(f"{slide_id}\t{error.reason}: {error}", file=sys.stderr, flush=True)

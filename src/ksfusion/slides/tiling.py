@@ -158,14 +158,16 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
     from ksfusion.slides.isolation import IsolatedCalls
     from ksfusion.slides.sources import slide_sources
     from ksfusion.storage import write_parquet
+    from ksfusion.timing import SlideTiming
 
-    parts = []
+    parts, timing = [], SlideTiming(output)
     with IsolatedCalls(_tile_slide, slides["timeout"]) as tile_slide:
         for slide_id, source in slide_sources(samples).items():
             if batch_of(slide_id, slides["batches"]) != batch:
                 continue
             try:
-                known, found = tile_slide(source.path, source.mpp, dict(slides))
+                with timing.of(slide_id):
+                    known, found = tile_slide(source.path, source.mpp, dict(slides))
             except SlideError as error:
                 known, found = {}, {"reason": error.reason, "message": str(error)}
             parts.append(_rows(slide_id, known, found))
