@@ -51,8 +51,17 @@ if plan.config.demo:
     include: "workflow/rules/demo.smk"
 
 
+if plan.config.features.source == "precomputed":
+
+    include: "workflow/rules/precomputed.smk"
+
+else:
+
+    include: "workflow/rules/slides.smk"
+
+
 include: "workflow/rules/cohort.smk"
-include: "workflow/rules/slides.smk"
+include: "workflow/rules/patches.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/results.smk"

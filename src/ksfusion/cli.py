@@ -85,6 +85,27 @@ def features(args: Arguments) -> None:
     )
 
 
+def import_tiles(args: Arguments) -> None:
+    """Take the tiles of a batch from the files of another tool."""
+    from ksfusion.slides.precomputed import import_tiles as take
+
+    take(args.samples, args.output, batch=args.batch, **args.settings)
+
+
+def import_features(args: Arguments) -> None:
+    """Take the features of a batch's patches from the files of another tool."""
+    from ksfusion.slides.precomputed import import_features as take
+
+    take(args.tiles, args.patches, args.output, **args.settings)
+
+
+def export(args: Arguments) -> None:
+    """Write the features as TRIDENT or CLAM would have, one .h5 a slide."""
+    from ksfusion.slides.export import export_features
+
+    export_features(args.results, args.output, layout=args.format)
+
+
 def store(args: Arguments) -> None:
     """Gather the features of all batches into one memory map."""
     from ksfusion.slides.store import build_store
@@ -232,6 +253,16 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "settings": SETTINGS,
         },
     ),
+    "import-tiles": (import_tiles, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
+    "import-features": (import_features, {"tiles": FILE, "patches": FILE, "output": FILE, "settings": SETTINGS}),
+    "export": (
+        export,
+        {
+            "format": {"choices": ["trident", "clam"], "required": True},
+            "output": {"type": Path, "required": True, "metavar": "FOLDER"},
+            "results": {"type": Path, "default": Path("results"), "metavar": "FOLDER"},
+        },
+    ),
     "store": (store, {"features": FILES, "output": FILE}),
     "profiles": (profiles, {"output": FILE, "settings": SETTINGS}),
     "ledger": (
@@ -244,7 +275,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "cases": FILE,
             "profiles": FILE,
             "tiles": FILES,
-            "stain": FILES,
+            "stain": {"type": Path, "default": [], "metavar": "FILE", "nargs": "*"},
             "patches": FILES,
             "features": FILES,
             "settings": SETTINGS,

@@ -107,14 +107,23 @@ class Patches(Block):
 
 
 class Features(Block):
-    """The patch encoder."""
+    """Where the patches' features come from: an encoder, or the files of another tool."""
 
-    source: Literal["extract"] = "extract"
+    source: Literal["extract", "precomputed"] = "extract"
+    path: str | None = Field(None, description="folder of precomputed features, one .h5 a slide")
     encoder: str = "resnet50"
     weights: str | None = None
     batch_size: Positive = 256
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = Field(False, description="compile the encoder (torch.compile); worth it on a GPU")
+
+    @model_validator(mode="after")
+    def _path_goes_with_precomputed(self) -> Features:
+        if self.source == "precomputed" and not self.path:
+            raise ValueError("source precomputed needs path, the folder of the .h5 files")
+        if self.source == "extract" and self.path:
+            raise ValueError("path is for source precomputed; remove it, or set source")
+        return self
 
 
 class Genes(Block):

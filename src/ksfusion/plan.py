@@ -24,6 +24,7 @@ from ksfusion.niches import NICHES
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
 from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
+from ksfusion.slides.sources import precomputed_file
 
 # The modules whose code a stage's output depends on; what they import in the package counts too.
 STAGES = {
@@ -33,6 +34,8 @@ STAGES = {
     "stain": "ksfusion.slides.stain",
     "sample": "ksfusion.slides.sampling",
     "features": "ksfusion.slides.features",
+    "import-tiles": "ksfusion.slides.precomputed",
+    "import-features": "ksfusion.slides.precomputed",
     "store": "ksfusion.slides.store",
     "profiles": "ksfusion.genes.expression",
     "ledger": "ksfusion.cohort.ledger",
@@ -49,6 +52,7 @@ STAGES = {
 COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
 TILING = ("reader", "icc", "mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling", "batches", "timeout")
 READING = ("reader", "icc", "mpp", "patch_px", "max_upsampling", "timeout")
+ENCODING = ("encoder", "weights", "batch_size", "precision", "compile")
 DEMO_SLIDES, DEMO_EXPRESSION = "demo/slides", "demo/expression"
 
 
@@ -118,6 +122,21 @@ class Plan:
             identities.append([row["slide_id"], row["slide"], row["mpp"], made])
         return as_json(identities)
 
+    def precomputed(self, batch: str) -> list[str]:
+        """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
+        folder = self.config.features.path
+        files = [precomputed_file(folder, row["slide_id"]) for row in self.batches[batch]]
+        return [str(file) for file in files if file.exists()]
+
+    def slide_scales(self, batch: str) -> str:
+        """Return what is told of the slides of a batch whose files are not read: id and scale."""
+        return as_json([[row["slide_id"], row["mpp"]] for row in self.batches[batch]])
+
+    def stain_tables(self) -> list[str]:
+        """Return the tables of the fitted stains: none where the slides themselves are not read."""
+        read = self.config.features.source == "extract"
+        return [f"results/stain/{batch}.parquet" for batch in self.batches] if read else []
+
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""
         modules = (STAGES[stage], METHODS[method].module) if method else (STAGES[stage],)
@@ -137,7 +156,17 @@ class Plan:
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},
             "sample": {"patches": config["patches"]},
-            "features": {"slides": reading, "stain": config["stain"], "features": config["features"]},
+            "features": {
+                "slides": reading,
+                "stain": config["stain"],
+                "features": {key: config["features"][key] for key in ENCODING},
+            },
+            "import-tiles": {
+                "batches": slides["batches"],
+                "path": config["features"]["path"],
+                "min_tiles": slides["min_tiles"],
+            },
+            "import-features": {"features": {key: config["features"][key] for key in ("source", "path")}},
             "profiles": {"expression": config["cohort"]["expression"]},
             "ledger": {
                 "max_failed_fraction": slides["max_failed_fraction"],
@@ -228,7 +257,7 @@ def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
     """
     config = parse_config(values, source=source)
     problems = _missing_files(config, source) + _misplaced_expression(config, source)
-    problems += _encoder_problems(config, source)
+    problems += _feature_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
     except UserError as error:
@@ -258,12 +287,15 @@ def _missing_files(config: Config, source: str) -> list[str]:
     ]
 
 
-def _encoder_problems(config: Config, source: str) -> list[str]:
-    """Say what is wrong with the encoder, as far as that can be seen without timm."""
-    name, preset = config.features.encoder, find_preset(config.features.encoder)
+def _feature_problems(config: Config, source: str) -> list[str]:
+    """Say what is wrong with where features come from, as far as that can be seen without timm."""
+    features, preset = config.features, find_preset(config.features.encoder)
+    if features.source == "precomputed":
+        message = f"{source}: features.path: {features.path} is not a folder; name the one with the .h5 files"
+        return [] if Path(features.path).is_dir() else [message]
     try:
-        check_encoder(name, config.features.weights)
-        check_patch_size(name, preset.input_px if preset else None, config.slides.patch_px)
+        check_encoder(features.encoder, features.weights)
+        check_patch_size(features.encoder, preset.input_px if preset else None, config.slides.patch_px)
     except UserError as error:
         return [f"{source}: {error}"]
     return []

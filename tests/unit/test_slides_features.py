@@ -22,8 +22,7 @@ from ksfusion.slides.stain import fit_batch, load_target, profile_of, read_profi
 from ksfusion.slides.store import build_store, open_store
 
 STAIN = {"method": "vahadane", "target": "builtin"}
-FEATURES = {"source": "extract", "encoder": "seeded-conv", "weights": None, "batch_size": 3}
-FEATURES |= {"precision": "float32", "compile": False}
+FEATURES = {"encoder": "seeded-conv", "weights": None, "batch_size": 3, "precision": "float32", "compile": False}
 TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
 
 
@@ -238,7 +237,7 @@ class TestStore:
         ("second", "options", "message"),
         [
             ({"a": [[1, 1]]}, {}, "slide a is in"),
-            ({"b": [[1, 1, 1]]}, {}, "different settings"),
+            ({"b": [[1, 1, 1]]}, {}, "slide a has 2 features a patch, slide b has 3 features a patch; all must"),
             ({"b": [[1, 1]]}, {"count": 9}, "different settings"),
             ({"b": [[1, 1]]}, {"settings": '{"mpp": 1}'}, "different settings"),
         ],

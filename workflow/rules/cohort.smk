@@ -44,7 +44,7 @@ rule write_ledger:
         cases="results/cohort/cases.parquet",
         profiles="results/genes/profiles.parquet",
         tiles=expand("results/tiles/{batch}.parquet", batch=BATCHES),
-        stain=expand("results/stain/{batch}.parquet", batch=BATCHES),
+        stain=plan.stain_tables(),
         patches=expand("results/patches/{batch}.parquet", batch=BATCHES),
         features=expand("results/features/{batch}.h5", batch=BATCHES),
     output:

@@ -43,22 +43,6 @@ rule fit_stain:
         " --output {output} 2> {log}"
 
 
-rule sample_patches:
-    input:
-        "results/tiles/{batch}.parquet",
-    output:
-        "results/patches/{batch}.parquet",
-    log:
-        "results/logs/sample_patches/{batch}.log",
-    conda:
-        "../../envs/slides.yaml"
-    params:
-        settings=plan.settings("sample"),
-        code=plan.code("sample"),
-    shell:
-        "ksfusion sample --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
-
-
 rule extract_features:
     input:
         tiles="results/tiles/{batch}.parquet",
@@ -81,18 +65,3 @@ rule extract_features:
     shell:
         "ksfusion features --samples {params.samples:q} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"
-
-
-rule build_store:
-    input:
-        expand("results/features/{batch}.h5", batch=BATCHES),
-    output:
-        directory("results/features/store"),
-    log:
-        "results/logs/build_store.log",
-    conda:
-        "../../envs/features.yaml"
-    params:
-        code=plan.code("store"),
-    shell:
-        "ksfusion store --features {input} --output {output} 2> {log}"

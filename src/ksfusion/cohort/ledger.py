@@ -58,7 +58,7 @@ def write_ledger(
     samples, cases, profiles
         The validated tables, and the expression profiles that were found.
     tiles, stain, patches, features
-        The files of all batches.
+        The files of all batches; no stain where the slides themselves were not read.
     settings
         ``max_failed_fraction`` and ``tasks`` (their names and kinds).
 
@@ -100,7 +100,8 @@ def slide_ledger(
     ledger = pd.concat(parts)
     ledger["tiles"] = ledger["tiles"].fillna(0).astype(int)
 
-    stains = pd.concat([read_parquet(path, columns=["slide_id", "status", "reason"]) for path in stain])
+    columns = ["slide_id", "status", "reason"]
+    stains = pd.concat([pd.DataFrame(columns=columns), *(read_parquet(path, columns=columns) for path in stain)])
     stains = stains.set_index("slide_id").rename(columns={"status": "stain", "reason": "stain_reason"})
     ledger = ledger.join(stains)
 

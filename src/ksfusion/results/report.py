@@ -210,7 +210,7 @@ def _slide_problems(slides: pd.DataFrame) -> dict[str, Any]:
         "fallback": fallback[["slide_id", "stain_reason"]].fillna("").astype(str).to_dict("records"),
         "repeated": int((good["repeated_patches"] > 0).sum()),
         "good": len(good),
-        "tissue": float(good["tissue_mm2"].median()) if len(good) else None,
+        "tissue": float(good["tissue_mm2"].median()) if good["tissue_mm2"].notna().any() else None,
     }
 
 

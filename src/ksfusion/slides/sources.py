@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+CLAM_FOLDER = "h5_files"
+
 
 class SlideSource(NamedTuple):
     """A slide's file, and its scale where the manifest gives it."""
@@ -31,3 +33,9 @@ def slide_sources(samples: Path) -> dict[str, SlideSource]:
         if slide_id:
             sources[slide_id] = SlideSource(row["slide"], float(row["mpp"]) if row.get("mpp") else None)
     return dict(sorted(sources.items()))
+
+
+def precomputed_file(folder: str | Path, slide_id: str) -> Path:
+    """Return where another tool's features of a slide are: in its folder, or in the subfolder that CLAM makes."""
+    subfolder = Path(folder, CLAM_FOLDER)
+    return (subfolder if subfolder.is_dir() else Path(folder)) / f"{slide_id}.h5"

@@ -86,7 +86,7 @@ def build_store(feature_files: Sequence[Path], output_dir: Path) -> None:
     from ksfusion.storage import PROVENANCE_KEY, atomic, write_tsv
 
     where: dict[str, tuple[Path, int]] = {}
-    shapes, settings = set(), set()
+    first, shapes, settings = {}, set(), set()
     for path, file in _opened(feature_files):
         settings.add(json.dumps(json.loads(file.attrs[PROVENANCE_KEY])["settings"], sort_keys=True))
         for slide_id, group in _completed(file):
@@ -94,8 +94,12 @@ def build_store(feature_files: Sequence[Path], output_dir: Path) -> None:
                 raise UserError(f"slide {slide_id} is in {where[slide_id][0]} and in {path}; remove the older file")
             where[slide_id] = (path, len(group["features"]))
             shapes.add((group["features"].shape[1], group["index"].shape[0]))
+            first.setdefault(group["features"].shape[1], slide_id)
     if not where:
         raise UserError("no slide came through the feature stage; see its reasons in results/slides.tsv")
+    if len(first) > 1:
+        found = ", ".join(f"slide {slide_id} has {d} features a patch" for d, slide_id in sorted(first.items()))
+        raise UserError(f"{found}; all must come from one encoder: replace the files of the others and rerun")
     if len(shapes) > 1 or len(settings) > 1:
         raise UserError("the feature files were made with different settings; remove the older ones and rerun")
     ((n_features, count),) = shapes

@@ -170,13 +170,13 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
                     known, found = tile_slide(source.path, source.mpp, dict(slides))
             except SlideError as error:
                 known, found = {}, {"reason": error.reason, "message": str(error)}
-            parts.append(_rows(slide_id, known, found))
+            parts.append(slide_rows(slide_id, known, found))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMN_TYPES))
     made_by = provenance("ksfusion.slides.tiling", {"batch": batch, "slides": dict(slides)})
     write_parquet(table.astype(COLUMN_TYPES), output, made_by)
 
 
-def _rows(slide_id: str, known: dict[str, Any], found: dict[str, Any]) -> pd.DataFrame:
+def slide_rows(slide_id: str, known: dict[str, Any], found: dict[str, Any]) -> pd.DataFrame:
     """Make the rows of one slide, and say in the log what became of it."""
     import pandas as pd
 

@@ -1,0 +1,30 @@
+# Which patches stand for a slide, and the one place of their features: the same wherever the features come from.
+rule sample_patches:
+    input:
+        "results/tiles/{batch}.parquet",
+    output:
+        "results/patches/{batch}.parquet",
+    log:
+        "results/logs/sample_patches/{batch}.log",
+    conda:
+        "../../envs/slides.yaml"
+    params:
+        settings=plan.settings("sample"),
+        code=plan.code("sample"),
+    shell:
+        "ksfusion sample --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
+
+
+rule build_store:
+    input:
+        expand("results/features/{batch}.h5", batch=BATCHES),
+    output:
+        directory("results/features/store"),
+    log:
+        "results/logs/build_store.log",
+    conda:
+        "../../envs/features.yaml"
+    params:
+        code=plan.code("store"),
+    shell:
+        "ksfusion store --features {input} --output {output} 2> {log}"
