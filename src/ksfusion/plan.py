@@ -108,7 +108,7 @@ class Plan:
 
     def raw_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that are there; the others become rows of the ledger."""
-        return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and Path(row["slide"]).exists()]
+        return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and _exists(row["slide"])]
 
     def drawn_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that the demo draws."""
@@ -238,7 +238,12 @@ DEMO_NOTICE = (
 
 
 def _size(path: str) -> int | None:
-    return Path(path).stat().st_size if Path(path).exists() else None
+    return Path(path).stat().st_size if _exists(path) else None
+
+
+def _exists(path: str) -> bool:
+    """Say whether a slide is there; a sample may name its slide_id alone, and no path is not the working directory."""
+    return bool(path) and Path(path).exists()
 
 
 def _relative(path: Path) -> str:

@@ -93,6 +93,24 @@ def test_rows_are_named_and_all_listed(project):
     assert "mine-samples.tsv: row 4: sample_id is 'a/b'" in printed
 
 
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"source": "precomputed"}, "mine.yaml: features: source precomputed needs path"),
+        ({"source": "precomputed", "path": "lost"}, "mine.yaml: features.path: lost is not a folder"),
+        ({"path": "src"}, "mine.yaml: features: path is for source precomputed"),
+    ],
+)
+def test_precomputed_features_that_cannot_be(project, features, message):
+    assert message in refused(project, settings(project, SAMPLES, CASES, features=features))
+
+
+def test_a_slide_without_a_path_is_no_input(project):
+    samples = SAMPLES.replace("slide\t", "slide_id\tslide\t").replace("s1.svs", "S1\t")
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(settings(project, samples, CASES)))
+    assert project.planned()["tile_slides"] == 1
+
+
 def test_nothing_of_the_demo_is_inherited(project):
     # The demo has 144 patches and its own tables; a file that names neither gets the paper's value, or an error.
     assert "mine.yaml: cohort: missing" in refused(project, {"patches": {"count": 144}})
