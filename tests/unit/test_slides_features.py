@@ -167,7 +167,7 @@ class TestAside:
         capsys.readouterr()
         assert extract(cohort, tmp_path / "f.h5").read_bytes() == extracted.read_bytes()
         assert self.encoded(capsys) == ["many"]
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".f.kept.h5", "f.h5"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".f.kept.h5", ".f.timing.tsv", "f.h5"]
 
     def test_a_new_slide_leaves_its_neighbours(self, cohort, extracted, tmp_path, capsys):
         project = copied(cohort, tmp_path)

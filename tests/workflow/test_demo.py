@@ -126,7 +126,7 @@ def test_the_truth_is_read_by_no_stage(demo):
 
 
 def test_committed_tables_are_those_of_the_model(tmp_path):
-    from conftest import ROOT
+    from project import ROOT
 
     from ksfusion.demo.cohort import write_tables
 
@@ -137,7 +137,7 @@ def test_committed_tables_are_those_of_the_model(tmp_path):
 
 def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp_path, monkeypatch):
     import yaml
-    from conftest import ROOT
+    from project import ROOT
 
     from ksfusion.cohort.audit import check_cohort
     from ksfusion.cohort.splits import split_cases

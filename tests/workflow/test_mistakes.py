@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import Project, copy_project
+from project import Project, copy_project
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from project import ROOT
 
 PACKAGE_OF_MODULE = {
     "cv2": "opencv-python-headless",

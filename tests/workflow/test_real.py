@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import Project, copy_project
 from PIL import Image
+from project import Project, copy_project
 
 from ksfusion.batches import batch_of
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 import yaml
-from conftest import Project, copy_project
 from PIL import Image
+from project import Project, copy_project
 
 GLASS = (242, 242, 242)
 
