@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ksfusion.errors import UserError
 from ksfusion.genes.matrix import read_matrix
@@ -80,6 +81,8 @@ def read_expression(
             profiles = read_h5ad(path)
         case _:
             raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
+    # Arrow keeps what it has freed, as large as the file, for itself.
+    pa.default_memory_pool().release_unused()
     if profiles.empty:
         raise UserError(f"{path}: no profile found; it has {len(profiles)} profiles of {profiles.shape[1]} genes")
     return one_column_per_symbol(_log_units(profiles, unit, path), path)

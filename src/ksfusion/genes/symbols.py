@@ -87,4 +87,6 @@ def one_column_per_symbol(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
         n_dropped = len(symbols) - len(best)
         log.info("%s: %d genes share a symbol with a more expressed one and are dropped", path, n_dropped)
         profiles, symbols = profiles.iloc[:, best], symbols[best]
-    return profiles.set_axis(symbols, axis=1).rename_axis(index="expression_id", columns=None)
+    index = profiles.index.rename("expression_id")
+    # set_axis and rename_axis would copy the values.
+    return pd.DataFrame(profiles.to_numpy(), index, symbols, copy=False)

@@ -192,7 +192,8 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def _read_parquet(path: Path) -> Table:
     """Read a Parquet file; the index that pandas wrote becomes the first columns."""
     try:
-        table = pq.read_table(path)
+        # Buffering ahead would hold the whole file beside its values.
+        table = pq.read_table(path, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: is not a readable Parquet file ({' '.join(str(error).split())[:200]})") from None
     index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
