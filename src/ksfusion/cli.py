@@ -34,6 +34,20 @@ def check(args: Arguments) -> None:
     check_cohort(args.samples, args.cases, args.audit, settings=args.settings)
 
 
+def cohort(args: Arguments) -> None:
+    """Build the tables of samples and cases from what was downloaded (docs/data.md)."""
+    from ksfusion.cohort.glioma import write_glioma_cohort
+
+    write_glioma_cohort(
+        args.output,
+        tcga=args.tcga,
+        ivygap_folder=args.ivygap,
+        known_cases=args.known,
+        ivygap_mpp=args.ivygap_mpp,
+        pairs=args.pairs,
+    )
+
+
 def split(args: Arguments) -> None:
     """Divide the cases into training, validation and test."""
     from ksfusion.cohort.splits import split_cases
@@ -230,11 +244,26 @@ def demo_expression(args: Arguments) -> None:
 FILE = {"type": Path, "required": True, "metavar": "FILE"}
 FILES = {"type": Path, "required": True, "metavar": "FILE", "nargs": "+"}
 NUMBER = {"type": int, "required": True, "metavar": "N"}
+FOLDER = {"type": Path, "metavar": "FOLDER"}
 SETTINGS = {"type": json.loads, "required": True, "metavar": "JSON"}
 DEVICE = {"choices": ["auto", "cpu", "cuda"], "default": "auto"}
 
+POSITIONAL = {"recipe"}
+
 VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     "check": (check, {"samples": FILE, "cases": FILE, "audit": FILE, "settings": SETTINGS}),
+    "cohort": (
+        cohort,
+        {
+            "recipe": {"choices": ["glioma"], "help": "the paper's cohort: TCGA-GBM, TCGA-LGG and IvyGAP"},
+            "tcga": {**FOLDER, "help": "slides/, expression/, sample sheets, clinical data, markers, copy numbers"},
+            "ivygap": {**FOLDER, "help": "slides/, expression/, tumor_details.csv, sub_block_details.csv"},
+            "ivygap-mpp": {"type": float, "metavar": "MPP", "help": "micrometres per pixel of IvyGAP's images"},
+            "known": {"type": Path, "metavar": "FILE", "help": "case_id and columns of cases.tsv that you know better"},
+            "pairs": {"choices": ["closest", "all"], "default": "closest", "help": "profiles of a slide"},
+            "output": {**FOLDER, "required": True, "help": "gets samples.tsv, cases.tsv and missing.tsv"},
+        },
+    ),
     "split": (split, {"samples": FILE, "cases": FILE, "output": FILE, "settings": SETTINGS}),
     "tile": (tile, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
     "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
@@ -337,7 +366,7 @@ def build_parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=function.__doc__, description=function.__doc__)
         verb.set_defaults(function=function)
         for option, keywords in options.items():
-            verb.add_argument(f"--{option}", **keywords)
+            verb.add_argument(option if option in POSITIONAL else f"--{option}", **keywords)
     return parser
 
 

@@ -1,0 +1,197 @@
+"""`ksfusion cohort glioma`: the tables of samples and cases of the paper's cohort, from what a user downloads.
+
+What to download and where to put it: ``docs/data.md``. Nothing is guessed: what no source says stays empty, and
+``missing.tsv`` says why.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections import Counter
+from pathlib import Path
+
+from ksfusion.cohort import gdc, ivygap
+from ksfusion.cohort.downloaded import Missing, known, read_rows
+from ksfusion.cohort.markers import read_cdkn2a, read_markers
+from ksfusion.cohort.pieces import SAMPLE_COLUMNS, Row, pair
+from ksfusion.errors import UserError
+from ksfusion.storage import write_text
+
+TCGA, IVYGAP = "TCGA", "IvyGAP"
+MARKERS = ("idh", "codel_1p19q", "cdkn2a", "grade")
+CASE_COLUMNS = ("case_id", *MARKERS, "survival_days", "event", "survival_source", "age", "sex")
+
+
+def write_glioma_cohort(
+    output: Path,
+    *,
+    tcga: Path | None = None,
+    ivygap_folder: Path | None = None,
+    known_cases: Path | None = None,
+    ivygap_mpp: float | None = None,
+    pairs: str = "closest",
+) -> None:
+    """Write ``samples.tsv``, ``cases.tsv`` and ``missing.tsv`` (subject, column, reason), and print what is missing.
+
+    Parameters
+    ----------
+    output
+        The folder to write to.
+    tcga, ivygap_folder
+        The folders of the downloads, laid out as ``docs/data.md`` says; either may be left out.
+    known_cases
+        A table of the user's own: case_id and any columns of ``cases.tsv``. Its values win.
+    ivygap_mpp
+        Micrometres per pixel of IvyGAP's images.
+    pairs
+        ``closest``: a slide stands once, with the profile taken closest to it (specimen, block, tumour, case; of equal
+        ones the first by id). ``all``: with every profile of its case.
+
+    Raises
+    ------
+    UserError
+        If a folder or a table is not what it should be, or no slide or profile of a known case is found.
+    """
+    missing = Missing()
+    samples: list[Row] = []
+    cases: dict[str, Row] = {}
+    if tcga:
+        _check_folder(tcga, "--tcga")
+        sheet = gdc.read_sample_sheets(tcga)
+        slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheet, missing)
+        profiles = gdc.find_files(tcga / "expression", gdc.EXPRESSION_ENDING, sheet, missing)
+        samples += pair(slides, profiles, TCGA, pairs=pairs)
+        cases |= _tcga_cases(tcga, {row["case_id"] for row in samples}, missing)
+    if ivygap_folder:
+        _check_folder(ivygap_folder, "--ivygap")
+        slides = ivygap.find_slides(ivygap_folder, ivygap_mpp, missing)
+        rows = pair(slides, ivygap.find_profiles(ivygap_folder), IVYGAP, pairs=pairs)
+        tumours = ivygap.read_tumours(ivygap_folder, missing)
+        samples += rows
+        cases |= {case_id: _ivygap_case(case_id, tumours) for case_id in sorted({row["case_id"] for row in rows})}
+    if not samples:
+        raise UserError("no slide and no profile of a known case was found; see docs/data.md for where files belong")
+    if known_cases:
+        _overwrite(cases, known_cases, missing)
+    _note_what_is_empty(samples, cases, missing)
+    _write(samples, SAMPLE_COLUMNS, output / "samples.tsv")
+    _write([cases[case_id] for case_id in sorted(cases)], CASE_COLUMNS, output / "cases.tsv")
+    noted = [dict(zip(("subject", "column", "reason"), row, strict=True)) for row in sorted(set(missing.rows))]
+    _write(noted, ("subject", "column", "reason"), output / "missing.tsv")
+    _report(samples, cases, missing, output)
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; give {option} the folder of the downloads (docs/data.md)")
+
+
+def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str, Row]:
+    """Join the sources: survival from the GDC, else the marker table; grade the other way round."""
+    clinical, markers = gdc.read_clinical(folder, missing), read_markers(folder, missing)
+    cdkn2a, cases = read_cdkn2a(folder, missing), {}
+    for case_id in sorted(case_ids):
+        patient, marked = clinical.get(case_id, {}), markers.get(case_id, {})
+        row = {
+            "case_id": case_id,
+            "idh": marked.get("idh", ""),
+            "codel_1p19q": marked.get("codel_1p19q", ""),
+            "cdkn2a": cdkn2a.get(case_id, ""),
+            "grade": marked.get("grade") or patient.get("grade", ""),
+            "age": patient.get("age", ""),
+            "sex": patient.get("sex", ""),
+        }
+        if marked.get("grade") and patient.get("grade") and marked["grade"] != patient["grade"]:
+            reason = f"the marker table says {marked['grade']} (used), the GDC {patient['grade']}"
+            missing.note(case_id, "grade", reason)
+        for source, values in (("GDC", patient), ("Ceccarelli 2016", marked)):
+            if values.get("survival_days") and values.get("event"):
+                row |= {"survival_days": values["survival_days"], "event": values["event"], "survival_source": source}
+                missing.settle(case_id, "survival_days")
+                missing.settle(case_id, "event")
+                break
+        else:
+            row["event"] = patient.get("event") or marked.get("event", "")
+        cases[case_id] = row
+    return cases
+
+
+def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
+    row = {"case_id": case_id, **tumours.get(case_id, {})}
+    return row | {"survival_source": IVYGAP if row.get("survival_days") else ""}
+
+
+def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> None:
+    """Put the user's own values in place of the downloads'."""
+    for row in read_rows(path, ("case_id",)):
+        unknown = [name for name in row if name not in CASE_COLUMNS]
+        if unknown:
+            raise UserError(f"{path}: unknown column {', '.join(unknown)}; use {', '.join(CASE_COLUMNS)}")
+        values = {name: value for name in row if (value := known(row[name]))}
+        if values.get("case_id") not in cases:
+            missing.note(values.get("case_id", ""), "case_id", f"in {path.name} and in no download")
+            continue
+        cases[values["case_id"]] |= values
+        for column in values:
+            missing.settle(values["case_id"], column)
+        if "survival_days" in values or "event" in values:
+            cases[values["case_id"]]["survival_source"] = values.get("survival_source", path.name)
+
+
+WHERE = {
+    "idh": "the marker table (S1A)",
+    "codel_1p19q": "the marker table (S1A)",
+    "cdkn2a": "the copy number table",
+    "grade": "the marker table (S1A) or the GDC's clinical data",
+    "survival_days": "the GDC's clinical data or the marker table (S1A)",
+    "event": "the GDC's clinical data or the marker table (S1A)",
+}
+NOT_IN_IVYGAP = "IvyGAP does not publish it; give it with --known"
+
+
+def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Missing) -> None:
+    """Note the reason of each empty value that no source has said more of, and forget cases that are not used."""
+    cohort_of = {row["case_id"]: row["cohort"] for row in samples}
+    missing.rows = [row for row in missing.rows if row[0] in cases or row[1] in ("file", "case_id")]
+    noted = {row[:2] for row in missing.rows}
+    for row in samples:
+        if not row["slide"]:
+            missing.note(row["sample_id"], "slide", "no slide of the case was found")
+        elif not row["expression_id"]:
+            missing.note(row["sample_id"], "expression_id", "no profile of the case was found")
+        if row["slide"] and row["cohort"] == IVYGAP and not row["mpp"]:
+            missing.note(row["sample_id"], "mpp", "IvyGAP's images do not say their scale; give --ivygap-mpp")
+    for case_id, row in cases.items():
+        for column in WHERE:
+            if row.get(column) or (case_id, column) in noted:
+                continue
+            if cohort_of[case_id] == IVYGAP:
+                reason = "not in tumor_details.csv" if column == "survival_days" else NOT_IN_IVYGAP
+            else:
+                reason = f"not in {WHERE[column]}"
+            missing.note(case_id, column, reason)
+
+
+def _write(rows: list[Row], columns: tuple[str, ...], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, columns, restval="", delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), path)
+
+
+def _report(samples: list[Row], cases: dict[str, Row], missing: Missing, output: Path) -> None:
+    complete = sum(bool(row["slide"] and row["expression_id"]) for row in samples)
+    n_by_cohort = Counter(row["cohort"] for row in samples)
+    cohorts = ", ".join(f"{name} {count}" for name, count in sorted(n_by_cohort.items()))
+    print(
+        f"{len(samples)} samples ({cohorts}) of {len(cases)} cases; {complete} have slide and profile", file=sys.stderr
+    )
+    print("survival_days: days; months of the marker table count 30.4375 days each", file=sys.stderr)
+    for (column, reason), count in missing.counts().items():
+        print(f"{column}: {count} x {reason}", file=sys.stderr)
+    print(f"wrote samples.tsv, cases.tsv and missing.tsv to {output}", file=sys.stderr)
