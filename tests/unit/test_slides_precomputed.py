@@ -189,12 +189,15 @@ class TestExport:
             group["features"] = VECTORS[:3].astype(np.float16)
             group["coords"] = np.array([[0, 0], [455, 0], [910, 455]], dtype=np.int32)
             group["index"] = np.array([0, 1, 2, 0], dtype=np.int32)
+        # What a batch keeps for its next run is no second batch.
+        (results / "features" / ".3.kept.h5").hardlink_to(results / "features" / "3.h5")
         ledger = pd.DataFrame({"slide_id": ["bad", "good"], "width": [0, 2000], "height": [0, 1500]})
         ledger.to_csv(results / "slides.tsv", sep="\t", index=False)
         return results
 
-    def test_trident(self, results, tmp_path):
+    def test_trident(self, results, tmp_path, capsys):
         export_features(results, tmp_path / "out", layout="trident")
+        assert "1 of 2 slides" in capsys.readouterr().err
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.h5"]
         with h5py.File(tmp_path / "out" / "good.h5") as file:
             assert set(file) == {"features", "coords"}

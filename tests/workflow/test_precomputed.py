@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import Project, copy_project
+from project import Project, copy_project
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,8 @@ def export_features(results: Path, output: Path, *, layout: str) -> None:
     """
     from ksfusion.storage import read_tsv
 
-    files = sorted((results / "features").glob("*.h5"), key=lambda path: (len(path.stem), path.stem))
+    # A hidden file is what a batch keeps for its next run.
+    files = sorted((results / "features").glob("[0-9]*.h5"), key=lambda path: int(path.stem))
     ledger = results / "slides.tsv"
     if not files or not ledger.is_file():
         raise UserError(f"{results}: has no features/*.h5 and slides.tsv; run the pipeline first, or give --results")
