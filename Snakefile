@@ -22,9 +22,13 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    plan = make_plan(config, source=os.path.relpath(workflow.configfiles[-1]))
+    FILES = [os.path.relpath(file) for file in workflow.configfiles]
+    plan = make_plan(config, source=FILES[-1], files=FILES)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process:
+    for line in plan.warnings():
+        print(f"warning: {line}", file=sys.stderr)
 
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
 PYTHON = "python" if CONDA else sys.executable

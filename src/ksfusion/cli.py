@@ -55,6 +55,13 @@ def split(args: Arguments) -> None:
     split_cases(args.samples, args.cases, args.output, **args.settings)
 
 
+def gate(args: Arguments) -> None:
+    """Fail where a case, specimen, slide or profile stands on two sides of a split."""
+    from ksfusion.cohort.leakage import check_leakage
+
+    check_leakage(args.samples, args.splits, args.profiles, args.tiles, args.output, **args.settings)
+
+
 def tile(args: Arguments) -> None:
     """Find the tissue of a batch of slides and lay the grid."""
     from ksfusion.slides.tiling import tile_batch
@@ -265,6 +272,10 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
         },
     ),
     "split": (split, {"samples": FILE, "cases": FILE, "output": FILE, "settings": SETTINGS}),
+    "gate": (
+        gate,
+        {"samples": FILE, "splits": FILE, "profiles": FILE, "tiles": FILES, "output": FILE, "settings": SETTINGS},
+    ),
     "tile": (tile, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
     "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
     "stain-target": (stain_target, {"images": FILES, "output": FILE}),

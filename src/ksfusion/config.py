@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ksfusion.errors import UserError
 from ksfusion.methods.registry import METHODS
 from ksfusion.niches import NICHES
+from ksfusion.strict_yaml import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -56,6 +57,12 @@ class Cohort(Block):
     cases: str = Field(description="table of cases: labels and survival")
     require: Literal["paired"] = Field(
         "paired", description="all methods train and are scored on the same complete samples"
+    )
+    pairing: Literal["any", "closest"] = Field(
+        "any", description="closest: of a slide's profiles only those taken closest to it"
+    )
+    allow_duplicates: list[tuple[str, str]] = Field(
+        default_factory=list, description="pairs of slides or profiles of two cases that may be one"
     )
     expression: list[Expression] = Field(min_length=1)
 
@@ -209,6 +216,15 @@ class Task(Block):
     time: str | None = None
     event: str | None = None
     epochs: Positive | None = None
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_are_text(cls, classes: Any) -> Any:
+        if not isinstance(classes, list):
+            return classes
+        if any(isinstance(name, bool) for name in classes):
+            raise ValueError("YAML reads yes, no, on and off as true and false; put the classes in quotes")
+        return [str(name) if isinstance(name, int | float) else name for name in classes]
 
     @model_validator(mode="after")
     def _names_its_columns(self) -> Task:
@@ -389,16 +405,9 @@ def load_config(path: Path) -> Config:
     Raises
     ------
     UserError
-        If it is not there, is not YAML, or is not a valid configuration.
+        If it is not there, is not YAML, has a key twice, or is not a valid configuration.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(path)
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be a mapping of keys; see config.yaml")
     return parse_config(values, source=str(path))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,13 @@ from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
 from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
 from ksfusion.slides.sources import precomputed_file
+from ksfusion.strict_yaml import read_yaml
 
 # The modules whose code a stage's output depends on; what they import in the package counts too.
 STAGES = {
     "check": "ksfusion.cohort.audit",
     "split": "ksfusion.cohort.splits",
+    "gate": "ksfusion.cohort.leakage",
     "tile": "ksfusion.slides.tiling",
     "stain": "ksfusion.slides.stain",
     "sample": "ksfusion.slides.sampling",
@@ -110,6 +112,20 @@ class Plan:
         """Return the slides of a batch that are there; the others become rows of the ledger."""
         return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and _exists(row["slide"])]
 
+    def warnings(self) -> list[str]:
+        """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
+        if self.config.features.source != "extract":
+            return []
+        own = [row for row in self.tables.slides().values() if not self.drawn(row) and "://" not in row["slide"]]
+        lost = [row["slide"] for row in own if not _size(row["slide"])]
+        if not lost:
+            return []
+        table = self.config.cohort.samples
+        line = f"{table}: {len(lost)} of {len(own)} slide files are missing or empty, such as {lost[0]}"
+        if len(lost) > self.config.slides.max_failed_fraction * len(own):
+            return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
+        return [f"{line}; their samples will be left out"]
+
     def drawn_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that the demo draws."""
         return [row["slide"] for row in self.batches[batch] if self.drawn(row)]
@@ -148,10 +164,12 @@ class Plan:
     def _settings(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
         tasks, slides, caveats = config["tasks"], config["slides"], self.config.genes.caveats()
+        cohort = dict(config["cohort"])
+        allow_duplicates, pairing = cohort.pop("allow_duplicates"), cohort.pop("pairing")
         reading = {key: slides[key] for key in READING}
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
         return {
-            "check": {"cohort": config["cohort"], "tasks": tasks},
+            "check": {"cohort": cohort, "tasks": tasks},
             "split": {"splits": config["splits"], "stratify": self.stratum_label()},
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},
@@ -167,9 +185,11 @@ class Plan:
                 "min_tiles": slides["min_tiles"],
             },
             "import-features": {"features": {key: config["features"][key] for key in ("source", "path")}},
-            "profiles": {"expression": config["cohort"]["expression"]},
+            "gate": {"allow_duplicates": allow_duplicates},
+            "profiles": {"expression": cohort["expression"]},
             "ledger": {
                 "max_failed_fraction": slides["max_failed_fraction"],
+                "pairing": pairing,
                 "tasks": {name: task["kind"] for name, task in tasks.items()},
             },
             "genes": config["genes"],
@@ -252,14 +272,25 @@ def _relative(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def make_plan(values: Mapping[str, Any], *, source: str) -> Plan:
+def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | Path] = ()) -> Plan:
     """Validate a configuration and its tables, and plan the run.
+
+    Parameters
+    ----------
+    values
+        The configuration, as Snakemake merged it from files and command line.
+    source
+        What to call it in messages.
+    files
+        The files it comes from, read again for keys that stand twice: of two blocks of one name YAML drops the first.
 
     Raises
     ------
     UserError
         With one line for each problem of the configuration, or of the tables.
     """
+    for file in files:
+        read_yaml(Path(file))
     config = parse_config(values, source=source)
     problems = _missing_files(config, source) + _misplaced_expression(config, source)
     problems += _feature_problems(config, source)

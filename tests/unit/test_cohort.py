@@ -215,3 +215,24 @@ def test_ledger_says_what_a_sample_lacks():
     }
     assert ledger["status"].to_dict()["s1"] == "ok"
     assert set(ledger["status"].iloc[1:]) == {"excluded"}
+
+
+def test_the_closest_pairing_of_a_slide_is_kept_among_the_usable():
+    columns = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "pairing"]
+    rows = [
+        ("s1", "A", "X", "one", "P1", "specimen"),
+        ("s2", "A", "X", "one", "P2", "block"),
+        ("s3", "A", "X", "two", "lost", "specimen"),
+        ("s4", "A", "X", "two", "P3", "tumour"),
+        ("s5", "A", "X", "two", "P4", "tumour"),
+        ("s6", "A", "X", "two", "P5", "case"),
+    ]
+    samples = pd.DataFrame(rows, columns=columns)
+    slides = pd.DataFrame({"slide_id": ["one", "two"], "status": "ok", "reason": ""})
+    profiles = {("X", f"P{number}") for number in range(1, 6)}
+    reasons = [
+        sample_ledger(samples, slides, profiles, {"A"}, pairing=pairing).set_index("sample_id")["reason"].to_dict()
+        for pairing in ("any", "closest")
+    ]
+    assert reasons[0] == {"s1": "", "s2": "", "s3": "missing_profile", "s4": "", "s5": "", "s6": ""}
+    assert reasons[1] == reasons[0] | {"s2": "excluded_by_pairing", "s6": "excluded_by_pairing"}

@@ -38,6 +38,26 @@ rule split_cases:
         " --output {output} 2> {log}"
 
 
+rule check_leakage:
+    input:
+        samples="results/cohort/samples.parquet",
+        splits="results/cohort/splits.tsv",
+        profiles="results/genes/profiles.parquet",
+        tiles=expand("results/tiles/{batch}.parquet", batch=BATCHES),
+    output:
+        "results/cohort/leakage.tsv",
+    log:
+        "results/logs/check_leakage.log",
+    conda:
+        "../../envs/cohort.yaml"
+    params:
+        settings=plan.settings("gate"),
+        code=plan.code("gate"),
+    shell:
+        "ksfusion gate --samples {input.samples} --splits {input.splits} --profiles {input.profiles}"
+        " --tiles {input.tiles} --settings {params.settings:q} --output {output} 2> {log}"
+
+
 rule write_ledger:
     input:
         samples="results/cohort/samples.parquet",

@@ -6,6 +6,8 @@ rule train_model:
         samples="results/samples.tsv",
         cases="results/cohort/cases.parquet",
         splits="results/cohort/splits.tsv",
+        # Nothing is trained before the gate has passed; what it lists is no input of the model.
+        gate=ancient("results/cohort/leakage.tsv"),
     output:
         model="results/models/{task}/{method}/fold{fold}/seed{seed}/model.safetensors",
         config="results/models/{task}/{method}/fold{fold}/seed{seed}/config.json",

@@ -7,17 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from ksfusion.cohort.label_checks import confounding_findings, survival_findings
 from ksfusion.cohort.labels import label_cases
+from ksfusion.cohort.pairing import pairing_findings, pairing_levels
 from ksfusion.cohort.samples import read_cohort
 from ksfusion.config import Cohort, Task
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_parquet, write_tsv
-
-# From the closest pairing of slide and profile to the loosest: the level, and the two columns that must agree.
-PAIRING_LEVELS = (
-    ("block", "slide_block_id", "expression_block_id"),
-    ("specimen", "slide_specimen_id", "expression_specimen_id"),
-)
 
 
 def check_cohort(samples: Path, cases: Path, audit: Path, *, settings: dict[str, Any]) -> None:
@@ -44,23 +40,20 @@ def check_cohort(samples: Path, cases: Path, audit: Path, *, settings: dict[str,
         pd.DataFrame(tables.cases, columns=list(tables.case_columns)),
         {name: task.model_dump() for name, task in tasks.items()},
     )
+    for task in tasks.values():
+        if task.kind == "survival":
+            findings += survival_findings(labelled, task.time, task.event)
     unused = sorted(set(labelled["case_id"]) - set(sample_table["case_id"]))
     findings += [
         {"check": "case_without_sample", "subject": case_id, "detail": "no sample names it"} for case_id in unused
     ]
-    findings += _pairing_findings(sample_table)
+    sample_table["pairing"] = pairing_levels(sample_table)
+    findings += pairing_findings(sample_table)
+    classes = {name: task.classes for name, task in tasks.items() if task.kind == "classification"}
+    of_case = labelled.set_index("case_id")
+    labels = {name: of_case[f"label_{name}"].map(dict(enumerate(names))) for name, names in classes.items()}
+    findings += confounding_findings(sample_table, labels)
     made_by = provenance("ksfusion.cohort.audit", settings)
     write_parquet(sample_table.sort_values("sample_id", ignore_index=True), samples, made_by)
     write_parquet(labelled.sort_values("case_id", ignore_index=True), cases, made_by)
     write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), audit, made_by)
-
-
-def _pairing_findings(samples: pd.DataFrame) -> list[dict[str, str]]:
-    """Name samples whose slide and profile are known to come from different blocks or specimens."""
-    findings = []
-    for level, of_slide, of_profile in PAIRING_LEVELS:
-        known = (samples[of_slide] != "") & (samples[of_profile] != "")
-        for row in samples[known & (samples[of_slide] != samples[of_profile])].itertuples():
-            detail = f"slide from {level} {getattr(row, of_slide)}, profile from {getattr(row, of_profile)}"
-            findings.append({"check": f"pairing_other_{level}", "subject": row.sample_id, "detail": detail})
-    return findings

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ksfusion.cohort.labels import label_column
+from ksfusion.cohort.pairing import is_closest
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
@@ -60,7 +61,7 @@ def write_ledger(
     tiles, stain, patches, features
         The files of all batches; no stain where the slides themselves were not read.
     settings
-        ``max_failed_fraction`` and ``tasks`` (their names and kinds).
+        ``max_failed_fraction``, ``pairing`` and ``tasks`` (their names and kinds).
 
     Raises
     ------
@@ -75,6 +76,7 @@ def write_ledger(
         slide_table,
         set(found.itertuples(index=False, name=None)),
         labelled_cases(read_parquet(cases), settings["tasks"]),
+        pairing=settings["pairing"],
     )
     _report_failures(slide_table, sample_ledger_table, settings["max_failed_fraction"])
     made_by = provenance("ksfusion.cohort.ledger", settings)
@@ -134,7 +136,12 @@ def labelled_cases(cases: pd.DataFrame, tasks: dict[str, str]) -> set[str]:
 
 
 def sample_ledger(
-    samples: pd.DataFrame, slides: pd.DataFrame, profiles: set[tuple[str, str]], labelled: set[str]
+    samples: pd.DataFrame,
+    slides: pd.DataFrame,
+    profiles: set[tuple[str, str]],
+    labelled: set[str],
+    *,
+    pairing: str = "any",
 ) -> pd.DataFrame:
     """Say of each sample whether it is complete, and if not, the first thing that it lacks.
 
@@ -148,6 +155,8 @@ def sample_ledger(
         (cohort, expression_id) of the profiles that exist.
     labelled
         Cases with at least one label.
+    pairing
+        ``closest`` leaves out the samples whose slide has a profile taken closer to it (`ksfusion.cohort.pairing`).
     """
     status = dict(zip(slides["slide_id"], zip(slides["status"], slides["reason"], strict=True), strict=True))
 
@@ -161,6 +170,9 @@ def sample_ledger(
 
     ledger = samples[["sample_id", "case_id", "cohort", "slide_id", "expression_id"]].copy()
     ledger["reason"] = [reason(row) for row in samples.itertuples()]
+    if pairing == "closest":
+        usable = ledger["reason"] == ""
+        ledger.loc[usable & ~is_closest(samples, usable), "reason"] = "excluded_by_pairing"
     ledger["status"] = ledger["reason"].map(lambda text: "excluded" if text else "ok")
     return ledger.sort_values("sample_id", ignore_index=True)[SAMPLE_COLUMNS]
 

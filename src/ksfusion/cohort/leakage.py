@@ -1,0 +1,178 @@
+"""The leakage gate: no case, specimen, slide or profile may stand on both sides of a split, under whatever name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
+from ksfusion.errors import UserError, first_of
+from ksfusion.provenance import provenance
+from ksfusion.storage import read_parquet, read_tsv, write_tsv
+
+LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
+# Identifiers whose layout names the patient: a TCGA barcode's first three fields, and the number after the W of an
+# IvyGAP tumour (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient).
+PATIENT = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-.*)?|(W\d+)-\d+-\d+(?:-.*)?")
+NAMES = ("case_id", "tumour_id", "slide_specimen_id", "expression_specimen_id", "slide_id")
+REMEDIES = {
+    "case_on_two_sides": "put it on one",
+    "same_patient": "give them one case_id",
+    "same_tumour": "give them one case_id, or each its own tumour_id",
+    "same_specimen": "give them one case_id, or each its own specimen id",
+    "same_file": "remove one, or list the pair in cohort.allow_duplicates",
+    "same_image": "remove one, or list the pair in cohort.allow_duplicates",
+    "same_profile": "remove one, or list the pair in cohort.allow_duplicates",
+}
+
+
+class Finding(NamedTuple):
+    """Two things that are one, or what was looked at; a row of ``leakage.tsv``."""
+
+    check: str
+    first: str
+    second: str
+    detail: str
+    verdict: str
+
+
+def check_leakage(
+    samples: Path,
+    splits: Path,
+    profiles: Path,
+    tiles: Iterable[Path],
+    output: Path,
+    *,
+    allow_duplicates: Sequence[Sequence[str]] = (),
+) -> None:
+    """Write ``leakage.tsv`` (check, first, second, detail, verdict), and fail where a verdict is ``leak``.
+
+    Parameters
+    ----------
+    samples, splits, profiles, tiles
+        ``cohort/samples.parquet``, ``cohort/splits.tsv``, ``genes/profiles.parquet`` and the tiles of all batches.
+    output
+        The file to write.
+    allow_duplicates
+        Pairs of slide_id or expression_id that may be the same file, image or profile.
+
+    Raises
+    ------
+    UserError
+        With the leaks: which two, on which sides, and the remedy.
+    """
+    table = read_parquet(samples)
+    slides = pd.concat([read_parquet(path, columns=["slide_id", "digest", "thumbnail_hash"]) for path in tiles])
+    slides = slides.drop_duplicates("slide_id").set_index("slide_id").sort_index()
+    gate = Gate(table, read_tsv(splits, dtype={"case_id": str}), allow_duplicates)
+    findings = [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(read_parquet(profiles))]
+    settings = {"allow_duplicates": [list(pair) for pair in allow_duplicates]}
+    write_tsv(pd.DataFrame(findings, columns=Finding._fields), output, provenance("ksfusion.cohort.leakage", settings))
+    leaks = defaultdict(list)
+    for row in findings:
+        if row.verdict == LEAK:
+            of = " and ".join(name for name in (row.first, row.second) if name)
+            leaks[row.check].append(f"{row.check}: {of}: {row.detail}; {REMEDIES[row.check]}")
+    if leaks:
+        raise UserError("\n".join(line for lines in leaks.values() for line in first_of(lines)))
+
+
+class Gate:
+    """The samples and the sides of their cases.
+
+    Parameters
+    ----------
+    samples
+        The validated table.
+    splits
+        fold, case_id, split.
+    allowed
+        Pairs of ids that may be duplicates.
+    """
+
+    def __init__(self, samples: pd.DataFrame, splits: pd.DataFrame, allowed: Sequence[Sequence[str]]):
+        self._samples = samples
+        self._splits = splits
+        self._allowed = {frozenset(pair) for pair in allowed}
+        by_fold = splits.drop_duplicates(["fold", "case_id"]).pivot(index="fold", columns="case_id", values="split")
+        self._sides = {case_id: tuple(by_fold[case_id]) for case_id in by_fold}
+
+    def _differ(self, first: str, second: str) -> str:
+        """Say on which sides two cases stand in the first fold that parts them; empty where none does."""
+        pairs = zip(self._sides.get(first, ()), self._sides.get(second, ()), strict=False)
+        return next((f"{one} and {other}" for one, other in pairs if one != other), "")
+
+    def cases(self) -> Iterator[Finding]:
+        """Yield cases that a fold has on two sides."""
+        for (fold, case_id), sides in self._splits.groupby(["fold", "case_id"])["split"]:
+            if sides.nunique() > 1:
+                detail = f"fold {fold} has it in {' and '.join(sorted(set(sides)))}"
+                yield Finding("case_on_two_sides", case_id, "", detail, LEAK)
+        detail = f"{self._splits['case_id'].nunique()} cases in {self._splits['fold'].nunique()} folds"
+        yield Finding("cases", "", "", detail, FINE)
+
+    def names(self) -> Iterator[Finding]:
+        """Yield cases that share a patient, a tumour or a specimen."""
+        patients: dict[str, set[str]] = defaultdict(set)
+        for column in NAMES:
+            for name, case_id in self._samples[[column, "case_id"]].drop_duplicates().itertuples(index=False):
+                if match := PATIENT.fullmatch(name):
+                    patients[match[1] or match[2]].add(case_id)
+        yield from self._shared("same_patient", patients, always=True)
+        tumours = self._samples[self._samples["tumour_id"] != ""].groupby("tumour_id")["case_id"].agg(set)
+        yield from self._shared("same_tumour", tumours.to_dict())
+        specimens: dict[str, set[str]] = defaultdict(set)
+        for column in ("slide_specimen_id", "expression_specimen_id"):
+            for name, cases in self._samples[self._samples[column] != ""].groupby(column)["case_id"]:
+                specimens[name].update(cases)
+        yield from self._shared("same_specimen", specimens)
+
+    def _shared(self, check: str, cases_of: dict[str, set[str]], *, always: bool = False) -> Iterator[Finding]:
+        for name, cases in sorted(cases_of.items()):
+            first, *others = sorted(cases)
+            for second in others:
+                sides = self._differ(first, second)
+                detail = f"both have {name}, in {sides}" if sides else f"both have {name}"
+                yield Finding(check, first, second, detail, LEAK if sides or always else SAME_SIDE)
+
+    def slides(self, slides: pd.DataFrame) -> Iterator[Finding]:
+        """Yield slides that are the same file, or nearly the same image."""
+        case_of = dict(zip(self._samples["slide_id"], self._samples["case_id"], strict=True))
+        slides = slides[slides.index.isin(case_of)]
+        digests, hashes = ({k: v for k, v in slides[name].items() if v} for name in ("digest", "thumbnail_hash"))
+        files = list(equal_values(digests))
+        yield from self._duplicates("same_file", files, case_of)
+        same = {frozenset(pair[:2]) for pair in files}
+        images, nearest = close_images(hashes)
+        yield from self._duplicates("same_image", [pair for pair in images if frozenset(pair[:2]) not in same], case_of)
+        yield Finding("slides", "", "", f"{len(digests)} files, {len(hashes)} images", FINE)
+        if nearest:
+            detail = f"of all images that are none of these the closest two; {nearest.detail}; a copy is below"
+            yield Finding("nearest_images", nearest.first, nearest.second, f"{detail} {MAX_DISTANCE:.0%}", FINE)
+
+    def profiles(self, profiles: pd.DataFrame) -> Iterator[Finding]:
+        """Yield profiles that are identical to the last digit."""
+        keys = ["cohort", "expression_id"]
+        used = self._samples.drop_duplicates(keys).set_index(keys)["case_id"]
+        profiles = profiles.set_index(keys)
+        profiles = profiles[profiles.index.isin(used.index)]
+        case_of = {f"{cohort}/{name}": case_id for (cohort, name), case_id in used.items()}
+        yield from self._duplicates("same_profile", equal_profiles(profiles), case_of)
+        yield Finding("profiles", "", "", f"{len(profiles)} profiles of {profiles.shape[1]} genes", FINE)
+
+    def _duplicates(self, check: str, pairs: Iterable[Pair], case_of: dict[str, str]) -> Iterator[Finding]:
+        for first, second, detail in pairs:
+            cases = case_of[first], case_of[second]
+            names = frozenset(name.rpartition("/")[2] for name in (first, second))
+            if cases[0] == cases[1]:
+                verdict = SAME_CASE
+            else:
+                verdict = ALLOWED if names in self._allowed else LEAK
+                sides = self._differ(*cases)
+                detail += f"; cases {cases[0]} and {cases[1]}" + (f", in {sides}" if sides else "")
+            yield Finding(check, first, second, detail, verdict)
