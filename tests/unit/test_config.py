@@ -8,6 +8,7 @@ import pytest
 from ksfusion.config import load_config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.resources import resource
+from ksfusion.strict_yaml import read_yaml
 
 SOURCE = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}
 MINIMAL = {"cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [SOURCE]}}
@@ -62,6 +63,13 @@ def changed(**blocks):
         (changed(genes={"sets": {"tme": ["a.gmt"]}}), ["genes.sets", "mapping such as"]),
         (changed(genes={"sets": {}}), ["genes.sets", "mapping such as"]),
         ({}, ["cohort", "missing"]),
+        (changed(splits={"scheme": "file"}), ["splits", "go together"]),
+        (changed(splits={"file": "mine.tsv"}), ["splits", "go together"]),
+        (changed(splits={"scheme": "kfold", "k": 1}), ["splits.k"]),
+        (
+            changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": [False, True]}}),
+            ["tasks.mgmt", "quotes"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(values, words):
@@ -105,6 +113,20 @@ def test_a_task_of_ones_own_needs_no_code():
     task = {"kind": "classification", "column": "mgmt", "classes": ["no", "yes"], "epochs": 7}
     config = parse_config(changed(tasks={"mgmt": task}))
     assert config.epochs("mgmt") == 7
+
+
+def test_classes_that_are_numbers_are_text():
+    task = {"kind": "classification", "column": "stage", "classes": [1, 2]}
+    assert parse_config(changed(tasks={"stage": task})).tasks["stage"].classes == ["1", "2"]
+
+
+def test_a_key_that_stands_twice_is_named_and_a_merged_one_is_not(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n")
+    assert read_yaml(path)["b"] == {"x": 1, "y": 2}
+    path.write_text("a:\n  x: 1\n  y: 2\n  x: 3\n")
+    with pytest.raises(UserError, match=r"config\.yaml: row 4: key 'x' stands in row 2 already"):
+        read_yaml(path)
 
 
 @pytest.mark.parametrize(("text", "word"), [(None, "cannot be read"), ("a: [", "not valid YAML"), ("- 1", "mapping")])

@@ -12,7 +12,7 @@ def project(tmp_path_factory):
 
 
 def refused(project, config):
-    (project.folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    (project.folder / "mine.yaml").write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     done = project.snakemake("--dry-run", check=False)
     printed = done.stdout + done.stderr
     assert done.returncode != 0
@@ -36,6 +36,31 @@ CASES = "case_id\tidh\nA\tWT\n"
 def test_an_unknown_key(project):
     printed = refused(project, settings(project, SAMPLES, CASES, patchs={"count": 100}))
     assert "mine.yaml: patchs: unknown key" in printed
+
+
+def test_a_block_that_stands_twice(project):
+    config = settings(project, SAMPLES, CASES, patches={"count": 100})
+    text = yaml.safe_dump(config) + "slides:\n  mpp: 0.5\npatches:\n  order: hilbert\n"
+    printed = refused(project, text)
+    line = 1 + text.splitlines().index("patches:")
+    assert f"mine.yaml: row {text.count(chr(10)) - 1}: key 'patches' stands in row {line} already; merge" in printed
+
+
+def test_slides_in_another_folder_are_told_at_once(project):
+    samples = SAMPLES + "".join(f"t{number}\tA\tC\twrong/t{number}.svs\tP\n" for number in range(9))
+    (project.folder / "s1.svs").write_bytes(b"x")
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(settings(project, samples, CASES)))
+    printed = project.snakemake("--dry-run").stderr
+    told = "warning: mine-samples.tsv: 9 of 10 slide files are missing or empty, such as wrong/t0.svs"
+    assert printed.count(told) == 1 and "check the folder they are in" in printed
+
+
+def test_a_split_that_does_not_fit(project):
+    (project.folder / "split.tsv").write_text("fold\tcase_id\tsplit\n0\tB\ttrain\n")
+    printed = refused(project, settings(project, SAMPLES, CASES, splits={"scheme": "file", "file": "split.tsv"}))
+    assert "split.tsv: row 2: 'B' is no case or slide with a sample" in printed
+    printed = refused(project, settings(project, SAMPLES, CASES, splits={"scheme": "file", "file": "lost.tsv"}))
+    assert "lost.tsv: cannot be read" in printed
 
 
 def test_a_wrong_type(project):

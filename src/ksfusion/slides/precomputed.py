@@ -135,6 +135,7 @@ def import_tiles(samples: Path, output: Path, *, batch: int, batches: int, path:
 
     from ksfusion.batches import batch_of
     from ksfusion.provenance import provenance
+    from ksfusion.slides.fingerprint import file_digest
     from ksfusion.slides.tiling import COLUMN_TYPES, slide_rows
     from ksfusion.storage import write_parquet
 
@@ -145,7 +146,7 @@ def import_tiles(samples: Path, output: Path, *, batch: int, batches: int, path:
         known = {"mpp": source.mpp, "mpp_source": "manifest"} if source.mpp else {}
         try:
             with open_precomputed(precomputed_file(path, slide_id)) as slide:
-                known |= {"width": slide.size[0], "height": slide.size[1]}
+                known |= {"width": slide.size[0], "height": slide.size[1], "digest": file_digest(slide.path)}
                 found = _tiles(slide, min_tiles)
         except SlideError as error:
             found = {"reason": error.reason, "message": str(error)}
