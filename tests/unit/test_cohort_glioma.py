@@ -1,5 +1,7 @@
 """The glioma cohort from drawn downloads: what goes where, what stays empty and why, and that the pipeline takes it."""
 
+import json
+
 import pandas as pd
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from drawn_downloads import GBM, LGG, NO_SLIDE, OLD, UNDATED, draw_ivygap, draw_
 from ksfusion.cli import main
 from ksfusion.genes import collect_profiles
 from ksfusion.plan import make_plan
+from ksfusion.resources import resource
 from ksfusion.storage import read_parquet
 
 
@@ -138,6 +141,23 @@ def test_what_the_user_knows_wins(tmp_path, capsys):
     assert not ((missing["subject"] == "W1") & (missing["column"] == "idh")).any()
 
 
+def test_a_slide_that_is_no_slide_is_named(tmp_path, capsys):
+    tcga = draw_tcga(tmp_path / "tcga")
+    slide = tcga / "slides/s1" / f"{GBM}-01Z-00-DX1.AAAA.svs"
+    for content, reason in {
+        "<!DOCTYPE html>": "is a web page, not data; the download failed, fetch it again",
+        "version https://git-lfs": "is a git-LFS pointer, not the data; fetch it with git lfs pull",
+        "": "is empty; download it again",
+    }.items():
+        slide.write_text(content)
+        samples, _, missing, printed = build(tmp_path, capsys, "--tcga", tcga)
+        assert slide.as_posix() in set(samples["slide"])
+        assert missing.loc[missing["subject"] == slide.stem, ["column", "reason"]].to_numpy().tolist() == [
+            ["slide", reason]
+        ]
+        assert f"slide: 1 x {reason}" in printed
+
+
 def test_all_pairs_of_a_case(tmp_path, capsys):
     samples, *_ = build(tmp_path, capsys, "--tcga", draw_tcga(tmp_path / "tcga"), "--pairs", "all")
     of_case = samples[samples["case_id"] == LGG]
@@ -156,15 +176,22 @@ def test_the_pipeline_takes_what_the_verb_writes(tmp_path, capsys, monkeypatch):
     draw_ivygap(tmp_path / "data/ivygap")
     options = ["--tcga", "data/tcga", "--ivygap", "data/ivygap", "--ivygap-mpp", "0.5", "--output", "data"]
     main(["cohort", "glioma", *options])
-    sources = [
-        {"cohort": "TCGA", "format": "gdc-star", "unit": "tpm", "path": "data/tcga/expression"},
-        {"cohort": "IvyGAP", "format": "ivygap", "unit": "fpkm", "path": "data/ivygap/expression"},
-    ]
-    config = {"cohort": {"samples": "data/samples.tsv", "cases": "data/cases.tsv", "expression": sources}}
-    plan = make_plan(yaml.safe_load(yaml.safe_dump(config)), source="my.yaml")
+    # The configuration that is shipped for this cohort, as it stands.
+    plan = make_plan(yaml.safe_load(resource("cohorts/glioma.yaml").read_text()), source="glioma.yaml")
+    sources = [source.model_dump() for source in plan.config.cohort.expression]
     assert len(plan.tables.slides()) == 9
     raw = [path for batch in plan.batches for path in plan.raw_slides(batch)]
     assert len(raw) == 9
+
+    settings = {"cohort": plan.config.cohort.model_dump(mode="json")}
+    settings["tasks"] = {name: task.model_dump(mode="json") for name, task in plan.config.tasks.items()}
+    files = [tmp_path / name for name in ("samples.parquet", "cases.parquet", "audit.tsv")]
+    options = [f"--{name}={file}" for name, file in zip(("samples", "cases", "audit"), files, strict=True)]
+    main(["check", "--settings", json.dumps(settings), *options])
+    # -2 of CDKN2A and WT: glioblastoma (0); mutant with codeletion: oligodendroglioma (3).
+    diagnosis = read_parquet(files[1]).set_index("case_id")["label_diagnosis"]
+    assert diagnosis[[GBM, LGG]].tolist() == [0, 3]
+    assert diagnosis.drop([GBM, LGG]).isna().all()
 
     collect_profiles(sources, tmp_path / "profiles.parquet")
     profiles = read_parquet(tmp_path / "profiles.parquet")

@@ -16,6 +16,7 @@ from ksfusion.cohort import gdc, ivygap
 from ksfusion.cohort.downloaded import Missing, known, read_rows
 from ksfusion.cohort.markers import read_cdkn2a, read_markers
 from ksfusion.cohort.pieces import SAMPLE_COLUMNS, Row, pair
+from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
 from ksfusion.storage import write_text
 
@@ -159,7 +160,9 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
     for row in samples:
         if not row["slide"]:
             missing.note(row["sample_id"], "slide", "no slide of the case was found")
-        elif not row["expression_id"]:
+        elif problem := _not_data(row["slide"]):
+            missing.note(row["sample_id"], "slide", problem)
+        if row["slide"] and not row["expression_id"]:
             missing.note(row["sample_id"], "expression_id", "no profile of the case was found")
         if row["slide"] and row["cohort"] == IVYGAP and not row["mpp"]:
             missing.note(row["sample_id"], "mpp", "IvyGAP's images do not say their scale; give --ivygap-mpp")
@@ -172,6 +175,15 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
             else:
                 reason = f"not in {WHERE[column]}"
             missing.note(case_id, column, reason)
+
+
+def _not_data(slide: str) -> str:
+    """Say what stands in a slide's place; its row stays, and the pipeline's ledger will call it unreadable."""
+    try:
+        check_is_data(Path(slide))
+    except UserError as error:
+        return str(error).removeprefix(f"{slide}: ")
+    return ""
 
 
 def _write(rows: list[Row], columns: tuple[str, ...], path: Path) -> None:
