@@ -206,5 +206,6 @@ def test_torch_is_left_as_it_was(cohort):
 def test_every_method_trains_on_this_cohort(cohort):
     for name, info in METHODS.items():
         if name == info.base:
-            folder = cohort.train(name, method=name, task={**DIAGNOSIS, "epochs": 1})
-            assert read_metrics(folder)["status"] == "ok"
+            for task in (DIAGNOSIS, SURVIVAL):
+                folder = cohort.train(f"{task['name']}/{name}", method=name, task={**task, "epochs": 1})
+                assert read_metrics(folder)["status"] == "ok"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
+from ksfusion.methods.layers import GatedPooling
 from ksfusion.methods.output import Method, MethodOutput
 from ksfusion.methods.registry import Inputs, register
 
@@ -24,28 +24,33 @@ class AttMILSettings:
     dropout: float = 0.1
 
 
-@register("attmil", modalities="p")
-class AttMIL(Method):
-    """Embed each patch, weigh patches by gated attention, classify their weighted mean; genes are ignored.
+class SlideEncoder(nn.Module):
+    """Embed each patch, weigh patches by gated attention, and return their weighted mean.
 
     Layers keep torch's initialisation (uniform, Kaiming), which suits ReLU and tanh layers of this depth.
     """
 
+    def __init__(self, n_features: int, settings: AttMILSettings) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(n_features, settings.width), nn.ReLU(), nn.Dropout(settings.dropout))
+        self.pool = GatedPooling(settings.width, settings.attention_width)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slide (B, width) and the weights of its patches (B, N), from patches (B, N, n_features)."""
+        return self.pool(self.embed(patches))
+
+
+@register("attmil", modalities="p")
+class AttMIL(Method):
+    """Classify a slide from the weighted mean of its patches; genes are ignored."""
+
     def __init__(self, inputs: Inputs, **options: float) -> None:
         super().__init__()
         settings = AttMILSettings(**options)
-        self.embed = nn.Sequential(
-            nn.Linear(inputs.n_features, settings.width), nn.ReLU(), nn.Dropout(settings.dropout)
-        )
-        self.attend = nn.Linear(settings.width, settings.attention_width)
-        self.gate = nn.Linear(settings.width, settings.attention_width)
-        self.score = nn.Linear(settings.attention_width, 1)
+        self.encoder = SlideEncoder(inputs.n_features, settings)
         self.classifier = nn.Linear(settings.width, inputs.n_outputs)
 
     def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify slides from their patches (B, N, n_features)."""
-        embedded = self.embed(patches)  # (B, N, width)
-        gated = torch.tanh(self.attend(embedded)) * torch.sigmoid(self.gate(embedded))  # (B, N, attention_width)
-        attention = self.score(gated).squeeze(-1).softmax(dim=1)  # (B, N)
-        slide = torch.einsum("bn,bnd->bd", attention, embedded)  # (B, width)
+        slide, attention = self.encoder(patches)
         return MethodOutput(self.classifier(slide), attention=attention, embeddings={"patches": slide})

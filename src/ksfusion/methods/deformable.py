@@ -103,7 +103,7 @@ class CMDeform(nn.Module):
         self.gather = nn.Conv2d(head_width, head_width, kernel, stride, padding, groups=head_width)
         self.to_offset = nn.Linear(head_width, 2, bias=False)
         self.w_o = scaled_linear(heads * head_width, width)
-        n_line = (side + 2 * padding - kernel) // stride + 1
+        self.points_per_line = n_line = (side + 2 * padding - kernel) // stride + 1
         line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
         y, x = torch.meshgrid(line, line, indexing="ij")
         self.register_buffer("reference", torch.stack([x, y], dim=-1).reshape(-1, 2), persistent=False)  # (P, 2)
@@ -115,6 +115,14 @@ class CMDeform(nn.Module):
         gathered = functional.gelu(self.gather(maps)).flatten(2).transpose(1, 2)  # (heads B, P, head_width)
         shifts = torch.tanh(self.to_offset(gathered).float()) * self.reach
         return shifts.unflatten(0, q.shape[:2])
+
+    def sample(self, maps: Tensor, points: Tensor) -> Tensor:
+        """Return features (heads, B, P, C) of maps (B, side, side, heads, C) at points (heads, B, P, 2)."""
+        return sample_bilinear(maps, points)
+
+    def biased(self, logits: Tensor, points: Tensor) -> Tensor:
+        """Return the logits (heads, B, N, P) as they are: the paper has no position bias."""
+        return logits
 
     def forward(self, teacher: Tensor, patches: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Attend from the multi-modal map to the patch map, both (B, N, width).
@@ -130,13 +138,13 @@ class CMDeform(nn.Module):
         q = grouped @ self.w_q[:, None]  # (heads, B, N, head_width)
         points = self.reference + self.offsets(q)  # (heads, B, P, 2)
         maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
-        sampled = sample_bilinear(maps, points).to(patches.dtype)  # (heads, B, P, C)
+        sampled = self.sample(maps, points).to(patches.dtype)  # (heads, B, P, C)
 
         # A group has C = width / heads channels, fewer than head_width, and W_q, W_k, W_v no bias. So the same results
         # come with C columns: q k^T = grouped (W_q W_k^T) sampled^T, (weights v) W_o = (weights sampled) (W_v W_o).
         scale = self.w_q.shape[2] ** -0.5
         keys = sampled @ (self.w_k @ self.w_q.mT * scale)[:, None]  # (heads, B, P, C)
-        weights = (grouped @ keys.mT).softmax(dim=-1)  # (heads, B, N, P)
+        weights = self.biased(grouped @ keys.mT, points).softmax(dim=-1)  # (heads, B, N, P)
         attention = None if self.training else weights.mean(dim=2).transpose(0, 1)
         if self.training:
             weights, sampled = drop(weights, self.dropout), sampled / (1 - self.dropout)

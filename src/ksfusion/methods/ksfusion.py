@@ -42,6 +42,8 @@ class KSFusionSettings:
 class Stream(nn.Module):
     """One niche: its genes, the patches, and what they make together."""
 
+    attention: type[CMDeform] = CMDeform
+
     def __init__(self, n_features: int, n_genes: int, side: int, settings: KSFusionSettings) -> None:
         super().__init__()
         width, n_embedded = settings.width, settings.gene_widths[-1]
@@ -49,7 +51,7 @@ class Stream(nn.Module):
         self.project = scaled_linear(n_features, width, gain=math.sqrt(2))  # for ReLU
         self.teach = scaled_linear(width + n_embedded, width)
         self.norm = nn.LayerNorm(width)
-        self.attend = CMDeform(
+        self.attend = self.attention(
             side,
             width=width,
             heads=settings.heads,
@@ -101,6 +103,8 @@ class Stream(nn.Module):
 class KSFusion(Method):
     """Two streams, tumour and microenvironment, and one classifier on both."""
 
+    stream: type[Stream] = Stream
+
     def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         self.settings = KSFusionSettings(**options)
@@ -109,7 +113,7 @@ class KSFusion(Method):
             raise UserError(f"ksfusion needs a square map; patches.count is {inputs.n_patches}: use {side * side}")
         self.streams = nn.ModuleDict(
             {
-                niche: Stream(inputs.n_features, len(inputs.niches[niche]), side, self.settings)
+                niche: self.stream(inputs.n_features, len(inputs.niches[niche]), side, self.settings)
                 for niche in ("tumour", "tme")
             }
         )
@@ -127,13 +131,19 @@ class KSFusion(Method):
             gene_embeddings=gene,
         )
 
+    def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
+        """Return Ge-Con of a stream, from its gene embeddings (B, width) and points (B, groups, n_points, 2)."""
+        return ge_con(genes, points)
+
     def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
         """Return Ge-Con of each stream, weighted by alpha and 1 - alpha (eq. 8)."""
         alpha = self.settings.alpha
         if alpha is None:
             return {}
         return {
-            f"alignment_{niche}": AuxiliaryLoss(weight, ge_con(out.gene_embeddings[niche].float(), out.points[niche]))
+            f"alignment_{niche}": AuxiliaryLoss(
+                weight, self.consistency(niche, out.gene_embeddings[niche].float(), out.points[niche])
+            )
             for niche, weight in (("tumour", alpha), ("tme", 1 - alpha))
         }
 

@@ -25,6 +25,8 @@ class MethodOutput:
         What the classifier is given, in its order.
     gene_embeddings : mapping of stream to Tensor (B, width)
         Output of the gene encoder.
+    translations : mapping of modality to Tensor (B, width)
+        What the other modality makes of the embedding of that name.
     """
 
     logits: Tensor
@@ -32,6 +34,7 @@ class MethodOutput:
     points: Mapping[str, Tensor] | None = None
     embeddings: Mapping[str, Tensor] | None = None
     gene_embeddings: Mapping[str, Tensor] | None = None
+    translations: Mapping[str, Tensor] | None = None
 
 
 class AuxiliaryLoss(NamedTuple):

@@ -6,11 +6,11 @@ Klambauer et al.: Self-normalizing neural networks, NeurIPS 2017, arXiv:1706.025
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ksfusion.methods.layers import scaled_linear, self_normalising_network
 from ksfusion.methods.output import Method, MethodOutput
@@ -25,6 +25,20 @@ class SNNSettings:
     dropout: float = 0.1
 
 
+class ProfileEncoder(nn.Module):
+    """Embed the genes of all niches together."""
+
+    def __init__(self, niches: Mapping[str, Sequence[str]], settings: SNNSettings) -> None:
+        super().__init__()
+        self.niches = tuple(niches)
+        n_genes = sum(len(symbols) for symbols in niches.values())
+        self.layers = self_normalising_network((n_genes, *settings.widths), dropout=settings.dropout)
+
+    def forward(self, genes: Mapping[str, Tensor]) -> Tensor:
+        """Return embeddings (B, widths[-1]) of the genes of each niche, (B, genes)."""
+        return self.layers(torch.cat([genes[niche] for niche in self.niches], dim=1))
+
+
 @register("snn", modalities="g")
 class SNN(Method):
     """Classify a sample from its genes; patches are ignored."""
@@ -32,12 +46,10 @@ class SNN(Method):
     def __init__(self, inputs: Inputs, **options: float) -> None:
         super().__init__()
         settings = SNNSettings(**options)
-        self.niches = tuple(inputs.niches)
-        n_genes = sum(len(symbols) for symbols in inputs.niches.values())
-        self.encoder = self_normalising_network((n_genes, *settings.widths), dropout=settings.dropout)
+        self.encoder = ProfileEncoder(inputs.niches, settings)
         self.classifier = scaled_linear(settings.widths[-1], inputs.n_outputs)
 
     def forward(self, patches: Tensor | None, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from the genes of each niche, (B, genes)."""
-        embedded = self.encoder(torch.cat([genes[niche] for niche in self.niches], dim=1))  # (B, width)
+        embedded = self.encoder(genes)  # (B, width)
         return MethodOutput(self.classifier(embedded), embeddings={"genes": embedded})

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ksfusion.errors import UserError
 from ksfusion.storage import read_parquet, read_tsv
+from ksfusion.training.groups import gene_groups
 
 SPLITS = ("train", "val", "test")
 NICHES = ("tumour", "tme")
@@ -37,7 +38,7 @@ class FoldData:
         Row of ``rows`` of each sample.
     genes : mapping of niche to Tensor (samples, genes), float32
     niches, groups
-        Niche, and category, to symbols.
+        Niche, and group (see `ksfusion.training.groups`), to symbols.
     modalities
         What the method reads: patches are not gathered where it lacks ``p``.
     resident : Tensor (unique patches of all slides, n_features), float16
@@ -177,5 +178,4 @@ def _read_genes(
     genes = {niche: values[symbols].to_numpy(np.float32) for niche, symbols in niches.items()}
     for array in genes.values():
         _require(samples, np.isfinite(array).all(axis=1), f"expression in {expression} has a missing value")
-    groups = {category: part["symbol"].tolist() for category, part in chosen.groupby("category", sort=True)}
-    return {niche: torch.from_numpy(array) for niche, array in genes.items()}, niches, groups
+    return {niche: torch.from_numpy(array) for niche, array in genes.items()}, niches, gene_groups(chosen)

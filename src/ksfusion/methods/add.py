@@ -1,0 +1,20 @@
+"""Addition: one linear classifier on the sum of the embeddings of slide and profile."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ksfusion.methods.fusion import WIDTH, LateFusion
+from ksfusion.methods.registry import Inputs, register
+
+
+@register("add", modalities="pg")
+class Addition(LateFusion):
+    """AttMIL and SNN, added."""
+
+    def __init__(self, inputs: Inputs, *, dropout: float = 0.1) -> None:
+        super().__init__(inputs, dropout=dropout, fused_width=WIDTH)
+
+    def fuse(self, slide: Tensor, profile: Tensor) -> Tensor:
+        """Return the sum of the embeddings, (B, WIDTH)."""
+        return slide + profile

@@ -1,0 +1,54 @@
+"""What the three simple fusions share: AttMIL's slide and SNN's profile, each embedded in the same width.
+
+The encoders are those of `ksfusion.methods.attmil` and `ksfusion.methods.snn`; the common width of 256 is that of
+PORPOISE (Chen et al., Cancer Cell 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ksfusion.methods.attmil import AttMILSettings, SlideEncoder
+from ksfusion.methods.layers import scaled_linear
+from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.methods.registry import Inputs
+from ksfusion.methods.snn import ProfileEncoder, SNNSettings
+
+WIDTH = 256
+
+
+class LateFusion(Method):
+    """Encode each modality by itself, fuse the two embeddings, classify what comes of it.
+
+    Parameters
+    ----------
+    inputs
+    dropout
+        Of the encoders.
+    fused_width
+        Of what `fuse` returns.
+    """
+
+    def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int) -> None:
+        super().__init__()
+        attmil, snn = AttMILSettings(dropout=dropout), SNNSettings(widths=(WIDTH, WIDTH), dropout=dropout)
+        self.slide = SlideEncoder(inputs.n_features, attmil)
+        self.project = nn.Sequential(
+            scaled_linear(attmil.width, WIDTH, gain=math.sqrt(2)), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.profile = ProfileEncoder(inputs.niches, snn)
+        self.classifier = scaled_linear(fused_width, inputs.n_outputs)
+
+    def fuse(self, slide: Tensor, profile: Tensor) -> Tensor:
+        """Return (B, fused_width) from two embeddings (B, WIDTH)."""
+        raise NotImplementedError
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
+        pooled, attention = self.slide(patches)
+        slide, profile = self.project(pooled), self.profile(genes)  # (B, WIDTH) each
+        logits = self.classifier(self.fuse(slide, profile))
+        return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": profile})

@@ -1,0 +1,160 @@
+"""Transformers over a slide's patches whose attention costs as many steps as there are patches.
+
+Xiong et al.: Nystromformer, AAAI 2021, arXiv:2102.03902 (the attention); Shao et al.: TransMIL, NeurIPS 2021,
+arXiv:2106.00908 (the pyramid position encoding, the square of tokens, the sizes).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ksfusion.methods.layers import scaled_linear
+
+
+def pseudo_inverse(matrix: Tensor, *, iterations: int) -> Tensor:
+    """Return about the Moore-Penrose inverse of square matrices (n, m, m), by products alone (eq. 11)."""
+    size = matrix.abs()
+    norms = size.sum(dim=2).amax(dim=1) * size.sum(dim=1).amax(dim=1)  # of each matrix by itself
+    inverse = matrix.mT / norms[:, None, None]
+    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
+    for _ in range(iterations):
+        product = matrix @ inverse
+        inner = torch.baddbmm(15 * one, product, 7 * one - product, alpha=-1)
+        inverse = inverse @ torch.baddbmm(13 * one, product, inner, alpha=-1) / 4
+    return inverse
+
+
+def landmarks(tokens: Tensor, *, most: int) -> Tensor:
+    """Return the means of runs of tokens, (B, heads, m, d) with m <= most, of tokens (B, heads, N, d).
+
+    Runs have the same length, but for the last, which is of what is left.
+    """
+    n = tokens.shape[2]
+    length = math.ceil(n / most)
+    m = math.ceil(n / length)
+    sums = functional.pad(tokens, (0, 0, 0, m * length - n)).unflatten(2, (m, length)).sum(dim=3)
+    lengths = torch.full((m, 1), length, dtype=tokens.dtype, device=tokens.device)
+    lengths[-1] = n - (m - 1) * length
+    return sums / lengths
+
+
+def nystrom_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, n_landmarks: int, iterations: int = 6, first: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Approximate softmax(q k^T / sqrt(d)) v by a product of three: tokens, among landmarks, tokens (eq. 13).
+
+    Parameters
+    ----------
+    q, k, v : Tensor (B, heads, N, d)
+    n_landmarks
+        At most; where each token would be one, the attention is computed as it is.
+    iterations
+        Of the pseudo-inverse.
+    first
+        Return the first token's row of weights too.
+
+    Returns
+    -------
+    attended : Tensor (B, heads, N, d)
+    weights : Tensor (B, heads, N), or None
+    """
+    q = q * q.shape[3] ** -0.5
+    if q.shape[2] <= n_landmarks:
+        weights = (q @ k.mT).softmax(dim=-1)
+        return weights @ v, weights[:, :, 0] if first else None
+    q_marks, k_marks = landmarks(q, most=n_landmarks), landmarks(k, most=n_landmarks)
+    # The iteration multiplies its rounding: it needs single precision, under autocast too.
+    with torch.autocast(q.device.type, enabled=False):
+        among = (q_marks.float() @ k_marks.float().mT).softmax(dim=-1)  # (B, heads, m, m)
+        inverse = pseudo_inverse(among.flatten(0, 1), iterations=iterations).view_as(among).to(q.dtype)
+    to_marks, from_marks = (q @ k_marks.mT).softmax(dim=-1), (q_marks @ k.mT).softmax(dim=-1)
+    attended = to_marks @ (inverse @ (from_marks @ v))
+    return attended, (to_marks[:, :, :1] @ inverse @ from_marks).squeeze(2) if first else None
+
+
+class NystromLayer(nn.Module):
+    """Residual layer: norm, Nystrom attention with a convolution of the values along the tokens, projection."""
+
+    def __init__(self, width: int, *, heads: int, n_landmarks: int, dropout: float, kernel: int = 33) -> None:
+        super().__init__()
+        self.heads, self.n_landmarks = heads, n_landmarks
+        self.norm = nn.LayerNorm(width)
+        self.qkv = scaled_linear(width, 3 * width, bias=False)
+        self.along = nn.Conv1d(heads, heads, kernel, padding=kernel // 2, groups=heads, bias=False)
+        self.out = nn.Sequential(scaled_linear(width, width), nn.Dropout(dropout))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return tokens (B, N, width) and, outside training, what the first one gives to each, (B, N)."""
+        parts = self.qkv(self.norm(tokens)).unflatten(2, (3, self.heads, -1))  # (B, N, 3, heads, d)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
+        attended, weights = nystrom_attention(q, k, v, n_landmarks=self.n_landmarks, first=not self.training)
+        attended = attended.transpose(1, 2).flatten(2) + self._convolve(parts[:, :, 2].flatten(2))
+        return tokens + self.out(attended), None if weights is None else weights.mean(dim=1)
+
+    def _convolve(self, values: Tensor) -> Tensor:
+        """Convolve values (B, N, width) along the tokens; the channels of a head share its kernel."""
+        weight = self.along.weight.repeat_interleave(values.shape[2] // self.heads, dim=0)  # (width, 1, kernel)
+        rows = functional.conv1d(values.mT, weight, padding=self.along.padding, groups=values.shape[2])
+        return rows.mT
+
+
+class PPEG(nn.Module):
+    """Pyramid position encoding: depthwise convolutions of three sizes over the square of tokens, and the tokens."""
+
+    def __init__(self, width: int, sizes: tuple[int, ...] = (7, 5, 3)) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(width, width, size, groups=width) for size in sizes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens (B, side * side, width) that know of their neighbours."""
+        side, reach = math.isqrt(tokens.shape[1]), self.convolutions[0].kernel_size[0] // 2
+        # Convolutions add up: one with the sum of the kernels, the smaller ones padded, does the work of all.
+        weight = sum(functional.pad(c.weight, [reach - c.kernel_size[0] // 2] * 4) for c in self.convolutions)
+        bias = sum(c.bias for c in self.convolutions)
+        square = tokens.mT.unflatten(2, (side, side))  # (B, width, side, side)
+        encoded = functional.conv2d(square, weight, bias, padding=reach, groups=square.shape[1])
+        return tokens + encoded.flatten(2).mT
+
+
+class NystromTransformer(nn.Module):
+    """A class token and the tokens of a bag through two layers; between them, for a slide, the position encoding.
+
+    Parameters
+    ----------
+    width, heads, n_landmarks, dropout
+        Of the layers.
+    positions
+        Whether the tokens are a slide's patches: they are filled up to a square with their first ones, and encoded.
+    """
+
+    def __init__(self, width: int, *, heads: int, n_landmarks: int, dropout: float, positions: bool) -> None:
+        super().__init__()
+        sizes = {"heads": heads, "n_landmarks": n_landmarks, "dropout": dropout}
+        self.class_token = nn.Parameter(torch.randn(1, 1, width))
+        self.first, self.second = NystromLayer(width, **sizes), NystromLayer(width, **sizes)
+        self.positions = PPEG(width) if positions else None
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, bag: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the class token (B, width), the tokens (B, N or its next square, width) and its attention (B, N)."""
+        n = bag.shape[1]
+        if self.positions is not None:
+            bag = torch.cat([bag, bag[:, : (math.isqrt(n - 1) + 1) ** 2 - n]], dim=1)
+        tokens, _ = self.first(torch.cat([self.class_token.expand(len(bag), -1, -1), bag], dim=1))
+        if self.positions is not None:
+            tokens = torch.cat([tokens[:, :1], self.positions(tokens[:, 1:])], dim=1)
+        tokens, attention = self.second(tokens)
+        tokens = self.norm(tokens)
+        return tokens[:, 0], tokens[:, 1:], None if attention is None else fold(attention[:, 1:], n)
+
+
+def fold(attention: Tensor, n: int) -> Tensor:
+    """Return weights (B, n) that sum to one: what repeats a token counts for it, and what is below zero not at all."""
+    attention = attention.float().clamp(min=0)
+    repeated = functional.pad(attention[:, n:], (0, 2 * n - attention.shape[1]))
+    weights = attention[:, :n] + repeated
+    return weights / weights.sum(dim=1, keepdim=True)

@@ -1,0 +1,98 @@
+"""Nystrom attention and position encoding, against torch's own attention, inverse and convolutions."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ksfusion.methods.nystrom import (
+    PPEG,
+    NystromLayer,
+    NystromTransformer,
+    fold,
+    landmarks,
+    nystrom_attention,
+    pseudo_inverse,
+)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def test_landmarks_are_means_of_runs():
+    tokens = torch.tensor([1.0, 3, 5, 7, 20]).reshape(1, 1, 5, 1)
+    assert landmarks(tokens, most=3).flatten().tolist() == [2, 6, 20]
+    assert landmarks(tokens, most=2).flatten().tolist() == [3, 13.5]
+    assert torch.equal(landmarks(tokens, most=5), tokens)
+
+
+def test_pseudo_inverse_is_that_of_torch():
+    matrix = (3 * draw(4, 20, 20)).softmax(dim=-1).double()
+    expected = torch.linalg.pinv(matrix)
+    torch.testing.assert_close(pseudo_inverse(matrix, iterations=20), expected, rtol=1e-6, atol=1e-6)
+    # Six iterations, as in the source, still solve the directions that matter.
+    rough = pseudo_inverse(matrix, iterations=6)
+    assert (matrix @ rough @ matrix - matrix).norm() < 0.05 * matrix.norm()
+
+
+def test_attention_is_exact_where_each_token_is_a_landmark():
+    q, k, v = draw(3, 2, 4, 12, 8)
+    attended, weights = nystrom_attention(q, k, v, n_landmarks=12, first=True)
+    torch.testing.assert_close(attended, functional.scaled_dot_product_attention(q, k, v))
+    torch.testing.assert_close((weights.unsqueeze(2) @ v).squeeze(2), attended[:, :, 0])
+
+
+def test_attention_through_landmarks_is_near_exact_where_they_are_the_tokens():
+    """Each token stands twice, so that its run's mean is the token itself and the three kernels lose nothing."""
+    q, k, v = (part.repeat_interleave(2, dim=2) for part in draw(3, 2, 4, 12, 8))
+    attended, weights = nystrom_attention(q, k, v, n_landmarks=12, iterations=12, first=True)
+    exact = functional.scaled_dot_product_attention(q, k, v)
+    assert (attended - exact).norm() < 1e-3 * exact.norm()
+    torch.testing.assert_close((weights.unsqueeze(2) @ v).squeeze(2), attended[:, :, 0], rtol=1e-4, atol=1e-5)
+    six, _ = nystrom_attention(q, k, v, n_landmarks=12)
+    assert (six - exact).norm() < 0.1 * exact.norm()
+
+
+def test_attention_with_fewer_landmarks_approaches_the_exact_one():
+    q, k, v = (0.5 * part for part in draw(3, 1, 2, 64, 8))
+    exact = functional.scaled_dot_product_attention(q, k, v)
+    errors = [(nystrom_attention(q, k, v, n_landmarks=m)[0] - exact).norm() / exact.norm() for m in (4, 16, 32)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_values_are_convolved_along_the_tokens_with_one_kernel_a_head():
+    layer = NystromLayer(8, heads=2, n_landmarks=4, dropout=0.0, kernel=5)
+    values = draw(3, 7, 8)
+    images = values.unflatten(2, (2, 4)).transpose(1, 2)  # (B, heads, N, d)
+    expected = functional.conv2d(images, layer.along.weight.unsqueeze(3), padding=(2, 0), groups=2)
+    torch.testing.assert_close(layer._convolve(values), expected.transpose(1, 2).flatten(2))
+
+
+def test_position_encoding_is_the_sum_of_three_convolutions_and_the_tokens():
+    encode = PPEG(4)
+    tokens = draw(2, 25, 4)
+    square = tokens.mT.reshape(2, 4, 5, 5)
+    expected = square + sum(
+        functional.conv2d(square, c.weight, c.bias, padding=c.kernel_size[0] // 2, groups=4)
+        for c in encode.convolutions
+    )
+    torch.testing.assert_close(encode(tokens), expected.flatten(2).mT)
+
+
+def test_a_bag_is_filled_up_to_a_square_with_its_first_patches():
+    torch.manual_seed(0)
+    transformer = NystromTransformer(8, heads=2, n_landmarks=4, dropout=0.0, positions=True).eval()
+    bag = draw(2, 7, 8)
+    token, tokens, attention = transformer(bag)
+    expected, expected_tokens, whole = transformer(torch.cat([bag, bag[:, :2]], dim=1))
+    assert torch.equal(token, expected) and torch.equal(tokens, expected_tokens) and tokens.shape == (2, 9, 8)
+    # The two that stand twice have the weight of both.
+    folded = torch.cat([whole[:, :2] + whole[:, 7:], whole[:, 2:7]], dim=1)
+    torch.testing.assert_close(attention, folded)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"), [([1.0, 2, 3, 2], [0.375, 0.25, 0.375]), ([1.0, -2, 3, 0], [0.25, 0, 0.75])]
+)
+def test_weights_of_repeated_patches_add_up_and_none_is_negative(weights, expected):
+    assert fold(torch.tensor([weights]), 3)[0].tolist() == expected
