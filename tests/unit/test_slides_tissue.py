@@ -1,0 +1,107 @@
+"""Tissue on drawn slides whose outline is known."""
+
+import cv2
+import numpy as np
+import pytest
+from drawing import GLASS, INKS, dice, ellipse, optical_density, slide_of, stroke
+from test_slides_reader import plain, real_file, write_slide
+
+from ksfusion.slides import open_slide, tissue_mask
+from ksfusion.slides.tissue import glass_colour, ink_mask
+from ksfusion.slides.tissue import optical_density as measured_density
+
+MPP, SHAPE = 2.0, (1500, 2000)
+SECTION = ellipse(SHAPE, (0.5, 0.38), (0.3, 0.2), 15)
+
+
+def draw(truth=SECTION, strength=1.0):
+    return slide_of(truth, optical_density(SHAPE, MPP, strength))
+
+
+def found(tmp_path, rgb):
+    with open_slide(write_slide(tmp_path / "a.tiff", rgb, MPP)) as slide:
+        return tissue_mask(slide.thumbnail(8.0))
+
+
+def expected(truth):
+    """Bring an outline to the scale of the mask."""
+    size = (round(SHAPE[1] * MPP / 8), round(SHAPE[0] * MPP / 8))
+    return cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_AREA) >= 0.5
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.4, 1.0, 2.0])
+def test_pale_and_dense_tissue(tmp_path, strength):
+    assert dice(found(tmp_path, draw(strength=strength)), expected(SECTION)) >= 0.95
+
+
+def test_pale_tissue_beside_dense(tmp_path):
+    pale, dense = ellipse(SHAPE, (0.28, 0.38), (0.18, 0.25)), ellipse(SHAPE, (0.74, 0.38), (0.18, 0.25))
+    strength = np.where(pale, 0.3, 1.8)[..., None]
+    rgb = slide_of(pale | dense, optical_density(SHAPE, MPP) * strength)
+    assert dice(found(tmp_path, rgb), expected(pale | dense)) >= 0.95
+
+
+def test_holes_stay_out(tmp_path):
+    holes = [ellipse(SHAPE, centre, (0.03, 0.02)) for centre in [(0.4, 0.36), (0.55, 0.42), (0.6, 0.3)]]
+    truth = SECTION & ~np.any(holes, axis=0)
+    mask = found(tmp_path, draw(truth))
+    assert dice(mask, expected(truth)) >= 0.95
+    for hole in holes:
+        assert mask[expected(hole)].mean() < 0.1
+
+
+def test_fragments(tmp_path):
+    # Biopsy cores and crumbs of 160 to 480 um.
+    random = np.random.default_rng(1)
+    centres = [(x, y) for x in np.linspace(0.08, 0.92, 8) for y in np.linspace(0.08, 0.66, 5)]
+    pieces = [(centre, random.uniform(0.02, 0.06, 2), random.uniform(0, 180)) for centre in centres]
+    truth = np.any([ellipse(SHAPE, *piece) for piece in pieces], axis=0)
+    assert dice(found(tmp_path, draw(truth)), expected(truth)) >= 0.95
+
+
+@pytest.mark.parametrize("colour", INKS)
+def test_pen_on_glass_is_no_tissue(tmp_path, colour):
+    rgb = draw()
+    stroke(rgb, [(0.1, 0.05), (0.12, 0.7), (0.9, 0.72)], 60, INKS[colour])
+    cv2.circle(rgb, (1750, 250), 120, INKS[colour], 40)
+    assert dice(found(tmp_path, rgb), expected(SECTION)) >= 0.95
+
+
+def test_dust_and_the_edge_of_a_coverslip(tmp_path):
+    rgb = draw()
+    rgb[:, 1850:1862] = (150, 150, 152)  # its edge, and the rest of the slide a little darker
+    rgb[:, 1862:] = np.rint(rgb[:, 1862:] * 0.96).astype(np.uint8)
+    random = np.random.default_rng(2)
+    for x, y in random.integers(0, SHAPE[::-1], (150, 2)):
+        cv2.circle(rgb, (int(x), int(y)), int(random.integers(1, 9)), (70, 68, 66), -1)
+    assert dice(found(tmp_path, rgb), expected(SECTION)) >= 0.95
+
+
+@pytest.mark.parametrize("tint", [(1.0, 0.97, 0.94), (0.95, 0.97, 1.0), (0.9, 0.9, 0.9)])
+def test_tinted_glass(tmp_path, tint):
+    rgb = np.rint(draw(strength=0.4) * np.array(tint)).astype(np.uint8)
+    assert dice(found(tmp_path, rgb), expected(SECTION)) >= 0.95
+
+
+def test_the_glass_is_found_beside_pale_tissue():
+    rgb = draw(strength=0.2)
+    assert np.abs(glass_colour(rgb) - GLASS).max() <= 2
+    assert glass_colour(plain(50, 50, (190, 110, 170))).tolist() == [255, 255, 255]
+
+
+def test_ink_is_told_from_stain():
+    stained = np.exp(-optical_density((200, 200), 8.0, 1.5)) * GLASS
+    blood = plain(50, 50, (190, 70, 85))
+    for rgb in (stained.astype(np.uint8), blood):
+        assert ink_mask(measured_density(rgb, np.array(GLASS))).mean() < 0.01
+    for colour in INKS.values():
+        assert ink_mask(measured_density(plain(5, 5, colour), np.array(GLASS))).all()
+
+
+def test_surgical_ink_on_a_real_slide():
+    # Green ink marks the margin at the right side of this piece of skin; its left half has none.
+    with open_slide(real_file("cmu-1-small-region.svs")) as slide:
+        thumbnail = slide.thumbnail(8.0)
+    ink = ink_mask(measured_density(thumbnail, glass_colour(thumbnail)))
+    assert ink[:, 90:].sum() > 40
+    assert (ink & tissue_mask(thumbnail))[:, 20:80].sum() <= 5
