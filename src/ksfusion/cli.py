@@ -66,7 +66,7 @@ def tile(args: Arguments) -> None:
     """Find the tissue of a batch of slides and lay the grid."""
     from ksfusion.slides.tiling import tile_batch
 
-    tile_batch(args.samples, args.output, batch=args.batch, slides=args.settings["slides"])
+    tile_batch(args.samples, args.output, batch=args.batch, masks=args.masks, **args.settings)
 
 
 def stain(args: Arguments) -> None:
@@ -87,7 +87,7 @@ def sample(args: Arguments) -> None:
     """Choose the patches of each slide of a batch."""
     from ksfusion.slides.sampling import sample_batch
 
-    sample_batch(args.tiles, args.output, patches=args.settings["patches"])
+    sample_batch(args.tiles, args.output, **args.settings)
 
 
 def features(args: Arguments) -> None:
@@ -250,6 +250,7 @@ def demo_expression(args: Arguments) -> None:
 
 FILE = {"type": Path, "required": True, "metavar": "FILE"}
 FILES = {"type": Path, "required": True, "metavar": "FILE", "nargs": "+"}
+ANY_FILES = {"type": Path, "default": [], "metavar": "FILE", "nargs": "*"}
 NUMBER = {"type": int, "required": True, "metavar": "N"}
 FOLDER = {"type": Path, "metavar": "FOLDER"}
 SETTINGS = {"type": json.loads, "required": True, "metavar": "JSON"}
@@ -276,7 +277,10 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
         gate,
         {"samples": FILE, "splits": FILE, "profiles": FILE, "tiles": FILES, "output": FILE, "settings": SETTINGS},
     ),
-    "tile": (tile, {"samples": FILE, "output": FILE, "batch": NUMBER, "settings": SETTINGS}),
+    "tile": (
+        tile,
+        {"samples": FILE, "output": FILE, "batch": NUMBER, "masks": ANY_FILES, "settings": SETTINGS},
+    ),
     "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
     "stain-target": (stain_target, {"images": FILES, "output": FILE}),
     "sample": (sample, {"tiles": FILE, "output": FILE, "settings": SETTINGS}),

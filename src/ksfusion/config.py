@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.errors import UserError
+from ksfusion.flags import FLAGS
 from ksfusion.methods.registry import METHODS
 from ksfusion.niches import NICHES
 from ksfusion.strict_yaml import read_yaml
@@ -89,7 +90,13 @@ class Slides(Block):
     max_failed_fraction: Fraction = 0.05
     timeout: float = Field(600, gt=0, description="seconds a slide may take in each stage that reads it")
     icc: Literal["srgb", "none"] = Field("none", description="bring slides with an ICC profile to sRGB")
-    exclude: list[str] = Field(default_factory=list, max_length=0, description="quality flags kept out of sampling")
+    exclude: list[Literal[*FLAGS]] = Field(default_factory=list, description="quality flags kept out of sampling")
+    masks: str | None = Field(None, description="folder of {slide_id}.geojson or .png: tissue by the user's hand")
+
+    @field_validator("exclude")
+    @classmethod
+    def _flags_differ(cls, flags: list[str]) -> list[str]:
+        return sorted(set(flags))
 
 
 class Stain(Block):
@@ -308,6 +315,12 @@ class Config(Block):
         if len(set(methods)) < len(methods):
             raise ValueError("a method is listed twice")
         return methods
+
+    @model_validator(mode="after")
+    def _flags_need_pixels(self) -> Config:
+        if self.features.source == "precomputed" and (self.slides.exclude or self.slides.masks):
+            raise ValueError("slides.exclude and slides.masks need the slides; remove them, or set features.source")
+        return self
 
     @model_validator(mode="after")
     def _epochs_belong_to_tasks(self) -> Config:

@@ -52,8 +52,8 @@ STAGES = {
 }
 # The part of `training` that every method reads.
 COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
-TILING = ("reader", "icc", "mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling", "batches", "timeout")
 READING = ("reader", "icc", "mpp", "patch_px", "max_upsampling", "timeout")
+TILING = (*READING, "min_tissue", "min_tiles", "batches")
 ENCODING = ("encoder", "weights", "batch_size", "precision", "compile")
 DEMO_SLIDES, DEMO_EXPRESSION = "demo/slides", "demo/expression"
 
@@ -130,6 +130,20 @@ class Plan:
         """Return the slides of a batch that the demo draws."""
         return [row["slide"] for row in self.batches[batch] if self.drawn(row)]
 
+    @cached_property
+    def _mask_names(self) -> set[str]:
+        folder = self.config.slides.masks
+        return {path.name for path in Path(folder).iterdir()} if folder else set()
+
+    def masks(self, batch: str) -> list[str]:
+        """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.
+
+        An input of the job rather than a setting, so that a mask that is added or edited redoes its batch alone.
+        """
+        candidates = ([row["slide_id"] + ending for ending in (".geojson", ".png")] for row in self.batches[batch])
+        found = (next((name for name in names if name in self._mask_names), None) for names in candidates)
+        return [str(Path(self.config.slides.masks, name)) for name in found if name]
+
     def slide_identities(self, batch: str) -> str:
         """Return what identifies the slides of a batch: id, path, scale given, and size (or the code that draws it)."""
         identities = []
@@ -173,7 +187,7 @@ class Plan:
             "split": {"splits": config["splits"], "stratify": self.stratum_label()},
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},
-            "sample": {"patches": config["patches"]},
+            "sample": {"patches": config["patches"], "exclude": slides["exclude"], "min_tiles": slides["min_tiles"]},
             "features": {
                 "slides": reading,
                 "stain": config["stain"],
@@ -293,7 +307,7 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
         read_yaml(Path(file))
     config = parse_config(values, source=source)
     problems = _missing_files(config, source) + _misplaced_expression(config, source)
-    problems += _feature_problems(config, source)
+    problems += _mask_problems(config, source) + _feature_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
     except UserError as error:
@@ -321,6 +335,13 @@ def _missing_files(config: Config, source: str) -> list[str]:
         and not (config.demo and Path(path).is_relative_to(DEMO_EXPRESSION))
         and not Path(path).exists()
     ]
+
+
+def _mask_problems(config: Config, source: str) -> list[str]:
+    folder = config.slides.masks
+    if folder is None or Path(folder).is_dir():
+        return []
+    return [f"{source}: slides.masks: {folder} is not a folder; correct the path, or leave it out"]
 
 
 def _feature_problems(config: Config, source: str) -> list[str]:

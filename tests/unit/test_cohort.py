@@ -1,10 +1,11 @@
 """Tables of samples and cases, labels, splits and the ledger."""
 
+import h5py
 import pandas as pd
 import pytest
 
 from ksfusion.cohort.labels import contradiction, diagnose, label_cases
-from ksfusion.cohort.ledger import sample_ledger
+from ksfusion.cohort.ledger import sample_ledger, slide_ledger
 from ksfusion.cohort.samples import read_cohort
 from ksfusion.config import BUILTIN_TASKS, Cohort, Task
 from ksfusion.errors import UserError
@@ -236,3 +237,21 @@ def test_the_closest_pairing_of_a_slide_is_kept_among_the_usable():
     ]
     assert reasons[0] == {"s1": "", "s2": "", "s3": "missing_profile", "s4": "", "s5": "", "s6": ""}
     assert reasons[1] == reasons[0] | {"s2": "excluded_by_pairing", "s6": "excluded_by_pairing"}
+
+
+def test_the_ledger_of_slides_has_the_shares_of_flagged_tiles(tmp_path):
+    about = {"mpp": 0.5, "mpp_source": "header", "width": 999, "height": 999, "tissue_mm2": 0.05}
+    tiles = pd.DataFrame({"slide_id": ["A"] * 4 + ["B"], "tile": [0, 1, 2, 3, -1], "mask": ["external"] * 4 + [""]})
+    tiles = tiles.assign(**about, pen=False, fold=[True, False, False, False, False], blur=[True] * 3 + [False] * 2)
+    tiles.to_parquet(tmp_path / "7.parquet")
+    stain = pd.DataFrame({"slide_id": ["A", "B"], "status": ["ok", "failed"], "reason": ["", "no_tissue"]})
+    stain.to_parquet(tmp_path / "stain.parquet")
+    pd.DataFrame({"slide_id": ["A"] * 4 + ["B"], "tile": [0, 1, 2, 0, -1]}).to_parquet(tmp_path / "patches.parquet")
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        for row in stain.itertuples():
+            file.create_group(row.slide_id).attrs.update({"status": row.status, "reason": row.reason})
+    files = [[tmp_path / name] for name in ("7.parquet", "stain.parquet", "patches.parquet", "features.h5")]
+    ledger = slide_ledger(*files).set_index("slide_id")
+    assert ledger.loc["A", ["tiles", "pen", "fold", "blur"]].tolist() == [4, 0.0, 0.25, 0.75]
+    assert ledger.loc["A", ["mask", "unique_patches", "repeated_patches"]].tolist() == ["external", 3, 1]
+    assert ledger.loc["B", ["pen", "fold", "blur"]].isna().all()

@@ -37,6 +37,11 @@ def changed(**blocks):
         (changed(patches={"count": "many"}), ["patches.count", "'many'"]),
         (changed(patches={"count": 150}), ["patches.count", "square", "144"]),
         (changed(patches={"count": 9}, methods=["ksfusion"]), ["patches.count is 9", "at least 16"]),
+        (changed(slides={"exclude": ["dust"]}), ["slides.exclude.0", "'pen', 'fold' or 'blur'", "'dust'"]),
+        (
+            changed(slides={"exclude": ["pen"]}, features={"source": "precomputed", "path": "h5"}),
+            ["slides.exclude", "features.source"],
+        ),
         (changed(training={"seeds": [1, 1]}), ["training.seeds", "different"]),
         (changed(training={"seeds": [2**32]}), ["training.seeds"]),
         (changed(slides={"mpp": float("inf")}), ["slides.mpp"]),

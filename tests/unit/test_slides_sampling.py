@@ -82,3 +82,38 @@ def test_a_batch(tmp_path, order):
     assert sorted(table["tile"]) == [-1, 0, 0, 1, 2]
     chosen = table[table["status"] == "ok"].merge(tiles, on=["slide_id", "tile", "x", "y"])
     assert len(chosen) == 4
+
+
+def flagged_tiles(folder):
+    """Write the tiles of two slides: of "a" the last two are folded, and the last is marked too; of "b" all are."""
+    tiles = pd.DataFrame({"slide_id": ["a"] * 4 + ["b"] * 2, "status": "ok", "reason": "", "tile": [0, 1, 2, 3, 0, 1]})
+    tiles = tiles.assign(x=tiles["tile"] * 224, y=0, fold=[False, False, True, True, True, True], blur=False)
+    tiles["pen"] = tiles["slide_id"].eq("a") & tiles["tile"].eq(3)
+    tiles.to_parquet(folder / "tiles.parquet")
+    return folder / "tiles.parquet"
+
+
+@pytest.mark.parametrize(
+    ("exclude", "chosen"),
+    [([], [0, 1, 2, 3]), (["pen"], [0, 1, 2, 0]), (["fold"], [0, 1, 0, 1]), (["pen", "blur"], [0, 1, 2, 0])],
+)
+def test_flagged_tiles_are_left_out_when_asked(tmp_path, exclude, chosen):
+    settings = {"patches": {"count": 4, "order": "raster"}, "exclude": exclude, "min_tiles": 1}
+    sample_batch(flagged_tiles(tmp_path), tmp_path / "out.parquet", **settings)
+    table = read_parquet(tmp_path / "out.parquet")
+    slide = table[table["slide_id"] == "a"]
+    assert slide["tile"].tolist() == chosen
+    assert slide["x"].tolist() == [tile * 224 for tile in chosen]
+
+
+def test_a_slide_with_too_few_unflagged_tiles_fails(tmp_path):
+    settings = {"patches": {"count": 4, "order": "raster"}, "min_tiles": 2}
+    tiles = flagged_tiles(tmp_path)
+    sample_batch(tiles, tmp_path / "all.parquet", exclude=[], **settings)
+    assert set(read_parquet(tmp_path / "all.parquet")["status"]) == {"ok"}
+    sample_batch(tiles, tmp_path / "kept.parquet", exclude=["fold"], **settings)
+    rows = read_parquet(tmp_path / "kept.parquet").groupby("slide_id")
+    assert rows["reason"].first().to_dict() == {"a": "", "b": "too_few_tiles"}
+    assert rows.size().to_dict() == {"a": 4, "b": 1}
+    failed = rows.get_group("b").iloc[0]
+    assert (failed["status"], failed["position"], failed["tile"]) == ("failed", -1, -1)

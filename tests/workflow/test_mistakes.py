@@ -96,9 +96,11 @@ def test_an_encoder_of_another_patch_size(project):
 def test_missing_files_are_named(project):
     config = settings(project, SAMPLES, CASES, stain={"target": "target.json"})
     config["cohort"]["expression"][0]["path"] = "lost.tsv"
+    config["slides"] = {"masks": "mine-cases.tsv"}
     printed = refused(project, config)
     assert "mine.yaml: cohort.expression.0.path: lost.tsv is not there" in printed
     assert "mine.yaml: stain.target: target.json is not there" in printed
+    assert "mine.yaml: slides.masks: mine-cases.tsv is not a folder" in printed
 
 
 def test_an_expression_path_of_the_wrong_kind(project):

@@ -53,6 +53,23 @@ def test_patch_count_reruns_sampling_and_what_follows(demo):
     assert set(planned) == {"sample_patches", "extract_features"} | AFTER_FEATURES
 
 
+def test_an_excluded_flag_reruns_sampling_and_what_follows(demo):
+    with edited(demo.folder / demo.configfile, "exclude: []", "exclude: [pen, blur]"):
+        planned = demo.planned()
+    assert set(planned) == {"sample_patches", "extract_features"} | AFTER_FEATURES
+
+
+def test_a_mask_reruns_the_batch_of_its_slide(demo):
+    first = demo.tsv("results/slides.tsv")["slide_id"].iloc[0]
+    masks = demo.folder / "masks"
+    masks.mkdir()
+    (masks / f"{first}.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    (masks / "of-another-study.png").touch()
+    with edited(demo.folder / demo.configfile, "masks: null", "masks: masks"):
+        planned = demo.planned()
+    assert {rule: planned[rule] for rule in SLIDE_RULES} == dict.fromkeys(SLIDE_RULES, 1)
+
+
 def test_gene_set_reruns_genes_and_what_follows(demo):
     path = demo.folder / "resources/gene_sets/tme.tsv"
     last = path.read_text().splitlines()[-1]

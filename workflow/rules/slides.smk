@@ -4,6 +4,7 @@ rule tile_slides:
     input:
         slides=lambda wildcards: ancient(plan.raw_slides(wildcards.batch)),
         drawn=lambda wildcards: plan.drawn_slides(wildcards.batch),
+        masks=lambda wildcards: plan.masks(wildcards.batch),
     output:
         "results/tiles/{batch}.parquet",
     log:
@@ -18,8 +19,8 @@ rule tile_slides:
         slides=lambda wildcards: plan.slide_identities(wildcards.batch),
         code=plan.code("tile"),
     shell:
-        "ksfusion tile --samples {params.samples:q} --batch {wildcards.batch} --settings {params.settings:q}"
-        " --output {output} 2> {log}"
+        "ksfusion tile --samples {params.samples:q} --batch {wildcards.batch} --masks {input.masks:q}"
+        " --settings {params.settings:q} --output {output} 2> {log}"
 
 
 rule fit_stain:

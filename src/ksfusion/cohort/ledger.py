@@ -13,6 +13,7 @@ import pandas as pd
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
 from ksfusion.errors import UserError
+from ksfusion.flags import FLAGS
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
 from ksfusion.timing import read_timing
@@ -27,7 +28,9 @@ SLIDE_COLUMNS = [
     "width",
     "height",
     "tissue_mm2",
+    "mask",
     "tiles",
+    *FLAGS,
     "unique_patches",
     "repeated_patches",
     "stain",
@@ -91,12 +94,16 @@ def slide_ledger(
     tiles: Iterable[Path], stain: Iterable[Path], patches: Iterable[Path], features: Iterable[Path]
 ) -> pd.DataFrame:
     """Join what each stage says of each slide; the last stage's status is the slide's."""
-    tile_columns = ["slide_id", "tile", "mpp", "mpp_source", "width", "height", "tissue_mm2"]
+    about_slide = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "mask"]
     parts = []
     for path in tiles:
-        table = read_parquet(path, columns=tile_columns)
-        slides = table.drop_duplicates("slide_id").drop(columns="tile").set_index("slide_id")
-        slides["tiles"] = table[table["tile"] >= 0].groupby("slide_id").size()
+        table = read_parquet(path, columns=["slide_id", "tile", *FLAGS, *about_slide])
+        slides = table.drop_duplicates("slide_id").set_index("slide_id")[about_slide]
+        grid = table[table["tile"] >= 0].groupby("slide_id")
+        slides["tiles"] = grid.size()
+        slides[list(FLAGS)] = grid[list(FLAGS)].mean().round(4)
+        # Where no mask was made, no slide was read: its tiles come from precomputed features.
+        slides.loc[slides["mask"] == "", list(FLAGS)] = float("nan")
         slides["batch"] = path.stem
         parts.append(slides)
     ledger = pd.concat(parts)

@@ -46,6 +46,8 @@ class Slide:
         Where it comes from: ``manifest``, ``header``, ``resolution_tag`` or ``objective_power``.
     dimensions : tuple of int
         Width and height of level 0, in px.
+    level_mpp : tuple of float
+        Micrometres per pixel of each level of the pyramid, finest first.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Slide:
         self.mpp = mpp
         self.mpp_source = mpp_source
         self.dimensions = backend.dimensions
+        self.level_mpp = tuple(mpp * downsample for downsample in backend.downsamples)
         self._backend = backend
         self._to_srgb = _to_srgb(path, backend) if icc == "srgb" else None
 
@@ -116,8 +119,7 @@ class Slide:
         """
         scale = mpp / self.mpp
         width, height = (max(1, round(side / scale)) for side in self.dimensions)
-        block = math.floor(BLOCK_PX * self._backend.downsamples[self._level_for(mpp)] / scale)
-        block = min(max(block, 16), max(width, height))
+        block = min(max(self.block_px(mpp), 16), max(width, height))
         result = np.full((height, width, 3), 255, dtype=np.uint8)
         for top in range(0, height, block):
             for left in range(0, width, block):
@@ -125,6 +127,10 @@ class Slide:
                 whole = self.read(left * scale, top * scale, block, mpp)
                 part[:] = whole[: part.shape[0], : part.shape[1]]
         return result
+
+    def block_px(self, mpp: float) -> int:
+        """Return the side of the largest square, in px at a scale, that is worth reading at once."""
+        return math.floor(BLOCK_PX * self._backend.downsamples[self._level_for(mpp)] * self.mpp / mpp)
 
     def _level_for(self, mpp: float) -> int:
         """Return the coarsest level that is not coarser than ``mpp``."""

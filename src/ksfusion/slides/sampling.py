@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,10 @@ def map_order(tiles: pd.DataFrame, count: int, order: str) -> np.ndarray:
     return result
 
 
-def sample_batch(tiles: Path, output: Path, *, patches: Mapping[str, Any]) -> None:
-    """Choose the patches of every slide of a batch.
+def sample_batch(
+    tiles: Path, output: Path, *, patches: Mapping[str, Any], exclude: Sequence[str] = (), min_tiles: int = 1
+) -> None:
+    """Choose the patches of every slide of a batch; where flags leave too few tiles, ``too_few_tiles`` is its reason.
 
     Parameters
     ----------
@@ -117,6 +120,10 @@ def sample_batch(tiles: Path, output: Path, *, patches: Mapping[str, Any]) -> No
         Parquet: slide_id, status, reason, position, tile, x, y; a failed slide is one row with position -1.
     patches
         Settings ``count`` and ``order``.
+    exclude
+        Flags (`ksfusion.flags`) whose tiles are not chosen.
+    min_tiles
+        Fewest tiles that make a slide usable.
     """
     import pandas as pd
 
@@ -124,12 +131,21 @@ def sample_batch(tiles: Path, output: Path, *, patches: Mapping[str, Any]) -> No
     from ksfusion.storage import read_parquet, write_parquet
 
     columns = ["slide_id", "status", "reason", "tile", "x", "y"]
-    grid = read_parquet(tiles, columns=columns)
+    grid = read_parquet(tiles, columns=[*columns, *exclude])
     parts = []
-    for _, rows in grid.groupby("slide_id", sort=True):
-        failed = rows["status"].iloc[0] != "ok"
-        chosen = rows if failed else rows.iloc[map_order(rows, patches["count"], patches["order"])]
-        parts.append(chosen.assign(position=[-1] if failed else np.arange(len(chosen))))
+    for slide_id, rows in grid.groupby("slide_id", sort=True):
+        usable = rows[~rows[list(exclude)].any(axis=1)]
+        if rows["status"].iloc[0] != "ok":
+            parts.append(rows.assign(position=-1))
+        elif len(usable) < min_tiles:
+            print(f"{slide_id}\ttoo_few_tiles: {len(usable)} of {len(rows)} tiles without flags", file=sys.stderr)
+            failure = {"status": "failed", "reason": "too_few_tiles", "tile": -1, "x": -1, "y": -1, "position": -1}
+            parts.append(rows.head(1).assign(**failure))
+        else:
+            chosen = usable.iloc[map_order(usable, patches["count"], patches["order"])]
+            parts.append(chosen.assign(position=np.arange(len(chosen))))
     table = pd.concat(parts, ignore_index=True) if parts else grid.assign(position=0)
-    table = table[["slide_id", "status", "reason", "position", "tile", "x", "y"]].astype({"position": "int32"})
-    write_parquet(table, output, provenance("ksfusion.slides.sampling", {"patches": dict(patches)}))
+    integers = dict.fromkeys(["position", "tile", "x", "y"], "int32")
+    table = table[["slide_id", "status", "reason", "position", "tile", "x", "y"]].astype(integers)
+    settings = {"patches": dict(patches), "exclude": list(exclude), "min_tiles": min_tiles}
+    write_parquet(table, output, provenance("ksfusion.slides.sampling", settings))

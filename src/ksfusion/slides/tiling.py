@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ksfusion.flags import FLAGS
 from ksfusion.slides.backends import is_remote
 from ksfusion.slides.fingerprint import file_digest, thumbnail_hash
+from ksfusion.slides.masks import read_mask
+from ksfusion.slides.quality import flag_tiles
 from ksfusion.slides.reader import Slide, SlideError, open_slide
-from ksfusion.slides.tissue import tissue_mask
+from ksfusion.slides.tissue import glass_colour, tissue_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +29,13 @@ COLUMN_TYPES = {
     "x": "int32",
     "y": "int32",
     "tissue": "float32",
+    **dict.fromkeys(FLAGS, "bool"),
     "mpp": "float64",
     "mpp_source": "object",
     "width": "int32",
     "height": "int32",
     "tissue_mm2": "float64",
+    "mask": "object",
     "digest": "object",
     "thumbnail_hash": "object",
 }
@@ -119,23 +124,35 @@ def tile_grid(
     return grid
 
 
-def _tile_slide(path: str, mpp: float | None, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def find_tissue(slide: Slide, thumbnail: np.ndarray, mask: Path | None) -> np.ndarray:
+    """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it."""
+    return read_mask(mask, slide.dimensions, thumbnail.shape[:2]) if mask else tissue_mask(thumbnail)
+
+
+def _tile_slide(
+    path: str, mpp: float | None, mask: Path | None, settings: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tile one slide: what is known of it, and its tiles or its failure; runs in a worker process."""
     with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
         width, height = slide.dimensions
         known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
         thumbnail = slide.thumbnail(MASK_MPP)
         known |= {"digest": "" if is_remote(path) else file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
-        names = ("mpp", "patch_px", "min_tissue", "min_tiles", "max_upsampling")
+        known["mask"] = "external" if mask else "automatic"
+        scale = {name: settings[name] for name in ("mpp", "patch_px")}
+        limits = {name: settings[name] for name in ("min_tissue", "min_tiles", "max_upsampling")}
         try:
-            grid = tile_grid(slide, **{name: settings[name] for name in names}, mask=tissue_mask(thumbnail))
+            grid = tile_grid(slide, **scale, **limits, mask=find_tissue(slide, thumbnail, mask))
+            flags = flag_tiles(slide, grid, glass_colour(thumbnail), **scale)
         except SlideError as error:
             return known, {"reason": error.reason, "message": str(error)}
         known["tissue_mm2"] = grid.attrs["tissue_mm2"]
-        return known, {name: grid[name].to_numpy() for name in grid}
+        return known, {**{name: grid[name].to_numpy() for name in grid}, **flags}
 
 
-def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, Any]) -> None:
+def tile_batch(
+    samples: Path, output: Path, *, batch: int, slides: Mapping[str, Any], masks: Sequence[Path] = ()
+) -> None:
     """Tile the slides of a batch; one that fails is a row with its reason.
 
     Parameters
@@ -143,13 +160,15 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
     samples
         The user's table of samples.
     output
-        Parquet: slide_id, status, reason, tile, x, y, tissue, and of the slide mpp, mpp_source, width, height,
-        tissue_mm2, digest and thumbnail_hash (`ksfusion.slides.fingerprint`; empty where it cannot be read); a failed
-        slide is one row with tile -1.
+        Parquet: slide_id, status, reason, tile, x, y, tissue, the flags (`ksfusion.flags`), and of the slide mpp,
+        mpp_source, width, height, tissue_mm2, mask (automatic or external), digest and thumbnail_hash
+        (`ksfusion.slides.fingerprint`; empty where it cannot be read); a failed slide is one row with tile -1.
     batch
         Which batch.
     slides
         The settings block.
+    masks
+        The user's masks of tissue, each named after its slide (`ksfusion.slides.masks`).
     """
     import pandas as pd
 
@@ -161,13 +180,14 @@ def tile_batch(samples: Path, output: Path, *, batch: int, slides: Mapping[str, 
     from ksfusion.timing import SlideTiming
 
     parts, timing = [], SlideTiming(output)
+    mask_of = {mask.stem: mask for mask in masks}
     with IsolatedCalls(_tile_slide, slides["timeout"]) as tile_slide:
         for slide_id, source in slide_sources(samples).items():
             if batch_of(slide_id, slides["batches"]) != batch:
                 continue
             try:
                 with timing.of(slide_id):
-                    known, found = tile_slide(source.path, source.mpp, dict(slides))
+                    known, found = tile_slide(source.path, source.mpp, mask_of.get(slide_id), dict(slides))
             except SlideError as error:
                 known, found = {}, {"reason": error.reason, "message": str(error)}
             parts.append(slide_rows(slide_id, known, found))
@@ -184,8 +204,8 @@ def slide_rows(slide_id: str, known: dict[str, Any], found: dict[str, Any]) -> p
     outcome = f"{found['reason']}: {found['message']}" if failed else f"{len(found['x'])} tiles"
     print(f"{slide_id}\t{outcome}", file=sys.stderr, flush=True)
     slide = {"mpp": np.nan, "mpp_source": "", "width": 0, "height": 0, "tissue_mm2": np.nan}
-    slide |= {"digest": "", "thumbnail_hash": ""} | known
+    slide |= {"mask": "", "digest": "", "thumbnail_hash": ""} | known
     tiles = {"tile": [-1], "x": [-1], "y": [-1], "tissue": [np.nan]} if failed else found
     status = {"status": "failed" if failed else "ok", "reason": found["reason"] if failed else ""}
-    table = pd.DataFrame({**tiles}).assign(slide_id=slide_id, **status, **slide)
+    table = pd.DataFrame({**dict.fromkeys(FLAGS, False), **tiles}).assign(slide_id=slide_id, **status, **slide)
     return table[list(COLUMN_TYPES)].astype(COLUMN_TYPES)
