@@ -126,6 +126,21 @@ def test_ivygap_has_no_vital_status_and_no_markers(tmp_path, capsys):
     assert missing.loc[missing["column"] == "file", "subject"].tolist() == ["x.jpg"]
 
 
+def test_sources_that_are_not_there_are_named(tmp_path, capsys):
+    tcga = draw_tcga(tmp_path / "tcga")
+    # As the journal names it, and a workbook: not what is read.
+    (tcga / "ceccarelli_S1A.csv").rename(tcga / "mmc2.xlsx")
+    (tcga / "data_cna.txt").unlink()
+    ivygap = draw_ivygap(tmp_path / "ivygap")
+    (ivygap / "tumor_details.csv").unlink()
+    *_, printed = build(tmp_path, capsys, "--tcga", tcga, "--ivygap", ivygap)
+    assert "file: 1 x no marker table in it (*ceccarelli* or *S1A*)\n" in printed
+    assert "file: 1 x no copy number table in it (*cna* or *CNA*)\n" in printed
+    assert "file: 1 x no table of tumours in it (tumor_details.csv)\n" in printed
+    assert "survival_days: 2 x not in tumor_details.csv\n" in printed
+    assert "idh: 5 x not in the marker table (S1A)\n" in printed
+
+
 def test_what_the_user_knows_wins(tmp_path, capsys):
     (tmp_path / "known.tsv").write_text(
         "case_id\tevent\tidh\tgrade\nW1\t1\tWT\tG4\nW22\t\t\t\nW99\t1\tWT\tG4\n", encoding="utf-8"

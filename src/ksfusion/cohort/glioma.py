@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from ksfusion.cohort import gdc, ivygap
-from ksfusion.cohort.downloaded import Missing, known, read_rows
-from ksfusion.cohort.markers import read_cdkn2a, read_markers
+from ksfusion.cohort.downloaded import Missing, find, known, read_rows
+from ksfusion.cohort.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
 from ksfusion.cohort.pieces import SAMPLE_COLUMNS, Row, pair
 from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
@@ -23,6 +23,26 @@ from ksfusion.storage import write_text
 TCGA, IVYGAP = "TCGA", "IvyGAP"
 MARKERS = ("idh", "codel_1p19q", "cdkn2a", "grade")
 CASE_COLUMNS = ("case_id", *MARKERS, "survival_days", "event", "survival_source", "age", "sex")
+TCGA_SOURCES = {
+    "sample sheet": gdc.SHEETS,
+    "clinical data": gdc.CLINICAL,
+    "marker table": MARKER_TABLES,
+    "copy number table": COPY_NUMBER_TABLES,
+}
+IVYGAP_SOURCES = {
+    "table of tumours": ("tumor_details.csv",),
+    "table of sub-blocks": ("sub_block_details.csv",),
+    "table of profiles": ("expression/columns-samples.csv",),
+}
+WHERE = {
+    "idh": "the marker table (S1A)",
+    "codel_1p19q": "the marker table (S1A)",
+    "cdkn2a": "the copy number table",
+    "grade": "the marker table (S1A) or the GDC's clinical data",
+    "survival_days": "the GDC's clinical data or the marker table (S1A)",
+    "event": "the GDC's clinical data or the marker table (S1A)",
+}
+NOT_IN_IVYGAP = "IvyGAP does not publish it; give it with --known"
 
 
 def write_glioma_cohort(
@@ -60,6 +80,7 @@ def write_glioma_cohort(
     cases: dict[str, Row] = {}
     if tcga:
         _check_folder(tcga, "--tcga")
+        _note_absent_sources(tcga, TCGA_SOURCES, missing)
         sheet = gdc.read_sample_sheets(tcga)
         slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheet, missing)
         profiles = gdc.find_files(tcga / "expression", gdc.EXPRESSION_ENDING, sheet, missing)
@@ -67,6 +88,7 @@ def write_glioma_cohort(
         cases |= _tcga_cases(tcga, {row["case_id"] for row in samples}, missing)
     if ivygap_folder:
         _check_folder(ivygap_folder, "--ivygap")
+        _note_absent_sources(ivygap_folder, IVYGAP_SOURCES, missing)
         slides = ivygap.find_slides(ivygap_folder, ivygap_mpp, missing)
         rows = pair(slides, ivygap.find_profiles(ivygap_folder), IVYGAP, pairs=pairs)
         tumours = ivygap.read_tumours(ivygap_folder, missing)
@@ -87,6 +109,12 @@ def write_glioma_cohort(
 def _check_folder(folder: Path, option: str) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: is no folder; give {option} the folder of the downloads (docs/data.md)")
+
+
+def _note_absent_sources(folder: Path, sources: dict[str, tuple[str, ...]], missing: Missing) -> None:
+    for source, patterns in sources.items():
+        if not find(folder, *patterns):
+            missing.note(folder.as_posix(), "file", f"no {source} in it ({' or '.join(patterns)})")
 
 
 def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str, Row]:
@@ -139,17 +167,6 @@ def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> None:
             missing.settle(values["case_id"], column)
         if "survival_days" in values or "event" in values:
             cases[values["case_id"]]["survival_source"] = values.get("survival_source", path.name)
-
-
-WHERE = {
-    "idh": "the marker table (S1A)",
-    "codel_1p19q": "the marker table (S1A)",
-    "cdkn2a": "the copy number table",
-    "grade": "the marker table (S1A) or the GDC's clinical data",
-    "survival_days": "the GDC's clinical data or the marker table (S1A)",
-    "event": "the GDC's clinical data or the marker table (S1A)",
-}
-NOT_IN_IVYGAP = "IvyGAP does not publish it; give it with --known"
 
 
 def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Missing) -> None:
