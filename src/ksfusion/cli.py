@@ -19,12 +19,10 @@ Arguments = argparse.Namespace
 
 
 def _device(args: Arguments) -> str:
-    """Return the device asked for; ``auto`` is the GPU where there is one."""
-    import torch
+    """Return the device asked for; ``auto`` is a GPU that no other job holds, where there is one."""
+    from ksfusion.devices import choose_device
 
-    if args.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return args.device
+    return choose_device(args.device)
 
 
 def check(args: Arguments) -> None:
