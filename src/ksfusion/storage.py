@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PROVENANCE_KEY = "ksfusion"
+COLUMNS_AT_A_TIME = 2000
 
 
 @contextlib.contextmanager
@@ -59,8 +60,10 @@ def write_parquet(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, A
 
     arrow = pa.Table.from_pandas(table)
     metadata = {**(arrow.schema.metadata or {}), PROVENANCE_KEY.encode(): json.dumps(made_by, sort_keys=True).encode()}
+    # Measured values seldom repeat: a dictionary for each column would cost time and, on reading, memory.
+    repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
     with atomic(path) as temporary:
-        pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd", use_dictionary=repeating)
 
 
 def read_parquet(path: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -68,6 +71,32 @@ def read_parquet(path: Path | str, columns: list[str] | None = None) -> pd.DataF
     import pyarrow.parquet as pq
 
     return pq.read_table(path, columns=columns).to_pandas()
+
+
+def read_wide_parquet(path: Path | str, keys: Sequence[str]) -> pd.DataFrame:
+    """Read a Parquet table of very many float columns in little more memory than its values take.
+
+    Parameters
+    ----------
+    path
+        Columns ``keys``, and float columns.
+    keys
+        Become the index; all others float32 columns.
+    """
+    import numpy as np
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    names = [name for name in file.schema_arrow.names if name not in keys]
+    # A column's values lie together, as pandas keeps them.
+    values = np.empty((file.metadata.num_rows, len(names)), np.float32, order="F")
+    for start in range(0, len(names), COLUMNS_AT_A_TIME):
+        part = file.read(columns=names[start : start + COLUMNS_AT_A_TIME], use_pandas_metadata=False)
+        for number, column in enumerate(part.columns, start):
+            values[:, number] = column.to_numpy()
+    index = pd.MultiIndex.from_frame(file.read(columns=list(keys)).to_pandas()[list(keys)])
+    return pd.DataFrame(values, index, names, copy=False)
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ksfusion.genes.ranking import SCANPY_FLAVOURS, select_genes
 from ksfusion.genes.scaling import COMBAT, combat, fit_scaling
 from ksfusion.niches import NICHES
 from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_parquet, write_tsv
+from ksfusion.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,7 @@ def prepare_genes(
         raise UserError(f"genes.fit_on: {genes['fit_on']!r} is unknown; use train or all")
     if genes["harmonise"] == COMBAT and genes["fit_on"] != "all":
         raise UserError("genes.harmonise: combat cannot be fitted on training samples alone; it needs fit_on: all")
-    table = read_parquet(profiles)
-    # Popped rather than set_index, which would copy all values.
-    table.index = pd.MultiIndex.from_arrays([table.pop("cohort"), table.pop("expression_id")])
+    table = read_wide_parquet(profiles, ["cohort", "expression_id"])
     samples = _samples_with_profiles(samples_ledger, table.index)
     fitted = samples
     if genes["fit_on"] == "train":
