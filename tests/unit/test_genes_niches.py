@@ -65,6 +65,23 @@ def test_shipped_sets_are_large_and_share_no_gene():
     assert set(sets.loc[sets["niche"] == "tme", "category"]) >= IMMUNE_CATEGORIES
 
 
+def test_shipped_sets_list_the_genes_that_both_niches_claim():
+    # Ras and PI3K carry the signal of lymphocyte receptors, growth factor receptors bind cytokine-like ligands.
+    listed = conflicts().set_index("symbol")
+    assert {"KRAS", "PIK3CA", "EGFR", "PDGFRA", "MET"} <= set(listed.index)
+    assert listed.at["PDGFRA", "dropped_categories"] == "cytokine receptors"
+    assert set(listed["kept"]) == {"tumour"}
+
+
+def test_vogelsteins_drivers_are_named_as_such():
+    # Vogelstein 2013, table S2A: 54 oncogenes and 71 tumour suppressors.
+    sets = gene_sets().query("source == 'Vogelstein 2013'")
+    category = sets.set_index("symbol")["category"]
+    assert category[["BRAF", "IDH1", "PIK3CA"]].unique().tolist() == ["oncogene"]
+    assert category[["TP53", "PTEN", "ATRX"]].unique().tolist() == ["tumour suppressor"]
+    assert "MDM2" not in category
+
+
 def test_known_genes_stand_where_the_literature_puts_them():
     sets = gene_sets()
     niche = sets.drop_duplicates("symbol").set_index("symbol")["niche"]
@@ -144,7 +161,9 @@ def test_a_niche_left_out_has_the_shipped_set(tmp_path):
     shipped = gene_sets()
     mixed = gene_sets({"tumour": tmp_path / "my.gmt"})
     assert set(mixed.loc[mixed["niche"] == "tumour", "symbol"]) == {"EGFR", "SOX2", "MKI67"}
-    expected = set(shipped.loc[shipped["niche"] == "tme", "symbol"]) - {"EGFR", "SOX2", "MKI67"}
+    # Only the genes of the user's own tumour set are taken from the shipped set of the TME.
+    listed = pd.read_csv(resource("gene_sets/tme.tsv"), sep="\t", keep_default_na=False)["symbol"]
+    expected = set(listed) - {"EGFR", "SOX2", "MKI67"}
     assert set(mixed.loc[mixed["niche"] == "tme", "symbol"]) == expected
     pd.testing.assert_frame_equal(gene_sets({"tme": "builtin"}), shipped)
 
