@@ -220,6 +220,7 @@ def report(args: Arguments) -> None:
         slides_ledger=args.slides,
         samples_ledger=args.samples,
         audit=args.audit,
+        leakage=args.leakage,
         selected_genes=args.selected,
         **args.settings,
     )
@@ -356,6 +357,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "slides": FILE,
             "samples": FILE,
             "audit": FILE,
+            "leakage": FILE,
             "selected": FILES,
             "settings": SETTINGS,
         },

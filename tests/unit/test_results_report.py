@@ -39,6 +39,12 @@ def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_gradin
     write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
     write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
     write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
+    leakage = [
+        ("same_file", SCRIPT, "B", "identical; cases C1 and C2", "allowed"),
+        ("slides", "", "", "3 files", "fine"),
+    ]
+    columns = ["check", "first", "second", "detail", "verdict"]
+    write_tsv(pd.DataFrame(leakage, columns=columns), folder / "leakage.tsv")
     genes = pd.DataFrame({"symbol": [f"GENE{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
     genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
     write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
@@ -53,6 +59,7 @@ def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_gradin
         slides_ledger=folder / "slides.tsv",
         samples_ledger=folder / "samples.tsv",
         audit=folder / "audit.tsv",
+        leakage=folder / "leakage.tsv",
         selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
         config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
         notice=notice,
@@ -118,6 +125,26 @@ def test_a_notice_stands_at_the_top(page, tmp_path):
     plain = write_report(tmp_path, findings=())
     assert 'class="notice"' not in plain
     assert "Nothing found." in plain
+
+
+def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
+    findings = [
+        ("cohort_confounded_with_label", "b", "grading: 100% of its 9 labelled cases are G4"),
+        ("event_looks_flipped", "event", "1 must mean died"),
+        *(("pairing_same_case", f"S{number}", "share the case") for number in range(350)),
+    ]
+    page = write_report(tmp_path, findings=findings)
+    told = "Cohort confounded with label (b): grading: 100% of its 9 labelled cases are G4."
+    assert page.index('id="cohort"') < page.index(told) < page.index('id="table1"')
+    assert "Event looks flipped (event): 1 must mean died." in page
+    # A long list is cut, with its length and where all of it is.
+    assert page.count("<td>share the case</td>") == 200
+    assert "The first 200; all 350 stand in results/cohort/audit.tsv." in page
+
+
+def test_what_the_gate_let_pass_is_listed(page):
+    row = re.search(r"<tr><td>Same file</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert row[1].endswith(", B") and row[2] == "identical; cases C1 and C2" and row[3] == "allowed"
 
 
 def test_a_caveat_stands_at_the_top_and_under_every_table(page, tmp_path):

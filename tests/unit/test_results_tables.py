@@ -98,6 +98,7 @@ def test_folds_are_averaged(tmp_path):
     table = tables_of(tmp_path, runs)
     assert [cell(table, "accuracy", fold=fold).mean for fold in ("0", "1", "all")] == [75, 100, 87.5]
     assert cell(table, "accuracy").n == 8
+    assert "mean over folds and seeds" in (tmp_path / "tables" / "table1.md").read_text()
 
 
 def test_skipped_task_is_a_row_with_its_reason(tmp_path):

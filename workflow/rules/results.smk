@@ -81,6 +81,7 @@ rule write_report:
         slides="results/slides.tsv",
         samples="results/samples.tsv",
         audit="results/cohort/audit.tsv",
+        leakage="results/cohort/leakage.tsv",
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         template=plan.report_template(),
@@ -95,5 +96,6 @@ rule write_report:
         code=plan.code("report"),
     shell:
         "ksfusion report --tables results/tables --figures results/figures --slides {input.slides}"
-        " --samples {input.samples} --audit {input.audit} --selected {input.selected}"
+        " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
+        " --selected {input.selected}"
         " --settings {params.settings:q} --output {output} 2> {log}"

@@ -52,7 +52,7 @@ def _flipped_by_time(days: pd.Series, died: pd.Series, time: str, event: str) ->
     later = (days.rank()[died].sum() - deaths * (deaths + 1) / 2) / (deaths * censored)
     spread = math.sqrt((deaths + censored + 1) / (12 * deaths * censored))
     if (later - 0.5) / spread > SURE:
-        detail = f"{later:.0%} of the pairs have the death (1) after the censoring (0) in {time}; is 1 = died?"
+        detail = f"{later:.0%} of the pairs have the death (1) after the censoring (0) in {time}; 1 must mean died"
         yield _finding("event_looks_flipped", event, detail)
 
 
@@ -65,7 +65,7 @@ def _flipped_by_grade(days: pd.Series, died: pd.Series, grade: pd.Series, event:
     rates = {name: deaths[name] / years[name] for name in deaths}
     spread = math.sqrt(sum(1 / count for count in deaths.values()))
     if math.log(rates["G2"] / rates["G4"]) / spread > SURE:
-        detail = f"grade 4 lives longer: {rates['G4']:.2f} deaths a year, grade 2 {rates['G2']:.2f}; is 1 = died?"
+        detail = f"grade 4 lives longer: {rates['G4']:.2f} deaths a year, grade 2 {rates['G2']:.2f}; 1 must mean died"
         yield _finding("event_looks_flipped", event, detail)
 
 

@@ -163,15 +163,17 @@ def lay_out(long: pd.DataFrame, *, level: str = "sample", cohort: str = "all", c
         (task, tuple(METRIC_LABELS[metric] for of_task, metric in columns if of_task == task))
         for task in chosen["task"].unique()
     )
-    return Layout(groups, rows, (*caveats, *_notes(chosen, level)))
+    n_folds = long.loc[long["fold"] != "all", "fold"].nunique()
+    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds)))
 
 
-def _notes(chosen: pd.DataFrame, level: str) -> Iterator[str]:
+def _notes(chosen: pd.DataFrame, level: str, n_folds: int) -> Iterator[str]:
     """Say how many were scored, and what is missing."""
     counts = chosen.groupby("task", sort=False)["n"].max()
     if len(counts):
         scored = ", ".join(f"{plain(task)} {count}" for task, count in counts.items())
-        how = f"mean over seeds, with the {COVERAGE} % interval by bootstrap over cases"
+        over = "folds and seeds" if n_folds > 1 else "seeds"
+        how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
         yield f"In percent: {how}. Test {level}s: {scored}."
         yield MODALITY_NOTE
     missing = chosen[chosen["reason"] != ""]

@@ -16,6 +16,7 @@ import pandas as pd
 import ksfusion
 from ksfusion.provenance import as_json, provenance
 from ksfusion.results.figures import FIGURE_LIST
+from ksfusion.results.findings import audit_sections, cautions, leakage_rows
 from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
 from ksfusion.results.palette import STYLE
 from ksfusion.results.plots_of_genes import CAPTION as GENES_CAPTION
@@ -65,6 +66,7 @@ def make_report(
     slides_ledger: Path,
     samples_ledger: Path,
     audit: Path,
+    leakage: Path,
     selected_genes: Sequence[Path],
     config: Mapping[str, Any],
     notice: str | None = None,
@@ -79,8 +81,8 @@ def make_report(
         The file to write.
     tables, figures
         Folders of `ksfusion.results.tables.make_tables` and `ksfusion.results.figures.make_figures`.
-    slides_ledger, samples_ledger, audit
-        ``slides.tsv``, ``samples.tsv`` and ``cohort/audit.tsv``.
+    slides_ledger, samples_ledger, audit, leakage
+        ``slides.tsv``, ``samples.tsv``, ``cohort/audit.tsv`` and ``cohort/leakage.tsv``.
     selected_genes
         ``genes/fold{fold}/selected.tsv`` of each fold.
     config
@@ -119,7 +121,9 @@ def make_report(
         figures=_figures(figures),
         slides=_slide_problems(slides),
         samples=_sample_problems(samples),
-        audit=_audit(audit),
+        cautions=cautions(audit),
+        audit=audit_sections(audit),
+        leakage=leakage_rows(leakage),
         genes=[_genes(path, figures) for path in selected_genes],
         configuration=_as_yaml(config),
         versions=_versions(made_by["code"]),
@@ -224,12 +228,6 @@ def _reason_counts(reasons: pd.Series) -> list[dict[str, Any]]:
     counts = reasons.fillna("no reason given").value_counts()
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [{"reason": reason, "meaning": MEANINGS.get(reason, ""), "count": count} for reason, count in ordered]
-
-
-def _audit(path: Path) -> list[dict[str, Any]]:
-    """Return the findings by check."""
-    findings = read_tsv(path, dtype=str).fillna("")
-    return [{"check": check, "rows": rows.to_dict("records")} for check, rows in findings.groupby("check", sort=True)]
 
 
 def _genes(path: Path, figures: Path) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""A task of one's own over three folds: trained, tabled, enlarged by a case, and stopped by a leak."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from project import Project, copy_project
+from sklearn.metrics import roc_auc_score
+
+from ksfusion.genes import gene_sets
+
+CASES = [f"case-{number:02d}" for number in range(24)]
+CLASSES = ["unmethylated", "methylated"]
+
+
+def draw_slide(path, seed):
+    """Draw tissue in darker and lighter squares, another pattern for each slide."""
+    random = np.random.default_rng(seed)
+    tone = np.kron(random.uniform(0.7, 1.2, (10, 10)), np.ones((30, 30)))[..., None]
+    rgb = np.array([150, 70, 145]) * tone + random.normal(0, 8, (300, 300, 3))
+    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def write_tables(folder, cases):
+    rows = [f"{case}\t{case}\tX\tslides/{case}.png\t{case}\t0.5" for case in cases]
+    (folder / "samples.tsv").write_text(
+        "\n".join(["sample_id\tcase_id\tcohort\tslide\texpression_id\tmpp", *rows]) + "\n"
+    )
+    rows = [f"{case}\t{CLASSES[int(case[-2:]) % 2]}" for case in cases]
+    (folder / "cases.tsv").write_text("\n".join(["case_id\tmgmt", *rows]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("folds") / "project")
+    (folder / "slides").mkdir()
+    for number, case in enumerate(CASES):
+        draw_slide(folder / f"slides/{case}.png", number)
+    write_tables(folder, CASES)
+    genes = gene_sets().groupby("niche")["symbol"].head(30).unique()
+    values = pd.DataFrame(np.random.default_rng(0).normal(8, 2, (len(genes), len(CASES) + 1)), index=genes)
+    values.set_axis([*CASES, "case-90"], axis=1).to_csv(folder / "expression.tsv", sep="\t", index_label="symbol")
+    expression = {"cohort": "X", "format": "matrix", "unit": "log", "path": "expression.tsv"}
+    config = {
+        "cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [expression]},
+        "slides": {"batches": 1, "min_tiles": 1},
+        "patches": {"count": 16},
+        "features": {"encoder": "seeded-conv"},
+        "genes": {"top_fraction": 1.0},
+        "splits": {"scheme": "kfold", "k": 3},
+        "tasks": {"mgmt": {"kind": "classification", "column": "mgmt", "classes": CLASSES, "epochs": 1}},
+        "methods": ["snn"],
+        "training": {"seeds": [0, 1]},
+    }
+    (folder / "folds.yaml").write_text(yaml.safe_dump(config))
+    project = Project(folder, "folds.yaml")
+    project.snakemake()
+    return project
+
+
+def predictions(project, fold, seed):
+    table = pd.read_parquet(project.folder / f"results/models/mgmt/snn/fold{fold}/seed{seed}/predictions.parquet")
+    return table[table["split"] == "test"]
+
+
+def test_every_case_is_tested_in_one_fold(project):
+    tested = [case for fold in range(3) for case in predictions(project, fold, 0)["case_id"]]
+    assert sorted(tested) == CASES
+
+
+def test_the_table_is_the_mean_over_folds_and_seeds(project):
+    by_fold = []
+    for fold in range(3):
+        tests = [predictions(project, fold, seed) for seed in range(2)]
+        by_fold.append([100 * roc_auc_score(test["y"].astype(int), test["prob_methylated"]) for test in tests])
+    table = project.tsv("results/tables/table1.tsv").astype({"fold": str})
+    table = table[(table["metric"] == "auc") & (table["level"] == "sample") & (table["cohort"] == "all")]
+    means = table.set_index("fold")["mean"]
+    assert means["all"] == pytest.approx(np.mean(by_fold), abs=1e-3)
+    assert [means[str(fold)] for fold in range(3)] == pytest.approx(np.mean(by_fold, axis=1).tolist(), abs=1e-3)
+    assert "mean over folds and seeds" in (project.folder / "results/report.html").read_text()
+
+
+def test_a_new_case_moves_no_other_and_a_copied_slide_stops_the_run(project):
+    before = project.tsv("results/cohort/splits.tsv")
+    models = sorted((project.folder / "results/models").rglob("model.safetensors"))
+    made = [path.stat().st_mtime_ns for path in models]
+    assert len(models) == 6
+    write_tables(project.folder, [*CASES, "case-90"])
+    shutil.copy2(project.folder / f"slides/{CASES[0]}.png", project.folder / "slides/case-90.png")
+    done = project.snakemake("results/report.html", check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "error: same_file: case-00 and case-90: identical; cases case-00 and case-90" in printed
+    assert [path.stat().st_mtime_ns for path in models] == made
+    after = project.tsv("results/cohort/splits.tsv")
+    assert len(after) == len(before) + 3
+    assert after[after["case_id"] != "case-90"].reset_index(drop=True).equals(before)
+
+    draw_slide(project.folder / "slides/case-90.png", 90)
+    project.snakemake("results/cohort/leakage.tsv")
+    assert set(project.tsv("results/cohort/leakage.tsv")["verdict"]) == {"fine"}
