@@ -315,6 +315,9 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
     if problems:
         raise UserError("\n".join(problems))
     plan = Plan(config, tables)
+    if config.features.source == "precomputed" and plan.batches and not any(map(plan.precomputed, plan.batches)):
+        expected = precomputed_file(config.features.path, next(iter(tables.slides())))
+        raise UserError(f"{source}: features.path: no slide has its file there, such as {expected}; correct the path")
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan
 

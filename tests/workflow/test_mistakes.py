@@ -125,6 +125,10 @@ def test_rows_are_named_and_all_listed(project):
     [
         ({"source": "precomputed"}, "mine.yaml: features: source precomputed needs path"),
         ({"source": "precomputed", "path": "lost"}, "mine.yaml: features.path: lost is not a folder"),
+        (
+            {"source": "precomputed", "path": "src"},
+            "mine.yaml: features.path: no slide has its file there, such as src/s1.h5",
+        ),
         ({"path": "src"}, "mine.yaml: features: path is for source precomputed"),
     ],
 )
