@@ -108,6 +108,14 @@ def test_scanpys_flavours_refuse_what_they_cannot_rank():
         select_genes({"x": table}, rank="seurat")
     with pytest.raises(UserError, match="gene C has missing or negative values; use within_cohort"):
         select_genes({"x": table[["A", "C"]]}, rank="cell_ranger")
+    same = pd.DataFrame({f"G{number}": [0.0, 1.0, 2.0] for number in range(50)})
+    with pytest.raises(UserError, match=r"cell_ranger failed on these profiles \(Bin edges must be unique\)"):
+        select_genes({"x": same}, rank="cell_ranger")
+    # A gene that does not vary has no dispersion in seurat.
+    varied = np.random.default_rng(0).lognormal(1, 1, (10, 40))
+    table = pd.DataFrame(np.hstack([varied, np.ones((10, 60))]), columns=[f"G{number}" for number in range(100)])
+    with pytest.raises(UserError, match=r"seurat can rank 40 of the 100 genes, and genes.top_fraction asks for 50"):
+        select_genes({"x": table}, rank="seurat", top_fraction=0.5)
 
 
 def test_select_genes_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -106,11 +107,20 @@ def _scanpy_order(tables: Sequence[pd.DataFrame], symbols: list[str], *, flavour
     data.var_names = symbols
     data.uns["log1p"] = {"base": 2}
     try:
-        found = scanpy.pp.highly_variable_genes(
-            data, flavor=flavour, n_top_genes=n_chosen, batch_key="batch", inplace=False
+        with warnings.catch_warnings():
+            # That some genes have no dispersion is told below, where it matters.
+            warnings.filterwarnings("ignore", message="`n_top_genes` > number of normalized dispersions")
+            found = scanpy.pp.highly_variable_genes(
+                data, flavor=flavour, n_top_genes=n_chosen, batch_key="batch", inplace=False
+            )
+    except (ValueError, IndexError) as error:
+        reason = str(error).split(":")[0]
+        raise UserError(f"genes.rank: {flavour} failed on these profiles ({reason}); use within_cohort") from None
+    if (n_ranked := int(found["dispersions_norm"].notna().sum())) < n_chosen:
+        raise UserError(
+            f"genes.rank: {flavour} can rank {n_ranked} of the {len(symbols)} genes, and genes.top_fraction asks for "
+            f"{n_chosen}; lower it, or use within_cohort"
         )
-    except ValueError as error:
-        raise UserError(f"genes.rank: {flavour} failed on these profiles ({error}); use within_cohort") from None
     found = found.reset_index(drop=True)
     order = found.sort_values(["highly_variable_nbatches", "dispersions_norm"], ascending=False, kind="stable")
     return order.index.to_numpy()
