@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ksfusion.config import load_config, parse_config
 from ksfusion.errors import UserError
+from ksfusion.plan import Plan
 from ksfusion.resources import resource
 from ksfusion.strict_yaml import read_yaml
 
@@ -153,3 +155,14 @@ def test_planning_imports_nothing_heavy():
     code = "import sys, ksfusion.plan, ksfusion.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "timm", "pandas", "numpy", "h5py"} & set(done.stdout.split()) == set()
+
+
+def test_choosing_genes_waits_for_the_files_of_their_sets():
+    def files(sets):
+        named = Plan(parse_config(changed(genes={"sets": sets})), tables=None).gene_sets()
+        return [Path(file).name for file in named]
+
+    assert files("builtin") == ["tumour.tsv", "tme.tsv"]
+    assert files("my.tsv") == ["my.tsv"]
+    assert files({"tme": "GeneList.txt"}) == ["tumour.tsv", "GeneList.txt"]
+    assert files({"tme": "builtin", "tumour": "my.gmt"}) == ["my.gmt", "tme.tsv"]
