@@ -8,6 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from ksfusion.errors import UserError
 from ksfusion.slides import build_encoder
 from ksfusion.slides.encoders import create_published
 from ksfusion.slides.presets import PRESETS, check_encoder, find_preset
@@ -171,6 +172,13 @@ def test_weights_in_the_names_of_transformers(monkeypatch, tmp_path, name, prefi
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_a_file_without_its_keys(tmp_path):
+    state = {name: value for name, value in transformers_state("vit").items() if ".key." not in name}
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"lacks blocks\.0\.attn\.qkv\.bias"):
+        build_encoder("phikon", tmp_path / "model.safetensors")
+
+
 class TestHub:
     """The hub's client reads its own cache where there is no internet."""
 
@@ -209,8 +217,6 @@ class TestHub:
 
     @pytest.mark.parametrize("name", ["uni", "hf-hub:nobody/nothing", "resnet50"])
     def test_nothing_there(self, hub, name):
-        from ksfusion.errors import UserError
-
         with pytest.raises(UserError, match=r"could not be fetched .*features\.weights"):
             build_encoder(name)
 
@@ -218,3 +224,8 @@ class TestHub:
 @pytest.mark.parametrize("name", ["UNI", "UNI2-h", "Virchow2", "H-optimus-1", "Prov-GigaPath", "Phikon", "resnet50"])
 def test_names_are_known_before_anything_is_built(name):
     check_encoder(name)
+
+
+def test_a_repository_of_a_preset_is_that_preset():
+    assert find_preset("hf-hub:paige-ai/Virchow2") is PRESETS["virchow2"]
+    assert find_preset("hf-hub:paige-ai/Virchow") is None

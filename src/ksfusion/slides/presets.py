@@ -112,8 +112,10 @@ PRESETS = {
 
 
 def find_preset(name: str) -> Preset | None:
-    """Return the preset of a name in any letters; None for the other encoders."""
-    return PRESETS.get(name.lower())
+    """Return the preset of a name, or of its repository's, in any letters; None for the other encoders."""
+    name = name.lower()
+    named = (preset for key, preset in PRESETS.items() if name in (key, f"{HUB}{preset.repository}".lower()))
+    return next(named, None)
 
 
 def check_encoder(name: str, weights: str | Path | None = None) -> None:

@@ -108,8 +108,10 @@ def to_timm(weights: Weights, layout: str) -> Weights:
         if key.startswith(_UNUSED) or re.search(r"attention\.attention\.(key|value)\.", key):
             continue
         if _QUERY.search(key):
-            parts = [weights[_QUERY.sub(f"attention.attention.{part}.", key)] for part in ("query", "key", "value")]
-            key, value = _QUERY.sub("attn.qkv.", key), torch.cat(parts)
+            names = [_QUERY.sub(f"attention.attention.{part}.", key) for part in ("query", "key", "value")]
+            if not weights.keys() >= set(names):
+                continue  # the network will lack it
+            key, value = _QUERY.sub("attn.qkv.", key), torch.cat([weights[name] for name in names])
         for pattern, name in {**_COMMON_NAMES, **_NAMES[layout]}.items():
             key = re.sub(pattern, name, key)
         renamed[key] = value
