@@ -59,20 +59,31 @@ def open_data(path: Path) -> Iterator[BinaryIO]:
         files, or damaged.
     """
     start = check_is_data(path)
-    try:
-        with contextlib.ExitStack() as stack:
-            if start.startswith(ZIP_MAGIC):
-                archive = stack.enter_context(zipfile.ZipFile(path))
-                file = stack.enter_context(archive.open(_only_member(archive, path)))
-            elif start.startswith(GZIP_MAGIC):
-                file = stack.enter_context(gzip.open(path))
-            else:
-                file = stack.enter_context(path.open("rb"))
+    with contextlib.ExitStack() as stack:
+        try:
+            file = _opened(path, start, stack)
             _checked(file.read(512), path)
             file.seek(0)
+        # A zip file that is encrypted is a RuntimeError, one packed in an unknown way a NotImplementedError.
+        except (OSError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+            raise _damaged(path, error) from None
+        try:
             yield file
-    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be decompressed ({error}); download it again") from None
+        except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be decompressed ({error}); download it again")
+
+
+def _opened(path: Path, start: bytes, stack: contextlib.ExitStack) -> BinaryIO:
+    if start.startswith(ZIP_MAGIC):
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        return stack.enter_context(archive.open(_only_member(archive, path)))
+    if start.startswith(GZIP_MAGIC):
+        return stack.enter_context(gzip.open(path))
+    return stack.enter_context(path.open("rb"))
 
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

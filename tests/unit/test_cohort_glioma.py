@@ -234,11 +234,16 @@ def test_broken_downloads_give_one_line(tmp_path, capsys):
         "gdc_sample_sheet.2023-01-01.tsv": ("File ID\tFile Name\tCase ID\nu\tx\ty\n", "no column Sample ID; is it"),
         "clinical.tsv": ("version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer"),
     }
-    for name, (content, message) in files.items():
+    pairs = [(name, *broken) for name, broken in files.items()]
+    pairs += [("clinical.cart.2025-09-30.json", '["TCGA-06-0125"]', "is not the GDC's clinical JSON")]
+    pairs += [("clinical.cart.2025-09-30.json", '[{"case_id": "0f2b"}]', "a case has no submitter_id")]
+    pairs += [("clinical.tsv", "case_id\tvital_status\n0f2b\tDead\n", "no column case_submitter_id or cases.submitter")]
+    pairs += [("ceccarelli_S1A.csv", "x" * 200_000 + ",y\n", "row 1: is not a regular table (field larger than")]
+    for name, content, message in pairs:
         kept = (tcga / name).read_text()
         (tcga / name).write_text(content)
         printed = refused("--tcga", tcga)
-        assert f"{tcga / name}: " in printed and message in printed
+        assert f"error: {tcga / name}" in printed and message in printed
         (tcga / name).write_text(kept)
     (tcga / "data_cna.txt").write_text(f"Hugo_Symbol\t{GBM}-01\nCDKN2B\t-2\n")
     assert "no row CDKN2A; download the whole study" in refused("--tcga", tcga)

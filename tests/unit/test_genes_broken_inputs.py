@@ -112,6 +112,17 @@ BROKEN = {
         {},
         ": the row 'CD3E\\t1' has 2 fields, the header has 3; is the download complete?",
     ),
+    "cut_row_of_latin_1": (
+        text("gene\tname\tP1\nEGFR\ta\t1\nCD3E\tré\n".encode("latin-1")),
+        {},
+        ": the row 'CD3E\\tr",
+    ),
+    "damaged_zip": (text(b"PK\x03\x04" + bytes(40)), {}, ": cannot be decompressed (File is not a zip file); download"),
+    "empty_first_line": (
+        text("\ngene\tP1\nEGFR\t1\n"),
+        {},
+        ": its first line is empty; begin the table with its header",
+    ),
     "header_alone": (text("gene\tP1\n"), {}, ": has a header and no rows under it; download it again"),
     "decimal_comma": (
         text("gene\tP1\tP2\nEGFR\t1.5\t2.5\nCD3E\t1,5\t2\nTP53\t3.5\t1\n"),

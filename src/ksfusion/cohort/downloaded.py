@@ -79,11 +79,14 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
     delimiter = "\t" if "\t" in text[:2000] else ","
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     closest: list[str] = []
-    for fields in rows:
-        header = [re.sub(r"\s+", " ", name).strip() for name in fields]
-        if all(name in header for name in needed):
-            return [dict(zip(header, row, strict=False)) for row in rows if any(map(known, row))]
-        closest = max(closest, header, key=lambda names: len(set(names) & set(needed)))
+    try:
+        for fields in rows:
+            header = [re.sub(r"\s+", " ", name).strip() for name in fields]
+            if all(name in header for name in needed):
+                return [dict(zip(header, row, strict=False)) for row in rows if any(map(known, row))]
+            closest = max(closest, header, key=lambda names: len(set(names) & set(needed)))
+    except csv.Error as error:
+        raise UserError(f"{path}, row {rows.line_num}: is not a regular table ({error})") from None
     if delimiter == "," and ";" in text.split("\n", 1)[0]:
         raise UserError(f"{path}: its columns are separated by ';'; save it with tabs, or commas, between them")
     absent = ", ".join(name for name in needed if name not in closest)

@@ -125,12 +125,16 @@ def _json_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
         cases = cases.get("data", {}).get("hits", [])
     records = []
     for case in cases:
-        case_id = known(case.get("submitter_id")) or known((case.get("demographic") or {}).get("submitter_id"))
-        case_id = BARCODE.match(case_id)[1] if BARCODE.match(case_id) else case_id
+        if not isinstance(case, dict):
+            raise UserError(f"{path}: is not the GDC's clinical JSON; download Clinical, JSON")
+        demographic = case.get("demographic") or {}
+        # Older downloads name the patient in the demographic record alone: TCGA-06-0125_demographic.
+        case_id = known(case.get("submitter_id") or demographic.get("submitter_id"))
+        barcode = BARCODE.match(case_id)
         if not case_id:
-            raise UserError(f"{path}: a case has no submitter_id; download it again with Clinical, JSON")
-        parts = [case.get("demographic") or {}, *(case.get("diagnoses") or []), *(case.get("follow_ups") or [])]
-        records += [(case_id, part) for part in parts]
+            raise UserError(f"{path}: a case has no submitter_id; download Clinical, JSON again")
+        parts = [demographic, *(case.get("diagnoses") or []), *(case.get("follow_ups") or [])]
+        records += [(barcode[1] if barcode else case_id, part) for part in parts]
     return records
 
 

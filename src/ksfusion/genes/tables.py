@@ -122,31 +122,31 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequen
         if missing:
             raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
         refuse_duplicates(header, path)
-        irregular: list[pa.csv.InvalidRow] = []
         try:
             table = pa.csv.read_csv(
                 file,
                 read_options=pa.csv.ReadOptions(column_names=header, block_size=BLOCK_BYTES),
-                parse_options=pa.csv.ParseOptions(
-                    delimiter=delimiter, invalid_row_handler=lambda row: irregular.append(row) or "error"
-                ),
+                parse_options=pa.csv.ParseOptions(delimiter=delimiter),
                 convert_options=pa.csv.ConvertOptions(
                     include_columns=columns, column_types={name: pa.string() for name in text if name in header}
                 ),
             )
         except pa.ArrowInvalid as error:
-            if irregular:
-                row = irregular[0]
-                raise UserError(
-                    f"{path}: the row {row.text[:40]!r} has {row.actual_columns} fields, the header has "
-                    f"{row.expected_columns}; is the download complete?"
-                ) from None
-            reason = "is not UTF-8 text; save it as UTF-8" if "UTF8" in str(error) else "is not a regular table"
-            raise UserError(f"{path}: {reason} ({' '.join(str(error).split())[:120]})") from None
+            raise UserError(f"{path}: {_irregularity(str(error))}") from None
     for name in table.column_names:
         if pa.types.is_binary(table[name].type):
             raise UserError(f"{path}: column {name or 1} is not UTF-8 text; save the table as UTF-8")
     return Table(path, table, first_line)
+
+
+def _irregularity(error: str) -> str:
+    """Say in the user's terms what Arrow says of a table."""
+    if found := re.search(r"Expected (\d+) columns, got (\d+): (.*)", error):
+        wanted, given, row = found.groups()
+        return f"the row {row[:40]!r} has {given} fields, the header has {wanted}; is the download complete?"
+    if "UTF8" in error:
+        return "is not UTF-8 text; save the table as UTF-8"
+    return f"is not a regular table ({' '.join(error.split())[:120]})"
 
 
 def plain_name(name: str) -> str:
@@ -161,6 +161,8 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[list[str], str, int]:
         lines += 1
     delimiter = "\t" if "\t" in text else ","
     header = _fields(text, delimiter)
+    if not header:
+        raise UserError(f"{path}: its first line is empty; begin the table with its header")
     if len(header) == 1:
         given = "';'" if ";" in text else "neither tabs nor commas"
         raise UserError(f"{path}: its columns are separated by {given}; save it with tabs, or commas, between them")
@@ -194,9 +196,10 @@ def _read_parquet(path: Path) -> Table:
     try:
         # Buffering ahead would hold the whole file beside its values.
         table = pq.read_table(path, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as error:
+        indices = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: is not a readable Parquet file ({' '.join(str(error).split())[:200]})") from None
-    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    index = [name for name in indices if isinstance(name, str)]
     if index:
         table = table.select([*index, *(name for name in table.column_names if name not in index)])
     names = ["index" if name.startswith("__index_level_") else name.strip() for name in table.column_names]
