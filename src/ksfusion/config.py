@@ -255,7 +255,20 @@ BUILTIN_TASKS = {
     "survival": Task(kind="survival", time="survival_days", event="event"),
 }
 PAPER_EPOCHS = {"diagnosis": 20, "grading": 20, "survival": 10}
-PAPER_METHODS = ["ksfusion", "snn", "attmil"]
+# Table 1, then the ablations of Table 2.
+PAPER_METHODS = [
+    "attmil",
+    "transmil",
+    "snn",
+    "concat",
+    "add",
+    "bilinear",
+    "mcat",
+    "cmta",
+    "ksfusion",
+    "ksfusion-no-gecon",
+    "ksfusion-no-cgcoord",
+]
 
 
 class Training(Block):
