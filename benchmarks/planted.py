@@ -40,6 +40,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from ksfusion.config import PAPER_METHODS
+from ksfusion.methods import METHODS
+
 N_TRAIN, N_VAL = 534, 66
 N_GENES = {"tumour": 59, "tme": 361}
 CLASSES = ["00", "01", "10", "11"]
@@ -102,7 +105,8 @@ def draw_genes(random: np.random.Generator, samples: pd.DataFrame) -> tuple[pd.D
         values = values + nuisance @ random.normal(scale=0.3, size=(5, n)) + random.normal(size=(len(samples), n))
         symbols = [f"{niche}{number}" for number in range(n)]
         tables.append(pd.DataFrame(values.astype(np.float32), columns=symbols, index=samples["sample_id"]))
-        rows.append(pd.DataFrame({"symbol": symbols, "niche": niche, "category": niche}))
+        categories = [f"{niche} {number % 4}" for number in range(n)]
+        rows.append(pd.DataFrame({"symbol": symbols, "niche": niche, "category": categories}))
     return pd.concat(tables, axis=1), pd.concat(rows)
 
 
@@ -181,7 +185,7 @@ def oracle(cases: pd.DataFrame, known: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="2,500 patches x 1,024 features; for a GPU")
-    parser.add_argument("--methods", nargs="+", default=["attmil", "snn", "ksfusion"])
+    parser.add_argument("--methods", nargs="+", default=PAPER_METHODS, choices=METHODS, help="[those of the tables]")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, help="of each task [20 for diagnosis, 10 for survival]")
