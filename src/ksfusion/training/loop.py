@@ -18,6 +18,7 @@ from ksfusion.training.checkpoint import write_run
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.epoch import predict
 from ksfusion.training.fit import HISTORY, Fitted, fit
+from ksfusion.training.memory import keep_freed_memory
 from ksfusion.training.objective import OBJECTIVES, Classification, Survival, sample_weights
 from ksfusion.training.reproducible import reproducible
 from ksfusion.training.state import Resume, key_of
@@ -118,6 +119,7 @@ def train(
         )
         return
 
+    keep_freed_memory()
     where = torch.device(device)
     made_from = {"config": config, "device": device, "threads": threads, "torch": str(torch.__version__)}
     resume = Resume(output_dir, key_of(made_from, (store, expression, selected, samples_ledger, cases, splits)))
