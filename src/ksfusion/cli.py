@@ -165,6 +165,30 @@ def genes(args: Arguments) -> None:
     prepare_genes(args.profiles, args.samples, args.splits, args.output, fold=args.fold, genes=args.settings)
 
 
+def search(args: Arguments) -> None:
+    """Choose the training settings of one method for one task and fold, on the validation samples."""
+    from ksfusion.training.search import search_settings
+
+    search_settings(
+        args.store,
+        args.expression,
+        args.selected,
+        args.samples,
+        args.cases,
+        args.splits,
+        chosen=args.chosen,
+        trials=args.trials,
+        task=args.settings["task"],
+        method=args.method,
+        fold=args.fold,
+        seed=args.settings["seed"],
+        settings=args.settings["training"],
+        space=args.settings["space"],
+        n_trials=args.settings["trials"],
+        device=_device(args),
+    )
+
+
 def train(args: Arguments) -> None:
     """Train one method for one task, fold and seed."""
     from ksfusion.training.loop import train as train_model
@@ -183,6 +207,7 @@ def train(args: Arguments) -> None:
         seed=args.seed,
         settings=args.settings["training"],
         device=_device(args),
+        chosen=args.chosen[0] if args.chosen else None,
         tensorboard=args.settings.get("tensorboard", False),
     )
 
@@ -254,6 +279,10 @@ NUMBER = {"type": int, "required": True, "metavar": "N"}
 FOLDER = {"type": Path, "metavar": "FOLDER"}
 SETTINGS = {"type": json.loads, "required": True, "metavar": "JSON"}
 DEVICE = {"choices": ["auto", "cpu", "cuda"], "default": "auto"}
+TEXT = {"required": True}
+COMPUTING = {"device": DEVICE, "settings": SETTINGS}
+# What training reads of the stages before.
+FOLD_FILES = dict.fromkeys(("store", "expression", "selected", "samples", "cases", "splits"), FILE)
 
 POSITIONAL = {"recipe"}
 
@@ -328,21 +357,17 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
         genes,
         {"profiles": FILE, "samples": FILE, "splits": FILE, "output": FILE, "fold": NUMBER, "settings": SETTINGS},
     ),
+    "search": (search, {**FOLD_FILES, "method": TEXT, "fold": NUMBER, "chosen": FILE, "trials": FILE, **COMPUTING}),
     "train": (
         train,
         {
-            "store": FILE,
-            "expression": FILE,
-            "selected": FILE,
-            "samples": FILE,
-            "cases": FILE,
-            "splits": FILE,
-            "output": FILE,
-            "method": {"required": True},
+            **FOLD_FILES,
+            "method": TEXT,
             "fold": NUMBER,
             "seed": NUMBER,
-            "device": DEVICE,
-            "settings": SETTINGS,
+            "chosen": {"type": Path, "metavar": "FILE", "nargs": "*", "help": "settings that a search has chosen"},
+            "output": FILE,
+            **COMPUTING,
         },
     ),
     "tables": (tables, {"runs": FILES, "output": FILE, "settings": SETTINGS}),

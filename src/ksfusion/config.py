@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ksfusion.errors import UserError
 from ksfusion.flags import FLAGS
@@ -271,6 +271,28 @@ PAPER_METHODS = [
 ]
 
 
+class Search(Block):
+    """A search of training settings on the validation samples: how many trials, and the range of each setting."""
+
+    trials: Positive = 20
+    lr: tuple[float, float] = (1e-4, 1e-2)
+    weight_decay: tuple[float, float] = (1e-4, 1e-1)
+    dropout: tuple[Fraction, Fraction] = (0.0, 0.5)
+    alpha: tuple[Fraction, Fraction] = (0.0, 1.0)
+
+    @field_validator("lr", "weight_decay", "dropout", "alpha")
+    @classmethod
+    def _is_a_range(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        low, high = limits
+        if low > high:
+            raise ValueError("must be the lowest and the highest value, in this order")
+        if info.field_name in ("lr", "weight_decay") and low <= 0:
+            raise ValueError("must be above 0: it is searched by orders of magnitude")
+        if info.field_name == "dropout" and high >= 1:
+            raise ValueError("must stay below 1")
+        return limits
+
+
 class Training(Block):
     """How models are trained."""
 
@@ -282,6 +304,7 @@ class Training(Block):
     alpha: Fraction = 0.5
     weight_by: Literal["sample", "case"] = "sample"
     epochs: dict[str, Positive] = Field(default_factory=lambda: dict(PAPER_EPOCHS))
+    search: Search | None = Field(None, description="search settings on validation samples before training")
     tensorboard: bool = Field(False, description="write event files for TensorBoard into each run's folder")
 
     @field_validator("seeds")

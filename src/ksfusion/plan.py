@@ -42,6 +42,7 @@ STAGES = {
     "profiles": "ksfusion.genes.expression",
     "ledger": "ksfusion.cohort.ledger",
     "genes": "ksfusion.genes.selection",
+    "search": "ksfusion.training.search",
     "train": "ksfusion.training.loop",
     "tables": "ksfusion.results.tables",
     "figures": "ksfusion.results.figures",
@@ -221,12 +222,32 @@ class Plan:
 
     def training_settings(self, task: str, method: str) -> str:
         """Return the settings of one run: its task, and what of ``training`` the method reads."""
-        entry = self.config.tasks[task]
-        about = {"name": task, "kind": entry.kind, "classes": entry.classes, "epochs": self.config.epochs(task)}
-        training = self.config.training.model_dump(mode="json", include={*COMMON_TRAINING, *METHODS[method].settings})
         # Only where it is on: to watch a training changes nothing in its result.
         watched = {"tensorboard": True} if self.config.training.tensorboard else {}
-        return as_json({"task": about, "training": training, **watched})
+        return as_json({**self._training(task, method), **watched})
+
+    def search_settings(self, task: str, method: str) -> str:
+        """Return the settings of a search: those of a run, and the ranges of what the method reads."""
+        training = self.config.training
+        if training.search is None:
+            return ""
+        space = training.search.model_dump(mode="json")
+        trials = space.pop("trials")
+        space = {key: limits for key, limits in space.items() if key in self._training_keys(method)}
+        return as_json({**self._training(task, method), "space": space, "trials": trials, "seed": training.seeds[0]})
+
+    def chosen_settings(self) -> list[str]:
+        """Return the file of the settings that a search has chosen for a run, where searching is on."""
+        return ["results/search/{task}/{method}/fold{fold}/chosen.json"] if self.config.training.search else []
+
+    def _training_keys(self, method: str) -> set[str]:
+        return {*COMMON_TRAINING, *METHODS[method].settings}
+
+    def _training(self, task: str, method: str) -> dict[str, Any]:
+        entry = self.config.tasks[task]
+        about = {"name": task, "kind": entry.kind, "classes": entry.classes, "epochs": self.config.epochs(task)}
+        training = self.config.training.model_dump(mode="json", include=self._training_keys(method))
+        return {"task": about, "training": training}
 
     def expression_files(self) -> list[str]:
         """Return the sources of expression, in the order of the configuration."""

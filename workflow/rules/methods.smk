@@ -1,13 +1,43 @@
+# What a run reads of the stages before.
+FOLD_FILES = {
+    "store": "results/features/store",
+    "expression": "results/genes/fold{fold}/expression.parquet",
+    "selected": "results/genes/fold{fold}/selected.tsv",
+    "samples": "results/samples.tsv",
+    "cases": "results/cohort/cases.parquet",
+    "splits": "results/cohort/splits.tsv",
+    # Nothing is trained before the gate has passed; what it lists is no input of the model.
+    "gate": ancient("results/cohort/leakage.tsv"),
+}
+
+
+# Only where `training.search` is on.
+rule search_settings:
+    input:
+        **FOLD_FILES,
+    output:
+        chosen="results/search/{task}/{method}/fold{fold}/chosen.json",
+        trials="results/search/{task}/{method}/fold{fold}/trials.tsv",
+    log:
+        "results/logs/search_settings/{task}/{method}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/search_settings/{task}/{method}/fold{fold}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    params:
+        settings=lambda wildcards: plan.search_settings(wildcards.task, wildcards.method),
+        code=lambda wildcards: plan.code("search", method=wildcards.method),
+    shell:
+        "ksfusion search --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        " --fold {wildcards.fold} --settings {params.settings:q} --chosen {output.chosen} --trials {output.trials}"
+        " 2> {log}"
+
+
 rule train_model:
     input:
-        store="results/features/store",
-        expression="results/genes/fold{fold}/expression.parquet",
-        selected="results/genes/fold{fold}/selected.tsv",
-        samples="results/samples.tsv",
-        cases="results/cohort/cases.parquet",
-        splits="results/cohort/splits.tsv",
-        # Nothing is trained before the gate has passed; what it lists is no input of the model.
-        gate=ancient("results/cohort/leakage.tsv"),
+        **FOLD_FILES,
+        chosen=plan.chosen_settings(),
     output:
         model="results/models/{task}/{method}/fold{fold}/seed{seed}/model.safetensors",
         config="results/models/{task}/{method}/fold{fold}/seed{seed}/config.json",
@@ -27,4 +57,5 @@ rule train_model:
     shell:
         "ksfusion train --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
-        " --fold {wildcards.fold} --seed {wildcards.seed} --settings {params.settings:q} --output {params.folder} 2> {log}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --chosen {input.chosen} --settings {params.settings:q}"
+        " --output {params.folder} 2> {log}"

@@ -71,6 +71,16 @@ class FoldData:
         known = self.samples[truth].notna().all(axis=1)
         return np.flatnonzero(known & (self.samples["split"] == split))
 
+    def only(self, *splits: str) -> FoldData:
+        """Return the samples of some splits."""
+        kept = np.flatnonzero(self.samples["split"].isin(splits))
+        return dataclasses.replace(
+            self,
+            samples=self.samples.iloc[kept].reset_index(drop=True),
+            slides=self.slides[kept],
+            genes={niche: values[kept] for niche, values in self.genes.items()},
+        )
+
     def hold(self, device: torch.device, *, memory: float) -> FoldData:
         """Return the same data with all features on a device, where they take no more than a memory in bytes."""
         if "p" not in self.modalities or self.features.nbytes > memory:

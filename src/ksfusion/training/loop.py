@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,7 @@ def train(
     settings: Mapping[str, Any],
     device: str = "cpu",
     threads: int = 1,
+    chosen: Path | None = None,
     tensorboard: bool = False,
 ) -> None:
     """Train a method and write its weights, predictions, history and metrics.
@@ -76,6 +78,8 @@ def train(
         ``cpu`` or ``cuda``.
     threads
         CPU threads; another number gives other last digits.
+    chosen
+        File of `ksfusion.training.search.search_settings`, whose values take the place of those in ``settings``.
     tensorboard
         Write event files for TensorBoard to ``tensorboard`` in the folder of the run.
 
@@ -91,10 +95,13 @@ def train(
         store, expression, selected, samples_ledger, cases, splits, task=task, fold=fold, modalities=info.modalities
     )
     run = {"task": task["name"], "method": method, "fold": fold, "seed": seed}
+    found = json.loads(chosen.read_text(encoding="utf-8")) if chosen else None
+    settings = {**settings, **found["settings"]} if found else settings
     config = {
         **run,
         "task": dict(task),
         "settings": dict(settings),
+        "search": found,
         "options": _options(info, settings),
         "classes": list(task.get("classes") or []),
         "n_features": data.n_features,
