@@ -6,8 +6,9 @@ FOLD_FILES = {
     "samples": "results/samples.tsv",
     "cases": "results/cohort/cases.parquet",
     "splits": "results/cohort/splits.tsv",
-    # Nothing is trained before the gate has passed; what it lists is no input of the model.
-    "gate": ancient("results/cohort/leakage.tsv"),
+    # Nothing is trained before the gate has passed. Not ancient: what else changed would then go unseen whenever the
+    # gate is renewed in the same run.
+    "gate": "results/cohort/leakage.tsv",
 }
 
 
