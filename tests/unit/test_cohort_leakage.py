@@ -223,4 +223,5 @@ def test_every_pair_is_compared_across_blocks(monkeypatch):
 def test_profiles_of_other_cohorts_are_compared():
     index = pd.MultiIndex.from_tuples([("X", "p"), ("Y", "p"), ("Y", "q")])
     profiles = pd.DataFrame([[1.0, 2.0], [1.0, 2.0], [1.0, 2.5]], index=index)
-    assert list(equal_profiles(profiles)) == [("X/p", "Y/p", "identical")]
+    assert list(equal_profiles(profiles, {"X/p", "Y/p", "Y/q"})) == [("X/p", "Y/p", "identical")]
+    assert list(equal_profiles(profiles, {"X/p", "Y/q"})) == []

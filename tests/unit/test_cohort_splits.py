@@ -115,6 +115,15 @@ def test_other_settings_start_anew(tmp_path):
     assert split(tmp_path, table, seed=1).equals(first)
 
 
+def test_a_split_that_was_spoilt_is_not_started_anew_in_silence(tmp_path):
+    table = draw_cases()
+    split(tmp_path, table)
+    path = tmp_path / "splits.tsv"
+    path.write_text(path.read_text().replace("\ttest\n", "\tTest\n", 1))
+    with pytest.raises(UserError, match="is no split any more; delete it"):
+        split(tmp_path, table)
+
+
 def test_the_order_of_the_tables_does_not_matter(tmp_path):
     table = draw_cases()
     (tmp_path / "shuffled").mkdir()
@@ -240,8 +249,14 @@ class TestFile:
         path = tmp_path / "mine.tsv"
         path.write_text("fold\tcase_id\tsplit\n" + "".join(f"0\tZ{number}\ttest\n" for number in range(500)))
         with pytest.raises(UserError) as caught:
-            read_split_file(path, {"Z0"}, {})
-        assert len(str(caught.value).splitlines()) == 6 and "494 more" in str(caught.value)
+            read_split_file(path, {"A"}, {})
+        lines = str(caught.value).splitlines()
+        assert len(lines) == 1 + 6 and "names no case" in lines[0] and "495 more" in lines[-1]
+
+    def test_cases_that_are_not_in_the_study_are_passed_over(self, tmp_path):
+        path = tmp_path / "mine.tsv"
+        path.write_text("fold\tcase_id\tsplit\n0\tA\ttrain\n0\tZ\ttest\n")
+        assert [(entry.name, entry.side) for entry in read_split_file(path, {"A"}, {})] == [("A", "train")]
 
 
 def test_reading_the_folds_imports_no_pandas():

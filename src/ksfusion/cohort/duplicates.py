@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -35,17 +35,21 @@ def equal_values(values: Mapping[str, str]) -> Iterator[Pair]:
             yield Pair(first, second, "identical")
 
 
-def equal_profiles(profiles: pd.DataFrame) -> Iterator[Pair]:
+def equal_profiles(profiles: pd.DataFrame, used: Collection[str]) -> Iterator[Pair]:
     """Yield the pairs of profiles that are identical to the last digit.
 
     Parameters
     ----------
     profiles : pandas.DataFrame, profiles x genes
-        Indexed by cohort and expression_id, which the pair names as ``cohort/expression_id``.
+        Indexed by cohort and expression_id.
+    used
+        Names, as ``cohort/expression_id``, of the profiles to compare; the pairs have these names.
     """
+    names = [f"{cohort}/{name}" for cohort, name in profiles.index]
     digests = {
-        f"{cohort}/{name}": hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()
-        for (cohort, name), row in zip(profiles.index, profiles.to_numpy(), strict=True)
+        name: hashlib.sha256(row.tobytes()).hexdigest()
+        for name, row in zip(names, profiles.to_numpy(), strict=True)
+        if name in used
     }
     return equal_values(digests)
 

@@ -13,13 +13,14 @@ import pandas as pd
 from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
 from ksfusion.errors import UserError, first_of
 from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
 
 LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
 # Identifiers whose layout names the patient: a TCGA barcode's first three fields, and the number after the W of an
 # IvyGAP tumour (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient).
 PATIENT = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-.*)?|(W\d+)-\d+-\d+(?:-.*)?")
 NAMES = ("case_id", "tumour_id", "slide_specimen_id", "expression_specimen_id", "slide_id")
+PROFILE_KEYS = ("cohort", "expression_id")
 REMEDIES = {
     "case_on_two_sides": "put it on one",
     "same_patient": "give them one case_id",
@@ -70,7 +71,8 @@ def check_leakage(
     slides = pd.concat([read_parquet(path, columns=["slide_id", "digest", "thumbnail_hash"]) for path in tiles])
     slides = slides.drop_duplicates("slide_id").set_index("slide_id").sort_index()
     gate = Gate(table, read_tsv(splits, dtype={"case_id": str}), allow_duplicates)
-    findings = [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(read_parquet(profiles))]
+    expression = read_wide_parquet(profiles, PROFILE_KEYS)
+    findings = [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(expression)]
     settings = {"allow_duplicates": [list(pair) for pair in allow_duplicates]}
     write_tsv(pd.DataFrame(findings, columns=Finding._fields), output, provenance("ksfusion.cohort.leakage", settings))
     leaks = defaultdict(list)
@@ -157,13 +159,11 @@ class Gate:
 
     def profiles(self, profiles: pd.DataFrame) -> Iterator[Finding]:
         """Yield profiles that are identical to the last digit."""
-        keys = ["cohort", "expression_id"]
-        used = self._samples.drop_duplicates(keys).set_index(keys)["case_id"]
-        profiles = profiles.set_index(keys)
-        profiles = profiles[profiles.index.isin(used.index)]
-        case_of = {f"{cohort}/{name}": case_id for (cohort, name), case_id in used.items()}
-        yield from self._duplicates("same_profile", equal_profiles(profiles), case_of)
-        yield Finding("profiles", "", "", f"{len(profiles)} profiles of {profiles.shape[1]} genes", FINE)
+        names = self._samples["cohort"] + "/" + self._samples["expression_id"]
+        case_of = dict(zip(names, self._samples["case_id"], strict=True))
+        yield from self._duplicates("same_profile", equal_profiles(profiles, case_of), case_of)
+        compared = sum(f"{cohort}/{name}" in case_of for cohort, name in profiles.index)
+        yield Finding("profiles", "", "", f"{compared} profiles of {profiles.shape[1]} genes", FINE)
 
     def _duplicates(self, check: str, pairs: Iterable[Pair], case_of: dict[str, str]) -> Iterator[Finding]:
         for first, second, detail in pairs:

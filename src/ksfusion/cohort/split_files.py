@@ -44,13 +44,14 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     Returns
     -------
     list of Entry
-        ``name`` is a case_id; each case of ``cases`` once in every fold, in order of the file. In a fold without a
-        test side (as MCAT's), the validation side is the test side: it is what such a file holds out.
+        ``name`` is a case_id; each case of ``cases`` once in every fold, in order of the file; other names are passed
+        over. In a fold without a test side (as MCAT's), the validation side is the test side: it is what such a file
+        holds out.
 
     Raises
     ------
     UserError
-        If a file cannot be read, names an unknown case, leaves one out, or has one on two sides.
+        If a file cannot be read, leaves a case out, or has one on two sides.
     """
     path = Path(path)
     known, unknown, twice = {}, [], []
@@ -69,10 +70,11 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
         for fold in folds
         for case_id in sorted(set(cases) - {name for of_fold, name in known if of_fold == fold})
     ]
-    if problems := first_of(unknown) + first_of(twice) + first_of(absent):
-        raise UserError("\n".join(problems))
     if not folds:
-        raise UserError(f"{path}: names no case; it needs columns {', '.join(COLUMNS)}, or {', '.join(SPLITS)}")
+        absent = [f"{path}: names no case; it needs columns {', '.join(COLUMNS)}, or {', '.join(SPLITS)}"]
+    # A published split may name cases that are not in this study; where own cases lack a side, a name may be wrong.
+    if problems := first_of(twice) + first_of(absent) + (first_of(unknown) if absent else []):
+        raise UserError("\n".join(problems))
     without_test = [fold for fold in folds if all(e.fold != fold or e.side != "test" for e in known.values())]
     return [
         entry._replace(side="test") if entry.fold in without_test and entry.side == "val" else entry

@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.cohort.split_files import SPLITS, read_split_file
+from ksfusion.cohort.split_files import COLUMNS, SPLITS, read_split_file
 from ksfusion.errors import UserError
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_tsv
@@ -68,7 +68,7 @@ def split_cases(samples: Path, cases: Path, output: Path, *, splits: Mapping[str
             folds = _from_file(units, sample_table, splits)
     _refuse_empty_sides(folds)
     rows = [(fold, case_id, sides[case_id]) for fold, sides in sorted(folds.items()) for case_id in sorted(sides)]
-    table = pd.DataFrame(rows, columns=["fold", "case_id", "split"])
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_tsv(table, output, provenance("ksfusion.cohort.splits", settings))
 
 
@@ -155,11 +155,15 @@ def _named(numbers: Mapping[str, int]) -> dict[str, str]:
 def _earlier_split(output: Path, settings: Mapping[str, Any]) -> pd.DataFrame | None:
     """Return the split that is there, if the same settings made it."""
     try:
-        earlier = read_provenance(output)["settings"]
+        earlier = read_provenance(output)["settings"]["splits"]
         table = read_tsv(output, dtype={"case_id": str})
     except (OSError, ValueError, KeyError):
         return None
-    return table if earlier.get("splits") == settings["splits"] else None
+    if earlier != settings["splits"]:
+        return None
+    if not (set(COLUMNS) <= set(table.columns) and table["split"].isin(SPLITS).all()):
+        raise UserError(f"{output}: was changed and is no split any more; delete it, or give it as splits.file")
+    return table
 
 
 def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
@@ -232,5 +236,5 @@ def _refuse_empty_sides(folds: Mapping[int, Mapping[str, str]]) -> None:
         if empty := [side for side in SPLITS if side not in sides.values()]:
             raise UserError(
                 f"splits: {len(sides)} cases leave {' and '.join(empty)} of fold {fold} without any; "
-                "change splits.fractions or splits.seed, or add cases"
+                "change splits.fractions, splits.seed or splits.file, or add cases"
             )
