@@ -88,6 +88,13 @@ def sample(args: Arguments) -> None:
     sample_batch(args.tiles, args.output, **args.settings)
 
 
+def overviews(args: Arguments) -> None:
+    """Draw a picture of each slide of a batch."""
+    from ksfusion.slides.overview import draw_batch
+
+    draw_batch(args.samples, args.tiles, args.patches, args.output, masks=args.masks, **args.settings)
+
+
 def features(args: Arguments) -> None:
     """Read, normalise and encode the patches of a batch."""
     from ksfusion.slides.features import extract_batch
@@ -247,6 +254,7 @@ def report(args: Arguments) -> None:
         audit=args.audit,
         leakage=args.leakage,
         selected_genes=args.selected,
+        overviews=args.overviews,
         **args.settings,
     )
 
@@ -312,6 +320,17 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     "stain": (stain, {"samples": FILE, "tiles": FILE, "output": FILE, "settings": SETTINGS}),
     "stain-target": (stain_target, {"images": FILES, "output": FILE}),
     "sample": (sample, {"tiles": FILE, "output": FILE, "settings": SETTINGS}),
+    "overviews": (
+        overviews,
+        {
+            "samples": FILE,
+            "tiles": FILE,
+            "patches": FILE,
+            "output": FILE,
+            "masks": ANY_FILES,
+            "settings": SETTINGS,
+        },
+    ),
     "features": (
         features,
         {
@@ -384,6 +403,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "audit": FILE,
             "leakage": FILE,
             "selected": FILES,
+            "overviews": ANY_FILES,
             "settings": SETTINGS,
         },
     ),

@@ -35,6 +35,7 @@ STAGES = {
     "tile": "ksfusion.slides.tiling",
     "stain": "ksfusion.slides.stain",
     "sample": "ksfusion.slides.sampling",
+    "overviews": "ksfusion.slides.overview",
     "features": "ksfusion.slides.features",
     "import-tiles": "ksfusion.slides.precomputed",
     "import-features": "ksfusion.slides.precomputed",
@@ -189,6 +190,7 @@ class Plan:
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},
             "sample": {"patches": config["patches"], "exclude": slides["exclude"], "min_tiles": slides["min_tiles"]},
+            "overviews": {"slides": reading},
             "features": {
                 "slides": reading,
                 "stain": config["stain"],
@@ -263,6 +265,11 @@ class Plan:
         """Return the local weight file of the encoder, where one is given."""
         weights = self.config.features.weights
         return [weights] if weights else []
+
+    def overviews(self) -> list[str]:
+        """Return the lists of the slides' pictures; none where no slide is read."""
+        read = self.config.features.source == "extract"
+        return [f"results/slides/{batch}.tsv" for batch in self.batches] if read else []
 
     def paper_tables(self) -> str:
         """Return the file of the paper's own results."""

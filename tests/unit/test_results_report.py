@@ -1,14 +1,18 @@
 """The report: everything on one page, nothing from elsewhere, nothing of the tables taken as markup."""
 
 import base64
+import io
 import re
+import shutil
 
 import pandas as pd
 import pytest
+from PIL import Image
 from test_results_runs import GRADING, ROWS, write_run
 
 from ksfusion.resources import resource
 from ksfusion.results.figures import make_figures
+from ksfusion.results.gallery import slide_gallery
 from ksfusion.results.plots_of_genes import make_gene_figure
 from ksfusion.results.report import make_report
 from ksfusion.results.tables import make_tables
@@ -16,11 +20,12 @@ from ksfusion.storage import write_tsv
 
 SCRIPT = "<script>alert(1)</script>"
 SLIDES = [
-    ("A", "ok", "", 12.0, 5, "ok", ""),
-    ("B", "ok", "", 20.0, 0, "fallback", "too_few_pixels"),
-    (SCRIPT, "failed", "missing_mpp", float("nan"), 0, "failed", "missing_mpp"),
+    ("A", "ok", "", 12.0, 5, "ok", "", "automatic", 40, 0.0, 0.0, 0.0),
+    ("B", "ok", "", 20.0, 0, "fallback", "too_few_pixels", "external", 50, 0.02, 0.3, 0.0),
+    (SCRIPT, "failed", "missing_mpp", float("nan"), 0, "failed", "missing_mpp", "", 0, *[float("nan")] * 3),
 ]
 SLIDE_COLUMNS = ["slide_id", "status", "reason", "tissue_mm2", "repeated_patches", "stain", "stain_reason"]
+SLIDE_COLUMNS += ["mask", "tiles", "pen", "fold", "blur"]
 SAMPLES = [
     ("S1", "C1", "a", "A", "E1", "ok", ""),
     ("S2", "C1", "a", "B", "E2", "ok", ""),
@@ -37,6 +42,10 @@ def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_gradin
     make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
     make_figures(runs, folder / "figures", **options)
     write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
+    pictures = [("A", "A.png", ""), ("B", "B.png", ""), (SCRIPT, "", "missing_mpp")]
+    write_tsv(pd.DataFrame(pictures, columns=["slide_id", "overview", "reason"]), folder / "slides" / "0.tsv")
+    for name in ("A", "B"):
+        Image.new("RGB", (1200, 900), "pink").save(folder / "slides" / f"{name}.png")
     write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
     write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
     leakage = [
@@ -61,6 +70,7 @@ def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_gradin
         audit=folder / "audit.tsv",
         leakage=folder / "leakage.tsv",
         selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
+        overviews=[folder / "slides" / "0.tsv"],
         config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
         notice=notice,
         caveats=caveats,
@@ -76,7 +86,7 @@ def page(tmp_path_factory):
 def test_it_needs_nothing_from_elsewhere(page):
     sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
     assert len(sources) > 3
-    assert all(source.startswith(("data:image/png;base64,", "#", "x")) for source in sources)
+    assert all(source.startswith(("data:image/", "#", "x", "slides/")) for source in sources)
     assert not re.search(r"url\(|@import|https?://|<script|<link|<iframe", page)
 
 
@@ -155,3 +165,33 @@ def test_a_caveat_stands_at_the_top_and_under_every_table(page, tmp_path):
     tables = shown.count('<table class="results">')
     assert tables > 1
     assert shown.count(f'<ul class="notes"><li>{caveat}</li>') == tables
+
+
+def test_slides_are_shown_with_the_worst_first(page):
+    section = page[page.index('id="overviews"') : page.index('id="slides"')]
+    captions = re.findall(r"<strong>(\w+)</strong><br>(.*?)</figcaption>", section)
+    assert [name for name, _ in captions] == ["B", "A"]
+    assert captions[0][1].startswith("20 mm² of tissue, your mask, 50 tiles")
+    assert "fold 30%, stain not fitted" in captions[0][1] and "pen" not in captions[0][1]
+    assert captions[1][1] == "12 mm² of tissue, 40 tiles, 5 patches repeated"
+    assert re.findall(r'href="(slides/\w\.png)"', section) == ["slides/B.png", "slides/A.png"]
+    small = [base64.b64decode(image) for image in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', section)]
+    assert [Image.open(io.BytesIO(image)).size for image in small] == [(420, 315)] * 2
+    assert re.search(r"<td>fold</td>.*?<td class=\"number\">1</td><td class=\"number\">30 %</td>", section)
+
+
+def test_a_large_cohort_shows_few_and_links_the_rest(tmp_path):
+    names = [f"S{number:03d}" for number in range(60)]
+    Image.new("RGB", (64, 64)).save(tmp_path / "S000.png")
+    for name in names[1:]:
+        shutil.copy(tmp_path / "S000.png", tmp_path / f"{name}.png")
+    pictures = pd.DataFrame({"slide_id": [*names, "failed"], "overview": [f"{name}.png" for name in names] + [""]})
+    write_tsv(pictures, tmp_path / "0.tsv")
+    slides = pd.DataFrame({"slide_id": names, "tissue_mm2": 1.0, "tiles": 9, "repeated_patches": 0, "stain": "ok"})
+    slides = slides.assign(mask="automatic", pen=0.0, fold=0.0, blur=0.01)
+    slides.loc[[40, 50], "blur"] = [0.2, 0.6]
+    gallery = slide_gallery(slides, [tmp_path / "0.tsv"], report=tmp_path / "report.html")
+    shown = [picture["slide_id"] for picture in gallery["pictures"]]
+    assert shown == ["S050", "S040", *names[:22]]
+    assert len(gallery["links"]) == 36 and gallery["links"][-1] == {"slide_id": "S059", "link": "S059.png"}
+    assert gallery["flags"][2] == {"flag": "blur", "meaning": "out of focus", "slides": 60, "highest": 60}

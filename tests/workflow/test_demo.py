@@ -71,6 +71,18 @@ def test_the_ledger_accounts_for_every_slide_and_sample(demo):
     assert ((slides["unique_patches"] + slides["repeated_patches"]) == 36).all()
 
 
+def test_every_slide_has_its_picture_and_hardly_a_flag(demo):
+    slides = demo.tsv("results/slides.tsv").set_index("slide_id")
+    pictures = {path.stem for path in (demo.folder / "results/slides").glob("*.png")}
+    assert pictures == set(slides.index)
+    assert set(slides["mask"]) == {"automatic"}
+    # The demo draws neither ink nor folds, and everything in focus.
+    assert slides[["pen", "fold", "blur"]].mean().max() < 0.01
+    page = (demo.folder / "results/report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == min(24, len(slides))
+    assert len(page) < 12_000_000
+
+
 def test_tissue_and_stain_are_those_that_were_drawn(demo):
     planted = demo.tsv("demo/truth/slides.tsv").set_index("slide_id")
     slides = demo.tsv("results/slides.tsv").set_index("slide_id")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "extract_features"}
+SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features"}
 RESULTS = {"make_tables", "draw_figures", "write_report"}
 AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "train_model"} | RESULTS
 
@@ -50,13 +50,13 @@ def test_learning_rate_reruns_every_training(demo):
 def test_patch_count_reruns_sampling_and_what_follows(demo):
     with edited(demo.folder / demo.configfile, "count: 36", "count: 49"):
         planned = demo.planned()
-    assert set(planned) == {"sample_patches", "extract_features"} | AFTER_FEATURES
+    assert set(planned) == {"sample_patches", "draw_overviews", "extract_features"} | AFTER_FEATURES
 
 
 def test_an_excluded_flag_reruns_sampling_and_what_follows(demo):
     with edited(demo.folder / demo.configfile, "exclude: []", "exclude: [pen, blur]"):
         planned = demo.planned()
-    assert set(planned) == {"sample_patches", "extract_features"} | AFTER_FEATURES
+    assert set(planned) == {"sample_patches", "draw_overviews", "extract_features"} | AFTER_FEATURES
 
 
 def test_a_mask_reruns_the_batch_of_its_slide(demo):

@@ -84,6 +84,7 @@ rule write_report:
         leakage="results/cohort/leakage.tsv",
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
+        overviews=plan.overviews(),
         template=plan.report_template(),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -97,5 +98,5 @@ rule write_report:
     shell:
         "ksfusion report --tables results/tables --figures results/figures --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
-        " --selected {input.selected}"
+        " --selected {input.selected} --overviews {input.overviews}"
         " --settings {params.settings:q} --output {output} 2> {log}"

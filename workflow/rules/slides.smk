@@ -1,4 +1,4 @@
-# Four rules over batches of slides. The sample table is no input of theirs, not even an ancient one: a batch is redone
+# Five rules over batches of slides. The sample table is no input of theirs, not even an ancient one: a batch is redone
 # when its own slides (`slides` of tile_slides), settings or code change, not when another slide is added to the table.
 rule tile_slides:
     input:
@@ -42,6 +42,30 @@ rule fit_stain:
     shell:
         "ksfusion stain --samples {params.samples:q} --tiles {input.tiles} --settings {params.settings:q}"
         " --output {output} 2> {log}"
+
+
+rule draw_overviews:
+    input:
+        slides=lambda wildcards: ancient(plan.raw_slides(wildcards.batch)),
+        drawn=lambda wildcards: plan.drawn_slides(wildcards.batch),
+        masks=lambda wildcards: plan.masks(wildcards.batch),
+        tiles="results/tiles/{batch}.parquet",
+        patches="results/patches/{batch}.parquet",
+    output:
+        "results/slides/{batch}.tsv",
+    log:
+        "results/logs/draw_overviews/{batch}.log",
+    benchmark:
+        "results/benchmarks/draw_overviews/{batch}.tsv"
+    conda:
+        "../../envs/slides.yaml"
+    params:
+        samples=plan.config.cohort.samples,
+        settings=plan.settings("overviews"),
+        code=plan.code("overviews"),
+    shell:
+        "ksfusion overviews --samples {params.samples:q} --tiles {input.tiles} --patches {input.patches}"
+        " --masks {input.masks:q} --settings {params.settings:q} --output {output} 2> {log}"
 
 
 rule extract_features:

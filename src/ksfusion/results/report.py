@@ -17,6 +17,7 @@ import ksfusion
 from ksfusion.provenance import as_json, provenance
 from ksfusion.results.figures import FIGURE_LIST
 from ksfusion.results.findings import audit_sections, cautions, leakage_rows
+from ksfusion.results.gallery import slide_gallery
 from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
 from ksfusion.results.palette import STYLE
 from ksfusion.results.plots_of_genes import CAPTION as GENES_CAPTION
@@ -68,6 +69,7 @@ def make_report(
     audit: Path,
     leakage: Path,
     selected_genes: Sequence[Path],
+    overviews: Sequence[Path] = (),
     config: Mapping[str, Any],
     notice: str | None = None,
     caveats: Sequence[str] = (),
@@ -85,6 +87,8 @@ def make_report(
         ``slides.tsv``, ``samples.tsv``, ``cohort/audit.tsv`` and ``cohort/leakage.tsv``.
     selected_genes
         ``genes/fold{fold}/selected.tsv`` of each fold.
+    overviews
+        ``slides/{batch}.tsv`` of each batch, where slides were read.
     config
         The configuration, as shown.
     notice
@@ -119,6 +123,7 @@ def make_report(
         paper_note=PAPER_NOTE,
         cohorts=_cohort_layouts(results["table1"], caveats),
         figures=_figures(figures),
+        gallery=slide_gallery(slides, overviews, report=output),
         slides=_slide_problems(slides),
         samples=_sample_problems(samples),
         cautions=cautions(audit),

@@ -33,6 +33,9 @@ def flag_tiles(
 ) -> dict[str, np.ndarray]:
     """Look for pen marks, folds and blur in the tiles of a slide.
 
+    Tissue of one colour that is in places twice as dense, such as skin with its epidermis, has "folds" there; brain has
+    not.
+
     Only blocks with tiles are read, one at a time, so that memory grows with the tiles alone.
 
     Parameters
