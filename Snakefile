@@ -78,6 +78,7 @@ rule all:
         "results/slides.tsv",
         "results/samples.tsv",
         "results/features/store",
+        plan.overviews(),
         expand("results/features/{batch}.h5", batch=BATCHES),
         expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"]),
         "results/tables/alpha.tsv",

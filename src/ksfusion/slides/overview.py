@@ -24,7 +24,7 @@ MARGIN, TEXT_PX, LINE_PX = 16, 17, 30
 # Colours that differ from stained tissue and, in colour-blind eyes, from each other (M. Okabe and K. Ito, 2008).
 CONTOUR, GRID, CHOSEN = (0, 158, 115), (110, 110, 110), (20, 20, 20)
 FLAG_COLOURS = dict(zip(FLAGS, [(213, 94, 0), (240, 228, 66), (0, 114, 178)], strict=True))
-BORDER_PX, DOT_PX = 4, 5
+BORDER_PX, DOT_PX, LARGE_TILE_PX = 4, 5, 20
 BARS_UM = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 COLUMNS = ["slide_id", "overview", "sha256", "reason"]
 
@@ -55,12 +55,12 @@ def draw_overview(slide: Slide, tissue: np.ndarray, tiles: pd.DataFrame, *, tile
 
     mpp = max(slide.mpp, max(slide.dimensions) * slide.mpp / LONGEST_PX)
     picture = slide.thumbnail(mpp)
-    _draw_tiles(picture, tiles, slide.mpp / mpp, tile_um / mpp)
     contours, _ = cv2.findContours(tissue.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # A contour runs through the centres of px, which for OpenCV lie on whole numbers.
     scale, bits = np.array(picture.shape[1::-1]) / tissue.shape[::-1], 4
     outlines = [np.rint(((line + 0.5) * scale - 0.5) * 2**bits).astype(np.int32) for line in contours]
     cv2.polylines(picture, outlines, True, CONTOUR, 2, cv2.LINE_AA, bits)
+    _draw_tiles(picture, tiles, slide.mpp / mpp, tile_um / mpp)
     return _frame(Image.fromarray(picture), title, _legend(tiles), mpp)
 
 
@@ -80,14 +80,16 @@ def _draw_tiles(picture: np.ndarray, tiles: pd.DataFrame, scale: float, side: fl
         cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0, dst=picture)
 
     chosen = tiles["chosen"].to_numpy() > 0
-    rectangles(np.ones(len(tiles), dtype=bool), GRID, 0.6, 0)
+    # Thousands of small tiles would hide the tissue behind their lines.
+    rectangles(np.ones(len(tiles), dtype=bool), GRID, 0.6 if side >= LARGE_TILE_PX else 0.2, 0)
     # Small tiles are filled, so that they are seen; the tissue of large ones stays in sight within a border.
     border = range(1, 1 + max(1, min(BORDER_PX, round(side / 3))))
     for flag, colour in FLAG_COLOURS.items():
         rectangles(tiles[flag].to_numpy(), colour, 0.9, *border)
-    radius = max(1, min(DOT_PX, round(side / 8)))
+    radius = min(DOT_PX, round(side / 8))
     for x, y in np.rint(corners[chosen] + (side - 1) / 2).astype(int).tolist():
-        cv2.circle(picture, (x, y), radius + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+        if side >= LARGE_TILE_PX:
+            cv2.circle(picture, (x, y), radius + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(picture, (x, y), radius, CHOSEN, cv2.FILLED, cv2.LINE_AA)
 
 
