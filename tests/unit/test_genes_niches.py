@@ -197,6 +197,12 @@ def test_errors_name_the_file_and_the_row(write_sets, tmp_path):
     (tmp_path / "sets.tsv").write_text("")
     with pytest.raises(UserError, match=r"sets.tsv: is empty"):
         gene_sets(tmp_path / "sets.tsv")
+    (tmp_path / "sets.tsv").write_text("\nsymbol\tcategory\tniche\tsource\n")
+    with pytest.raises(UserError, match=r"sets.tsv, row 1: is empty"):
+        gene_sets(tmp_path / "sets.tsv")
+    (tmp_path / "sets.tsv").write_text("<!DOCTYPE html><html>Sign in</html>")
+    with pytest.raises(UserError, match=r"sets.tsv: is a web page, not data"):
+        gene_sets(tmp_path / "sets.tsv")
     (tmp_path / "sets.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"sets.tsv: is not a tab-separated table"):
         gene_sets(tmp_path / "sets.tsv")

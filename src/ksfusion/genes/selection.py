@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ksfusion.errors import UserError
 from ksfusion.genes.niches import conflicts, gene_sets
 from ksfusion.genes.ranking import SCANPY_FLAVOURS, select_genes
-from ksfusion.genes.scaling import COMBAT, combat, fit_scaling
+from ksfusion.genes.scaling import COMBAT, Scaling, combat, fit_scaling
 from ksfusion.niches import NICHES
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
@@ -80,17 +81,7 @@ def prepare_genes(
     ranking = _in_niches(ranking, genes)
     selected = ranking.loc[ranking["chosen"] & ranking["niche"].notna(), SELECTED_COLUMNS]
 
-    table = table[selected["symbol"]]
-    fitted_profiles = table.iloc[rows.to_numpy()]
-    cohorts = fitted_profiles.index.get_level_values("cohort").to_series()
-    if genes["harmonise"] == COMBAT:
-        table = fitted_profiles = combat(fitted_profiles, cohorts)
-    scaling = fit_scaling(fitted_profiles, cohorts, harmonise=genes["harmonise"])
-    strange = sorted(set(samples["cohort"]) - set(scaling.mean.index))
-    if genes["harmonise"] == "zscore_by_cohort" and strange:
-        log.warning("cohorts with fewer than two training profiles take the pooled scaling: %s", ", ".join(strange))
-    expression = table.loc[pd.MultiIndex.from_frame(samples[["cohort", "expression_id"]])]
-    expression = scaling.apply(expression, samples["cohort"]).set_axis(samples["sample_id"], axis=0)
+    expression, scaling = _scale(table[selected["symbol"]], rows.to_numpy(), samples, genes["harmonise"])
 
     made_by = provenance(__name__, {**genes, "fold": fold})
     both = conflicts(genes["sets"])
@@ -102,7 +93,24 @@ def prepare_genes(
         (output_dir / "scaling.tsv").unlink(missing_ok=True)
     else:
         write_tsv(scaling.table(), output_dir / "scaling.tsv", made_by)
-    write_parquet(expression.rename_axis(index="sample_id", columns=None), output_dir / "expression.parquet", made_by)
+    write_parquet(expression, output_dir / "expression.parquet", made_by)
+
+
+def _scale(
+    table: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, harmonise: str
+) -> tuple[pd.DataFrame, Scaling]:
+    """Fit the scaling on some rows of the profiles, and return the scaled expression of all samples with it."""
+    fitted_profiles = table.iloc[fitted]
+    cohorts = fitted_profiles.index.get_level_values("cohort").to_series()
+    if harmonise == COMBAT:
+        table = fitted_profiles = combat(fitted_profiles, cohorts)
+    scaling = fit_scaling(fitted_profiles, cohorts, harmonise=harmonise)
+    strange = sorted(set(samples["cohort"]) - set(scaling.mean.index))
+    if harmonise == "zscore_by_cohort" and strange:
+        log.warning("cohorts with fewer than two training profiles take the pooled scaling: %s", ", ".join(strange))
+    expression = table.loc[pd.MultiIndex.from_frame(samples[["cohort", "expression_id"]])]
+    expression = scaling.apply(expression, samples["cohort"]).set_axis(samples["sample_id"], axis=0)
+    return expression.rename_axis(index="sample_id", columns=None), scaling
 
 
 def _samples_with_profiles(samples_ledger: Path, known: pd.MultiIndex) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
 from ksfusion.niches import NICHES
 from ksfusion.storage import read_rows
@@ -43,14 +44,13 @@ def read_gene_set(path: Path, niche: str | None = None) -> pd.DataFrame:
         If the file cannot be read, lacks a column, is empty, holds numbers in place of symbols, or does not say which
         niche its genes are for.
     """
+    check_is_data(path)
     try:
         header, rows = read_rows(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check genes.sets") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: is not a tab-separated table ({error}); check genes.sets") from None
     if not header:
-        raise UserError(f"{path}: is empty; give a table, a GMT file or ImmPort's GeneList.txt in genes.sets")
+        raise UserError(f"{path}, row 1: is empty; remove it")
     is_gmt, is_immport = path.suffix.lower() == ".gmt", set(IMMPORT_COLUMNS) <= set(header)
     if (is_gmt or is_immport) and niche is None:
         raise UserError(
