@@ -81,7 +81,13 @@ rule all:
         plan.overviews(),
         expand("results/features/{batch}.h5", batch=BATCHES),
         expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"]),
-        "results/tables/alpha.tsv",
+        ALPHA_RESULTS if plan.alpha_listed else [],
         "results/figures/figures.json",
         expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         expand("{run}/model.safetensors", run=RUNS),
+
+
+# `snakemake alpha`: the sweep of alpha, whose runs `all` does not need.
+rule alpha:
+    input:
+        ALPHA_RESULTS,

@@ -52,6 +52,8 @@ STAGES = {
     "demo-slides": "ksfusion.demo.draw",
     "demo-expression": "ksfusion.demo.profiles",
 }
+# What `snakemake alpha` trains, unless `methods` names variants with another alpha.
+ALPHA_SWEEP = [f"ksfusion-alpha{percent:03d}" for percent in (0, 25, 50, 75, 100)]
 # The part of `training` that every method reads.
 COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
 READING = ("reader", "icc", "mpp", "patch_px", "max_upsampling", "timeout")
@@ -184,6 +186,7 @@ class Plan:
         allow_duplicates, pairing = cohort.pop("allow_duplicates"), cohort.pop("pairing")
         reading = {key: slides[key] for key in READING}
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
+        about_results = {"tasks": about_tasks, "caveats": caveats}
         return {
             "check": {"cohort": cohort, "tasks": tasks},
             "split": {"splits": config["splits"], "stratify": self.stratum_label()},
@@ -211,12 +214,31 @@ class Plan:
             },
             "genes": config["genes"],
             "gene-figure": {key: config["genes"][key] for key in ("rank", "top_fraction")},
-            "tables": {"tasks": about_tasks, "methods": config["methods"], "caveats": caveats},
-            "figures": {"tasks": about_tasks, "methods": config["methods"], "caveats": caveats},
-            "report": {"config": config, "notice": DEMO_NOTICE if self.config.demo else None, "caveats": caveats},
+            "tables": {**about_results, "methods": config["methods"], "names": ["table1", "table2"]},
+            "figures": {**about_results, "methods": [name for name in config["methods"] if not _is_alpha(name)]},
+            "alpha-table": {**about_results, "methods": self.alphas, "names": ["alpha"]},
+            "alpha-figures": {**about_results, "methods": self.alphas, "only_alpha": True},
+            "report": {
+                "config": config,
+                "notice": DEMO_NOTICE if self.config.demo else None,
+                "caveats": caveats,
+                "alpha": self.alpha_listed,
+            },
             "demo-slides": {"slides": self.demo_slides()},
             "demo-expression": {"profiles": self.demo_profiles()},
         }
+
+    @property
+    def alpha_listed(self) -> bool:
+        """Say whether the methods of the configuration have variants with another alpha."""
+        return any(_is_alpha(name) for name in self.config.methods)
+
+    @property
+    def alphas(self) -> list[str]:
+        """Return the methods whose results are compared by alpha: those of the configuration, else the sweep."""
+        if not self.alpha_listed:
+            return ALPHA_SWEEP
+        return [name for name in self.config.methods if name == "ksfusion" or _is_alpha(name)]
 
     def settings(self, stage: str) -> str:
         """Return the settings that a stage's output depends on, as one JSON string."""
@@ -297,6 +319,10 @@ DEMO_NOTICE = (
     "This is the demo cohort: synthetic slides and expression with a planted signal, encoded by a seeded network that "
     "was never trained. Its numbers show that the pipeline works; they say nothing about glioma."
 )
+
+
+def _is_alpha(method: str) -> bool:
+    return method.startswith("ksfusion-alpha")
 
 
 def _size(path: str) -> int | None:

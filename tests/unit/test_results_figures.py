@@ -53,6 +53,16 @@ def test_every_figure_is_drawn_and_listed(runs, tmp_path):
         assert (tmp_path / f"{figure['name']}.svg").read_text().rstrip().endswith("</svg>")
 
 
+def test_the_sweep_of_alpha_has_figures_and_a_list_of_its_own(runs, tmp_path):
+    listed = make_figures(runs, tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], only_alpha=True)
+    assert [figure["name"] for figure in listed] == ["alpha_grading"]
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
+        "alpha.json",
+        "alpha_grading.png",
+        "alpha_grading.svg",
+    }
+
+
 def test_figures_are_the_same_each_time(runs, tmp_path):
     for order in ("first", "second"):
         make_figures(runs, tmp_path / order, tasks=[SURVIVAL], methods=["snn"])

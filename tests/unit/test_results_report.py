@@ -36,11 +36,18 @@ SAMPLES = [
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
 
 
-def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_grading", SCRIPT, "grade unknown"),)):
+def write_report(
+    folder, *, notice=None, caveats=(), alpha=False, findings=(("no_label_grading", SCRIPT, "grade unknown"),)
+):
     runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
     options = {"tasks": [GRADING], "methods": ["snn"]}
     make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
     make_figures(runs, folder / "figures", **options)
+    if alpha:
+        runs = [write_run(folder / "models", GRADING, ROWS, method="ksfusion-alpha025")]
+        options = {"tasks": [GRADING], "methods": ["ksfusion-alpha025"]}
+        make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"), names=["alpha"])
+        make_figures(runs, folder / "figures", **options, only_alpha=True)
     write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
     pictures = [("A", "A.png", ""), ("B", "B.png", ""), (SCRIPT, "", "missing_mpp")]
     write_tsv(pd.DataFrame(pictures, columns=["slide_id", "overview", "reason"]), folder / "slides" / "0.tsv")
@@ -74,6 +81,7 @@ def write_report(folder, *, notice=None, caveats=(), findings=(("no_label_gradin
         config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
         notice=notice,
         caveats=caveats,
+        alpha=alpha,
     )
     return (folder / "report.html").read_text(encoding="utf-8")
 
@@ -195,3 +203,9 @@ def test_a_large_cohort_shows_few_and_links_the_rest(tmp_path):
     assert shown == ["S050", "S040", *names[:22]]
     assert len(gallery["links"]) == 36 and gallery["links"][-1] == {"slide_id": "S059", "link": "S059.png"}
     assert gallery["flags"][2] == {"flag": "blur", "meaning": "out of focus", "slides": 60, "highest": 60}
+
+
+def test_alpha_is_shown_where_it_is_asked_for(page, tmp_path):
+    shown = write_report(tmp_path, alpha=True)
+    for text in ("KS-Fusion, alpha 0.25", "sensitivity to alpha"):
+        assert text in shown and text not in page

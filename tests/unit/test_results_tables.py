@@ -183,6 +183,12 @@ def test_each_method_stands_in_its_table(tmp_path):
     assert "No such method" in (tmp_path / "table2.tex").read_text()
 
 
+def test_only_the_tables_asked_for_are_written(tmp_path):
+    make_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], paper=PAPER, names=["alpha"])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["alpha.tsv"]
+    assert "ksfusion-alpha025\tgrading" in (tmp_path / "alpha.tsv").read_text()
+
+
 @pytest.mark.parametrize(("digits", "alpha"), [("0", 0), ("000", 0), ("025", 0.25), ("05", 0.5), ("1", 1), ("100", 1)])
 def test_alpha_of_a_name(digits, alpha):
     assert alpha_of(f"ksfusion-alpha{digits}") == alpha

@@ -26,7 +26,6 @@ def test_every_stage_left_its_files(demo):
         "tables/table1.md",
         "tables/table1.tex",
         "tables/table2.tsv",
-        "tables/alpha.tsv",
         "report.html",
     ):
         assert (demo.folder / "results" / name).stat().st_size > 0, name

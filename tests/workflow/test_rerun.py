@@ -42,6 +42,13 @@ def test_alpha_reruns_the_training_that_reads_it(demo):
     assert planned == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
 
 
+def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
+    assert demo.planned("alpha") == {"train_model": 15, "make_alpha_table": 1, "draw_alpha": 1, "alpha": 1}
+    with edited(demo.folder / demo.configfile, "- ksfusion-no-cgcoord", "- ksfusion-no-cgcoord\n- ksfusion-alpha025"):
+        planned = demo.planned()
+    assert planned["train_model"] == 3 and planned["make_alpha_table"] == 1 and planned["draw_alpha"] == 1
+
+
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
         assert demo.planned() == {"train_model": 9, "make_tables": 1, "draw_figures": 1, "write_report": 1}

@@ -2,6 +2,11 @@ RUNS = expand(
     "results/models/{task}/{method}/fold{fold}/seed{seed}", task=TASKS, method=METHODS, fold=FOLDS, seed=SEEDS
 )
 
+ALPHA_RUNS = expand(
+    "results/models/{task}/{method}/fold{fold}/seed{seed}", task=TASKS, method=plan.alphas, fold=FOLDS, seed=SEEDS
+)
+ALPHA_RESULTS = ["results/tables/alpha.tsv", "results/figures/alpha.json"]
+
 
 rule make_tables:
     input:
@@ -22,7 +27,6 @@ rule make_tables:
             labels={"table": "Table 2", "what": "ablation"},
         ),
         expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "tex"]),
-        "results/tables/alpha.tsv",
     log:
         "results/logs/make_tables.log",
     benchmark:
@@ -57,6 +61,44 @@ rule draw_figures:
         "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
 
 
+rule make_alpha_table:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=ALPHA_RUNS),
+        metrics=expand("{run}/metrics.json", run=ALPHA_RUNS),
+        paper=plan.paper_tables(),
+    output:
+        "results/tables/alpha.tsv",
+    log:
+        "results/logs/make_alpha_table.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=ALPHA_RUNS,
+        settings=plan.settings("alpha-table"),
+        code=plan.code("tables"),
+    shell:
+        "ksfusion tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
+
+
+rule draw_alpha:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=ALPHA_RUNS),
+        metrics=expand("{run}/metrics.json", run=ALPHA_RUNS),
+        config=expand("{run}/config.json", run=ALPHA_RUNS),
+    output:
+        "results/figures/alpha.json",
+    log:
+        "results/logs/draw_alpha.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=ALPHA_RUNS,
+        settings=plan.settings("alpha-figures"),
+        code=plan.code("figures"),
+    shell:
+        "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
+
+
 rule draw_genes:
     input:
         "results/genes/fold{fold}/ranking.tsv",
@@ -76,7 +118,8 @@ rule draw_genes:
 
 rule write_report:
     input:
-        tables=["results/tables/table1.tsv", "results/tables/table2.tsv", "results/tables/alpha.tsv"],
+        tables=["results/tables/table1.tsv", "results/tables/table2.tsv"],
+        alpha=ALPHA_RESULTS if plan.alpha_listed else [],
         figures="results/figures/figures.json",
         slides="results/slides.tsv",
         samples="results/samples.tsv",

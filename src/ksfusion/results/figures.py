@@ -23,7 +23,7 @@ from ksfusion.storage import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURE_LIST = "figures.json"
+FIGURE_LIST, ALPHA_LIST = "figures.json", "alpha.json"
 Draw = Callable[..., "Figure"]
 
 
@@ -84,6 +84,7 @@ def make_figures(
     tasks: Sequence[Mapping[str, Any]],
     methods: Sequence[str],
     caveats: Sequence[str] = (),
+    only_alpha: bool = False,
 ) -> list[dict[str, str]]:
     """Draw the figures of every task as SVG and PNG, and list them in ``figures.json``.
 
@@ -99,6 +100,8 @@ def make_figures(
         Names, in the order of the panels; variants with another alpha appear in the figure of alpha only.
     caveats
         Sentences that must stand in every caption.
+    only_alpha
+        Draw the figures of alpha alone, and list them in ``alpha.json``.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def make_figures(
         for task in tasks:
             label = plain(task["name"]).capitalize()
             own = [run for run in runs if run.task == task["name"]]
-            for kind in KINDS:
+            for kind in () if only_alpha else KINDS:
                 if kind.task_kind in (None, task["kind"]):
                     title = f"{label}: {kind.title}"
                     figure = _draw(kind.draw, own, task, shown, title)
@@ -132,7 +135,7 @@ def make_figures(
                 title = f"{label}: sensitivity to alpha"
                 figure = _draw(draw_alpha, own, task, of_alpha, title)
                 save(f"alpha_{task['name']}", task, title, ALPHA_CAPTION, figure)
-    write_text(json.dumps(figures, indent=1) + "\n", output_dir / FIGURE_LIST, made_by)
+    write_text(json.dumps(figures, indent=1) + "\n", output_dir / (ALPHA_LIST if only_alpha else FIGURE_LIST), made_by)
     return figures
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 import ksfusion
 from ksfusion.provenance import as_json, provenance
-from ksfusion.results.figures import FIGURE_LIST
+from ksfusion.results.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.findings import audit_sections, cautions, leakage_rows
 from ksfusion.results.gallery import slide_gallery
 from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
@@ -73,6 +73,7 @@ def make_report(
     config: Mapping[str, Any],
     notice: str | None = None,
     caveats: Sequence[str] = (),
+    alpha: bool = False,
     title: str = "KS-Fusion: diagnosis, grading and survival of glioma",
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
@@ -95,16 +96,18 @@ def make_report(
         A sentence at the top, such as that the cohort is synthetic.
     caveats
         Sentences that must stand wherever results do.
+    alpha
+        Show the table and the figures of alpha too.
     title
         The page's title.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     template = hashlib.sha256((Path(__file__).parent / TEMPLATE).read_bytes()).hexdigest()[:12]
-    settings = {"config": dict(config), "notice": notice, "caveats": list(caveats), "title": title}
+    settings = {"config": dict(config), "notice": notice, "caveats": list(caveats), "alpha": alpha, "title": title}
     settings["template"] = template
     made_by = provenance("ksfusion.results.report", settings)
-    results = {name: read_table(tables / f"{name}.tsv") for name in ("table1", "table2", "alpha")}
+    results = {name: read_table(tables / f"{name}.tsv") for name in ["table1", "table2"] + ["alpha"] * alpha}
     slides, samples = read_tsv(slides_ledger), read_tsv(samples_ledger, dtype=str).fillna("")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -122,7 +125,7 @@ def make_report(
         sections=_result_sections(results, caveats),
         paper_note=PAPER_NOTE,
         cohorts=_cohort_layouts(results["table1"], caveats),
-        figures=_figures(figures),
+        figures=_figures([figures / name for name in [FIGURE_LIST] + [ALPHA_LIST] * alpha]),
         gallery=slide_gallery(slides, overviews, report=output),
         slides=_slide_problems(slides),
         samples=_sample_problems(samples),
@@ -190,12 +193,13 @@ def _cohort_layouts(table: pd.DataFrame, caveats: Sequence[str]) -> list[tuple[s
     return [(cohort, lay_out(table, cohort=cohort, caveats=caveats)) for cohort in cohorts]
 
 
-def _figures(folder: Path) -> list[dict[str, Any]]:
-    """Return the figures by task, each image as text."""
-    listed = json.loads((folder / FIGURE_LIST).read_text(encoding="utf-8"))
+def _figures(lists: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the figures of lists by task, each image as text."""
     by_task: dict[str, list[dict[str, Any]]] = {}
-    for figure in listed:
-        by_task.setdefault(figure["task"], []).append({**figure, **_image(folder / f"{figure['name']}.png")})
+    for path in lists:
+        for figure in json.loads(path.read_text(encoding="utf-8")):
+            image = _image(path.with_name(f"{figure['name']}.png"))
+            by_task.setdefault(figure["task"], []).append({**figure, **image})
     return [{"task": task, "figures": figures} for task, figures in by_task.items()]
 
 

@@ -56,8 +56,9 @@ def make_tables(
     methods: Sequence[str],
     paper: Path,
     caveats: Sequence[str] = (),
+    names: Sequence[str] = ("table1", "table2", "alpha"),
 ) -> None:
-    """Write ``table1``, ``table2`` (.tsv, .md, .tex) and ``alpha.tsv``.
+    """Write ``table1``, ``table2`` (.tsv, .md, .tex) and ``alpha.tsv``, or some of them.
 
     Table 1 holds all methods but the ablations, Table 2 ksfusion and its variants without a component, ``alpha.tsv``
     ksfusion and its variants with another alpha. Each is a long table of `COLUMNS`; a method or task without a result
@@ -77,12 +78,15 @@ def make_tables(
         Table of the published values: method, task, metric, percent.
     caveats
         Sentences that must stand under every table.
+    names
+        Which tables.
     """
     results = result_table(read_runs(run_dirs, tasks), tasks=tasks, methods=methods, paper=read_tsv(paper))
     settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
     made_by = provenance("ksfusion.results.tables", settings)
-    for name, chosen in choose_methods(methods).items():
-        long = results[results["method"].isin(chosen)]
+    of_table = choose_methods(methods)
+    for name in names:
+        long = results[results["method"].isin(of_table[name])]
         write_tsv(as_text(long), output_dir / f"{name}.tsv", made_by)
         if name in TITLES:
             layout = lay_out(long, caveats=caveats)
