@@ -78,9 +78,9 @@ def test_a_mask_reruns_the_batch_of_its_slide(demo):
 
 
 def test_gene_set_reruns_genes_and_what_follows(demo):
-    path = demo.folder / "resources/gene_sets/tme.tsv"
-    last = path.read_text().splitlines()[-1]
-    with edited(path, last + "\n", ""):
+    shipped = (demo.folder / "resources/gene_sets/tme.tsv").read_text().splitlines(keepends=True)
+    (demo.folder / "tme.tsv").write_text("".join(shipped[:-1]))
+    with edited(demo.folder / demo.configfile, "sets: builtin", "sets: {tme: tme.tsv}"):
         assert set(demo.planned()) == {"select_genes", "draw_genes", "train_model"} | RESULTS
 
 
