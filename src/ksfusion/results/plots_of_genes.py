@@ -82,7 +82,7 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, order: str) -> Figure:
         axes.axvline(n_chosen + 0.5, color=INK, linewidth=0.8, linestyle="--")
         axes.set_xlim(0.5 - 0.01 * len(table), len(table) * 1.01 + 0.5)
         axes.tick_params(labelbottom=axes is strips[-1])
-    curve.legend(loc="upper right", markerscale=3)
+    curve.legend(loc="upper right", markerscale=3, frameon=True, facecolor="white", edgecolor="none")
     strips[-1].set_xlabel(f"Rank among {len(table):,} genes ({order}); {n_chosen:,} chosen")
     return figure
 
