@@ -34,10 +34,14 @@ def test_kronecker_by_hand():
     assert product.tolist() == [[10, 14, 2, 15, 21, 3, 5, 7, 1]]
 
 
-def test_bilinear_gates_are_not_saturated():
+def test_bilinear_gates_are_bilinear_and_not_saturated():
     torch.manual_seed(0)
-    model = build("bilinear", **SIZES).eval()
-    gates = torch.sigmoid(model.gate_slide.passing(torch.randn(50, 256), torch.randn(50, 256)))
+    gate = build("bilinear", **SIZES).eval().gate_slide
+    slide, profile = torch.randn(50, 256), torch.randn(50, 256)
+    log_odds = gate.passing(slide, profile)
+    expected = torch.nn.functional.bilinear(slide, profile, gate.weight, gate.bias)
+    torch.testing.assert_close(log_odds, expected, rtol=1e-4, atol=1e-4)
+    gates = torch.sigmoid(log_odds)
     assert 0.15 < gates.std() < 0.25  # of the sigmoid of a standard normal: 0.21
 
 

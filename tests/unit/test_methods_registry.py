@@ -97,7 +97,7 @@ PUBLISHED = {
         "transformer.positions.convolutions.0.weight": (512, 1, 7, 7),
     },
     "snn": {"encoder.layers.0.weight": (256, 420), "encoder.layers.3.weight": (256, 256)},
-    "bilinear": {"gate_slide.passing.weight": (32, 256, 256), "mix.1.weight": (64, 33 * 33)},
+    "bilinear": {"gate_slide.weight": (32, 256, 256), "mix.1.weight": (64, 33 * 33)},
     "mcat": {
         "embed.0.weight": (256, 1024),
         "genes.networks.1.3.weight": (256, 256),

@@ -32,11 +32,14 @@ class Gate(nn.Module):
         super().__init__()
         width, gain = settings.gated_width, math.sqrt(2)
         self.reduce = nn.Sequential(scaled_linear(WIDTH, width, gain=gain), nn.ReLU())
-        self.passing = nn.Bilinear(WIDTH, WIDTH, width)
-        # Torch's draw would saturate the sigmoid: its variance is for one of the two inputs.
-        nn.init.normal_(self.passing.weight, std=1 / WIDTH)
-        nn.init.zeros_(self.passing.bias)
+        # Of variance 1 / WIDTH^2, so that the sigmoid is not saturated. Not torch's Bilinear: autocast passes it over.
+        self.weight = nn.Parameter(torch.randn(width, WIDTH, WIDTH) / WIDTH)
+        self.bias = nn.Parameter(torch.zeros(width))
         self.out = nn.Sequential(scaled_linear(width, width, gain=gain), nn.ReLU(), nn.Dropout(settings.dropout))
+
+    def passing(self, slide: Tensor, profile: Tensor) -> Tensor:
+        """Return the log odds (B, gated_width) that a component passes, bilinear in the two embeddings."""
+        return (torch.einsum("bi,oij->boj", slide, self.weight) * profile.unsqueeze(1)).sum(dim=2) + self.bias
 
     def forward(self, own: Tensor, slide: Tensor, profile: Tensor) -> Tensor:
         """Return (B, gated_width) of one of the two embeddings (B, WIDTH)."""

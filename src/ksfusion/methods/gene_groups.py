@@ -29,13 +29,13 @@ class GroupedGenes(nn.Module):
 
     def __init__(self, inputs: Inputs, widths: Sequence[int], *, dropout: float) -> None:
         super().__init__()
-        self.niches, self.columns = tuple(inputs.niches), columns_by_group(inputs)
-        self.networks = nn.ModuleList(
-            self_normalising_network((len(group), *widths), dropout=dropout) for group in self.columns
-        )
+        groups = columns_by_group(inputs)
+        self.niches, self.sizes = tuple(inputs.niches), [len(group) for group in groups]
+        self.register_buffer("order", torch.tensor([column for group in groups for column in group]), persistent=False)
+        self.networks = nn.ModuleList(self_normalising_network((size, *widths), dropout=dropout) for size in self.sizes)
 
     def forward(self, genes: Mapping[str, Tensor]) -> Tensor:
         """Return embeddings (B, groups, widths[-1]) of the genes of each niche, (B, genes)."""
-        profile = torch.cat([genes[niche] for niche in self.niches], dim=1)
-        pairs = zip(self.networks, self.columns, strict=True)
-        return torch.stack([network(profile[:, group]) for network, group in pairs], dim=1)
+        profile = torch.cat([genes[niche] for niche in self.niches], dim=1)[:, self.order]
+        pairs = zip(self.networks, profile.split(self.sizes, dim=1), strict=True)
+        return torch.stack([network(group) for network, group in pairs], dim=1)
