@@ -84,13 +84,6 @@ def test_the_table_is_the_mean_over_folds_and_seeds(project):
     assert "mean over folds and seeds" in (project.folder / "results/report.html").read_text()
 
 
-def test_allowing_a_pair_opens_the_gate_anew_and_trains_nothing(project):
-    project.configure(cohort={"allow_duplicates": [["case-00", "case-01"]]})
-    planned = project.planned()
-    project.configure(cohort={"allow_duplicates": []})
-    assert planned == {"check_leakage": 1, "write_report": 1}
-
-
 def test_a_new_case_moves_no_other_and_a_copied_slide_stops_the_run(project):
     before = project.tsv("results/cohort/splits.tsv")
     models = sorted((project.folder / "results/models").rglob("model.safetensors"))
