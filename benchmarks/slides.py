@@ -14,6 +14,7 @@ the same machine in the same minutes; compare ratios rather than seconds.
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ from ksfusion.slides.tiling import tile_batch
 
 TILE = 256
 GLASS = (242, 242, 242)
+STAGES = ("tile", "stain", "features")
 PARTS = ("normalise", "tile", "extract", "memory")
 
 
@@ -217,8 +219,16 @@ def time_extraction(region, folder, arguments):
         print(f"                    {(reading + encoding) / extraction:.2f} of both in turn, which share the cores")
 
 
+def peak_memory(command):
+    """Return the peak memory in GiB of the largest process of a command."""
+    code = "import resource as r, subprocess as s, sys; s.run(sys.argv[1:], check=True, stderr=s.DEVNULL)"
+    code += "; print(r.getrusage(r.RUSAGE_CHILDREN).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 2**20
+
+
 def compare_memory(region, folder):
-    """Print the peak memory of the stages at ten times the area and ten times the slides."""
+    """Print the peak memory of the largest process of the stages at ten times the area and ten times the slides."""
     small, large = (31_600, 25_300), (100_000, 80_000)
     cases = {"one slide": [small], "ten times the area": [large], "ten slides": [small] * 10}
     for name, sizes in cases.items():
@@ -226,14 +236,11 @@ def compare_memory(region, folder):
         place.mkdir()
         paths = [write_pyramid(place / f"s{i}.tiff", region, *size) for i, size in enumerate(sizes)]
         samples, patches = write_samples(place, paths), place / "patches.out"
-        peaks = [run(stage(place, "tile", samples), place)[1], run(stage(place, "stain", samples), place)[1]]
+        peaks = [peak_memory(stage(place, verb, samples)) for verb in ("tile", "stain")]
         sample_batch(place / "tile.out", patches, patches={"count": 400, "order": "raster"})
         options = {"stain": place / "stain.out", "patches": patches, "threads": 2}
-        peaks.append(run(stage(place, "features", samples, **options), place)[1])
+        peaks.append(peak_memory(stage(place, "features", samples, **options)))
         print(f"memory, {name:18}  " + "  ".join(f"{v} {p:.2f} GiB" for v, p in zip(STAGES, peaks, strict=True)))
-
-
-STAGES = ("tile", "stain", "features")
 
 
 def main():

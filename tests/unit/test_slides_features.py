@@ -14,6 +14,7 @@ from test_slides_reader import write_slide
 from test_slides_stain import PLANTED, SLIDES, stained
 
 from ksfusion.errors import UserError
+from ksfusion.flags import FLAGS
 from ksfusion.slides import build_encoder, normalise_stain, open_slide
 from ksfusion.slides.aside import Aside
 from ksfusion.slides.features import extract_batch
@@ -36,7 +37,7 @@ def cohort(tmp_path_factory):
     rows += [("few", "ok", "", n, n * 224, 0, 0.5) for n in range(2)]
     rows += [("gone", "failed", "no_tissue", -1, -1, -1, 0.5)]
     columns = ["slide_id", "status", "reason", "tile", "x", "y", "mpp"]
-    pd.DataFrame(rows, columns=columns).to_parquet(folder / "tiles.parquet")
+    pd.DataFrame(rows, columns=columns).assign(**dict.fromkeys(FLAGS, False)).to_parquet(folder / "tiles.parquet")
     names = ["many", "few", "gone"]
     paths = [str(folder / f"{name}.tiff") for name in names]
     pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_csv(

@@ -247,7 +247,8 @@ class TestBatch:
         pd.DataFrame({"slide_id": list(pictures), "slide": paths, "mpp": np.nan}).to_csv(
             tmp_path / "samples.tsv", sep="\t", index=False
         )
-        pd.DataFrame(rows, columns=["slide_id", "status", "reason", "x", "y"]).to_parquet(tmp_path / "tiles.parquet")
+        table = pd.DataFrame(rows, columns=["slide_id", "status", "reason", "x", "y"]).assign(pen=False)
+        table.to_parquet(tmp_path / "tiles.parquet")
         return tmp_path
 
     def fit(self, folder, **stain):
@@ -264,6 +265,20 @@ class TestBatch:
         assert degrees_apart(fitted.matrix, unit(PLANTED)).max() < 3
         assert fitted.n_pixels >= 100_000
         assert np.allclose(profile_of(table.loc["flat"]).matrix, load_target("builtin").matrix)
+
+    def test_tiles_under_ink_are_left_out(self, batch):
+        rgb = stained(PLANTED, side=448)
+        before = self.fit(batch).loc["stained"]
+        rgb[:224, :224] = (20, 120, 60)
+        write_slide(batch / "stained.tiff", rgb, 0.5, compression="deflate")
+        tiles = pd.read_parquet(batch / "tiles.parquet")
+        inked = (tiles["slide_id"] == "stained") & (tiles["x"] == 0) & (tiles["y"] == 0)
+        tiles.assign(pen=inked).to_parquet(batch / "tiles.parquet")
+        after = self.fit(batch).loc["stained"]
+        assert degrees_apart(profile_of(after).matrix, profile_of(before).matrix).max() < 0.5
+        tiles.to_parquet(batch / "tiles.parquet")
+        taken = self.fit(batch).loc["stained"]
+        assert degrees_apart(profile_of(taken).matrix, profile_of(before).matrix).max() > 2
 
     def test_a_slide_lost_meanwhile_fails_alone(self, batch):
         (batch / "flat.tiff").unlink()

@@ -191,7 +191,7 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
 
     target = load_target(stain["target"], stain["method"])
     sources = slide_sources(samples)
-    grid = read_parquet(tiles, columns=["slide_id", "status", "reason", "x", "y"])
+    grid = read_parquet(tiles, columns=["slide_id", "status", "reason", "x", "y", "pen"])
     rows, timing = [], SlideTiming(output)
     with IsolatedCalls(_fit_slide, slides["timeout"]) as fit_slide:
         for slide_id, of_slide in grid.groupby("slide_id", sort=True):
@@ -200,7 +200,9 @@ def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, 
                 status, reason = "failed", of_slide["reason"].iloc[0]
             elif stain["method"] != "none":
                 try:
-                    corners = of_slide[["x", "y"]].to_numpy()
+                    # Ink is no stain of the slide's.
+                    unmarked = of_slide if of_slide["pen"].all() else of_slide[~of_slide["pen"]]
+                    corners = unmarked[["x", "y"]].to_numpy()
                     asked = (sources[slide_id], corners, dict(slides), stain["method"], target)
                     with timing.of(slide_id):
                         status, reason, profile = fit_slide(*asked)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ksfusion.errors import UserError
+from ksfusion.niches import NICHES
 from ksfusion.storage import read_parquet, read_tsv
 from ksfusion.training.groups import gene_groups
 
 SPLITS = ("train", "val", "test")
-NICHES = ("tumour", "tme")
 ROWS_AT_ONCE = 2**16
 
 
