@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 import torch
-from demo import run
 from PIL import Image
+from processes import run
 
 from ksfusion.provenance import as_json
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid, tissue_mask

@@ -1,6 +1,7 @@
 """The audit: pairings, labels that look wrong, cohorts that give the class away, and tasks of one's own."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from ksfusion.config import BUILTIN_TASKS, Cohort, Task
 from ksfusion.errors import UserError
 from ksfusion.storage import read_parquet, read_tsv
 
-REAL = Path(__file__).resolve().parents[3] / "shared/data/omics/tcga_gbmlgg_all_clean.csv.zip"
+REAL_DATA = Path(os.environ.get("KSFUSION_REAL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+REAL = REAL_DATA / "omics/tcga_gbmlgg_all_clean.csv.zip"
 IDS = {"slide_specimen_id": 0, "expression_specimen_id": 1, "slide_block_id": 2, "expression_block_id": 3}
 
 

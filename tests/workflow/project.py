@@ -33,7 +33,8 @@ class Project:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return the jobs that a dry run would start: rule to number."""
-        printed = self.snakemake("--dry-run", "--quiet", "host", *arguments)
+        # Targets come first: options with several values would take them.
+        printed = self.snakemake(*arguments, "--dry-run", "--quiet", "host")
         text = printed.stdout + printed.stderr
         if "Nothing to be done" in text:
             return {}

@@ -38,8 +38,8 @@ def test_readme_and_comments_rerun_nothing(demo):
 def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
-    # ksfusion for three tasks and one seed; the report states the configuration.
-    assert planned == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+    # ksfusion with and without CG-Coord for three tasks and one seed; the report states the configuration.
+    assert planned == {"train_model": 6, "make_tables": 1, "draw_figures": 1, "write_report": 1}
 
 
 def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
@@ -51,7 +51,7 @@ def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
 
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
-        assert demo.planned() == {"train_model": 9, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+        assert demo.planned() == {"train_model": 33, "make_tables": 1, "draw_figures": 1, "write_report": 1}
 
 
 def test_patch_count_reruns_sampling_and_what_follows(demo):
@@ -107,4 +107,4 @@ def test_a_new_slide_reruns_its_batch(demo, one_slide_more):
     planned = demo.planned()
     assert {rule: planned[rule] for rule in SLIDE_RULES} == dict.fromkeys(SLIDE_RULES, 1)
     assert "draw_demo_slides" not in planned and "read_expression" not in planned
-    assert planned["train_model"] == 9
+    assert planned["train_model"] == 33
