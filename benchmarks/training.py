@@ -5,9 +5,8 @@
     python benchmarks/training.py --device cuda --grid      # the eleven methods on a GPU, and the paper's 99 runs
 
 A step is forward, backward and optimiser, the gather of the batch apart; each measurement has a process of its own, so
-that the peak memory is its own. On the CPU the aim is under 2 s and 2.5 GiB on two cores for ksfusion. The cost is to
-grow linearly with the patches; that of ksfusion does not, as its attention has one point per 16 patches. Where there is
-a GPU, it is measured too, in bfloat16, with the share of the time in which it computes.
+that the peak memory is its own. On the CPU the aim is under 2 s and 2.5 GiB on two cores for ksfusion. The cost is to grow linearly with the
+patches. Where there is a GPU, it is measured too, in bfloat16, with the share of the time in which it computes.
 `--grid` estimates the paper's grid from the steps alone: 1,910 training samples, 20, 20
 and 10 epochs, three seeds, and validation (239 samples an epoch) and prediction (2,387 samples) at a third of a step's
 cost a sample; start-up and the reading of the features come on top.

@@ -38,7 +38,7 @@ def changed(**blocks):
         (changed(patches={"number": 100}), ["patches.number", "unknown key", "count"]),
         (changed(patches={"count": "many"}), ["patches.count", "'many'"]),
         (changed(patches={"count": 150}), ["patches.count", "square", "144"]),
-        (changed(patches={"count": 9}, methods=["ksfusion"]), ["patches.count is 9", "at least 16"]),
+        (changed(patches={"count": 1}, methods=["ksfusion"]), ["patches.count is 1", "at least 4"]),
         (changed(slides={"exclude": ["dust"]}), ["slides.exclude.0", "'pen', 'fold' or 'blur'", "'dust'"]),
         (
             changed(slides={"exclude": ["pen"]}, features={"source": "precomputed", "path": "h5"}),

@@ -13,9 +13,7 @@ SIZES = {
     "width": 128,
     "heads": 8,
     "head_width": 64,
-    "kernel": 6,
-    "stride": 4,
-    "padding": 1,
+    "grid": 12,
     "offset_cells": 4.0,
     "dropout": 0.1,
 }
@@ -54,13 +52,15 @@ def plain_cross_attention(attend: CMDeform, teacher, patches, points) -> torch.T
     return torch.stack(results)
 
 
-@pytest.mark.parametrize(("side", "line"), [(50, 12), (12, 3), (6, 1), (4, 1)])
+def test_the_map_of_the_paper_has_the_convolution_of_the_paper():
+    gather = make_attention(50).gather
+    assert (gather.kernel_size, gather.stride, gather.padding) == ((6, 6), (4, 4), (1, 1))
+
+
+@pytest.mark.parametrize(("side", "line"), [(50, 12), (100, 12), (52, 10), (25, 12), (16, 8), (12, 12), (4, 4), (2, 2)])
 def test_reference_grid_is_uniform_from_corner_to_corner(side, line):
     grid = make_attention(side).reference.numpy()
     assert len(grid) == line**2
-    if line == 1:
-        assert (grid == 0).all()
-        return
     assert grid[0].tolist() == [-1, -1] and grid[-1].tolist() == [1, 1]
     assert grid[line - 1].tolist() == [1, -1]  # along x first, as the map's rows
     np.testing.assert_allclose(np.diff(grid[:line, 0]), 2 / (line - 1), atol=1e-6)
@@ -71,7 +71,7 @@ def test_zero_offsets_are_plain_cross_attention_on_the_grid():
     torch.nn.init.zeros_(attend.to_offset.weight)
     teacher, patches = torch.randn(2, 144, 128), torch.randn(2, 144, 128)
     result, points, attention = attend(teacher, patches)
-    assert torch.equal(points, attend.reference.expand(2, 8, 9, 2))
+    assert torch.equal(points, attend.reference.expand(2, 8, 144, 2))
     torch.testing.assert_close(result, plain_cross_attention(attend, teacher, patches, points), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(attention.sum(dim=2), torch.ones(2, 8))
 
@@ -87,20 +87,20 @@ def test_moved_points_are_plain_cross_attention_where_they_point():
 
 def test_offsets_by_hand():
     """Offset of one group at one reference point: window of 6 x 6 queries from (4 i - 1, 4 j - 1), zeros outside."""
-    attend = make_attention(12)
-    teacher, patches = torch.randn(1, 144, 128), torch.randn(1, 144, 128)
+    attend = make_attention(50)
+    teacher, patches = torch.randn(1, 2500, 128), torch.randn(1, 2500, 128)
     _, points, _ = attend(teacher, patches)
-    group, row, column = 5, 0, 2
-    q = (teacher[0, :, 80:96] @ attend.w_q[group]).reshape(12, 12, 64)
+    group, row, column = 5, 0, 11
+    q = (teacher[0, :, 80:96] @ attend.w_q[group]).reshape(50, 50, 64)
     total = attend.gather.bias.clone()
     for dy in range(6):
         for dx in range(6):
             y, x = 4 * row - 1 + dy, 4 * column - 1 + dx
-            if 0 <= y < 12 and 0 <= x < 12:
+            if 0 <= y < 50 and 0 <= x < 50:
                 total = total + attend.gather.weight[:, 0, dy, dx] * q[y, x]
-    cell = 2 / (3 - 1)
+    cell = 2 / (12 - 1)
     expected = 4 * cell * torch.tanh(attend.to_offset.weight @ functional.gelu(total))
-    shift = points[0, group, row * 3 + column] - torch.tensor([1.0, -1.0])
+    shift = points[0, group, row * 12 + column] - torch.tensor([1.0, -1.0])
     torch.testing.assert_close(shift, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -155,7 +155,7 @@ def test_dropout_keeps_the_mean():
     assert (mean - expected).std() < 0.1 * expected.std()
 
 
-@pytest.mark.parametrize(("n_patches", "problem"), [(9, "16 or more"), (140, "square")])
+@pytest.mark.parametrize(("n_patches", "problem"), [(1, "4 or more"), (140, "square")])
 def test_maps_that_do_not_fit(n_patches, problem):
     with pytest.raises(UserError, match=problem):
         build("ksfusion", n_features=4, n_patches=n_patches, niches={"tumour": ["A"], "tme": ["B"]}, n_outputs=2)

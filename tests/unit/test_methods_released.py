@@ -66,7 +66,7 @@ def test_hidden_layers_of_all_pairs_are_never_kept():
 @pytest.fixture
 def attend() -> ReleasedDeform:
     torch.manual_seed(0)
-    sizes = {"width": 16, "heads": 2, "head_width": 4, "kernel": 6, "stride": 4, "padding": 1, "offset_cells": 4.0}
+    sizes = {"width": 16, "heads": 2, "head_width": 4, "grid": 12, "offset_cells": 4.0}
     return ReleasedDeform(12, **sizes, dropout=0.1).eval()
 
 
@@ -116,5 +116,5 @@ def test_the_method_uses_the_released_loss():
     out = model(torch.randn(3, 144, 4), {"tumour": torch.randn(3, 1), "tme": torch.randn(3, 1)})
     losses = model.auxiliary_losses(out)
     assert {name: loss.weight for name, loss in losses.items()} == {"alignment_tumour": 0.5, "alignment_tme": 0.5}
-    expected = released_ge_con(out.gene_embeddings["tme"], out.points["tme"], line=3)
+    expected = released_ge_con(out.gene_embeddings["tme"], out.points["tme"], line=12)
     torch.testing.assert_close(losses["alignment_tme"].value, expected)

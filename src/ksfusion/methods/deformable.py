@@ -64,8 +64,11 @@ class CMDeform(nn.Module):
         Of both maps.
     heads, head_width
         One group of channels, one set of points a head.
-    kernel, stride, padding
-        Of the depthwise convolution that makes the offsets, and with it the reference grid.
+    grid
+        Points along one side of the reference grid, at most. The depthwise convolution that makes the offsets has the
+        stride that leaves so many, a kernel of one patch more on either side, and a padding of 1: on the paper's map of
+        50 x 50 patches and 12 x 12 points the stride 4 and kernel 6 that it names. So every map is looked at in as
+        many places, and the cost grows with the patches and not with their square.
     offset_cells
         Furthest shift of a point, in cells of the reference grid.
     dropout
@@ -74,7 +77,7 @@ class CMDeform(nn.Module):
     Raises
     ------
     UserError
-        If the map is smaller than the convolution's kernel.
+        If the map has fewer than 2 x 2 patches.
     """
 
     def __init__(
@@ -84,26 +87,22 @@ class CMDeform(nn.Module):
         width: int,
         heads: int,
         head_width: int,
-        kernel: int,
-        stride: int,
-        padding: int,
+        grid: int,
         offset_cells: float,
         dropout: float,
     ) -> None:
         super().__init__()
-        if side + 2 * padding < kernel:
-            smallest = (kernel - 2 * padding) ** 2
-            raise UserError(
-                f"{side * side} patches make too small a map for ksfusion; patches.count: {smallest} or more"
-            )
+        if side < 2:
+            raise UserError("a single patch makes no map for ksfusion; patches.count: 4 or more")
         self.side, self.heads, self.dropout = side, heads, dropout
         self.w_q = grouped_weight(heads, width // heads, head_width)
         self.w_k = grouped_weight(heads, width // heads, head_width)
         self.w_v = grouped_weight(heads, width // heads, head_width)
-        self.gather = nn.Conv2d(head_width, head_width, kernel, stride, padding, groups=head_width)
+        stride = side // (grid + 1) + 1  # the smallest that leaves no more
+        self.gather = nn.Conv2d(head_width, head_width, stride + 2, stride, padding=1, groups=head_width)
         self.to_offset = nn.Linear(head_width, 2, bias=False)
         self.w_o = scaled_linear(heads * head_width, width)
-        self.points_per_line = n_line = (side + 2 * padding - kernel) // stride + 1
+        self.points_per_line = n_line = side // stride
         line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
         y, x = torch.meshgrid(line, line, indexing="ij")
         self.register_buffer("reference", torch.stack([x, y], dim=-1).reshape(-1, 2), persistent=False)  # (P, 2)

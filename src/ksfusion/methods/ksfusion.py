@@ -30,9 +30,7 @@ class KSFusionSettings:
     width: int = 128
     heads: int = 8
     head_width: int = 64
-    kernel: int = 6
-    stride: int = 4
-    padding: int = 1
+    grid: int = 12
     offset_cells: float = 4.0
     dropout: float = 0.1
     alpha: float | None = 0.5  # share of the tumour stream in Ge-Con; None leaves Ge-Con out
@@ -56,9 +54,7 @@ class Stream(nn.Module):
             width=width,
             heads=settings.heads,
             head_width=settings.head_width,
-            kernel=settings.kernel,
-            stride=settings.stride,
-            padding=settings.padding,
+            grid=settings.grid,
             offset_cells=settings.offset_cells,
             dropout=settings.dropout,
         )
@@ -86,7 +82,7 @@ class Stream(nn.Module):
     "ksfusion",
     modalities="pg",
     settings=("alpha",),
-    min_patches=16,
+    min_patches=4,
     variants={
         "ksfusion-no-gecon": {"alpha": None},
         "ksfusion-no-cgcoord": {"cgcoord": False},

@@ -75,7 +75,7 @@ def released_ge_con(genes: Tensor, points: Tensor, *, line: int) -> Tensor:
     "ksfusion-released",
     modalities="pg",
     settings=("alpha",),
-    min_patches=16,
+    min_patches=4,
     rules={"drop_last": True, "censored_cuts": True, "keep_by_accuracy": True, "coordinate_rows": True},
 )
 class ReleasedKSFusion(KSFusion):
