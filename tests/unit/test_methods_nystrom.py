@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from ksfusion.methods.nystrom import (
     PPEG,
-    NystromLayer,
     NystromTransformer,
     fold,
     landmarks,
@@ -60,12 +59,19 @@ def test_attention_with_fewer_landmarks_approaches_the_exact_one():
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_values_are_convolved_along_the_tokens_with_one_kernel_a_head():
-    layer = NystromLayer(8, heads=2, n_landmarks=4, dropout=0.0, kernel=5)
-    values = draw(3, 7, 8)
-    images = values.unflatten(2, (2, 4)).transpose(1, 2)  # (B, heads, N, d)
-    expected = functional.conv2d(images, layer.along.weight.unsqueeze(3), padding=(2, 0), groups=2)
-    torch.testing.assert_close(layer._convolve(values), expected.transpose(1, 2).flatten(2))
+@pytest.mark.parametrize("n_landmarks", [4, 7])
+def test_values_are_convolved_along_the_tokens_with_one_kernel_a_head(n_landmarks):
+    q, k, v = draw(3, 2, 4, 7, 8)
+    kernels = draw(4, 5)
+    plain, weights = nystrom_attention(q, k, v, n_landmarks=n_landmarks, first=True)
+    attended, same = nystrom_attention(q, k, v, n_landmarks=n_landmarks, first=True, along=kernels)
+    expected = torch.zeros_like(v)
+    for token in range(7):
+        for place, neighbour in enumerate(range(token - 2, token + 3)):
+            if 0 <= neighbour < 7:
+                expected[:, :, token] += kernels[:, place, None] * v[:, :, neighbour]
+    torch.testing.assert_close(attended, plain + expected)
+    assert torch.equal(weights, same)
 
 
 def test_position_encoding_is_the_sum_of_three_convolutions_and_the_tokens():

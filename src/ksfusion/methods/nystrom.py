@@ -43,7 +43,14 @@ def landmarks(tokens: Tensor, *, most: int) -> Tensor:
 
 
 def nystrom_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, n_landmarks: int, iterations: int = 6, first: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    n_landmarks: int,
+    iterations: int = 6,
+    first: bool = False,
+    along: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Approximate softmax(q k^T / sqrt(d)) v by a product of three: tokens, among landmarks, tokens (eq. 13).
 
@@ -56,16 +63,21 @@ def nystrom_attention(
         Of the pseudo-inverse.
     first
         Return the first token's row of weights too.
+    along : Tensor (heads, kernel), optional
+        A convolution of the values along the tokens, to be added: one odd kernel for all channels of a head.
 
     Returns
     -------
     attended : Tensor (B, heads, N, d)
     weights : Tensor (B, heads, N), or None
+        Without the convolution.
     """
     q = q * q.shape[3] ** -0.5
     if q.shape[2] <= n_landmarks:
         weights = (q @ k.mT).softmax(dim=-1)
-        return weights @ v, weights[:, :, 0] if first else None
+        # The convolution too is a matrix over the tokens, and one product serves both.
+        attended = (weights if along is None else weights + convolution_matrix(along, q.shape[2])) @ v
+        return attended, weights[:, :, 0] if first else None
     q_marks, k_marks = landmarks(q, most=n_landmarks), landmarks(k, most=n_landmarks)
     # The iteration multiplies its rounding: it needs single precision, under autocast too.
     with torch.autocast(q.device.type, enabled=False):
@@ -73,7 +85,18 @@ def nystrom_attention(
         inverse = pseudo_inverse(among.flatten(0, 1), iterations=iterations).view_as(among).to(q.dtype)
     to_marks, from_marks = (q @ k_marks.mT).softmax(dim=-1), (q_marks @ k.mT).softmax(dim=-1)
     attended = to_marks @ (inverse @ (from_marks @ v))
+    if along is not None:
+        kernel = along[:, None, :, None]
+        attended = attended + functional.conv2d(v, kernel, padding=(along.shape[1] // 2, 0), groups=len(along))
     return attended, (to_marks[:, :, :1] @ inverse @ from_marks).squeeze(2) if first else None
+
+
+def convolution_matrix(kernels: Tensor, n: int) -> Tensor:
+    """Return the matrices (heads, n, n) that convolve n tokens with odd kernels (heads, kernel), zeros beyond them."""
+    place = torch.arange(n, device=kernels.device)
+    shift = place[None] - place[:, None] + kernels.shape[1] // 2  # (n, n)
+    inside = (shift >= 0) & (shift < kernels.shape[1])
+    return kernels[:, shift.clamp(0, kernels.shape[1] - 1)] * inside
 
 
 class NystromLayer(nn.Module):
@@ -84,7 +107,7 @@ class NystromLayer(nn.Module):
         self.heads, self.n_landmarks = heads, n_landmarks
         self.norm = nn.LayerNorm(width)
         self.qkv = scaled_linear(width, 3 * width, bias=False)
-        self.along = nn.Conv1d(heads, heads, kernel, padding=kernel // 2, groups=heads, bias=False)
+        self.along = nn.Conv1d(heads, heads, kernel, groups=heads, bias=False)
         self.out = nn.Sequential(scaled_linear(width, width), nn.Dropout(dropout))
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -93,15 +116,11 @@ class NystromLayer(nn.Module):
         q, k, v = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, d) each
         # Up to twice as many tokens as landmarks, the exact attention is the cheaper one.
         n_landmarks = q.shape[2] if q.shape[2] <= 2 * self.n_landmarks else self.n_landmarks
-        attended, weights = nystrom_attention(q, k, v, n_landmarks=n_landmarks, first=not self.training)
-        attended = attended.transpose(1, 2).flatten(2) + self._convolve(parts[:, :, 2].flatten(2))
-        return tokens + self.out(attended), None if weights is None else weights.mean(dim=1)
-
-    def _convolve(self, values: Tensor) -> Tensor:
-        """Convolve values (B, N, width) along the tokens; the channels of a head share its kernel."""
-        weight = self.along.weight.repeat_interleave(values.shape[2] // self.heads, dim=0)  # (width, 1, kernel)
-        rows = functional.conv1d(values.mT, weight, padding=self.along.padding, groups=values.shape[2])
-        return rows.mT
+        attended, weights = nystrom_attention(
+            q, k, v, n_landmarks=n_landmarks, first=not self.training, along=self.along.weight.squeeze(1)
+        )
+        tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
+        return tokens, None if weights is None else weights.mean(dim=1)
 
 
 class PPEG(nn.Module):
