@@ -145,7 +145,7 @@ def train_snn(folder: Path, genes: Path, fold: int, seed: int, chosen: dict[str,
     output = genes / "_".join([f"seed{seed}", *(f"{key}{value:g}" for key, value in chosen.items())])
     own = [genes / name for name in ("expression.parquet", "selected.tsv", "samples.tsv")]
     files = [folder / "store", *own, folder / "cases.parquet", folder / "splits.tsv"]
-    train(*files, output, task=TASK, method="snn", fold=fold, seed=seed, settings={**PAPER, **chosen})
+    train(*files, {seed: output}, task=TASK, method="snn", fold=fold, settings={**PAPER, **chosen})
     return read_parquet(output / "predictions.parquet")
 
 

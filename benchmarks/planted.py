@@ -160,7 +160,7 @@ def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device
 
     start, output = time.perf_counter(), folder / task["name"] / method / str(settings["weight_decay"]) / str(seed)
     files = [folder / name for name in FILES]
-    train(*files, output, task=task, method=method, fold=0, seed=seed, settings=settings, device=device)
+    train(*files, {seed: output}, task=task, method=method, fold=0, settings=settings, device=device)
     table = pd.read_parquet(output / "predictions.parquet").query("split == 'test'")
     if task["kind"] == "survival":
         score = survival_metrics(table["days"], table["event"], table["risk"])["c_index"]

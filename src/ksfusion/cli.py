@@ -197,8 +197,11 @@ def search(args: Arguments) -> None:
 
 
 def train(args: Arguments) -> None:
-    """Train one method for one task, fold and seed."""
+    """Train one method for one task and fold, with one seed or more."""
     from ksfusion.training.loop import train as train_model
+
+    if len(args.seed) != len(args.output):
+        raise UserError(f"--output: {len(args.output)} folders for {len(args.seed)} seeds; give each seed its own")
 
     train_model(
         args.store,
@@ -207,11 +210,10 @@ def train(args: Arguments) -> None:
         args.samples,
         args.cases,
         args.splits,
-        args.output,
+        dict(zip(args.seed, args.output, strict=True)),
         task=args.settings["task"],
         method=args.method,
         fold=args.fold,
-        seed=args.seed,
         settings=args.settings["training"],
         device=_device(args),
         chosen=args.chosen[0] if args.chosen else None,
@@ -383,9 +385,9 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             **FOLD_FILES,
             "method": TEXT,
             "fold": NUMBER,
-            "seed": NUMBER,
+            "seed": {**NUMBER, "nargs": "+"},
             "chosen": {"type": Path, "metavar": "FILE", "nargs": "*", "help": "settings that a search has chosen"},
-            "output": FILE,
+            "output": {**FILES, "help": "a folder for each seed"},
             **COMPUTING,
         },
     ),

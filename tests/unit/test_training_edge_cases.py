@@ -22,7 +22,7 @@ def test_a_task_that_cannot_be_learned_is_skipped(cohort, task):
     assert predictions.empty and {"sample_id", "split"} < set(predictions)
     assert ("prob_high" if task is DIAGNOSIS else "hazard_3") in predictions
     assert load_file(folder / "model.safetensors") == {} and read_tsv(folder / "history.tsv").empty
-    with pytest.raises(UserError, match="skipped"):
+    with pytest.raises(UserError, match="no model"):
         load_model(folder)
 
 
@@ -69,9 +69,23 @@ def test_a_last_batch_of_one_sample(cohort):
     assert (history["spread_similarity_genes_tumour"] > 0).all()
 
 
-def test_a_loss_that_is_not_finite_is_named_with_its_epoch(cohort):
-    with pytest.raises(UserError, match=r"method snn, fold 0, seed 3: .* batch 2 of 6 in epoch 1 .*lower training.lr"):
-        cohort.train("run", method="snn", seed=3, lr=1e30)
+def test_a_run_whose_loss_is_not_finite_says_so_and_the_next_seed_goes_on(cohort, caplog):
+    from ksfusion.training import fit
+
+    outputs = {seed: cohort.folder / f"seed{seed}" for seed in (3, 4)}
+    cosine = fit.cosine
+    # A learning rate that no training survives, for the first seed alone.
+    rates = iter([1e30] * 6 + [1e-3] * 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "cosine", lambda highest, shares: [next(rates) * value for value in cosine(1.0, shares)])
+        cohort.train_seeds(outputs, method="snn", task={**DIAGNOSIS, "epochs": 1})
+    lost, good = map(read_metrics, outputs.values())
+    assert lost["status"] == "failed" and good["status"] == "ok"
+    assert "seed 3: the loss of batch 2 of 6 in epoch 1 is not finite; lower training.lr" in lost["reason"]
+    assert lost["reason"] in caplog.text
+    assert read_parquet(outputs[3] / "predictions.parquet").empty
+    with pytest.raises(UserError, match="no model"):
+        load_model(outputs[3])
 
 
 def test_the_batch_of_a_broken_sample_is_named(cohort):
@@ -84,5 +98,5 @@ def test_the_batch_of_a_broken_sample_is_named(cohort):
     np.save(path, features)
     order = np.random.default_rng(0).permutation(len(samples))
     batch = np.flatnonzero(order == broken)[0] // 8 + 1
-    with pytest.raises(UserError, match=f"batch {batch} of 6 in epoch 1 is not finite.*extreme values in the features"):
-        cohort.train("run", method="attmil")
+    reason = read_metrics(cohort.train("run", method="attmil"))["reason"]
+    assert f"batch {batch} of 6 in epoch 1 is not finite" in reason and "extreme values in the features" in reason

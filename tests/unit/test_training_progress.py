@@ -54,7 +54,7 @@ def test_a_terminal_has_a_bar(monkeypatch, caplog):
 
 def test_tensorboard_holds_the_history(cohort):
     folder = cohort.folder / "run"
-    train(*cohort.files, folder, task=SHORT, method="ksfusion", fold=0, seed=0, settings=SETTINGS, tensorboard=True)
+    train(*cohort.files, {0: folder}, task=SHORT, method="ksfusion", fold=0, settings=SETTINGS, tensorboard=True)
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     history = read_tsv(folder / "history.tsv")
     assert set(events.Tags()["scalars"]) == set(history) - {"epoch"}

@@ -68,6 +68,24 @@ def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
     assert files_of(folder) == files_of(runs["diagnosis", "ksfusion"])
 
 
+def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
+    """Snakemake removes what a job had finished when it is killed; the first seed's last state brings it back."""
+    folders = [cohort.folder / f"seed{seed}" for seed in (0, 1)]
+    arguments = cohort.command("run", method="snn")
+    arguments[arguments.index("--seed") + 1 : arguments.index("--seed") + 2] = ["0", "1"]
+    place = arguments.index("--output") + 1
+    arguments[place : place + 1] = map(str, folders)
+    # In the second epoch of the second seed, of six epochs of six steps each.
+    train_until_killed("ksfusion.training.epoch", "training_step", 36 + 8, arguments)
+    for path in folders[0].iterdir():
+        if path.name != FOLDER:
+            path.unlink()
+    done = subprocess.run([sys.executable, "-m", "ksfusion", *arguments], capture_output=True, text=True, check=True)
+    assert "going on after epoch 6" in done.stderr and "going on after epoch 1" in done.stderr
+    for seed, folder in enumerate(folders):
+        assert files_of(folder) == files_of(cohort.train(f"alone{seed}", method="snn", seed=seed))
+
+
 @pytest.fixture
 def interrupted(cohort, monkeypatch):
     """Return a cohort with a run of snn that ended within its second epoch."""

@@ -49,7 +49,7 @@ def test_the_value_of_a_trial_is_what_training_reports(cohort):
     chosen, trials = search(cohort, "search")
     folder = cohort.folder / "run"
     path = cohort.folder / "search" / "chosen.json"
-    train(*cohort.files, folder, task=SHORT, method="snn", fold=0, seed=0, settings=SETTINGS, chosen=path)
+    train(*cohort.files, {0: folder}, task=SHORT, method="snn", fold=0, settings=SETTINGS, chosen=path)
     assert read_metrics(folder)["val"]["auc"] == chosen["value"]
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"] == {**SETTINGS, **chosen["settings"]}

@@ -38,11 +38,16 @@ class Cohort:
     def train(
         self, output: str, *, task: dict = DIAGNOSIS, method: str = "ksfusion", seed: int = 0, **settings
     ) -> Path:
+        folder = self.folder / output
+        self.train_seeds({seed: folder}, task=task, method=method, **settings)
+        return folder
+
+    def train_seeds(
+        self, outputs: dict[int, Path], *, task: dict = DIAGNOSIS, method: str = "ksfusion", **settings
+    ) -> None:
         from ksfusion.training.loop import train
 
-        folder = self.folder / output
-        train(*self.files, folder, task=task, method=method, fold=0, seed=seed, settings={**SETTINGS, **settings})
-        return folder
+        train(*self.files, outputs, task=task, method=method, fold=0, settings={**SETTINGS, **settings})
 
     def command(self, output: str, *, task: dict = DIAGNOSIS, method: str = "ksfusion", **settings) -> list[str]:
         """Return the arguments of ``ksfusion`` that train the same as `train` does."""

@@ -38,7 +38,7 @@ def test_readme_and_comments_rerun_nothing(demo):
 def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
-    # ksfusion with and without CG-Coord for three tasks and one seed; the report states the configuration.
+    # ksfusion with and without CG-Coord for three tasks; the report states the configuration.
     assert planned == {"train_model": 6, "make_tables": 1, "draw_figures": 1, "write_report": 1}
 
 

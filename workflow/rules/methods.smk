@@ -35,28 +35,30 @@ rule search_settings:
         " 2> {log}"
 
 
+# The seeds of a method share a job: starting Python and reading the features takes longer than many a training.
 rule train_model:
     input:
         **FOLD_FILES,
         chosen=plan.chosen_settings(),
     output:
-        model="results/models/{task}/{method}/fold{fold}/seed{seed}/model.safetensors",
-        config="results/models/{task}/{method}/fold{fold}/seed{seed}/config.json",
-        predictions="results/models/{task}/{method}/fold{fold}/seed{seed}/predictions.parquet",
-        history="results/models/{task}/{method}/fold{fold}/seed{seed}/history.tsv",
-        metrics="results/models/{task}/{method}/fold{fold}/seed{seed}/metrics.json",
+        expand(
+            "results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            seed=SEEDS,
+            file=["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"],
+        ),
     log:
-        "results/logs/train_model/{task}/{method}/fold{fold}/seed{seed}.log",
+        "results/logs/train_model/{task}/{method}/fold{fold}.log",
     benchmark:
-        "results/benchmarks/train_model/{task}/{method}/fold{fold}/seed{seed}.tsv"
+        "results/benchmarks/train_model/{task}/{method}/fold{fold}.tsv"
     conda:
         "../../envs/training.yaml"
     params:
-        folder=subpath(output.model, parent=True),
+        seeds=SEEDS,
+        folders=expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS),
         settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("train", method=wildcards.method),
     shell:
         "ksfusion train --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
-        " --fold {wildcards.fold} --seed {wildcards.seed} --chosen {input.chosen} --settings {params.settings:q}"
-        " --output {params.folder} 2> {log}"
+        " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
+        " --output {params.folders} 2> {log}"

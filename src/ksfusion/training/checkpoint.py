@@ -60,7 +60,7 @@ def load_model(folder: Path | str) -> Method:
     Raises
     ------
     UserError
-        If the run was skipped, so that there is no model.
+        If the run was skipped or has failed, so that there is no model.
     FileNotFoundError
         If a file of the run is missing.
     RuntimeError
@@ -71,7 +71,7 @@ def load_model(folder: Path | str) -> Method:
     folder = Path(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if "n_outputs" not in config:
-        raise UserError(f"{folder}: this run was skipped and has no model; see its {METRICS}")
+        raise UserError(f"{folder}: this run was skipped or has failed, and has no model; see its {METRICS}")
     shape = {key: config[key] for key in ("n_features", "n_patches", "niches", "n_outputs", "groups")}
     model = build(config["method"], **shape, **config["options"])
     model.load_state_dict(load_file(folder / MODEL))

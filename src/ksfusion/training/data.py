@@ -98,15 +98,22 @@ class FoldData:
 
         Patches are bfloat16 where that is asked for; everything else is float32.
         """
-        genes = {niche: values[positions].to(device) for niche, values in self.genes.items()}
+        genes = {niche: moved(values[positions], device) for niche, values in self.genes.items()}
         if "p" not in self.modalities:
             return None, genes
         rows = self.rows[self.slides[positions]]
         if self.resident is None:
-            patches = torch.from_numpy(np.take(self.features, rows, axis=0)).to(device)
+            patches = moved(torch.from_numpy(np.take(self.features, rows, axis=0)), device)
         else:
-            patches = self.resident[torch.from_numpy(rows).to(device)]
+            patches = self.resident[moved(torch.from_numpy(rows), device)]
         return patches.to(torch.bfloat16 if bf16 else torch.float32), genes
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return values on a device; the copy to a GPU does not wait for what is computed there."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def read_fold(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ksfusion.methods.registry import TrainingRules
-from ksfusion.training.data import FoldData
+from ksfusion.training.data import FoldData, moved
 from ksfusion.training.objective import Classification, Survival, sample_weights
 from ksfusion.training.step import training_step
 
@@ -104,7 +104,7 @@ def train_epoch(
     for part, rate in zip(batches, rates, strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate
-        chosen = torch.from_numpy(part).to(device)
+        chosen = moved(torch.from_numpy(part), device)
         records.append(
             training_step(
                 model,

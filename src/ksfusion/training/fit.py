@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 HISTORY = ["epoch", "train_loss", "val_loss", "val_metric", "learning_rate", "seconds"]
 
 
+class NotFiniteLossError(UserError):
+    """A training whose loss is no longer finite; the message says where, and what to do."""
+
+
 @dataclass
 class Fitted:
     """A training's outcome.
@@ -101,7 +105,7 @@ def fit(
 
     Raises
     ------
-    UserError
+    NotFiniteLossError
         If the loss is no longer finite.
     """
     lr, batch_size, weight_by = settings["lr"], settings["batch_size"], settings["weight_by"]
@@ -137,7 +141,7 @@ def fit(
                 )
                 found = _validate(state, data, val, objective, rules, batch_size=batch_size)
             except NotFiniteError as error:
-                raise UserError(
+                raise NotFiniteLossError(
                     f"{name}: the loss of {error} in epoch {epoch} is not finite; lower training.lr ({lr}), or look "
                     "for extreme values in the features and the expression"
                 ) from None
@@ -173,6 +177,8 @@ def _validate(
             raise NotFiniteError("the validation samples")
     epoch, best = len(state.history) + 1, state.best
     merit = _merit(score, val_loss, epoch)
+    if rules.keep_by_accuracy:
+        merit = merit[:1]  # an equal metric is no better, whatever the loss
     # NaN is above nothing: without that rule, and for survival, accuracy keeps no epoch.
     if best is None or merit > best.merit or accuracy > best.accuracy:
         weights = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}

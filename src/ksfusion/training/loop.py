@@ -1,4 +1,4 @@
-"""Training of one method for one task, fold and seed: from the files of the earlier stages to those of a run."""
+"""Training of one method for one task and fold, seed by seed: from the files of earlier stages to those of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ksfusion.provenance import provenance
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.epoch import predict
-from ksfusion.training.fit import HISTORY, Fitted, fit
+from ksfusion.training.fit import HISTORY, Fitted, NotFiniteLossError, fit
 from ksfusion.training.memory import keep_freed_memory
 from ksfusion.training.objective import OBJECTIVES, Classification, Survival, sample_weights
 from ksfusion.training.reproducible import reproducible
@@ -41,37 +41,39 @@ def train(
     samples_ledger: Path,
     cases: Path,
     splits: Path,
-    output_dir: Path,
+    outputs: Mapping[int, Path],
     *,
     task: Mapping[str, Any],
     method: str,
     fold: int,
-    seed: int,
     settings: Mapping[str, Any],
     device: str = "cpu",
     threads: int = 1,
     chosen: Path | None = None,
     tensorboard: bool = False,
 ) -> None:
-    """Train a method and write its weights, predictions, history and metrics.
+    """Train a method with some seeds and write weights, predictions, history and metrics of each.
 
-    Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation samples, test
-    samples are only predicted. A task that the training samples cannot teach (one class, no event) is skipped: its
-    files say so. A run that was killed goes on after its last finished epoch, to the same files.
+    The seeds follow each other, so that start-up and the reading of the data are paid once; each gives what it would
+    give alone. Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation
+    samples, test samples are only predicted. A task that the training samples cannot teach (one class, no event) is
+    skipped, and a run whose loss is no longer finite has failed: its files say so. Runs that were killed go on after
+    their last finished epoch, to the same files.
 
     Parameters
     ----------
     store, expression, selected, samples_ledger, cases, splits
         Files of the earlier stages; expression and selected are those of the fold.
-    output_dir
-        Gets ``model.safetensors``, ``config.json``, ``predictions.parquet`` (all samples in use), ``history.tsv``
-        (means over the steps of each epoch) and ``metrics.json``.
+    outputs
+        Of each seed the folder that gets ``model.safetensors``, ``config.json``, ``predictions.parquet`` (all samples
+        in use), ``history.tsv`` (means over the steps of each epoch) and ``metrics.json``. The seed is of
+        initialisation, dropout and the order of samples; the split has its own.
     task
         ``name``, ``kind``, ``classes`` and ``epochs``.
     method
         A key of `ksfusion.methods.METHODS`.
-    fold, seed
-        The seed is of initialisation, dropout and the order of samples; the split has its own.
+    fold
+        Of ``splits``.
     settings
         ``batch_size``, ``lr``, ``weight_decay``, ``dropout``, ``weight_by``, and those that the method reads.
     device
@@ -81,24 +83,23 @@ def train(
     chosen
         File of `ksfusion.training.search.search_settings`, whose values take the place of those in ``settings``.
     tensorboard
-        Write event files for TensorBoard to ``tensorboard`` in the folder of the run.
+        Write event files for TensorBoard to ``tensorboard`` in the folder of each run.
 
     Raises
     ------
     UserError
-        If files do not fit together, the method is unknown, or the loss is no longer finite.
+        If files do not fit together, or the method is unknown.
     """
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     info = METHODS[method]
-    data = read_fold(
-        store, expression, selected, samples_ledger, cases, splits, task=task, fold=fold, modalities=info.modalities
-    )
-    run = {"task": task["name"], "method": method, "fold": fold, "seed": seed}
+    files = (store, expression, selected, samples_ledger, cases, splits)
+    data = read_fold(*files, task=task, fold=fold, modalities=info.modalities)
     found = json.loads(chosen.read_text(encoding="utf-8")) if chosen else None
     settings = {**settings, **found["settings"]} if found else settings
+    made_from = {"task": task["name"], "method": method, "fold": fold}
     config = {
-        **run,
+        **made_from,
         "task": dict(task),
         "settings": dict(settings),
         "search": found,
@@ -108,48 +109,64 @@ def train(
         "n_patches": data.n_patches,
         "niches": data.niches,
         "groups": data.groups,
-        "provenance": provenance(
-            ("ksfusion.training.loop", info.module), {**run, "task": dict(task), "training": dict(settings)}
-        ),
     }
-    kind = OBJECTIVES[task["kind"]]
-    train_samples = data.samples.iloc[data.labelled("train")]
-    if reason := kind.reason_to_skip(train_samples):
-        log.warning("%s: skipped: %s", _words(run), reason)
-        write_run(
-            output_dir,
-            weights={},
-            config=config,
-            predictions=_predictions(data, fold, pd.DataFrame(columns=kind.columns(task), dtype=float)).iloc[:0],
-            history=pd.DataFrame(columns=HISTORY),
-            metrics={**run, "status": "skipped", "reason": reason, "best_epoch": None, "val": {}, "test": {}},
-        )
-        return
-
-    keep_freed_memory()
     where = torch.device(device)
-    made_from = {"config": config, "device": device, "threads": threads, "torch": str(torch.__version__)}
-    resume = Resume(output_dir, key_of(made_from, (store, expression, selected, samples_ledger, cases, splits)))
-    with reproducible(seed, device=where, threads=threads):
+    reason = OBJECTIVES[task["kind"]].reason_to_skip(data.samples.iloc[data.labelled("train")])
+    if not reason:
+        keep_freed_memory()
         data = on_device(data, where)
-        model, objective, fitted = fit_method(
-            data,
-            task=task,
-            method=method,
-            seed=seed,
-            settings=settings,
-            device=where,
-            name=_words(run),
-            resume=resume,
-            tensorboard=output_dir / "tensorboard" if tensorboard else None,
+    resumes = []
+    for seed, folder in outputs.items():
+        run = {**made_from, "seed": seed}
+        made_by = provenance(
+            ("ksfusion.training.loop", info.module), {**run, "task": dict(task), "training": dict(settings)}
         )
-        model.load_state_dict(fitted.weights)
-        logits = predict(model, data, np.arange(len(data.samples)), batch_size=settings["batch_size"])
+        of_run = {**config, "seed": seed, "provenance": made_by}
+        if reason:
+            _write_without_model(folder, data, run, of_run, status="skipped", reason=reason)
+            continue
+        key = {"config": of_run, "device": where.type, "threads": threads, "torch": str(torch.__version__)}
+        resumes.append(Resume(folder, key_of(key, files)))
+        try:
+            with reproducible(seed, device=where, threads=threads):
+                _train_run(folder, data, run, of_run, device=where, resume=resumes[-1], tensorboard=tensorboard)
+        except NotFiniteLossError as error:
+            _write_without_model(folder, data, run, of_run, status="failed", reason=str(error))
+    # Not before the last is done: Snakemake removes the files of all of them when one is interrupted.
+    for resume in resumes:
+        resume.remove()
+
+
+def _train_run(
+    folder: Path,
+    data: FoldData,
+    run: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    device: torch.device,
+    resume: Resume,
+    tensorboard: bool,
+) -> None:
+    """Train with one seed and write its files."""
+    settings = config["settings"]
+    model, objective, fitted = fit_method(
+        data,
+        task=config["task"],
+        method=run["method"],
+        seed=run["seed"],
+        settings=settings,
+        device=device,
+        name=_words(run),
+        resume=resume,
+        tensorboard=folder / "tensorboard" if tensorboard else None,
+    )
+    model.load_state_dict(fitted.weights)
+    logits = predict(model, data, np.arange(len(data.samples)), batch_size=settings["batch_size"])
     write_run(
-        output_dir,
+        folder,
         weights=fitted.weights,
         config={**config, "n_outputs": objective.n_outputs, **objective.describe()},
-        predictions=_predictions(data, fold, objective.predictions(logits)),
+        predictions=_predictions(data, run["fold"], objective.predictions(logits)),
         history=fitted.history,
         metrics={
             **run,
@@ -162,7 +179,23 @@ def train(
             "test": {},
         },
     )
-    resume.remove()
+
+
+def _write_without_model(
+    folder: Path, data: FoldData, run: Mapping[str, Any], config: Mapping[str, Any], *, status: str, reason: str
+) -> None:
+    """Write the files of a run that has no model, and why."""
+    log.warning("%s: %s: %s", _words(run), status, reason)
+    task = config["task"]
+    columns = OBJECTIVES[task["kind"]].columns(task)
+    write_run(
+        folder,
+        weights={},
+        config=config,
+        predictions=_predictions(data, run["fold"], pd.DataFrame(columns=columns, dtype=float)).iloc[:0],
+        history=pd.DataFrame(columns=HISTORY),
+        metrics={**run, "status": status, "reason": reason, "best_epoch": None, "val": {}, "test": {}},
+    )
 
 
 def fit_method(

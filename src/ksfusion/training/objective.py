@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ def sample_weights(samples: pd.DataFrame, *, weight_by: str) -> np.ndarray:
     if weight_by == "case":
         return (1 / samples.groupby("case_id")["case_id"].transform("size")).to_numpy(float)
     return np.ones(len(samples))
+
+
+@functools.lru_cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return values as a tensor; copying them to a GPU at each step would make the CPU wait for it."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Classification:
 
     def loss(self, logits: Tensor, truth: Mapping[str, Tensor], weights: Tensor) -> Tensor:
         """Return the class-weighted cross-entropy."""
-        class_weights = logits.new_tensor(self.class_weights)
+        class_weights = _constant(tuple(self.class_weights), logits.dtype, logits.device)
         return classification_loss(logits, truth["y"], class_weights=class_weights, weights=weights)
 
     def score(self, logits: Tensor, truth: Mapping[str, Tensor]) -> float:

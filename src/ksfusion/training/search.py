@@ -19,6 +19,7 @@ from ksfusion.provenance import provenance
 from ksfusion.storage import write_text, write_tsv
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.loop import fit_method, on_device
+from ksfusion.training.memory import keep_freed_memory
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import reproducible
 
@@ -89,6 +90,7 @@ def search_settings(
         reason = "no labelled validation sample"
     rows: list[dict[str, Any]] = []
     if not reason:
+        keep_freed_memory()
         where = torch.device(device)
         rows = _run_trials(
             on_device(data, where), run, task, settings, space, n_trials=n_trials, device=where, threads=threads

@@ -95,8 +95,9 @@ def _spreads(out: MethodOutput) -> dict[str, Tensor]:
         spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
         n = len(genes)
         if n > 1:
-            apart = ~torch.eye(n, dtype=torch.bool, device=genes.device)
+            # A mask in place of these indices would make the CPU wait for a GPU.
+            pairs = torch.triu_indices(n, n, offset=1, device=genes.device).unbind()
             by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
-            spreads[f"similarity_genes_{stream}"] = similarity(genes)[apart].std(correction=0)
-            spreads[f"similarity_points_{stream}"] = similarity(by_group)[:, apart].std(correction=0)
+            spreads[f"similarity_genes_{stream}"] = similarity(genes)[pairs].std(correction=0)
+            spreads[f"similarity_points_{stream}"] = similarity(by_group)[(slice(None), *pairs)].std(correction=0)
     return {f"spread_{name}": value for name, value in spreads.items()}
