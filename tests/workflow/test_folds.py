@@ -1,9 +1,13 @@
 """A task of one's own over three folds: trained, tabled, enlarged by a case, and stopped by a leak."""
 
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from PIL import Image
@@ -51,7 +55,7 @@ def project(tmp_path_factory):
         "features": {"encoder": "seeded-conv"},
         "genes": {"top_fraction": 1.0},
         "splits": {"scheme": "kfold", "k": 3},
-        "tasks": {"mgmt": {"kind": "classification", "column": "mgmt", "classes": CLASSES, "epochs": 1}},
+        "tasks": {"mgmt": {"kind": "classification", "column": "mgmt", "classes": CLASSES, "epochs": 4}},
         "methods": ["snn"],
         "training": {"seeds": [0, 1]},
     }
@@ -82,6 +86,32 @@ def test_the_table_is_the_mean_over_folds_and_seeds(project):
     assert means["all"] == pytest.approx(np.mean(by_fold), abs=1e-3)
     assert [means[str(fold)] for fold in range(3)] == pytest.approx(np.mean(by_fold, axis=1).tolist(), abs=1e-3)
     assert "mean over folds and seeds" in (project.folder / "results/report.html").read_text()
+
+
+def test_a_training_that_is_killed_goes_on_where_it_was(project):
+    """Its state is no output, so that Snakemake, which removes those of a job that failed, leaves it."""
+    folder = project.folder / "results/models/mgmt/snn/fold0"
+    wanted = {path.name: path.read_bytes() for path in (folder / "seed1").glob("*.parquet")}
+    state = folder / "seed1/.resume/state.safetensors"
+    target = "results/models/mgmt/snn/fold0/seed1/metrics.json"
+    command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile", "folds.yaml"]
+    run = subprocess.Popen([*command, "--forcerun", "train_model"], cwd=project.folder, stderr=subprocess.DEVNULL)
+    killed = []
+    while run.poll() is None and not killed:
+        # The first seed is finished; of the second an epoch is.
+        if state.is_file():
+            for child in psutil.Process(run.pid).children(recursive=True):
+                if "ksfusion" in child.cmdline():
+                    child.kill()
+                    killed.append(child)
+    assert killed and run.wait() != 0
+    assert state.is_file() and not list(folder.glob("seed*/metrics.json"))
+    project.snakemake(target)
+    log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
+    first, second = re.findall(r"going on after epoch (\d)", log)
+    assert first == "4" and second in "1234"
+    assert {path.name: path.read_bytes() for path in (folder / "seed1").glob("*.parquet")} == wanted
+    assert not state.parent.exists()
 
 
 def test_a_new_case_moves_no_other_and_a_copied_slide_stops_the_run(project):
