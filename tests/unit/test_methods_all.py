@@ -98,7 +98,14 @@ def test_samples_of_a_batch_do_not_touch_each_other(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("attmil", {}), ("concat", {}), ("mcat", {"width": 64}), ("transmil", {"width": 64})]
+    ("name", "options"),
+    [
+        ("attmil", {}),
+        ("concat", {}),
+        ("mcat", {"width": 64}),
+        ("transmil", {"width": 64}),
+        ("cmta", {"width": 64, "gene_widths": (64, 64)}),
+    ],
 )
 def test_attention_finds_the_planted_patch(name, options):
     """Bags are positive where one patch has a high first feature: after training that patch has most of the weight."""

@@ -155,6 +155,40 @@ def test_dropout_keeps_the_mean():
     assert (mean - expected).std() < 0.1 * expected.std()
 
 
+def test_points_and_attention_find_the_planted_patch():
+    """One patch of a map is marked; its second feature, drawn anew for each patch, is to be read from the attention.
+
+    Without knowledge of the mark, points and attention have a share of 1/16 on that patch.
+    """
+    torch.manual_seed(0)
+    attend = CMDeform(4, **{**SIZES, "width": 16, "heads": 1, "head_width": 16, "dropout": 0.0})
+    read = torch.nn.Linear(16, 1)
+    random = torch.Generator().manual_seed(1)
+
+    def draw_maps(n: int):
+        patches, marked = 0.3 * torch.randn(n, 16, 16, generator=random), torch.randint(16, (n,), generator=random)
+        patches[..., 1] = torch.randn(n, 16, generator=random)
+        patches[torch.arange(n), marked, 0] += 3
+        return patches, marked, patches[torch.arange(n), marked, 1]
+
+    optimiser = torch.optim.Adam([*attend.parameters(), *read.parameters()], lr=1e-2)
+    for _ in range(300):
+        patches, _, value = draw_maps(64)
+        attended, _, _ = attend(patches, patches)
+        loss = functional.mse_loss(read(attended.mean(dim=1)).squeeze(1), value)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    patches, marked, _ = draw_maps(500)
+    with torch.inference_mode():
+        _, points, attention = attend.eval()(patches, patches)
+    place = torch.stack([marked % 4, marked // 4], dim=1) * 2 / 3 - 1  # (x, y) with the map's corners at -1 and 1
+    away = (points[:, 0] - place[:, None]).abs() * 3 / 2  # (n, P, 2), in patches
+    on_patch = (1 - away).clamp(min=0).prod(dim=2)  # (n, P), its share in what a point samples
+    assert on_patch.mean() > 2 / 16
+    assert (on_patch * attention[:, 0]).sum(dim=1).mean() > 4 / 16
+
+
 @pytest.mark.parametrize(("n_patches", "problem"), [(1, "4 or more"), (140, "square")])
 def test_maps_that_do_not_fit(n_patches, problem):
     with pytest.raises(UserError, match=problem):
