@@ -164,6 +164,7 @@ def kronecker_fusion(model, slide, profile):
         ("add", lambda model, slide, profile: slide + profile),
         ("bilinear", kronecker_fusion),
     ],
+    ids=["concat", "add", "bilinear"],
 )
 def test_fusions_of_a_slide_and_a_profile(name, fuse):
     model = make(name)
