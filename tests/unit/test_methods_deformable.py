@@ -9,6 +9,8 @@ from ksfusion.errors import UserError
 from ksfusion.methods import build
 from ksfusion.methods.deformable import CMDeform, drop, sample_bilinear
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {
     "width": 128,
     "heads": 8,
@@ -17,15 +19,6 @@ SIZES = {
     "offset_cells": 4.0,
     "dropout": 0.1,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: small products are quicker so, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_attention(side: int) -> CMDeform:

@@ -9,6 +9,8 @@ from torch.nn import functional
 from ksfusion.methods import build
 from ksfusion.methods.layers import self_normalising_network
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
 GROUPS = {"growth": ["C", "A"], "immune": ["E", "F", "B", "G"], "vessels": ["D"]}
 COLUMNS = {"growth": [2, 0], "immune": [4, 5, 1, 6], "vessels": [3]}  # in tumour genes, then those of the TME

@@ -16,6 +16,8 @@ from ksfusion.training.loop import fit_method
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
 Y = torch.tensor([0, 2, 1, 0, 2, 0])
 CLASS_WEIGHTS, WEIGHTS = [0.5, 2.0, 1.5], torch.tensor([1.0, 0.5, 0.5, 1.0, 0.25, 1.0])
