@@ -1,4 +1,4 @@
-"""The cohort on which trainings are tested, and trainings that several modules look at."""
+"""The cohort on which trainings are tested, trainings that several modules look at, and the threads of torch."""
 
 import shutil
 from dataclasses import replace
@@ -6,6 +6,17 @@ from pathlib import Path
 
 import pytest
 from training_cohort import DIAGNOSIS, SURVIVAL, Cohort, draw_cohort
+
+
+@pytest.fixture
+def one_thread():
+    """Use one thread: small products are quicker so, most of all on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

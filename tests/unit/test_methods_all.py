@@ -5,21 +5,14 @@ import torch
 
 from ksfusion.methods import METHODS, build
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BASES = [name for name, info in METHODS.items() if name == info.base]
 WITH_GENES = [name for name in BASES if "g" in METHODS[name].modalities]
 WITH_PATCHES = [name for name in BASES if "p" in METHODS[name].modalities]
 WEIGHING_PATCHES = [name for name in WITH_PATCHES if not name.startswith("ksfusion")]
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
 GROUPS = {"growth": ["A", "C", "X"], "vessels": ["D"], "nothing": [], "immune": ["E", "F", "A"]}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: small products are quicker so, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make(name: str, *, n_patches: int = 36, n_outputs: int = 3, niches=NICHES, groups=GROUPS, **options):
@@ -97,12 +90,8 @@ def test_samples_of_a_batch_do_not_touch_each_other(name):
     torch.testing.assert_close(model(patches, genes).logits[1:2], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [("attmil", {}), ("concat", {}), ("mcat", {"width": 64}), ("transmil", {"width": 64})]
-)
-def test_attention_finds_the_planted_patch(name, options):
-    """Bags are positive where one patch has a high first feature: after training that patch has most of the weight."""
-    model = make(name, n_patches=16, n_outputs=2, **options)
+def share_of_planted_patches_found(model) -> float:
+    """Train on bags that are positive where one patch has a high first feature; see where most of the weight is."""
     random = torch.Generator().manual_seed(1)
     patches = 0.3 * torch.randn(64, 16, 6, generator=random)
     genes = {niche: torch.zeros(64, len(symbols)) for niche, symbols in NICHES.items()}
@@ -116,7 +105,26 @@ def test_attention_finds_the_planted_patch(name, options):
         loss.backward()
         optimiser.step()
     attention = model(patches, genes).attention
-    assert (attention.argmax(dim=1) == where)[positive == 1].float().mean() > 0.9
+    return (attention.argmax(dim=1) == where)[positive == 1].float().mean().item()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("attmil", {}), ("concat", {}), ("mcat", {"width": 64}), ("transmil", {"width": 64})]
+)
+def test_attention_finds_the_planted_patch(name, options):
+    assert share_of_planted_patches_found(make(name, n_patches=16, n_outputs=2, **options)) > 0.9
+
+
+class LeaveTokens(torch.nn.Module):
+    def forward(self, bag):
+        return torch.zeros_like(bag[:, 0]), bag, None
+
+
+def test_coattention_of_cmta_finds_the_planted_patch():
+    """With encoders that leave the tokens as they are: else their own attention may find the patch before."""
+    model = make("cmta", n_patches=16, n_outputs=2, width=32, gene_widths=(32, 32))
+    model.slide.encode, model.profile.encode = LeaveTokens(), LeaveTokens()
+    assert share_of_planted_patches_found(model) > 0.9
 
 
 @pytest.mark.parametrize(("name", "options"), [("attmil", {}), ("transmil", {"width": 64, "n_landmarks": 8})])

@@ -9,6 +9,8 @@ from ksfusion.errors import UserError
 from ksfusion.methods import build
 from ksfusion.methods.deformable import CMDeform, drop, sample_bilinear
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {
     "width": 128,
     "heads": 8,
@@ -17,15 +19,6 @@ SIZES = {
     "offset_cells": 4.0,
     "dropout": 0.1,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Use one thread: small products are quicker so, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_attention(side: int) -> CMDeform:
@@ -153,6 +146,41 @@ def test_dropout_keeps_the_mean():
     with torch.no_grad():
         mean = torch.stack([attend(teacher, patches)[0] for _ in range(300)]).mean(dim=0)
     assert (mean - expected).std() < 0.1 * expected.std()
+
+
+def test_points_and_attention_find_the_planted_patch():
+    """One patch of a map is marked; its second feature, drawn anew for each patch, is to be read from the attention.
+
+    Without knowledge of the mark, points and attention have a share of 1/16 on that patch.
+    """
+    torch.manual_seed(0)
+    attend = CMDeform(4, **{**SIZES, "width": 16, "heads": 1, "head_width": 16, "dropout": 0.0})
+    read = torch.nn.Linear(16, 1)
+    random = torch.Generator().manual_seed(1)
+
+    def draw_maps(n: int):
+        patches, marked = 0.3 * torch.randn(n, 16, 16, generator=random), torch.randint(16, (n,), generator=random)
+        patches[..., 1] = torch.randn(n, 16, generator=random)
+        patches[torch.arange(n), marked, 0] += 3
+        return patches, marked, patches[torch.arange(n), marked, 1]
+
+    optimiser = torch.optim.Adam([*attend.parameters(), *read.parameters()], lr=1e-2)
+    for _ in range(300):
+        patches, _, value = draw_maps(64)
+        attended, _, _ = attend(patches, patches)
+        loss = functional.mse_loss(read(attended.mean(dim=1)).squeeze(1), value)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    patches, marked, _ = draw_maps(500)
+    with torch.inference_mode():
+        _, points, attention = attend.eval()(patches, patches)
+    place = torch.stack([marked % 4, marked // 4], dim=1) * 2 / 3 - 1  # (x, y) with the map's corners at -1 and 1
+    away = (points[:, 0] - place[:, None]).abs() * 3 / 2  # (n, P, 2), in patches
+    on_patch = (1 - away).clamp(min=0).prod(dim=2)  # (n, P), its share in what a point samples
+    of_points, of_attention = on_patch.mean(), (on_patch * attention[:, 0]).sum(dim=1).mean()
+    assert of_points > 2 / 16
+    assert of_attention > 4 / 16 and of_attention > 1.25 * of_points
 
 
 @pytest.mark.parametrize(("n_patches", "problem"), [(1, "4 or more"), (140, "square")])

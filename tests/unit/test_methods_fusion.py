@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ksfusion.genes import gene_sets
 from ksfusion.methods import build
 from ksfusion.methods.bilinear import kronecker
 from ksfusion.methods.gene_groups import columns_by_group
@@ -90,6 +91,18 @@ def test_categories_of_the_shipped_sets_are_merged():
         "other tme": ["F"],
         "other tumour": ["G"],
     }
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_the_shipped_sets_make_a_few_groups_of_many_genes(share):
+    """All genes, and as many as the paper's selection keeps of those that it ranks; each in one group of its niche."""
+    placed = gene_sets().drop_duplicates("symbol").sample(frac=share, random_state=0)
+    groups = gene_groups(placed)
+    assert 2 <= len(groups) <= 10 and min(map(len, groups.values())) >= 10
+    assert sorted(symbol for symbols in groups.values() for symbol in symbols) == sorted(placed["symbol"])
+    niche = placed.set_index("symbol")["niche"]
+    assert all(niche[symbols].nunique() == 1 for symbols in groups.values())
+    assert set(niche[[symbols[0] for symbols in groups.values()]]) == {"tumour", "tme"}
 
 
 def test_many_categories_are_merged_within_their_niche():

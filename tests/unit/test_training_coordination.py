@@ -109,19 +109,23 @@ def test_classifier_gradient_is_changed_in_the_right_half():
     assert record.projected == 1
 
 
-def test_the_bias_is_shared_by_halves_in_the_confidence():
-    """Stream logits are (1, 0) + b/2 and (0, 1.5) + b/2, true class 0; with b = (0, 0) the first is surer."""
+@pytest.mark.parametrize(("bias", "gives"), [(0.0, 0), (-0.2, 0), (-0.4, 1), (0.4, 0)])
+def test_the_bias_is_shared_by_halves_in_the_confidence(bias, gives):
+    """Samples of classes 0 and 1, whose true class leads by 2.6 and 0 in the first stream, by 1 and 1 in the second.
+
+    With b the bias of class 0, h its half and s the sigmoid, they are s(2.6 + h) + s(-h) and s(1 + h) + s(1 - h) sure:
+    1.431 and 1.462 at b = 0, 1.449 and 1.461 at b = -0.2, 1.467 and 1.458 at b = -0.4, 1.393 and 1.458 at b = 0.4.
+    """
+    classifier = nn.Linear(2, 2)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+        classifier.bias.copy_(torch.tensor([bias, 0.0]))
     gradient = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
-    for weight, gives in (([[1.0, 0.0], [0.0, 1.5]], 1), ([[0.0, 1.0], [1.5, 0.0]], 0)):
-        classifier = nn.Linear(2, 2)
-        with torch.no_grad():
-            classifier.weight.copy_(torch.tensor(weight))
-            classifier.bias.zero_()
-        classifier.weight.grad = gradient.clone()
-        ones = {"tumour": torch.ones(1, 1), "tme": torch.ones(1, 1)}
-        coordinate_classifier(classifier, ones, {"y": torch.tensor([0])})
-        changed = (classifier.weight.grad != gradient).any(dim=0)
-        assert changed.tolist() == [gives == 0, gives == 1]
+    classifier.weight.grad = gradient.clone()
+    embeddings = {"tumour": torch.tensor([[2.6], [0.0]]), "tme": torch.tensor([[1.0], [-1.0]])}
+    coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0, 1])})
+    changed = (classifier.weight.grad != gradient).any(dim=0)
+    assert changed.tolist() == [gives == 0, gives == 1]
 
 
 def test_survival_without_a_comparable_pair_changes_nothing():
