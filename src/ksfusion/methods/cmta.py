@@ -26,7 +26,7 @@ class CMTASettings:
     """Sizes of the source (its small model), and its weight of the alignment losses; it drops out a quarter."""
 
     width: int = 256
-    gene_widths: tuple[int, ...] = (1024, 256)
+    gene_hidden: int = 1024
     heads: int = 8
     n_landmarks: int = 128
     translation_weight: float = 0.5
@@ -62,7 +62,7 @@ class CMTA(Method):
             nn.ReLU(),
             nn.Dropout(settings.dropout),
         )
-        self.genes = GroupedGenes(inputs, settings.gene_widths, dropout=settings.dropout)
+        self.genes = GroupedGenes(inputs, (settings.gene_hidden, width), dropout=settings.dropout)
         self.slide, self.profile = Translator(settings, positions=True), Translator(settings, positions=False)
         self.mix = fusion_layers(width)
         self.classifier = scaled_linear(width, inputs.n_outputs)
