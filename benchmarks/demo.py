@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/demo.py [--cores 2]
 
-Prints the wall time of the demo after set-up in three parts (slides and genes, the grid of all methods, tasks and seeds,
-tables and report), the peak memory of all its processes together, and how long ``ksfusion --help`` and a dry run take,
-each beside the figure it should stay under, where there is one.
+Prints the wall time of the demo after set-up in three parts (slides and genes; the grid of all methods, tasks and
+seeds; tables and report), the peak memory of all its processes together, and how long ``ksfusion --help`` and a dry run
+take, each beside the figure it should stay under, where there is one.
 """
 
 import argparse
