@@ -15,6 +15,7 @@ import pyarrow as pa
 from ksfusion.errors import UserError
 from ksfusion.genes.matrix import read_matrix
 from ksfusion.genes.readers import read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.sources import FOLDER_FORMATS
 from ksfusion.genes.symbols import one_column_per_symbol
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_parquet
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 UNITS = ("counts", "tpm", "fpkm", "log", "zscore")
 FORMATS = ("gdc-star", "ivygap", "matrix", "h5ad")
-FOLDER_FORMATS = ("gdc-star", "ivygap")
 
 
 def read_expression(

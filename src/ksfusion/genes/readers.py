@@ -15,9 +15,9 @@ import pandas as pd
 
 from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
+from ksfusion.genes.sources import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, gdc_files
 from ksfusion.genes.tables import Table, read_table, refuse_duplicates
 
-GDC_SUFFIX = ".rna_seq.augmented_star_gene_counts.tsv"
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
 # Read counts that belong to no gene: STAR's first four rows, HTSeq's last five.
 SUMMARY_ROW = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+")
@@ -54,7 +54,7 @@ def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> pd
 
 def _gdc_files(path: Path, sample_ids: dict[str, str] | None) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for file in sorted([*path.glob(f"*{GDC_SUFFIX}"), *path.glob(f"*/*{GDC_SUFFIX}")]):
+    for file in (path / name for name, _ in gdc_files(path)):
         expression_id = file.parent.name if file.parent != path else file.name.split(".")[0]
         if sample_ids is not None:
             if file.name not in sample_ids:
@@ -91,7 +91,7 @@ def read_ivygap(path: Path, unit: str) -> pd.DataFrame:
     """
     if unit != "fpkm":
         raise UserError(f"{path}: IvyGAP publishes fpkm, not {unit}; set unit: fpkm")
-    fpkm, genes, samples = path / "fpkm_table.csv", path / "rows-genes.csv", path / "columns-samples.csv"
+    fpkm, genes, samples = path / FPKM_TABLE, path / GENES_TABLE, path / SAMPLES_TABLE
     annotation = read_table(genes, columns=["gene_id", "gene_symbol"], text=["gene_id", "gene_symbol"])
     gene_ids = annotation.texts("gene_id")
     refuse_duplicates(gene_ids, genes, "a gene_id names one gene; download it again")
