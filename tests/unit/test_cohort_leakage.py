@@ -223,6 +223,14 @@ def test_profiles_identical_to_the_last_digit_leak_and_close_ones_do_not(cohort)
     assert set(cohort.check()["verdict"]) == {"fine"}
 
 
+def test_further_genes_of_a_symbol_do_not_hide_that_profiles_are_one(cohort):
+    cohort.set("profiles", list("uvwxyz"), A=1.5, D=1.5)
+    # The file of A has a gene twice, that of D once.
+    cohort.profiles["z::2"] = np.array([2, 3, 4, np.nan], np.float32)
+    (line,) = cohort.leak()
+    assert line.startswith("same_profile: X/A and X/D: identical")
+
+
 def test_many_leaks_are_a_few_lines_and_a_count(tmp_path):
     names = [f"case-{number:03d}" for number in range(100)]
     big = Cohort(tmp_path)

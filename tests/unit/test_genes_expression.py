@@ -87,6 +87,18 @@ def test_collect_profiles_keeps_shared_genes_in_sorted_rows(tmp_path):
     assert (tmp_path / "profiles.parquet").read_bytes() == first
 
 
+def test_genes_with_one_symbol_stay_apart_in_the_common_table(tmp_path):
+    texts = {"one": "gene\tP1\nEGFR\t1\nCD3E\t5\nCD3E\t6\nCD3E\t7\nA1BG\t1\n", "two": "gene\tP1\nCD3E\t2\nEGFR\t3\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.tsv").write_text(text)
+    sources = [{"cohort": name, "format": "matrix", "unit": "log", "path": tmp_path / f"{name}.tsv"} for name in texts]
+    collect_profiles(sources, tmp_path / "profiles.parquet")
+    profiles = read_parquet(tmp_path / "profiles.parquet").set_index("cohort").drop(columns="expression_id")
+    assert profiles.columns.tolist() == ["CD3E", "EGFR", "CD3E::2", "CD3E::3"]
+    assert profiles.loc["one"].tolist() == [5, 1, 6, 7]
+    assert profiles.loc["two"].iloc[:2].tolist() == [2, 3] and profiles.loc["two"].iloc[2:].isna().all()
+
+
 def test_collect_profiles_names_cohorts_without_a_shared_gene(tmp_path):
     paths = {name: tmp_path / f"{name}.tsv" for name in ("one", "two")}
     paths["one"].write_text("gene\tP1\nEGFR\t1\n")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.genes.niches import ensembl_symbols, gene_sets
+from ksfusion.genes.repeated import most_expressed
 from ksfusion.resources import resource
 from ksfusion.storage import read_tsv
 
@@ -81,9 +82,9 @@ def one_column_per_symbol(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
     symbols = pd.Index(current_symbols(list(profiles.columns), path), dtype=object)
     if symbols.has_duplicates:
         shared = np.flatnonzero(symbols.duplicated(keep=False))
-        means = np.full(len(symbols), np.inf)
-        means[shared] = profiles.iloc[:, shared].mean().fillna(-np.inf)
-        best = pd.Series(means).groupby(symbols.to_numpy(), sort=False).idxmax().sort_values().to_numpy()
+        means = np.zeros(len(symbols))
+        means[shared] = profiles.iloc[:, shared].mean()
+        best = most_expressed(means, symbols.to_numpy())
         n_dropped = len(symbols) - len(best)
         log.info("%s: %d genes share a symbol with a more expressed one and are dropped", path, n_dropped)
         profiles, symbols = profiles.iloc[:, best], symbols[best]
