@@ -222,6 +222,7 @@ class Task(Block):
     classes: list[str] = Field(default_factory=list)
     time: str | None = None
     event: str | None = None
+    unit: Literal["days", "months", "years"] = Field("days", description="unit of time; labels are in days")
     epochs: Positive | None = None
 
     @field_validator("classes", mode="before")
@@ -241,6 +242,10 @@ class Task(Block):
             raise ValueError("classes must differ")
         if self.kind == "survival" and not (self.time and self.event):
             raise ValueError("a survival task needs time and event")
+        if self.kind == "classification" and self.unit != "days":
+            raise ValueError("unit is for survival tasks; remove it")
+        if self.time == "survival_days" and self.unit != "days":
+            raise ValueError("the column survival_days is in days; give a column of another name, or remove unit")
         return self
 
 

@@ -261,6 +261,15 @@ def test_tasks_of_ones_own_need_columns_and_no_code(tmp_path):
     assert read_parquet(files[0])["pairing"].tolist() == ["case"] * 3
 
 
+@pytest.mark.parametrize(("unit", "days"), [("days", 12), ("months", 365.25), ("years", 4383)])
+def test_times_are_brought_to_days(unit, days):
+    task = Task(kind="survival", time="time", event="event", unit=unit).model_dump()
+    labelled, _ = label_cases(
+        pd.DataFrame({"case_id": ["A", "B"], "time": ["12", ""], "event": ["1", "0"]}), {"t": task}
+    )
+    assert labelled["days_t"].tolist()[0] == days and labelled["days_t"].isna().tolist() == [False, True]
+
+
 @pytest.mark.parametrize("column", ["relapse", "relapse_days", "mgmt"])
 def test_one_wrong_column_is_five_rows_and_a_count(tmp_path, column):
     good = {"mgmt": "no", "relapse_days": "100", "relapse": "1"}

@@ -56,6 +56,18 @@ def changed(**blocks):
             changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["one"]}}),
             ["tasks.mgmt", "two"],
         ),
+        (
+            changed(tasks={"os": {"kind": "survival", "time": "t", "event": "e", "unit": "weeks"}}),
+            ["tasks.os.unit", "'days', 'months' or 'years'", "'weeks'"],
+        ),
+        (
+            changed(tasks={"mgmt": {"kind": "classification", "column": "m", "classes": ["a", "b"], "unit": "months"}}),
+            ["tasks.mgmt", "unit is for survival tasks"],
+        ),
+        (
+            changed(tasks={"os": {"kind": "survival", "time": "survival_days", "event": "e", "unit": "months"}}),
+            ["tasks.os", "survival_days is in days"],
+        ),
         (changed(tasks={"../x": {"kind": "survival", "time": "t", "event": "e"}}), ["tasks"]),
         (changed(splits={"fractions": [0.5, 0.5, 0.5]}), ["splits.fractions", "sum to 1"]),
         (

@@ -44,7 +44,7 @@ def check_cohort(samples: Path, cases: Path, audit: Path, *, settings: dict[str,
     cohorts = labelled["case_id"].map(sample_table.groupby("case_id")["cohort"].min()).fillna("")
     for task in tasks.values():
         if task.kind == "survival":
-            findings += survival_findings(labelled, task.time, task.event, cohorts=cohorts)
+            findings += survival_findings(labelled, task.time, task.event, cohorts=cohorts, unit=task.unit)
     unused = sorted(set(labelled["case_id"]) - set(sample_table["case_id"]))
     findings += [
         {"check": "case_without_sample", "subject": case_id, "detail": "no sample names it"} for case_id in unused

@@ -9,6 +9,7 @@ from typing import Any
 
 from ksfusion.cohort.downloaded import Missing, as_days, find, known, number, read_rows
 from ksfusion.cohort.pieces import Piece
+from ksfusion.cohort.units import DAYS_IN
 from ksfusion.downloads import open_data
 from ksfusion.errors import UserError
 
@@ -18,7 +19,6 @@ SHEETS, CLINICAL = ("*sample_sheet*.tsv",), ("clinical*.json", "clinical*.tsv", 
 # TCGA-06-0125-01Z-00-DX1: project, tissue source site, patient, sample type and vial.
 BARCODE = re.compile(r"(TCGA-(\w{2})-\w{4})(-(\d{2})[A-Z])?")
 NORMAL = range(10, 20)
-DAYS_A_YEAR = 365.25
 
 
 def read_sample_sheets(folder: Path) -> dict[str, dict[str, str]]:
@@ -179,7 +179,9 @@ def _patient(case_id: str, records: list[dict[str, Any]], missing: Missing) -> d
         days = None
     grades = {value for value in _values(records, "tumor_grade") if value in ("G2", "G3", "G4")}
     ages = _values(records, "age_at_index")
-    ages += [f"{int(day) / DAYS_A_YEAR:.1f}" for day in _values(records, "age_at_diagnosis") if number(day) is not None]
+    ages += [
+        f"{int(day) / DAYS_IN['years']:.1f}" for day in _values(records, "age_at_diagnosis") if number(day) is not None
+    ]
     sexes = _values(records, "sex_at_birth", "gender")
     return {
         "survival_days": "" if days is None else as_days(days),

@@ -16,6 +16,7 @@ from ksfusion.cohort import gdc, ivygap
 from ksfusion.cohort.downloaded import Missing, find, known, read_rows
 from ksfusion.cohort.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
 from ksfusion.cohort.pieces import SAMPLE_COLUMNS, Row, pair
+from ksfusion.cohort.units import DAYS_IN
 from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
 from ksfusion.storage import write_text
@@ -220,7 +221,8 @@ def _report(samples: list[Row], cases: dict[str, Row], missing: Missing, output:
     print(
         f"{len(samples)} samples ({cohorts}) of {len(cases)} cases; {complete} have slide and profile", file=sys.stderr
     )
-    print("survival_days: days; months of the marker table count 30.4375 days each", file=sys.stderr)
+    months = f"months of the marker table count {DAYS_IN['months']} days each"
+    print(f"survival_days: days; {months}", file=sys.stderr)
     for (column, reason), count in missing.counts().items():
         print(f"{column}: {count} x {reason}", file=sys.stderr)
     print(f"wrote samples.tsv, cases.tsv and missing.tsv to {output}", file=sys.stderr)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ksfusion.cohort.downloaded import Missing, as_days, find, known, number, read_rows
+from ksfusion.cohort.units import DAYS_IN
 from ksfusion.downloads import open_data
 from ksfusion.errors import UserError
 
 MARKER_TABLES = ("*ceccarelli*", "*S1A*")
 COPY_NUMBER_TABLES = ("*cna*", "*CNA*")
 CASE, MONTHS = "Case", "Survival (months)"
-# A year of 365.25 days has twelve months.
-DAYS_A_MONTH = 30.4375
 ABOUT_THE_GENE = {"Hugo_Symbol", "Entrez_Gene_Id", "Cytoband", "Gene Symbol"}
 GISTIC_CALLS = {-2, -1, 0, 1, 2}
 # Our column: the table's, and what its values are here.
@@ -45,7 +44,7 @@ def read_markers(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
             if not case_id:
                 continue
             markers[case_id] = {column: _choice(case_id, row, column, missing) for column in CHOICES}
-            days = as_days(months * DAYS_A_MONTH) if months is not None and months > 0 else ""
+            days = as_days(months * DAYS_IN["months"]) if months is not None and months > 0 else ""
             markers[case_id]["survival_days"] = days
     return markers
 
