@@ -61,7 +61,7 @@ def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
     cases = read_table(cohort.cases, required=("case_id",))
     samples = read_table(cohort.samples, required=SAMPLE_COLUMNS)
     if cases.columns:
-        _check_cases(cases, tasks)
+        check_cases(cases, tasks)
     if samples.columns:
         _check_samples(samples, {row["case_id"] for row in cases.rows} if cases.columns else None, cohort)
     problems = cases.all_problems() + samples.all_problems()
@@ -70,7 +70,8 @@ def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
     return CohortTables(samples.rows, cases.rows, cases.columns)
 
 
-def _check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+def check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+    """Note what is wrong in a table of cases: columns, choices, times and events, a case that stands twice."""
     for column in table.columns:
         if column not in BUILTIN_COLUMNS and column.lower() in BUILTIN_COLUMNS:
             table.problems.append(f"{table.path}: row 1: column {column} must be written {column.lower()}; rename it")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError, first_of
 from ksfusion.storage import read_rows
 
@@ -95,6 +96,7 @@ def _entries(path: Path) -> list[Entry]:
     entries = []
     try:
         for file in split_files(path):
+            check_is_data(file)
             match = FOLD_FILE.fullmatch(file.name)
             entries += _columns_of_sides(file, int(match[1])) if match else _rows_of_cases(file)
         return entries
