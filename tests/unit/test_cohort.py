@@ -271,3 +271,8 @@ def test_what_stands_in_a_tables_place_is_named(tmp_path, name, start, message, 
     (tmp_path / f"{name}.tsv").write_bytes(mark + start)
     (line,) = problems(cohort, {})
     assert f"{name}.tsv: {message}" in line
+
+
+def test_a_number_with_an_underscore_is_none(tmp_path):
+    (line,) = problems(write(tmp_path, cases=CASES.replace("\t400\t", "\t1_000\t")))
+    assert "cases.tsv: row 2: survival_days is '1_000'; a time in days is a number above 0" in line

@@ -7,7 +7,7 @@ import pytest
 from layouts import save
 
 from ksfusion.genes import gene_sets, read_expression
-from ksfusion.genes.symbols import current_symbols, previous_symbols, without_version
+from ksfusion.genes.symbols import bare_name, current_symbols, previous_symbols
 from ksfusion.resources import resource
 from ksfusion.storage import read_tsv
 
@@ -68,5 +68,7 @@ def test_two_previous_symbols_of_one_gene_resolve_as_repeated_symbols(tmp_path, 
 def test_names_that_are_neither_stay_as_they_are(tmp_path):
     names = ["EGFR", "LINC01234", "ENSG00000999999.3_PAR_Y", " TP53 "]
     assert current_symbols(names, tmp_path) == ["EGFR", "LINC01234", "ENSG00000999999_PAR_Y", "TP53"]
-    assert without_version("ENSG00000146648.18") == "ENSG00000146648"
-    assert without_version("AC012345.1") == "AC012345.1"
+    assert bare_name("ENSG00000146648.18") == "ENSG00000146648"
+    assert bare_name("AC012345.1") == "AC012345.1"
+    assert bare_name("EGFR|1956") == "EGFR"
+    assert bare_name("?|100130426") == "?|100130426"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ksfusion.downloads import check_is_data, open_data
 from ksfusion.errors import UserError
+from ksfusion.numbers import parse_number
 
 # How the sources write that they do not know; the GDC's own is '--.
 NOTHING = {"", "'--", "--", "-", "na", "n/a", "nan", "none", "null", "not reported", "unknown", "not available"}
@@ -47,11 +48,8 @@ def known(value: object) -> str:
 
 def number(value: object) -> float | None:
     """Return a value as a number, or None where it is none."""
-    try:
-        parsed = float(known(value))
-    except ValueError:
-        return None
-    return parsed if math.isfinite(parsed) else None
+    parsed = parse_number(known(value))
+    return parsed if parsed is not None and math.isfinite(parsed) else None
 
 
 def as_days(days: float) -> str:

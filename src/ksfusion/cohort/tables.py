@@ -15,6 +15,7 @@ from pathlib import Path
 from ksfusion.config import NAME_PATTERN
 from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError, first_of
+from ksfusion.numbers import parse_number
 from ksfusion.storage import read_rows
 
 _ID = re.compile(NAME_PATTERN)
@@ -76,11 +77,8 @@ class Table:
         value = row.get(column, "")
         if not value:
             return
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not (math.isfinite(number) and number > minimum):
+        number = parse_number(value)
+        if number is None or not (math.isfinite(number) and number > minimum):
             self.problem(line, column, f"{column} is {value!r}; {remedy}")
 
     def check_choice(self, line: int, row: Mapping[str, str], column: str, choices: Iterable[str]) -> None:

@@ -17,10 +17,15 @@ from ksfusion.storage import read_tsv
 
 log = logging.getLogger(__name__)
 
+SPREADSHEET_DATE = re.compile(r"\d{1,2}-(Mar|Sep|Dec)|(Mar|Sep|Dec)-\d{1,2}", re.IGNORECASE)
 
-def without_version(gene: str) -> str:
-    """Strip the version of an Ensembl gene id; other names stay as they are."""
-    return re.sub(r"^(ENSG\d{11})\.\d+", r"\1", gene)
+
+def bare_name(gene: str) -> str:
+    """Strip the version of an Ensembl gene id, and the Entrez id of a name as RSEM wrote it (EGFR|1956).
+
+    Other names stay as they are, also ?|1956 of a gene without a symbol.
+    """
+    return re.sub(r"^(ENSG\d{11})\.\d+|^([^?|]+)\|\d+$", r"\1\2", gene)
 
 
 @functools.cache
@@ -48,9 +53,14 @@ def current_symbols(names: list[str], path: Path) -> list[str]:
         Its file, for the log.
     """
     of_ensembl, of_previous = ensembl_symbols(), previous_symbols()
-    stripped = [without_version(str(name).strip()) for name in names]
+    stripped = [bare_name(str(name).strip()) for name in names]
     symbols = [of_ensembl.get(name, name) for name in stripped]
     present = set(symbols)
+    if dates := sorted(filter(SPREADSHEET_DATE.fullmatch, present)):
+        log.warning(
+            "%s: %d gene names are dates, as spreadsheets make of SEPTIN and MARCHF symbols (%s); correct them",
+            path, len(dates), ", ".join(dates[:5]),
+        )  # fmt: skip
     previous = {name: of_previous[name] for name in present if name in of_previous}
     conflicts = {name: symbol for name, symbol in previous.items() if symbol in present}
     if len(previous) > len(conflicts):
