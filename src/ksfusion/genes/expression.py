@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ import pyarrow as pa
 from ksfusion.copies import copies_apart, is_copy, symbol_of
 from ksfusion.errors import UserError
 from ksfusion.genes.matrix import read_matrix
-from ksfusion.genes.readers import read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.shared import shared_genes
 from ksfusion.genes.sources import FOLDER_FORMATS
 from ksfusion.genes.symbols import current_symbols, one_column_per_symbol
 from ksfusion.provenance import provenance
@@ -57,22 +57,23 @@ def read_expression(
     -------
     DataFrame
         Profiles x genes, float32; index expression_id (without blanks round it), columns HGNC symbols. Ensembl ids
-        lose their version, the genes of the shipped sets get their symbol, and previous symbols that of today where
-        the table has not got that one too (`ksfusion.genes.symbols`). Of several genes with one symbol the one with
-        the highest mean is kept. Missing values stay missing; a profile without any value or any count is left out.
+        lose their version and get the symbol that the shipped sets, else the file itself, has for them; previous
+        symbols become that of today where the table has not got that one too (`ksfusion.genes.symbols`). Of several
+        genes with one symbol the one with the highest mean is kept. Missing values stay missing; a profile without any
+        value or any count is left out.
 
     Raises
     ------
     UserError
         If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice.
     """
-    profiles = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
-    return one_column_per_symbol(profiles, Path(path))
+    profiles, symbol_of_id = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
+    return one_column_per_symbol(profiles, Path(path), symbol_of_id)
 
 
 def _read_log_units(
     path: Path, format: str, unit: str, suffix: str | None, sample_sheet: Path | str | None
-) -> pd.DataFrame:
+) -> Expression:
     """Read the profiles of one cohort in log units, genes named as in the file."""
     if unit not in UNITS:
         raise UserError(f"{path}: unknown unit {unit!r}; use {', '.join(UNITS)}")
@@ -82,20 +83,20 @@ def _read_log_units(
         raise UserError(f"{path}: format {format} wants a {'file' if path.is_dir() else 'folder'}")
     match format:
         case "gdc-star":
-            profiles = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
+            profiles, symbol_of_id = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
         case "ivygap":
-            profiles = read_ivygap(path, unit)
+            profiles, symbol_of_id = read_ivygap(path, unit)
         case "matrix":
-            profiles = read_matrix(path, suffix or "")
+            profiles, symbol_of_id = read_matrix(path, suffix or "")
         case "h5ad":
-            profiles = read_h5ad(path)
+            profiles, symbol_of_id = read_h5ad(path)
         case _:
             raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
     # Arrow keeps what it has freed, as large as the file, for itself.
     pa.default_memory_pool().release_unused()
     if profiles.empty:
         raise UserError(f"{path}: no profile found; it has {len(profiles)} profiles of {profiles.shape[1]} genes")
-    return _log_units(profiles, unit, path)
+    return Expression(_log_units(profiles, unit, path), symbol_of_id)
 
 
 def _log_units(profiles: pd.DataFrame, unit: str, path: Path) -> pd.DataFrame:
@@ -129,6 +130,8 @@ def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
 def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None:
     """Read all cohorts and write one table of the genes they share.
 
+    Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
+
     Parameters
     ----------
     sources
@@ -144,21 +147,22 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
     UserError
         As `read_expression`; or if two cohorts share no gene.
     """
-    cohorts = {
-        source["cohort"]: _genes_apart(
-            _read_log_units(
-                Path(source["path"]), source["format"], source["unit"], source.get("suffix"), source.get("sample_sheet")
-            ),
-            Path(source["path"]),
+    in_order = sorted(sources, key=lambda source: source["cohort"])
+    read = {
+        source["cohort"]: _read_log_units(
+            Path(source["path"]), source["format"], source["unit"], source.get("suffix"), source.get("sample_sheet")
         )
-        for source in sorted(sources, key=lambda source: source["cohort"])
+        for source in in_order
     }
-    _refuse_disjoint(cohorts)
-    symbols = ({name for name in table.columns if not is_copy(name)} for table in cohorts.values())
-    shared = sorted(reduce(lambda left, right: left & right, symbols))
-    if not shared:
-        raise UserError(f"cohorts {', '.join(cohorts)} have no gene in common; check the formats of cohort.expression")
-    log.info("%d genes are shared by %s", len(shared), ", ".join(cohorts))
+    pairs: dict[str, str] = {}
+    for expression in read.values():
+        pairs = expression.symbol_of_id | pairs
+    cohorts = {}
+    for source in in_order:
+        values, own_pairs = read.pop(source["cohort"])
+        cohorts[source["cohort"]] = _genes_apart(values, Path(source["path"]), pairs | own_pairs)
+        del values
+    shared = shared_genes(cohorts)
     of_shared = set(shared)
     copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
     columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
@@ -167,9 +171,9 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
     write_parquet(table.reset_index(), output, made_by)
 
 
-def _genes_apart(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str]) -> pd.DataFrame:
     """Name genes by symbol, those that share one apart."""
-    names = copies_apart(current_symbols(list(profiles.columns), path))
+    names = copies_apart(current_symbols(list(profiles.columns), path, symbol_of_id))
     if n_copies := sum(map(is_copy, names)):
         log.info("%s: %d genes share a symbol with another; each fold chooses which one counts", path, n_copies)
     return pd.DataFrame(profiles.to_numpy(), profiles.index.rename("expression_id"), names, copy=False)
@@ -190,17 +194,6 @@ def _below_each_other(cohorts: dict[str, pd.DataFrame], columns: list[str]) -> p
         start += len(table)
     index = pd.MultiIndex.from_tuples(names, names=["cohort", "expression_id"])
     return pd.DataFrame(values, index, columns, copy=False)
-
-
-def _refuse_disjoint(cohorts: Mapping[str, pd.DataFrame]) -> None:
-    names = list(cohorts)
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            if cohorts[first].columns.intersection(cohorts[second].columns).empty:
-                raise UserError(
-                    f"cohorts {first} and {second} have no gene in common ({cohorts[first].columns[0]}, ... and "
-                    f"{cohorts[second].columns[0]}, ...); use gene symbols in both"
-                )
 
 
 def _plain(value: Any) -> Any:

@@ -11,12 +11,14 @@ import pandas as pd
 
 from ksfusion.errors import UserError
 from ksfusion.genes.niches import ensembl_symbols, gene_sets
-from ksfusion.genes.readers import genes_by_samples
-from ksfusion.genes.symbols import bare_name, previous_symbols
+from ksfusion.genes.readers import SYMBOL_COLUMNS, Expression, genes_by_samples
+from ksfusion.genes.symbols import bare_name, previous_symbols, symbols_of_ids
 from ksfusion.genes.tables import Table, plain_name, read_table
 
 log = logging.getLogger(__name__)
 
+# GCT files, GTEx's among them, have the symbol under Description.
+GCT_COLUMNS = ["Name", "Description"]
 PROFILE_ID = "expression_id"
 # HGNC symbols and Ensembl ids are capitals and digits, apart from names such as C9orf72.
 GENE_NAME = re.compile(r"[A-Z0-9][A-Z0-9.@-]*(orf\d+[A-Z0-9-]*)?(_PAR_Y)?")
@@ -42,7 +44,7 @@ ID_NAMES_OF_TEXT = {"id", "index", "n", "no", "number", "label"}
 ID_NAMES = {"id", "sample", "sampleid", "case", "caseid", "patient", "patientid", "barcode", "submitterid"}
 
 
-def read_matrix(path: Path, suffix: str) -> pd.DataFrame:
+def read_matrix(path: Path, suffix: str) -> Expression:
     """Read one table of genes x samples or samples x genes: TSV, CSV (plain, gzip, zip) or Parquet.
 
     Genes are where known symbols or Ensembl ids stand: in the header, or in a text column. In samples x genes the
@@ -60,9 +62,21 @@ def read_matrix(path: Path, suffix: str) -> pd.DataFrame:
     if in_header == max(in_column.values(), default=0) == 0:
         raise UserError(f"{path}: no known gene symbol or Ensembl id in its header or columns; check suffix and format")
     if in_header >= max(in_column.values(), default=0):
-        return _samples_by_genes(table, of_text, suffix, known)
+        return Expression(_samples_by_genes(table, of_text, suffix, known), {})
     gene_column = max(in_column, key=in_column.__getitem__)
-    return genes_by_samples(table, _samples(table, gene_column, suffix), table.texts(gene_column), suffix)
+    profiles = genes_by_samples(table, _samples(table, gene_column, suffix), table.texts(gene_column), suffix)
+    return Expression(profiles, _symbols_beside_ids(table, of_text, gene_column))
+
+
+def _symbols_beside_ids(table: Table, of_text: list[str], gene_column: str) -> dict[str, str]:
+    """Return the symbols that a table of genes x samples has beside its Ensembl ids."""
+    of_symbols = {*SYMBOL_COLUMNS, "description"} if table.names[:2] == GCT_COLUMNS else SYMBOL_COLUMNS
+    symbols = [name for name in of_text if plain_name(name) in of_symbols or name == gene_column]
+    pairs: dict[str, str] = {}
+    for ids in of_text:
+        for name in symbols:
+            pairs = symbols_of_ids(table.texts(ids), table.texts(name)) | pairs
+    return pairs
 
 
 def _samples(table: Table, gene_column: str, suffix: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,23 @@ def previous_symbols() -> dict[str, str]:
     return table[~table["previous"].isin(current)].set_index("previous")["symbol"].to_dict()
 
 
-def current_symbols(names: list[str], path: Path) -> list[str]:
+def is_ensembl_id(name: str) -> bool:
+    """Say whether a name is the Ensembl id of a human gene."""
+    return name.startswith("ENSG") and name[4:15].isdecimal()
+
+
+def symbols_of_ids(ids: Iterable[str], symbols: Iterable[str]) -> dict[str, str]:
+    """Return the pairs of Ensembl id (without version) and symbol that a source has side by side."""
+    pairs = ((bare_name(gene.strip()), symbol.strip()) for gene, symbol in zip(ids, symbols, strict=True))
+    return {gene: symbol for gene, symbol in pairs if is_ensembl_id(gene) and symbol and not is_ensembl_id(symbol)}
+
+
+def current_symbols(names: list[str], path: Path, symbol_of_id: Mapping[str, str] | None = None) -> list[str]:
     """Return the symbol of each gene of a table.
 
-    Ensembl ids lose their version, and the genes of the shipped sets get their symbol. A previous symbol becomes the
-    symbol of today, unless the table has that one too: then the two columns stay apart, and are counted as a conflict.
+    Ensembl ids lose their version, and get the symbol that the shipped sets, else ``symbol_of_id``, has. A previous
+    symbol becomes the symbol of today, unless the table has that one too: then the two columns stay apart, and are
+    counted as a conflict.
 
     Parameters
     ----------
@@ -51,8 +64,10 @@ def current_symbols(names: list[str], path: Path) -> list[str]:
         Gene names of one table.
     path
         Its file, for the log.
+    symbol_of_id
+        Symbols of other Ensembl ids.
     """
-    of_ensembl, of_previous = ensembl_symbols(), previous_symbols()
+    of_ensembl, of_previous = {**(symbol_of_id or {}), **ensembl_symbols()}, previous_symbols()
     stripped = [bare_name(str(name).strip()) for name in names]
     symbols = [of_ensembl.get(name, name) for name in stripped]
     present = set(symbols)
@@ -74,22 +89,24 @@ def current_symbols(names: list[str], path: Path) -> list[str]:
     return [symbol if symbol in conflicts else previous.get(symbol, symbol) for symbol in symbols]
 
 
-def one_column_per_symbol(profiles: pd.DataFrame, path: Path) -> pd.DataFrame:
+def one_column_per_symbol(
+    profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Name genes by symbol and keep, of several genes with one symbol, the one with the highest mean.
 
     Parameters
     ----------
     profiles
         Profiles x genes in log units; gene names may repeat.
-    path
-        Their file, for the log.
+    path, symbol_of_id
+        As of `current_symbols`.
 
     Returns
     -------
     DataFrame
         Profiles x symbols, in the order of the file; of equal means the first gene is kept.
     """
-    symbols = pd.Index(current_symbols(list(profiles.columns), path), dtype=object)
+    symbols = pd.Index(current_symbols(list(profiles.columns), path, symbol_of_id), dtype=object)
     if symbols.has_duplicates:
         shared = np.flatnonzero(symbols.duplicated(keep=False))
         means = np.zeros(len(symbols))
