@@ -261,6 +261,26 @@ def test_tasks_of_ones_own_need_columns_and_no_code(tmp_path):
     assert read_parquet(files[0])["pairing"].tolist() == ["case"] * 3
 
 
+@pytest.mark.parametrize(
+    ("column", "classes", "values", "expected"),
+    [
+        ("grade", ["G2", "G3"], {"grade": ["G2", "G4", ""]}, ["", "G4 is not among the classes of t", "grade unknown"]),
+        (
+            "diagnosis",
+            ["astrocytoma", "oligodendroglioma"],
+            {"idh": ["Mutant", "WT", ""], "codel_1p19q": ["codel", "", ""]},
+            ["", "glioblastoma is not among the classes of t", "idh unknown"],
+        ),
+    ],
+)
+def test_a_label_left_empty_has_its_reason(column, classes, values, expected):
+    task = Task(kind="classification", column=column, classes=classes).model_dump()
+    labelled, findings = label_cases(pd.DataFrame({"case_id": list("ABC"), **values}), {"t": task})
+    assert labelled["label_t"].isna().tolist() == [False, True, True]
+    reasons = {row["subject"]: row["detail"] for row in findings if row["check"] == "no_label_t"}
+    assert [reasons.get(case_id, "") for case_id in "ABC"] == expected
+
+
 @pytest.mark.parametrize(("unit", "days"), [("days", 12), ("months", 365.25), ("years", 4383)])
 def test_times_are_brought_to_days(unit, days):
     task = Task(kind="survival", time="time", event="event", unit=unit).model_dump()

@@ -116,6 +116,8 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.D
                 reasons = pd.Series(f"{task['column']} unknown", index=cases.index)
             numbers = {value: number for number, value in enumerate(task["classes"])}
             labelled[f"label_{name}"] = values.map(numbers).astype("Int64")
+            other = (values != "") & ~values.isin(numbers)
+            reasons = reasons.mask(other, values + f" is not among the classes of {name}")
         findings += [
             {"check": f"no_label_{name}", "subject": case_id, "detail": reason}
             for case_id, reason in zip(cases["case_id"], reasons, strict=True)
