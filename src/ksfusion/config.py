@@ -30,6 +30,10 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+# Formats whose files hold certain units alone.
+UNITS_OF = {"gdc-star": ("counts", "tpm", "fpkm"), "ivygap": ("fpkm",)}
+
+
 class Expression(Block):
     """Where a cohort's expression profiles are."""
 
@@ -48,6 +52,9 @@ class Expression(Block):
             raise ValueError(f"suffix belongs to format matrix, not {self.format}")
         if self.sample_sheet is not None and self.format != "gdc-star":
             raise ValueError(f"sample_sheet belongs to format gdc-star, not {self.format}")
+        units = UNITS_OF.get(self.format)
+        if units and self.unit not in units:
+            raise ValueError(f"format {self.format} has no unit {self.unit}; use {' or '.join(units)}")
         return self
 
 
@@ -162,6 +169,10 @@ class Genes(Block):
         files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
         if not (files and all(isinstance(file, str) and file for file in files)):
             raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
+        if isinstance(sets, str) and sets.lower().endswith(".gmt"):
+            raise ValueError(
+                f"a GMT file does not say its niche; write {' or '.join(NICHES)} before it, {{tme: my.gmt}}"
+            )
         if unknown := [niche for niche in sets if niche not in NICHES] if isinstance(sets, Mapping) else []:
             raise ValueError(f"{unknown[0]!r} is not a niche; use {' and '.join(NICHES)}")
         return sets
