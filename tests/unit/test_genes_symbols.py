@@ -22,6 +22,20 @@ def test_previous_symbols_table():
     assert len(previous_symbols()) == len(table)
 
 
+# Symbols of 2010 to 2018 that HGNC has replaced since.
+OUTDATED = {
+    "IL8", "IL29", "IL28A", "CXCR7", "DARC", "MLL", "MLL2", "MLL3", "H3F3A", "H3F3B", "HIST1H3B", "WHSC1", "TMEM173",
+    "MB21D1", "C10orf54", "CTGF", "CYR61", "FIGF", "PVRL2", "GPR56", "CD97", "EMR1", "EMR2", "CASC5", "MLF1IP", "HN1",
+    "PPAP2B", "SEPT3", "SEPT9", "MARCH1", "PARK2", "FYB", "CECR1", "TAZ", "FAIM3", "GIF", "CDC2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("niche", ["tumour", "tme"])
+def test_no_set_holds_a_previous_symbol(niche):
+    symbols = set(read_tsv(resource(f"gene_sets/{niche}.tsv"), dtype=str)["symbol"])
+    assert not symbols & (OUTDATED | set(read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)["previous"]))
+
+
 # From the HGNC's records, beside the table: what GENCODE 19 or RefSeq of 2014 still called them.
 @pytest.mark.parametrize(
     ("previous", "symbol"),
@@ -39,6 +53,10 @@ def test_previous_symbols_table():
         ("CD97", "ADGRE5"),
         ("IL29", "IFNL1"),
         ("WARS", "WARS1"),
+        ("SCYB10", "CXCL10"),
+        ("CDC2", "CDK1"),
+        ("HIST1H3B", "H3C2"),
+        ("SCYA2", "CCL2"),
     ],
 )
 def test_previous_symbol_becomes_todays(tmp_path, caplog, previous, symbol):
