@@ -155,6 +155,11 @@ def test_a_row_of_another_length_is_refused(tcga, capsys, row):
     assert "clinical.tsv, row 2: has 2 fields, the header has 3" in tcga.refused(capsys)
 
 
+def test_empty_fields_behind_a_row_are_passed_over(tcga):
+    tcga.write("clinical.tsv", f"case_submitter_id\tvital_status\tdays_to_last_follow_up\n{OLD}\tAlive\t100\t\t\n")
+    assert tcga.case(OLD)[0]["survival_days"] == "100"
+
+
 def test_profiles_that_are_pointers_are_named(tcga):
     for path in tcga.folder.glob("expression/*/a.*"):
         path.write_bytes(b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n")

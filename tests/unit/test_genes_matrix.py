@@ -161,7 +161,15 @@ def test_matrix_of_missing_values(tmp_path, missing):
     assert np.isnan(profiles.at["P2", "EGFR"]) and profiles.at["P2", "CD3E"] == 3
 
 
-@pytest.mark.parametrize(("header", "ids"), [("sex\tcase\tEGFR", ["M", "A"]), ("patient\tsex\tEGFR", ["101", "F"])])
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("sex\tcase\tEGFR", ["M", "A"]),
+        ("IDH_status\tcase\tEGFR", ["WT", "A"]),
+        ("patient\tsex\tEGFR", ["101", "F"]),
+        ("patient\ttumor type\tEGFR", ["101", "GBM"]),
+    ],
+)
 def test_matrix_ids_are_never_about_patients(tmp_path, header, ids):
     path = tmp_path / "m.tsv"
     path.write_text("\n".join([header, *("\t".join([*ids, value]) for value in ("1.5", "1.5"))]) + "\n")

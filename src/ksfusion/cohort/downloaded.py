@@ -92,6 +92,9 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _record(header: list[str], fields: list[str], place: str) -> dict[str, str]:
+    # Spreadsheets leave empty fields behind.
+    while len(fields) > len(header) and not fields[-1].strip():
+        fields = fields[:-1]
     if len(fields) != len(header):
         raise UserError(
             f"{place}: has {len(fields)} fields, the header has {len(header)}; is the download complete, and a quote "

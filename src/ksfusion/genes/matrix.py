@@ -39,6 +39,10 @@ ABOUT_PATIENTS = {
     "cluster", "subtype", "class", "histology", "diagnosis", "ethnicity", "treatment", "project", "cohort", "tmb",
     "followup", "who", "whograde", "ki67",
 }  # fmt: skip
+# Parts of longer names of columns about patients, such as idh_status.
+FACT_OF_PATIENT = re.compile(
+    r"status|grade|stage|type|histolog|diagnos|gender|^sex|race|ethnic|treat|project|cohort|class|cluster|batch|center"
+)
 # Of these the names that may be a profile's all the same, where they hold text; and those that are, also as numbers.
 ID_NAMES_OF_TEXT = {"id", "index", "n", "no", "number", "label"}
 ID_NAMES = {"id", "sample", "sampleid", "case", "caseid", "patient", "patientid", "barcode", "submitterid"}
@@ -129,7 +133,13 @@ def _id_column(table: Table, of_text: list[str], known: set[str]) -> str:
     if PROFILE_ID in table.names:
         return PROFILE_ID
     about_patients = ABOUT_PATIENTS - ID_NAMES_OF_TEXT
-    texts = [name for name in of_text if bare_name(name) not in known and plain_name(name) not in about_patients]
+    texts = [
+        name
+        for name in of_text
+        if bare_name(name) not in known
+        and plain_name(name) not in about_patients
+        and not FACT_OF_PATIENT.search(plain_name(name))
+    ]
     found = texts + [name for name in table.names if plain_name(name) in ID_NAMES]
     if not found:
         raise UserError(f"{table.path}: no column names the profiles; add {PROFILE_ID}")
