@@ -30,6 +30,10 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+# Formats whose files hold certain units alone.
+UNITS_OF = {"gdc-star": ("counts", "tpm", "fpkm"), "ivygap": ("fpkm",)}
+
+
 class Expression(Block):
     """Where a cohort's expression profiles are."""
 
@@ -48,6 +52,9 @@ class Expression(Block):
             raise ValueError(f"suffix belongs to format matrix, not {self.format}")
         if self.sample_sheet is not None and self.format != "gdc-star":
             raise ValueError(f"sample_sheet belongs to format gdc-star, not {self.format}")
+        units = UNITS_OF.get(self.format)
+        if units and self.unit not in units:
+            raise ValueError(f"format {self.format} has no unit {self.unit}; use {' or '.join(units)}")
         return self
 
 
@@ -162,6 +169,10 @@ class Genes(Block):
         files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
         if not (files and all(isinstance(file, str) and file for file in files)):
             raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
+        if isinstance(sets, str) and sets.lower().endswith(".gmt"):
+            raise ValueError(
+                f"a GMT file does not say its niche; write {' or '.join(NICHES)} before it, {{tme: my.gmt}}"
+            )
         if unknown := [niche for niche in sets if niche not in NICHES] if isinstance(sets, Mapping) else []:
             raise ValueError(f"{unknown[0]!r} is not a niche; use {' and '.join(NICHES)}")
         return sets
@@ -222,6 +233,7 @@ class Task(Block):
     classes: list[str] = Field(default_factory=list)
     time: str | None = None
     event: str | None = None
+    unit: Literal["days", "months", "years"] = Field("days", description="unit of time; labels are in days")
     epochs: Positive | None = None
 
     @field_validator("classes", mode="before")
@@ -241,6 +253,10 @@ class Task(Block):
             raise ValueError("classes must differ")
         if self.kind == "survival" and not (self.time and self.event):
             raise ValueError("a survival task needs time and event")
+        if self.kind == "classification" and self.unit != "days":
+            raise ValueError("unit is for survival tasks; remove it")
+        if self.time == "survival_days" and self.unit != "days":
+            raise ValueError("the column survival_days is in days; give a column of another name, or remove unit")
         return self
 
 

@@ -14,6 +14,7 @@ from ksfusion.errors import UserError
 
 GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 OLD_EXCEL_MAGIC = b"\xd0\xcf\x11\xe0"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -35,9 +36,9 @@ def check_is_data(path: Path) -> bytes:
 def _checked(start: bytes, path: Path) -> bytes:
     if not start:
         raise UserError(f"{path}: is empty; download it again")
-    if start.startswith(LFS_POINTER):
+    if start.removeprefix(BYTE_ORDER_MARK).startswith(LFS_POINTER):
         raise UserError(f"{path}: is a git-LFS pointer, not the data; fetch it with git lfs pull")
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    if start.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"<"):
         raise UserError(f"{path}: is a web page, not data; the download failed, fetch it again")
     if start.startswith(OLD_EXCEL_MAGIC):
         raise _workbook(path)

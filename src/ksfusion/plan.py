@@ -19,6 +19,7 @@ from ksfusion.cohort.samples import CohortTables, Row, read_cohort
 from ksfusion.cohort.split_files import read_split_file, split_files
 from ksfusion.config import Config, parse_config
 from ksfusion.errors import UserError
+from ksfusion.genes.sources import FOLDER_FORMATS, GDC_STAR, folder_digest, source_files
 from ksfusion.methods.registry import METHODS
 from ksfusion.niches import NICHES
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
@@ -275,8 +276,18 @@ class Plan:
 
     def expression_files(self) -> list[str]:
         """Return the sources of expression, in the order of the configuration."""
+        files = []
+        for source in self.config.cohort.expression:
+            drawn = _is_drawn(source.path, self.config)
+            files += [source.path] if drawn else source_files(source.path, format=source.format)
+            files += [source.sample_sheet] if source.sample_sheet else []
+        return files
+
+    def expression_contents(self) -> str:
+        """Return what tells one state of the folders of gene counts from another: they are inputs, their files not."""
         sources = self.config.cohort.expression
-        return [source.path for source in sources] + [source.sample_sheet for source in sources if source.sample_sheet]
+        own = [entry.path for entry in sources if entry.format == GDC_STAR and not _is_drawn(entry.path, self.config)]
+        return as_json({path: folder_digest(path) for path in own})
 
     def stain_target(self) -> list[str]:
         """Return the file of the stain target."""
@@ -323,6 +334,11 @@ DEMO_NOTICE = (
 
 def _is_alpha(method: str) -> bool:
     return method.startswith("ksfusion-alpha")
+
+
+def _is_drawn(path: str, config: Config) -> bool:
+    """Say whether a source of expression is one that the demo draws."""
+    return config.demo and Path(path).is_relative_to(DEMO_EXPRESSION)
 
 
 def _size(path: str) -> int | None:
@@ -379,6 +395,11 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
 def _missing_files(config: Config, source: str) -> list[str]:
     """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
+    named |= {
+        f"cohort.expression.{number}.path": next((file for file in files if not Path(file).exists()), entry.path)
+        for number, entry in enumerate(config.cohort.expression)
+        if Path(entry.path).is_dir() and (files := source_files(entry.path, format=entry.format))
+    }
     named |= {"stain.target": config.stain.target, **config.genes.set_files()}
     named |= {
         f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
@@ -388,9 +409,7 @@ def _missing_files(config: Config, source: str) -> list[str]:
     return [
         f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
         for key, path in named.items()
-        if path != "builtin"
-        and not (config.demo and Path(path).is_relative_to(DEMO_EXPRESSION))
-        and not Path(path).exists()
+        if path != "builtin" and not _is_drawn(path, config) and not Path(path).exists()
     ]
 
 
@@ -419,7 +438,7 @@ def _misplaced_expression(config: Config, source: str) -> list[str]:
     """Say which expression paths are a file where the format has a folder, or the other way round."""
     problems = []
     for number, entry in enumerate(config.cohort.expression):
-        path, wanted = Path(entry.path), "folder" if entry.format in ("gdc-star", "ivygap") else "file"
+        path, wanted = Path(entry.path), "folder" if entry.format in FOLDER_FORMATS else "file"
         if path.exists() and path.is_dir() != (wanted == "folder"):
             remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
             problems.append(

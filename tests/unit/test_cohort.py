@@ -255,3 +255,24 @@ def test_the_ledger_of_slides_has_the_shares_of_flagged_tiles(tmp_path):
     assert ledger.loc["A", ["tiles", "pen", "fold", "blur"]].tolist() == [4, 0.0, 0.25, 0.75]
     assert ledger.loc["A", ["mask", "unique_patches", "repeated_patches"]].tolist() == ["external", 3, 1]
     assert ledger.loc["B", ["pen", "fold", "blur"]].isna().all()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("name", ["samples", "cases"])
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a git-LFS pointer, not the data"),
+        (b"<!DOCTYPE html>\n<html>\n", "is a web page, not data"),
+    ],
+)
+def test_what_stands_in_a_tables_place_is_named(tmp_path, name, start, message, mark):
+    cohort = write(tmp_path)
+    (tmp_path / f"{name}.tsv").write_bytes(mark + start)
+    (line,) = problems(cohort, {})
+    assert f"{name}.tsv: {message}" in line
+
+
+def test_a_number_with_an_underscore_is_none(tmp_path):
+    (line,) = problems(write(tmp_path, cases=CASES.replace("\t400\t", "\t1_000\t")))
+    assert "cases.tsv: row 2: survival_days is '1_000'; a time in days is a number above 0" in line

@@ -91,9 +91,18 @@ def test_a_case_on_two_sides_of_any_fold(cohort):
         (("W22-1-1", "W22-2-1"), "W22"),
         (("W22-1-1-E.1.04", "W22-2-1-A.1"), "W22"),
         (("TCGA-06-0174-01A", "TCGA-06-0174-02A"), "TCGA-06-0174"),
+        (("TCGA.06.0174", "tcga-06-0174-01a"), "TCGA-06-0174"),
+        (("TCGA-06-0174_a", "frozen_TCGA_06_0174"), "TCGA-06-0174"),
+        (("W22-1-1_HE", "w22.2.1"), "W22"),
     ],
 )
-@pytest.mark.parametrize("column", ["case_id", "tumour_id", "slide_id", "expression_specimen_id"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "case_id", "tumour_id", "slide_id", "expression_id", "slide_specimen_id", "expression_specimen_id",
+        "slide_block_id", "expression_block_id",
+    ],
+)  # fmt: skip
 def test_one_patient_under_two_case_ids(cohort, column, names, patient):
     if column == "case_id":
         cohort.splits["case_id"] = cohort.splits["case_id"].replace({"A": names[0], "D": names[1]})
@@ -107,6 +116,46 @@ def test_one_patient_is_refused_on_one_side_too_and_two_patients_are_not(cohort)
     assert set(cohort.check()["verdict"]) == {"fine"}
     cohort.set("samples", "tumour_id", B="W2-2-1")
     assert cohort.leak() == ["same_patient: A and B: both have W2; give them one case_id"]
+
+
+@pytest.mark.parametrize("other", [{"case_id": "W22-2-1"}, {"tumour_id": "W22-2-1"}, {"slide_id": "W22-2-1_HE"}])
+def test_a_case_called_as_the_ivygap_patient(cohort, other):
+    cohort.set("samples", "case_id", A="W22")
+    for column, name in other.items():
+        cohort.set("samples", column, D=name)
+    cohort.splits["case_id"] = cohort.samples["case_id"]
+    (line,) = cohort.leak()
+    assert line.startswith("same_patient: ") and "both have W22, in t" in line
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("TCGA-06-0174", "TCGA-06-0175"),
+        ("TCGA-06-0174", "TCGA-06-01745"),
+        ("TCGA-06-0174", "XTCGA-06-0174"),
+        ("TCGA-06-017", "TCGA-06-017.1"),
+        ("W22-1-1", "W220-1-1"),
+        ("W22-1-1", "NEW22-1-1"),
+        ("W22-1-1", "W22"),
+        ("W22_2014_11", "W22-1-1"),
+        ("W22-HE", "W22-1-1"),
+    ],
+)
+@pytest.mark.parametrize("column", ["slide_id", "expression_id", "slide_block_id"])
+def test_names_of_two_patients_are_not_one(cohort, column, first, second):
+    cohort.set("samples", column, A=first, D=second)
+    assert set(cohort.check()["verdict"]) == {"fine"}
+
+
+@pytest.mark.parametrize("columns", [("slide_block_id", "slide_block_id"), ("slide_block_id", "expression_block_id")])
+def test_a_block_of_two_cases_leaks_across_sides_alone(cohort, columns):
+    cohort.set("samples", columns[0], A="b1")
+    cohort.set("samples", columns[1], B="b1")
+    assert cohort.check().loc["same_block", "verdict"] == "same side"
+    cohort.set("samples", columns[1], D="b1")
+    (line,) = cohort.leak()
+    assert line.startswith("same_block: A and D: both have b1, in train and test; give them one case_id, or each")
 
 
 def test_a_specimen_of_two_cases_leaks_across_sides_alone(cohort):
@@ -172,6 +221,14 @@ def test_profiles_identical_to_the_last_digit_leak_and_close_ones_do_not(cohort)
     assert line.startswith("same_profile: X/A and X/D: identical; cases A and D, in train and test")
     cohort.profiles.loc[3, "z"] = np.nextafter(np.float32(cohort.profiles.loc[3, "z"]), np.float32(9))
     assert set(cohort.check()["verdict"]) == {"fine"}
+
+
+def test_further_genes_of_a_symbol_do_not_hide_that_profiles_are_one(cohort):
+    cohort.set("profiles", list("uvwxyz"), A=1.5, D=1.5)
+    # The file of A has a gene twice, that of D once.
+    cohort.profiles["z::2"] = np.array([2, 3, 4, np.nan], np.float32)
+    (line,) = cohort.leak()
+    assert line.startswith("same_profile: X/A and X/D: identical")
 
 
 def test_many_leaks_are_a_few_lines_and_a_count(tmp_path):

@@ -226,6 +226,7 @@ class TestFile:
             ("fold\tcase_id\n0\tA\n", ["row 1", "column split is missing"]),
             ("fold\tcase_id\tsplit\n0\tA\tvalidation\n", ["row 2", "train, val, test"]),
             ("fold\tcase_id\tsplit\nx\tA\tval\n", ["row 2", "fold"]),
+            ("fold\tsplit\tcase_id\n0\tval\n", ["row 2", "a case_id"]),
             ("fold\tcase_id\tsplit\n0\tZ\tval\n", ["row 2", "'Z' is no case"]),
             ("fold\tcase_id\tsplit\n0\tA\tval\n0\tA\ttest\n", ["row 3", "case A is on side test", "val in", "row 2"]),
             ("fold\tcase_id\tsplit\n0\tA\tval\n", ["fold 0: case B has no side"]),
@@ -238,6 +239,40 @@ class TestFile:
         with pytest.raises(UserError) as caught:
             read_split_file(path, self.CASES, {})
         assert any(all(word in line for word in ["mine.tsv", *words]) for line in str(caught.value).splitlines())
+
+    def test_slides_may_be_named_as_their_files(self, tmp_path):
+        path = tmp_path / "splits_0.csv"
+        path.write_text(",train,val,test\n0,a.svs,slides/b.1.ndpi,c.2\n")
+        entries = read_split_file(path, {"A", "B", "C"}, {"a": "A", "b.1": "B", "c.2": "C"})
+        assert [(entry.name, entry.side) for entry in entries] == [("A", "train"), ("B", "val"), ("C", "test")]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "fold,case_id,split\n0,A,train\n0,B,test\n",
+            '"","fold","case_id","split"\n"1",0,"A","train"\n"2",0,"B","test"\n',
+            "fold\tcase_id\tsplit\n0.0\tA\ttrain\n0.0\tB\ttest\n",
+        ],
+    )
+    def test_our_own_table_with_commas_or_decimals(self, tmp_path, text):
+        (tmp_path / "mine.csv").write_text(text)
+        entries = read_split_file(tmp_path / "mine.csv", {"A", "B"}, {})
+        assert [(entry.fold, entry.name, entry.side) for entry in entries] == [(0, "A", "train"), (0, "B", "test")]
+
+    def test_what_is_no_split_is_named(self, tmp_path):
+        for name, text, message in [
+            ("splits_0.csv", "\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer"),
+            ("mine.tsv", "<html>", "is a web page"),
+            ("splits_0.csv", ";train;val;test\n0;A;B;\n", "has no columns train and val, with commas between them"),
+            (
+                "splits_0_bool.csv",
+                ",train,val,test\nA,True,False,False\n",
+                "has sides as columns; name it splits_0.csv",
+            ),
+        ]:
+            (tmp_path / name).write_text(text, encoding="latin-1")
+            with pytest.raises(UserError, match=f"{name}: (row 1: )?{message}"):
+                read_split_file(tmp_path / name, {"A", "B"}, {})
 
     def test_two_slides_of_a_case_on_two_sides_are_named(self, tmp_path):
         path = tmp_path / "splits_0.csv"

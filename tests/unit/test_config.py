@@ -56,7 +56,28 @@ def changed(**blocks):
             changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["one"]}}),
             ["tasks.mgmt", "two"],
         ),
+        (
+            changed(tasks={"os": {"kind": "survival", "time": "t", "event": "e", "unit": "weeks"}}),
+            ["tasks.os.unit", "'days', 'months' or 'years'", "'weeks'"],
+        ),
+        (
+            changed(tasks={"mgmt": {"kind": "classification", "column": "m", "classes": ["a", "b"], "unit": "months"}}),
+            ["tasks.mgmt", "unit is for survival tasks"],
+        ),
+        (
+            changed(tasks={"os": {"kind": "survival", "time": "survival_days", "event": "e", "unit": "months"}}),
+            ["tasks.os", "survival_days is in days"],
+        ),
         (changed(tasks={"../x": {"kind": "survival", "time": "t", "event": "e"}}), ["tasks"]),
+        (
+            {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "format": "gdc-star"}]}},
+            ["cohort.expression.0", "format gdc-star has no unit log; use counts or tpm or fpkm"],
+        ),
+        (
+            {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "format": "ivygap", "unit": "tpm"}]}},
+            ["cohort.expression.0", "format ivygap has no unit tpm; use fpkm"],
+        ),
+        (changed(genes={"sets": "my.gmt"}), ["genes.sets", "a GMT file does not say its niche", "{tme: my.gmt}"]),
         (changed(splits={"fractions": [0.5, 0.5, 0.5]}), ["splits.fractions", "sum to 1"]),
         (
             {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "sample_sheet": "sheet.tsv"}]}},

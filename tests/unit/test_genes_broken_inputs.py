@@ -129,6 +129,43 @@ BROKEN = {
         {},
         ", row 3, column P1: '1,5' is not a number; write it with a decimal point",
     ),
+    "decimal_commas_in_a_whole_profile": (
+        text("gene\tP1\tP2\nEGFR\t1,5\t2\nTP53\t2,5\t3\n"),
+        {},
+        ", row 2, column P1: '1,5' is not a number; write it with a decimal point",
+    ),
+    "decimal_commas_in_a_gene": (
+        text("case\tEGFR\tXYZ1\nA\t1.5\t1,2\nB\t2.5\t1,3\n"),
+        {},
+        ", row 2, column XYZ1: '1,2' is not a number; write it with a decimal point",
+    ),
+    "thousands": (
+        text('gene\tP1\nEGFR\t"1,234.5"\nTP53\t2\n'),
+        {},
+        ", row 2, column P1: '1,234.5' is not a number; write it without commas",
+    ),
+    "underscores": (
+        text("gene\tP1\nEGFR\t1_000\nTP53\t2\n"),
+        {},
+        ", row 2, column P1: '1_000' is not a number; correct it",
+    ),
+    "true_and_false": (
+        text("gene\tP1\tP2\nEGFR\ttrue\t1\nTP53\tfalse\t2\n"),
+        {},
+        ", row 2, column P1: 'True' is not a number; correct it, or remove the column",
+    ),
+    "dates": (
+        text("gene\tP1\tP2\nEGFR\t2020-01-01\t1\nTP53\t2020-01-02\t2\n"),
+        {},
+        ", row 2, column P1: '2020-01-01",
+    ),
+    "a_dash": (
+        text("gene\tP1\nEGFR\t1\nTP53\t-\n"),
+        {},
+        ", row 3, column P1: '-' is not a number; leave the cell empty where a value is missing",
+    ),
+    "gct_1_3": (text("#1.3\n1\t1\t0\t0\nid\tP1\nEGFR\t1\n"), {}, ": is a GCT file of version 1.3; save it as version"),
+    "no_id_but_sex": (text("sex\tEGFR\nM\t1\nF\t2\n"), {}, ": no column names the profiles; add expression_id"),
     "a_word_among_values": (
         text("gene\tP1\nEGFR\t1\nCD3E\tn.d.\n"),
         {},

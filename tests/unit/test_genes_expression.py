@@ -87,6 +87,18 @@ def test_collect_profiles_keeps_shared_genes_in_sorted_rows(tmp_path):
     assert (tmp_path / "profiles.parquet").read_bytes() == first
 
 
+def test_genes_with_one_symbol_stay_apart_in_the_common_table(tmp_path):
+    texts = {"one": "gene\tP1\nEGFR\t1\nCD3E\t5\nCD3E\t6\nCD3E\t7\nA1BG\t1\n", "two": "gene\tP1\nCD3E\t2\nEGFR\t3\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.tsv").write_text(text)
+    sources = [{"cohort": name, "format": "matrix", "unit": "log", "path": tmp_path / f"{name}.tsv"} for name in texts]
+    collect_profiles(sources, tmp_path / "profiles.parquet")
+    profiles = read_parquet(tmp_path / "profiles.parquet").set_index("cohort").drop(columns="expression_id")
+    assert profiles.columns.tolist() == ["CD3E", "EGFR", "CD3E::2", "CD3E::3"]
+    assert profiles.loc["one"].tolist() == [5, 1, 6, 7]
+    assert profiles.loc["two"].iloc[:2].tolist() == [2, 3] and profiles.loc["two"].iloc[2:].isna().all()
+
+
 def test_collect_profiles_names_cohorts_without_a_shared_gene(tmp_path):
     paths = {name: tmp_path / f"{name}.tsv" for name in ("one", "two")}
     paths["one"].write_text("gene\tP1\nEGFR\t1\n")
@@ -94,3 +106,65 @@ def test_collect_profiles_names_cohorts_without_a_shared_gene(tmp_path):
     sources = [{"cohort": name, "format": "matrix", "unit": "log", "path": path} for name, path in paths.items()]
     with pytest.raises(UserError, match=r"cohorts one and two have no gene in common \(EGFR, ... and CD3E"):
         collect_profiles(sources, tmp_path / "profiles.parquet")
+
+
+# Not in the shipped sets.
+TSPAN6, DPM1 = "ENSG00000000003", "ENSG00000000419"
+
+
+def source(cohort, path):
+    return {"cohort": cohort, "format": "h5ad" if path.suffix == ".h5ad" else "matrix", "unit": "log", "path": path}
+
+
+def write_h5ad(path, genes, **var):
+    import anndata
+
+    data = anndata.AnnData(np.arange(1, 1 + len(genes), dtype=np.float32)[None])
+    data.obs_names, data.var_names = ["p"], genes
+    for name, values in var.items():
+        data.var[name] = values
+    data.write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["gene_name", "gene_symbol", "feature_name"])
+def test_symbols_beside_ids_name_the_genes(tmp_path, name):
+    path = tmp_path / "m.tsv"
+    path.write_text(f"gene_id\t{name}\tP1\n{TSPAN6}.15\tTSPAN6\t1\n{DPM1}.12\tDPM1\t2\nENSG00000146648.1\tEGFR\t3\n")
+    expected = {"TSPAN6": 1.0, "DPM1": 2.0, "EGFR": 3.0}
+    assert read_expression(path, format="matrix", unit="log").loc["P1"].to_dict() == expected
+    path = write_h5ad(tmp_path / "m.h5ad", [f"{TSPAN6}.15", DPM1, "EGFR"], **{name: ["TSPAN6", "DPM1", "EGFR"]})
+    assert read_expression(path, format="h5ad", unit="log").loc["p"].to_dict() == expected
+
+
+def test_ids_of_one_cohort_get_the_symbols_that_another_has_beside_them(tmp_path):
+    (tmp_path / "ids.tsv").write_text(f"gene\tP\n{TSPAN6}\t1\n{DPM1}.3\t2\nENSG00000146648\t3\n")
+    (tmp_path / "symbols.tsv").write_text("gene\tP\nTSPAN6\t4\nDPM1\t5\nEGFR\t6\n")
+    rows = [(f"{TSPAN6}.15", "TSPAN6", 0, 1, 1), (f"{DPM1}.12", "DPM1", 0, 1, 1), GDC_ROWS[1]]
+    write_gdc(tmp_path / "gdc" / f"x{ENDING}", rows)
+    gdc = {"cohort": "C", "format": "gdc-star", "unit": "tpm", "path": tmp_path / "gdc"}
+    paths = [tmp_path / f"{name}.tsv" for name in ("ids", "symbols")]
+    collect_profiles([source("A", paths[0]), source("B", paths[1]), gdc], tmp_path / "p.parquet")
+    profiles = read_parquet(tmp_path / "p.parquet").set_index("cohort")
+    assert profiles.loc["A", ["DPM1", "EGFR", "TSPAN6"]].tolist() == [2, 3, 1]
+    # 10x writes ids beside symbols.
+    tenx = write_h5ad(tmp_path / "t.h5ad", ["TSPAN6", "DPM1"], gene_ids=[TSPAN6, DPM1])
+    collect_profiles([source("A", paths[0]), source("T", tenx)], tmp_path / "p.parquet")
+    assert read_parquet(tmp_path / "p.parquet").columns.tolist()[2:] == ["DPM1", "TSPAN6"]
+
+
+def test_cohorts_that_share_few_genes_are_told_why(tmp_path, caplog):
+    ids = [f"ENSG{number:011}" for number in range(9)]
+    for name, genes in {"ids": ids, "symbols": [f"LINC{number}" for number in range(12)]}.items():
+        (tmp_path / f"{name}.tsv").write_text(
+            "\n".join(["gene\tP", "EGFR\t1", *(f"{gene}\t1" for gene in genes)]) + "\n"
+        )
+    sources = [source(name, tmp_path / f"{name}.tsv") for name in ("ids", "symbols")]
+    collect_profiles(sources, tmp_path / "p.parquet")
+    assert (
+        "cohorts ids and symbols share only 1 of the 10 genes of ids: 9 genes of ids have an Ensembl id and no symbol; "
+        "give its table the symbols, in a column gene_name beside the ids"
+    ) in caplog.text
+    caplog.clear()
+    collect_profiles([source("a", tmp_path / "ids.tsv"), source("b", tmp_path / "ids.tsv")], tmp_path / "p.parquet")
+    assert "share only" not in caplog.text

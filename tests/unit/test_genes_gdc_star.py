@@ -10,6 +10,7 @@ from layouts import ENDING, GDC_ROWS, SHEET_HEADER, write_gdc
 
 from ksfusion.errors import UserError
 from ksfusion.genes import collect_profiles, read_expression
+from ksfusion.genes.sources import folder_digest
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,15 @@ def test_gdc_truncated_and_duplicated_files(tmp_path):
     write_gdc(tmp_path / "u" / f"b{ENDING}", GDC_ROWS)
     with pytest.raises(UserError, match="are both u"):
         read_expression(tmp_path, format="gdc-star", unit="tpm")
+
+
+def test_the_digest_of_a_folder_knows_a_file_that_is_overwritten(tmp_path):
+    file = write_gdc(tmp_path / f"a/a{ENDING}")
+    write_gdc(tmp_path / f"b{ENDING}")
+    digest = folder_digest(tmp_path)
+    assert digest.startswith("2 files ")
+    (tmp_path / "a/annotations.txt").write_text("not read")
+    assert folder_digest(tmp_path) == digest
+    write_gdc(file, GDC_ROWS[:2])
+    assert folder_digest(tmp_path) != digest
+    assert folder_digest(tmp_path / "none") == ""

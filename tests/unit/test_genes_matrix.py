@@ -136,3 +136,59 @@ def test_matrix_in_parquet_with_an_index(tmp_path):
     for name in ("a", "b"):
         profiles = read_expression(tmp_path / f"{name}.parquet", format="matrix", unit="log")
         assert profiles.T.to_dict() == {"P1": {"EGFR": 1, "CD3E": 3}, "P2": {"EGFR": 2, "CD3E": 4}}
+
+
+def test_matrix_in_gct(tmp_path):
+    path = tmp_path / "m.gct"
+    path.write_text(f"#1.2\n2\t2\nName\tDescription\tP1\tP2\n{EGFR}\tEGFR\t1\t2\n{CD3E}\tCD3E\t3\t4\n")
+    profiles = read_expression(path, format="matrix", unit="log")
+    assert profiles.T.to_dict() == {"P1": {"EGFR": 1, "CD3E": 3}, "P2": {"EGFR": 2, "CD3E": 4}}
+
+
+@pytest.mark.parametrize("by_samples", [True, False])
+def test_matrix_of_names_with_their_entrez_id(tmp_path, by_samples):
+    table = pd.DataFrame({"gene": ["EGFR|1956", "CD3E|916", "?|100130426"], "P1": [1.0, 2.0, 3.0]}).set_index("gene")
+    table = table.T.rename_axis("case") if by_samples else table
+    profiles = read_expression(save(table.reset_index(), tmp_path / "m.csv"), format="matrix", unit="log")
+    assert profiles.loc["P1", ["EGFR", "CD3E"]].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("missing", ["NA", "na", "n/a", "NaN", "null", ""])
+def test_matrix_of_missing_values(tmp_path, missing):
+    path = tmp_path / "m.tsv"
+    path.write_text(f"gene\tP1\tP2\nEGFR\t1\t{missing}\nCD3E\t2\t3\n")
+    profiles = read_expression(path, format="matrix", unit="log")
+    assert np.isnan(profiles.at["P2", "EGFR"]) and profiles.at["P2", "CD3E"] == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("sex\tcase\tEGFR", ["M", "A"]),
+        ("IDH_status\tcase\tEGFR", ["WT", "A"]),
+        ("patient\tsex\tEGFR", ["101", "F"]),
+        ("patient\ttumor type\tEGFR", ["101", "GBM"]),
+    ],
+)
+def test_matrix_ids_are_never_about_patients(tmp_path, header, ids):
+    path = tmp_path / "m.tsv"
+    path.write_text("\n".join([header, *("\t".join([*ids, value]) for value in ("1.5", "1.5"))]) + "\n")
+    profiles = read_expression(path, format="matrix", unit="log")
+    assert profiles.index.tolist() == [ids[1] if "case" in header else ids[0]]
+
+
+def test_matrix_columns_of_text_that_may_be_profiles_or_genes_are_named(tmp_path, caplog):
+    path = tmp_path / "m.tsv"
+    path.write_text("gene\tP0\tP1\nEGFR\tlow\t1\nCD3E\thigh\t2\n")
+    assert read_expression(path, format="matrix", unit="log").index.tolist() == ["P1"]
+    assert "m.tsv: columns P0 hold text: they are ignored" in caplog.text
+    path.write_text("case\tXYZ1\tEGFR\nA\tlow\t1\nB\thigh\t2\n")
+    assert read_expression(path, format="matrix", unit="log").columns.tolist() == ["EGFR"]
+    assert "column XYZ1 is named like a gene and holds text: it is ignored" in caplog.text
+
+
+def test_gene_names_that_a_spreadsheet_made_dates_of_are_told(tmp_path, caplog):
+    path = tmp_path / "m.tsv"
+    path.write_text("gene\tP1\nEGFR\t1\n1-Mar\t2\n2-Sep\t3\n")
+    read_expression(path, format="matrix", unit="log")
+    assert "2 gene names are dates, as spreadsheets make of SEPTIN and MARCHF symbols (1-Mar, 2-Sep)" in caplog.text

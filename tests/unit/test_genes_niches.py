@@ -56,6 +56,25 @@ def test_shipped_tables_are_well_formed(niche):
     assert all(re.fullmatch(r"ENSG\d{11}", gene) for gene in ids)
 
 
+SOURCE = re.compile(r"GO:\d{7} \S.*|KEGG hsa\d{5} \S.*|HGNC family: \S.*|[A-Z][A-Za-z-]+ \d{4}")
+
+
+@pytest.mark.parametrize("niche", ["tumour", "tme"])
+def test_every_row_has_a_reference(niche):
+    listed = resource("gene_sets/README.md").read_text(encoding="utf-8")
+    table = pd.read_csv(resource(f"gene_sets/{niche}.tsv"), sep="\t", keep_default_na=False)
+    assert all(SOURCE.fullmatch(source) for source in table["source"].unique())
+    papers = {source for source in table["source"] if re.fullmatch(r"\S+ \d{4}", source)}
+    assert papers and all(f"| {paper} |" in listed for paper in papers)
+
+
+def test_roles_of_cancer_genes_are_those_of_the_census():
+    # Cancer Gene Census, release 85: MDM2, CDK4 oncogenes; TSC2, CHEK2 tumour suppressors.
+    category = gene_sets().query("source == 'Sondka 2018'").set_index("symbol")["category"]
+    assert category[["MDM2", "CDK4"]].tolist() == ["oncogene"] * 2
+    assert category[["TSC2", "CHEK2"]].tolist() == ["tumour suppressor"] * 2
+
+
 def test_shipped_sets_are_large_and_share_no_gene():
     sets = gene_sets()
     symbols = sets.groupby("niche")["symbol"].agg(set)

@@ -10,7 +10,7 @@ import scanpy
 from sklearn.preprocessing import StandardScaler
 
 from ksfusion.errors import UserError
-from ksfusion.genes import prepare_genes, select_genes
+from ksfusion.genes import collect_profiles, prepare_genes, select_genes
 from ksfusion.genes.scaling import combat, fit_scaling
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_parquet
@@ -297,6 +297,43 @@ def test_nothing_is_fitted_on_validation_or_test_cases(study, harmonise, rank):
     unseen = ["s3", "s6"]
     pd.testing.assert_frame_equal(expression.drop(unseen), changed.drop(unseen))
     assert not np.allclose(expression.loc[unseen], changed.loc[unseen])
+
+
+def test_of_genes_with_one_symbol_the_most_expressed_in_training_counts(study, caplog):
+    study.profiles["EGFR::2"] = np.float32(0.5)
+    before = study.run()
+    # In training profiles of x the copy has the higher mean, in those of y not; p3 and p6 are not looked at.
+    study.profiles.loc[[0, 1], "EGFR::2"] = study.profiles.loc[[0, 1], "EGFR"] + np.float32([20, 30])
+    study.profiles.loc[2, "EGFR::2"] = study.profiles.at[2, "EGFR"]
+    study.profiles.loc[5, "EGFR::2"] = np.float32(1000)
+    with caplog.at_level(logging.INFO):
+        after = study.run(harmonise="none")
+    expected = study.profiles["EGFR"].where(study.profiles["cohort"] == "y", study.profiles["EGFR::2"])
+    assert after[1]["EGFR"].tolist() == [expected[0], *expected]
+    assert caplog.text.count("1 genes share a symbol with a more expressed one and are dropped") == 2
+    assert before[1]["EGFR"].iloc[:3].tolist() != after[1]["EGFR"].iloc[:3].tolist()
+
+
+def test_a_test_profile_does_not_choose_between_genes_with_one_symbol(study, tmp_path):
+    def values_of_training(of_test):
+        lines = ["gene\tp1\tp2\tp3", "EGFR\t1\t3\t0", f"EGFR\t2\t2.2\t{of_test}", "CD3E\t1\t2\t3"]
+        (tmp_path / "x.tsv").write_text("\n".join(lines) + "\n")
+        source = {"cohort": "x", "format": "matrix", "unit": "log", "path": tmp_path / "x.tsv"}
+        collect_profiles([source], tmp_path / "read.parquet")
+        study.profiles = read_parquet(tmp_path / "read.parquet")
+        study.samples = study.samples[study.samples["cohort"] == "x"]
+        return study.run(harmonise="none")[1].loc[["s1a", "s2"], "EGFR"].tolist()
+
+    # Means over the training profiles are 2 and 2.1, whatever the test profile says.
+    assert values_of_training(-1) == values_of_training(9) == pytest.approx([2, 2.2])
+
+
+def test_a_cohort_without_training_profiles_keeps_the_first_gene_of_its_file(study, caplog):
+    study.splits["split"] = ["train", "train", "test", "test", "test", "val"]
+    study.profiles["EGFR::2"] = np.float32(1000)
+    expression = study.run(harmonise="none")[1]
+    assert expression.loc[["s4", "s5", "s6"], "EGFR"].tolist() == study.profiles["EGFR"][3:].tolist()
+    assert "cohort y: no fitted profile" in caplog.text
 
 
 def test_fit_on_all_counts_every_case(study):

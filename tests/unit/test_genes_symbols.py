@@ -7,7 +7,7 @@ import pytest
 from layouts import save
 
 from ksfusion.genes import gene_sets, read_expression
-from ksfusion.genes.symbols import current_symbols, previous_symbols, without_version
+from ksfusion.genes.symbols import bare_name, current_symbols, previous_symbols
 from ksfusion.resources import resource
 from ksfusion.storage import read_tsv
 
@@ -20,6 +20,20 @@ def test_previous_symbols_table():
     # No name of today is anyone's previous name, so that no gene changes into another.
     assert not set(table["previous"]) & (set(gene_sets()["symbol"]) | set(table["symbol"]))
     assert len(previous_symbols()) == len(table)
+
+
+# Symbols of 2010 to 2018 that HGNC has replaced since.
+OUTDATED = {
+    "IL8", "IL29", "IL28A", "CXCR7", "DARC", "MLL", "MLL2", "MLL3", "H3F3A", "H3F3B", "HIST1H3B", "WHSC1", "TMEM173",
+    "MB21D1", "C10orf54", "CTGF", "CYR61", "FIGF", "PVRL2", "GPR56", "CD97", "EMR1", "EMR2", "CASC5", "MLF1IP", "HN1",
+    "PPAP2B", "SEPT3", "SEPT9", "MARCH1", "PARK2", "FYB", "CECR1", "TAZ", "FAIM3", "GIF", "CDC2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("niche", ["tumour", "tme"])
+def test_no_set_holds_a_previous_symbol(niche):
+    symbols = set(read_tsv(resource(f"gene_sets/{niche}.tsv"), dtype=str)["symbol"])
+    assert not symbols & (OUTDATED | set(read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)["previous"]))
 
 
 # From the HGNC's records, beside the table: what GENCODE 19 or RefSeq of 2014 still called them.
@@ -39,6 +53,10 @@ def test_previous_symbols_table():
         ("CD97", "ADGRE5"),
         ("IL29", "IFNL1"),
         ("WARS", "WARS1"),
+        ("SCYB10", "CXCL10"),
+        ("CDC2", "CDK1"),
+        ("HIST1H3B", "H3C2"),
+        ("SCYA2", "CCL2"),
     ],
 )
 def test_previous_symbol_becomes_todays(tmp_path, caplog, previous, symbol):
@@ -68,5 +86,7 @@ def test_two_previous_symbols_of_one_gene_resolve_as_repeated_symbols(tmp_path, 
 def test_names_that_are_neither_stay_as_they_are(tmp_path):
     names = ["EGFR", "LINC01234", "ENSG00000999999.3_PAR_Y", " TP53 "]
     assert current_symbols(names, tmp_path) == ["EGFR", "LINC01234", "ENSG00000999999_PAR_Y", "TP53"]
-    assert without_version("ENSG00000146648.18") == "ENSG00000146648"
-    assert without_version("AC012345.1") == "AC012345.1"
+    assert bare_name("ENSG00000146648.18") == "ENSG00000146648"
+    assert bare_name("AC012345.1") == "AC012345.1"
+    assert bare_name("EGFR|1956") == "EGFR"
+    assert bare_name("?|100130426") == "?|100130426"

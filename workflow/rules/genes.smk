@@ -13,6 +13,8 @@ rule read_expression:
     params:
         settings=plan.settings("profiles"),
         code=plan.code("profiles"),
+        # A folder's own time misses a file that is overwritten in it.
+        files=lambda wildcards: plan.expression_contents(),
     shell:
         "ksfusion profiles --settings {params.settings:q} --output {output} 2> {log}"
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.cohort.label_checks import confounding_findings, survival_findings
+from ksfusion.cohort.confounding import confounding_findings
 from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.pairing import pairing_findings, pairing_levels
 from ksfusion.cohort.samples import read_cohort
+from ksfusion.cohort.survival_checks import survival_findings
 from ksfusion.config import Cohort, Task
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_parquet, write_tsv
@@ -40,9 +41,10 @@ def check_cohort(samples: Path, cases: Path, audit: Path, *, settings: dict[str,
         pd.DataFrame(tables.cases, columns=list(tables.case_columns)),
         {name: task.model_dump() for name, task in tasks.items()},
     )
+    cohorts = labelled["case_id"].map(sample_table.groupby("case_id")["cohort"].min()).fillna("")
     for task in tasks.values():
         if task.kind == "survival":
-            findings += survival_findings(labelled, task.time, task.event)
+            findings += survival_findings(labelled, task.time, task.event, cohorts=cohorts, unit=task.unit)
     unused = sorted(set(labelled["case_id"]) - set(sample_table["case_id"]))
     findings += [
         {"check": "case_without_sample", "subject": case_id, "detail": "no sample names it"} for case_id in unused

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ksfusion.downloads import open_data
+from ksfusion.downloads import check_is_data, open_data
 from ksfusion.errors import UserError
+from ksfusion.numbers import parse_number
 
 # How the sources write that they do not know; the GDC's own is '--.
 NOTHING = {"", "'--", "--", "-", "na", "n/a", "nan", "none", "null", "not reported", "unknown", "not available"}
@@ -47,11 +48,8 @@ def known(value: object) -> str:
 
 def number(value: object) -> float | None:
     """Return a value as a number, or None where it is none."""
-    try:
-        parsed = float(known(value))
-    except ValueError:
-        return None
-    return parsed if math.isfinite(parsed) else None
+    parsed = parse_number(known(value))
+    return parsed if parsed is not None and math.isfinite(parsed) else None
 
 
 def as_days(days: float) -> str:
@@ -68,7 +66,7 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
     Raises
     ------
     UserError
-        If the file is not data, is no text, or has no such header.
+        If the file is not data, is no text, has no such header, or a row of another length.
     """
     needed = list(needed)
     with open_data(path) as file:
@@ -83,7 +81,7 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
         for fields in rows:
             header = [re.sub(r"\s+", " ", name).strip() for name in fields]
             if all(name in header for name in needed):
-                return [dict(zip(header, row, strict=False)) for row in rows if any(map(known, row))]
+                return [_record(header, row, f"{path}, row {rows.line_num}") for row in rows if any(map(known, row))]
             closest = max(closest, header, key=lambda names: len(set(names) & set(needed)))
     except csv.Error as error:
         raise UserError(f"{path}, row {rows.line_num}: is not a regular table ({error})") from None
@@ -91,6 +89,27 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
         raise UserError(f"{path}: its columns are separated by ';'; save it with tabs, or commas, between them")
     absent = ", ".join(name for name in needed if name not in closest)
     raise UserError(f"{path}: no column {absent}; is it the right table?")
+
+
+def _record(header: list[str], fields: list[str], place: str) -> dict[str, str]:
+    # Spreadsheets leave empty fields behind.
+    while len(fields) > len(header) and not fields[-1].strip():
+        fields = fields[:-1]
+    if len(fields) != len(header):
+        raise UserError(
+            f"{place}: has {len(fields)} fields, the header has {len(header)}; is the download complete, and a quote "
+            "without its counterpart in it?"
+        )
+    return dict(zip(header, fields, strict=True))
+
+
+def not_data(path: Path) -> str:
+    """Say what stands in a file's place, such as a git-LFS pointer; empty where it is data."""
+    try:
+        check_is_data(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
 
 
 def find(folder: Path, *patterns: str) -> list[Path]:

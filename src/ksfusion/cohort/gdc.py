@@ -1,24 +1,19 @@
-"""What a user downloads from the GDC portal: slides, expression files, their sample sheet, and clinical data."""
+"""What a user downloads from the GDC portal: slides, expression files and their sample sheet."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
-from ksfusion.cohort.downloaded import Missing, as_days, find, known, number, read_rows
+from ksfusion.cohort.downloaded import Missing, find, known, not_data, read_rows
 from ksfusion.cohort.pieces import Piece
-from ksfusion.downloads import open_data
-from ksfusion.errors import UserError
 
 SLIDE_ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn")
 EXPRESSION_ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
-SHEETS, CLINICAL = ("*sample_sheet*.tsv",), ("clinical*.json", "clinical*.tsv", "follow_up*.tsv")
+SHEETS = ("*sample_sheet*.tsv",)
 # TCGA-06-0125-01Z-00-DX1: project, tissue source site, patient, sample type and vial.
 BARCODE = re.compile(r"(TCGA-(\w{2})-\w{4})(-(\d{2})[A-Z])?")
 NORMAL = range(10, 20)
-DAYS_A_YEAR = 365.25
 
 
 def read_sample_sheets(folder: Path) -> dict[str, dict[str, str]]:
@@ -60,8 +55,11 @@ def find_files(
         if reason:
             missing.note(path.name, "file", reason)
             continue
-        named_by_folder = path.name.endswith(EXPRESSION_ENDING) and path.parent != folder
-        short = path.name.split(".")[0] if path.name.endswith(EXPRESSION_ENDING) else path.stem
+        is_profile = path.name.endswith(EXPRESSION_ENDING)
+        if is_profile and (problem := not_data(path)):
+            missing.note(path.name, "file", problem)
+        named_by_folder = is_profile and path.parent != folder
+        short = path.name.split(".")[0] if is_profile else path.stem
         barcode = BARCODE.match(case_id)
         pieces.append(
             Piece(
@@ -93,98 +91,3 @@ def _tissue(name: str, row: dict[str, str]) -> tuple[str, str, str]:
     if is_normal or (kind and kind[4] and int(kind[4]) in NORMAL):
         return "", "", "normal tissue"
     return case_id, sample_id, ""
-
-
-def read_clinical(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
-    """Read the clinical data of the GDC, in JSON or TSV, as cart and cohort downloads have them.
-
-    Both schemas are read. Up to data release 41 the time of the last follow-up stands with the diagnosis
-    (``days_to_last_follow_up``), since then with each follow-up (``days_to_follow_up``): the largest counts.
-
-    Returns
-    -------
-    dict
-        case_id (the submitter's, TCGA-06-0125) to survival_days, event (1 = died), grade, age (years) and sex; empty
-        where unknown, noted in ``missing``.
-    """
-    cases: dict[str, list[dict[str, Any]]] = {}
-    for path in find(folder, *CLINICAL):
-        records = _json_records(path) if path.suffix == ".json" else _tsv_records(path)
-        for case_id, record in records:
-            cases.setdefault(case_id, []).append(record)
-    return {case_id: _patient(case_id, records, missing) for case_id, records in sorted(cases.items())}
-
-
-def _json_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    with open_data(path) as file:
-        try:
-            cases = json.load(file)
-        except ValueError:
-            raise UserError(f"{path}: is not complete JSON; download it again") from None
-    if isinstance(cases, dict):
-        cases = cases.get("data", {}).get("hits", [])
-    records = []
-    for case in cases:
-        if not isinstance(case, dict):
-            raise UserError(f"{path}: is not the GDC's clinical JSON; download Clinical, JSON")
-        demographic = case.get("demographic") or {}
-        # Older downloads name the patient in the demographic record alone: TCGA-06-0125_demographic.
-        case_id = known(case.get("submitter_id") or demographic.get("submitter_id"))
-        barcode = BARCODE.match(case_id)
-        if not case_id:
-            raise UserError(f"{path}: a case has no submitter_id; download Clinical, JSON again")
-        parts = [demographic, *(case.get("diagnoses") or []), *(case.get("follow_ups") or [])]
-        records += [(barcode[1] if barcode else case_id, part) for part in parts]
-    return records
-
-
-def _tsv_records(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Read rows whose columns are plain (older downloads) or say their node first (``diagnoses.tumor_grade``)."""
-    records = []
-    for row in read_rows(path, ()):
-        plain: dict[str, str] = {}
-        for name, value in row.items():
-            node, _, field = name.rpartition(".")
-            if node == "cases" and field == "submitter_id":
-                field = "case_submitter_id"
-            # Of nodes with one field name, the case's own facts stand first.
-            if field and not known(plain.get(field)):
-                plain[field] = value
-        case_id = known(plain.get("case_submitter_id"))
-        if not case_id:
-            raise UserError(f"{path}: no column case_submitter_id or cases.submitter_id; is it the GDC's clinical TSV?")
-        records.append((case_id, plain))
-    return records
-
-
-def _values(records: list[dict[str, Any]], *names: str) -> list[str]:
-    return [value for record in records for name in names if (value := known(record.get(name)))]
-
-
-def _patient(case_id: str, records: list[dict[str, Any]], missing: Missing) -> dict[str, str]:
-    status = {value.lower() for value in _values(records, "vital_status")}
-    event = {frozenset({"dead"}): "1", frozenset({"alive"}): "0"}.get(frozenset(status), "")
-    if len(status) > 1:
-        missing.note(case_id, "event", f"the GDC says {' and '.join(sorted(status))}")
-    died = [day for value in _values(records, "days_to_death") if (day := number(value)) is not None]
-    seen = _values(records, "days_to_last_follow_up", "days_to_follow_up")
-    followed = [day for value in seen if (day := number(value)) is not None]
-    times = died if event == "1" else followed
-    days = max(times, default=None) if event else None
-    if event and days is None:
-        reason = "dead without a date in the GDC" if event == "1" else "alive without a follow-up in the GDC"
-        missing.note(case_id, "survival_days", reason)
-    elif days is not None and days <= 0:
-        missing.note(case_id, "survival_days", "the GDC's time is not above 0 days")
-        days = None
-    grades = {value for value in _values(records, "tumor_grade") if value in ("G2", "G3", "G4")}
-    ages = _values(records, "age_at_index")
-    ages += [f"{int(day) / DAYS_A_YEAR:.1f}" for day in _values(records, "age_at_diagnosis") if number(day) is not None]
-    sexes = _values(records, "sex_at_birth", "gender")
-    return {
-        "survival_days": "" if days is None else as_days(days),
-        "event": event,
-        "grade": grades.pop() if len(grades) == 1 else "",
-        "age": ages[0] if ages else "",
-        "sex": sexes[0] if sexes else "",
-    }

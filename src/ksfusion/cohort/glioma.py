@@ -12,11 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from ksfusion.cohort import gdc, ivygap
-from ksfusion.cohort.downloaded import Missing, find, known, read_rows
+from ksfusion.cohort import gdc, gdc_clinical, ivygap
+from ksfusion.cohort.downloaded import Missing, find, not_data
 from ksfusion.cohort.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
 from ksfusion.cohort.pieces import SAMPLE_COLUMNS, Row, pair
-from ksfusion.downloads import check_is_data
+from ksfusion.cohort.samples import check_cases
+from ksfusion.cohort.tables import read_table
+from ksfusion.cohort.units import DAYS_IN
 from ksfusion.errors import UserError
 from ksfusion.storage import write_text
 
@@ -25,7 +27,7 @@ MARKERS = ("idh", "codel_1p19q", "cdkn2a", "grade")
 CASE_COLUMNS = ("case_id", *MARKERS, "survival_days", "event", "survival_source", "age", "sex")
 TCGA_SOURCES = {
     "sample sheet": gdc.SHEETS,
-    "clinical data": gdc.CLINICAL,
+    "clinical data": gdc_clinical.CLINICAL,
     "marker table": MARKER_TABLES,
     "copy number table": COPY_NUMBER_TABLES,
 }
@@ -63,7 +65,8 @@ def write_glioma_cohort(
     tcga, ivygap_folder
         The folders of the downloads, laid out as ``docs/data.md`` says; either may be left out.
     known_cases
-        A table of the user's own: case_id and any columns of ``cases.tsv``. Its values win.
+        A table of the user's own, checked as ``cases.tsv`` is: case_id and any columns, labels of other tasks too. Its
+        values win.
     ivygap_mpp
         Micrometres per pixel of IvyGAP's images.
     pairs
@@ -96,11 +99,10 @@ def write_glioma_cohort(
         cases |= {case_id: _ivygap_case(case_id, tumours) for case_id in sorted({row["case_id"] for row in rows})}
     if not samples:
         raise UserError("no slide and no profile of a known case was found; see docs/data.md for where files belong")
-    if known_cases:
-        _overwrite(cases, known_cases, missing)
+    more_columns = _overwrite(cases, known_cases, missing) if known_cases else ()
     _note_what_is_empty(samples, cases, missing)
     _write(samples, SAMPLE_COLUMNS, output / "samples.tsv")
-    _write([cases[case_id] for case_id in sorted(cases)], CASE_COLUMNS, output / "cases.tsv")
+    _write([cases[case_id] for case_id in sorted(cases)], (*CASE_COLUMNS, *more_columns), output / "cases.tsv")
     noted = [dict(zip(("subject", "column", "reason"), row, strict=True)) for row in sorted(set(missing.rows))]
     _write(noted, ("subject", "column", "reason"), output / "missing.tsv")
     _report(samples, cases, missing, output)
@@ -119,7 +121,7 @@ def _note_absent_sources(folder: Path, sources: dict[str, tuple[str, ...]], miss
 
 def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str, Row]:
     """Join the sources: survival from the GDC, else the marker table; grade the other way round."""
-    clinical, markers = gdc.read_clinical(folder, missing), read_markers(folder, missing)
+    clinical, markers = gdc_clinical.read_clinical(folder, missing), read_markers(folder, missing)
     cdkn2a, cases = read_cdkn2a(folder, missing), {}
     for case_id in sorted(case_ids):
         patient, marked = clinical.get(case_id, {}), markers.get(case_id, {})
@@ -132,9 +134,6 @@ def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str,
             "age": patient.get("age", ""),
             "sex": patient.get("sex", ""),
         }
-        if marked.get("grade") and patient.get("grade") and marked["grade"] != patient["grade"]:
-            reason = f"the marker table says {marked['grade']} (used), the GDC {patient['grade']}"
-            missing.note(case_id, "grade", reason)
         for source, values in (("GDC", patient), ("Ceccarelli 2016", marked)):
             if values.get("survival_days") and values.get("event"):
                 row |= {"survival_days": values["survival_days"], "event": values["event"], "survival_source": source}
@@ -143,8 +142,22 @@ def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str,
                 break
         else:
             row["event"] = patient.get("event") or marked.get("event", "")
+        _note_conflicts(row, patient, marked, missing)
         cases[case_id] = row
     return cases
+
+
+def _note_conflicts(row: Row, patient: Row, marked: Row, missing: Missing) -> None:
+    """Note where the GDC and the marker table differ, or the GDC's own records do, and which value is used."""
+    for column, names in (("grade", {}), ("event", {"0": "alive", "1": "dead"})):
+        said = [("the GDC", patient.get(column)), ("the marker table", marked.get(column))]
+        if all(value for _, value in said) and said[0][1] != said[1][1]:
+            (source, used), (other, value) = sorted(said, key=lambda source: source[1] != row[column])
+            reason = f"{source} says {names.get(used, used)} (used), {other} {names.get(value, value)}"
+            missing.note(row["case_id"], column, reason)
+        if conflict := patient.get(f"{column}_conflict"):
+            used = f"; {names.get(row[column], row[column])} of the marker table is used" if row[column] else ""
+            missing.note(row["case_id"], column, conflict + used)
 
 
 def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
@@ -152,21 +165,23 @@ def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
     return row | {"survival_source": IVYGAP if row.get("survival_days") else ""}
 
 
-def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> None:
-    """Put the user's own values in place of the downloads'."""
-    for row in read_rows(path, ("case_id",)):
-        unknown = [name for name in row if name not in CASE_COLUMNS]
-        if unknown:
-            raise UserError(f"{path}: unknown column {', '.join(unknown)}; use {', '.join(CASE_COLUMNS)}")
-        values = {name: value for name in row if (value := known(row[name]))}
-        if values.get("case_id") not in cases:
-            missing.note(values.get("case_id", ""), "case_id", f"in {path.name} and in no download")
+def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> tuple[str, ...]:
+    """Put the user's own values in place of the downloads'; return the columns that they bring."""
+    table = read_table(str(path), ("case_id",))
+    check_cases(table, {})
+    if problems := table.all_problems():
+        raise UserError("\n".join(problems))
+    for row in table.rows:
+        values = {name: value for name, value in row.items() if value}
+        if row["case_id"] not in cases:
+            missing.note(row["case_id"], "case_id", f"in {path.name} and in no download")
             continue
-        cases[values["case_id"]] |= values
+        cases[row["case_id"]] |= values
         for column in values:
-            missing.settle(values["case_id"], column)
+            missing.settle(row["case_id"], column)
         if "survival_days" in values or "event" in values:
-            cases[values["case_id"]]["survival_source"] = values.get("survival_source", path.name)
+            cases[row["case_id"]]["survival_source"] = values.get("survival_source", path.name)
+    return tuple(name for name in table.columns if name not in CASE_COLUMNS)
 
 
 def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Missing) -> None:
@@ -177,7 +192,8 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
     for row in samples:
         if not row["slide"]:
             missing.note(row["sample_id"], "slide", "no slide of the case was found")
-        elif problem := _not_data(row["slide"]):
+        elif problem := not_data(Path(row["slide"])):
+            # The row stays, and the pipeline's ledger will call the slide unreadable.
             missing.note(row["sample_id"], "slide", problem)
         if row["slide"] and not row["expression_id"]:
             missing.note(row["sample_id"], "expression_id", "no profile of the case was found")
@@ -192,15 +208,6 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
             else:
                 reason = f"not in {WHERE[column]}"
             missing.note(case_id, column, reason)
-
-
-def _not_data(slide: str) -> str:
-    """Say what stands in a slide's place; its row stays, and the pipeline's ledger will call it unreadable."""
-    try:
-        check_is_data(Path(slide))
-    except UserError as error:
-        return str(error).removeprefix(f"{slide}: ")
-    return ""
 
 
 def _write(rows: list[Row], columns: tuple[str, ...], path: Path) -> None:
@@ -220,7 +227,8 @@ def _report(samples: list[Row], cases: dict[str, Row], missing: Missing, output:
     print(
         f"{len(samples)} samples ({cohorts}) of {len(cases)} cases; {complete} have slide and profile", file=sys.stderr
     )
-    print("survival_days: days; months of the marker table count 30.4375 days each", file=sys.stderr)
+    months = f"months of the marker table count {DAYS_IN['months']} days each"
+    print(f"survival_days: days; {months}", file=sys.stderr)
     for (column, reason), count in missing.counts().items():
         print(f"{column}: {count} x {reason}", file=sys.stderr)
     print(f"wrote samples.tsv, cases.tsv and missing.tsv to {output}", file=sys.stderr)

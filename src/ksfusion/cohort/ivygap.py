@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from ksfusion.cohort.downloaded import Missing, as_days, known, number, read_rows
 from ksfusion.cohort.pieces import Piece
+from ksfusion.errors import UserError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".svs")
 # W22-1-1: patient, primary (1) or recurrent (2) tumour, resection.
 TUMOUR = re.compile(r"(W\d+)-\d+-\d+")
+
+# The atlas does not say where a tumour was removed: it counts as one tissue source site.
+SITE = "IvyGAP"
 
 
 def case_of(tumour_name: str) -> str:
@@ -52,6 +57,10 @@ def find_profiles(folder: Path) -> list[Piece]:
     path = folder / "expression" / "columns-samples.csv"
     if not path.exists():
         return []
+    rows = read_rows(path, ("rna_well_id", "tumor_name", "block_name", "specimen_name"))
+    wells = Counter(known(row["rna_well_id"]) for row in rows)
+    if repeated := [well for well, count in wells.items() if count > 1]:
+        raise UserError(f"{path}: rna_well_id {repeated[0]} stands twice; a well is one profile, download it again")
     return [
         Piece(
             id=known(row["rna_well_id"]),
@@ -59,8 +68,9 @@ def find_profiles(folder: Path) -> list[Piece]:
             tumour_id=known(row["tumor_name"]),
             block_id=known(row["block_name"]),
             specimen_id=known(row["specimen_name"]),
+            site=SITE,
         )
-        for row in read_rows(path, ("rna_well_id", "tumor_name", "block_name", "specimen_name"))
+        for row in rows
     ]
 
 
@@ -104,6 +114,7 @@ def find_slides(folder: Path, mpp: float | None, missing: Missing) -> list[Piece
                 # W1-1-2-D.2.01 is sub-block 01 of block W1-1-2-D.2.
                 block_id=specimen.rpartition(".")[0],
                 specimen_id=specimen,
+                site=SITE,
                 path=path.as_posix(),
                 mpp="" if mpp is None else str(mpp),
             )

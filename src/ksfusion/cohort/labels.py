@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ksfusion.cohort.units import DAYS_IN
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -76,12 +78,13 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.D
     cases : pandas.DataFrame, one row per case
         Text columns as the user gave them.
     tasks
-        Name to ``{kind, column, classes, time, event}``.
+        Name to ``{kind, column, classes, time, event, unit}``.
 
     Returns
     -------
     labelled : pandas.DataFrame
-        With ``label_{task}`` (class number) or ``days_{task}`` and ``event_{task}``; missing where unknown.
+        With ``label_{task}`` (class number) or ``days_{task}`` (brought to days from the task's unit: a month has
+        30.4375 days, a year 365.25) and ``event_{task}``; missing where unknown.
     findings : list of dict
         Cases without a label, and contradictory markers: check, subject, detail.
     """
@@ -97,7 +100,7 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.D
         if task["kind"] == "survival":
             days, event = (cases.get(task[key], pd.Series("", index=cases.index)) for key in ("time", "event"))
             known = (days != "") & (event != "")
-            labelled[f"days_{name}"] = pd.to_numeric(days.where(known, ""), errors="coerce")
+            labelled[f"days_{name}"] = pd.to_numeric(days.where(known, ""), errors="coerce") * DAYS_IN[task["unit"]]
             labelled[f"event_{name}"] = pd.to_numeric(event.where(known, ""), errors="coerce").astype("Int64")
             reasons = (~known).map({True: "time or event unknown", False: ""})
         else:
@@ -113,6 +116,8 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.D
                 reasons = pd.Series(f"{task['column']} unknown", index=cases.index)
             numbers = {value: number for number, value in enumerate(task["classes"])}
             labelled[f"label_{name}"] = values.map(numbers).astype("Int64")
+            other = (values != "") & ~values.isin(numbers)
+            reasons = reasons.mask(other, values + f" is not among the classes of {name}")
         findings += [
             {"check": f"no_label_{name}", "subject": case_id, "detail": reason}
             for case_id, reason in zip(cases["case_id"], reasons, strict=True)

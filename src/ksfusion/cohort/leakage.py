@@ -11,21 +11,28 @@ from typing import NamedTuple
 import pandas as pd
 
 from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
+from ksfusion.copies import is_copy
 from ksfusion.errors import UserError, first_of
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
 
 LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
-# Identifiers whose layout names the patient: a TCGA barcode's first three fields, and the number after the W of an
-# IvyGAP tumour (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient).
-PATIENT = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(?:-.*)?|(W\d+)-\d+-\d+(?:-.*)?")
-NAMES = ("case_id", "tumour_id", "slide_specimen_id", "expression_specimen_id", "slide_id")
+# Identifiers whose layout names the patient, in any case and with the signs that other programs put for a hyphen: a
+# TCGA barcode's first three fields, wherever it stands in the name, and the number after the W of an IvyGAP tumour
+# (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient), with which the name begins.
+BARCODE = re.compile(r"(?<![A-Z0-9])TCGA[-._]([A-Z0-9]{2})[-._]([A-Z0-9]{4})(?![A-Z0-9])", re.IGNORECASE)
+IVYGAP_TUMOUR = re.compile(r"(W\d+)[-._]\d{1,2}[-._]\d{1,2}(?![A-Z0-9])", re.IGNORECASE)
+IVYGAP_PATIENT = re.compile(r"W\d+", re.IGNORECASE)
+SPECIMENS = ("slide_specimen_id", "expression_specimen_id")
+BLOCKS = ("slide_block_id", "expression_block_id")
+NAMES = ("case_id", "tumour_id", *SPECIMENS, *BLOCKS, "slide_id", "expression_id")
 PROFILE_KEYS = ("cohort", "expression_id")
 REMEDIES = {
     "case_on_two_sides": "put it on one",
     "same_patient": "give them one case_id",
     "same_tumour": "give them one case_id, or each its own tumour_id",
     "same_specimen": "give them one case_id, or each its own specimen id",
+    "same_block": "give them one case_id, or each its own block id",
     "same_file": "remove one, or list the pair in cohort.allow_duplicates",
     "same_image": "remove one, or list the pair in cohort.allow_duplicates",
     "same_profile": "remove one, or list the pair in cohort.allow_duplicates",
@@ -72,6 +79,8 @@ def check_leakage(
     slides = slides.drop_duplicates("slide_id").set_index("slide_id").sort_index()
     gate = Gate(table, read_tsv(splits, dtype={"case_id": str}), allow_duplicates)
     expression = read_wide_parquet(profiles, PROFILE_KEYS)
+    # Further genes of a symbol, which stand last, are missing in some cohorts: that would hide equal profiles.
+    expression = expression.iloc[:, : sum(not is_copy(name) for name in expression.columns)]
     findings = [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(expression)]
     settings = {"allow_duplicates": [list(pair) for pair in allow_duplicates]}
     write_tsv(pd.DataFrame(findings, columns=Finding._fields), output, provenance("ksfusion.cohort.leakage", settings))
@@ -82,6 +91,23 @@ def check_leakage(
             leaks[row.check].append(f"{row.check}: {of}: {row.detail}; {REMEDIES[row.check]}")
     if leaks:
         raise UserError("\n".join(line for lines in leaks.values() for line in first_of(lines)))
+
+
+def patient_of(name: str, *, is_case: bool = False) -> str:
+    """Return the patient that an identifier names by its layout, empty where it names none.
+
+    Parameters
+    ----------
+    name
+        Of a case, tumour, specimen, block, slide or profile.
+    is_case
+        A case may be called as the patient, W22; of a slide that is only a name.
+    """
+    if found := BARCODE.search(name):
+        return f"TCGA-{found[1]}-{found[2]}".upper()
+    if found := IVYGAP_TUMOUR.match(name):
+        return found[1].upper()
+    return name.upper() if is_case and IVYGAP_PATIENT.fullmatch(name) else ""
 
 
 class Gate:
@@ -119,20 +145,24 @@ class Gate:
         yield Finding("cases", "", "", detail, FINE)
 
     def names(self) -> Iterator[Finding]:
-        """Yield cases that share a patient, a tumour or a specimen."""
+        """Yield cases that share a patient, a tumour, a specimen or a block."""
         patients: dict[str, set[str]] = defaultdict(set)
         for column in NAMES:
             for name, case_id in self._samples[[column, "case_id"]].drop_duplicates().itertuples(index=False):
-                if match := PATIENT.fullmatch(name):
-                    patients[match[1] or match[2]].add(case_id)
+                if patient := patient_of(name, is_case=column == "case_id"):
+                    patients[patient].add(case_id)
         yield from self._shared("same_patient", patients, always=True)
-        tumours = self._samples[self._samples["tumour_id"] != ""].groupby("tumour_id")["case_id"].agg(set)
-        yield from self._shared("same_tumour", tumours.to_dict())
-        specimens: dict[str, set[str]] = defaultdict(set)
-        for column in ("slide_specimen_id", "expression_specimen_id"):
+        yield from self._shared("same_tumour", self._cases_by("tumour_id"))
+        yield from self._shared("same_specimen", self._cases_by(*SPECIMENS))
+        yield from self._shared("same_block", self._cases_by(*BLOCKS))
+
+    def _cases_by(self, *columns: str) -> dict[str, set[str]]:
+        """Return the cases of each name that stands in one of the columns."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for column in columns:
             for name, cases in self._samples[self._samples[column] != ""].groupby(column)["case_id"]:
-                specimens[name].update(cases)
-        yield from self._shared("same_specimen", specimens)
+                found[name].update(cases)
+        return found
 
     def _shared(self, check: str, cases_of: dict[str, set[str]], *, always: bool = False) -> Iterator[Finding]:
         for name, cases in sorted(cases_of.items()):

@@ -61,7 +61,7 @@ def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
     cases = read_table(cohort.cases, required=("case_id",))
     samples = read_table(cohort.samples, required=SAMPLE_COLUMNS)
     if cases.columns:
-        _check_cases(cases, tasks)
+        check_cases(cases, tasks)
     if samples.columns:
         _check_samples(samples, {row["case_id"] for row in cases.rows} if cases.columns else None, cohort)
     problems = cases.all_problems() + samples.all_problems()
@@ -70,11 +70,12 @@ def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
     return CohortTables(samples.rows, cases.rows, cases.columns)
 
 
-def _check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+def check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+    """Note what is wrong in a table of cases: columns, choices, times and events, a case that stands twice."""
     for column in table.columns:
         if column not in BUILTIN_COLUMNS and column.lower() in BUILTIN_COLUMNS:
             table.problems.append(f"{table.path}: row 1: column {column} must be written {column.lower()}; rename it")
-    times, events = {"survival_days"}, {"event"}
+    times, events = {"survival_days": "days"}, {"event"}
     choices: dict[str, Iterable[str]] = dict(MARKER_VALUES)
     for name, task in tasks.items():
         needed = [task.column] if task.kind == "classification" else [task.time, task.event]
@@ -93,14 +94,14 @@ def _check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
         if task.kind == "classification":
             choices.setdefault(task.column, task.classes)
         else:
-            times.add(task.time)
+            times.setdefault(task.time, task.unit)
             events.add(task.event)
     for line, row in table.numbered():
         table.check_id(line, "case_id", row["case_id"])
         for column, allowed in choices.items():
             table.check_choice(line, row, column, allowed)
-        for column in sorted(times):
-            table.check_number(line, row, column, minimum=0, remedy="a time in days is a number above 0, or empty")
+        for column, unit in sorted(times.items()):
+            table.check_number(line, row, column, minimum=0, remedy=f"a time in {unit} is a number above 0, or empty")
         for column in sorted(events):
             table.check_choice(line, row, column, ("0", "1"))
     table.check_unique("case_id")

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ksfusion.batches import default_slide_id
+from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError, first_of
 from ksfusion.storage import read_rows
 
@@ -34,12 +36,12 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     Parameters
     ----------
     path
-        A tab-separated table (fold, case_id, split), or a file or folder of ``splits_{k}.csv``, whose columns
+        A table (fold, case_id, split) with tabs or commas, or a file or folder of ``splits_{k}.csv``, whose columns
         ``train``, ``val`` and ``test`` list cases or slides.
     cases
         The cases that need a side: those with a sample.
     case_of_slide
-        slide_id to case_id, for files that list slides.
+        slide_id to case_id, for files that list slides, by their id or their file's name.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     path = Path(path)
     known, unknown, twice = {}, [], []
     for entry in _entries(path):
-        case_id = entry.name if entry.name in cases else case_of_slide.get(entry.name)
+        case_id = entry.name if entry.name in cases else _case_of(entry.name, case_of_slide)
         if case_id is None:
             unknown.append(f"{entry.place}: {entry.name!r} is no case or slide with a sample; remove or correct it")
             continue
@@ -82,6 +84,11 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     ]
 
 
+def _case_of(slide: str, case_of_slide: Mapping[str, str]) -> str | None:
+    """Return the case of a slide, which may be named as its file is."""
+    return case_of_slide.get(slide) or case_of_slide.get(default_slide_id(slide))
+
+
 def split_files(path: Path | str) -> list[Path]:
     """Return the files of a split: itself, or those of a folder in order of their fold."""
     path = Path(path)
@@ -95,6 +102,7 @@ def _entries(path: Path) -> list[Entry]:
     entries = []
     try:
         for file in split_files(path):
+            check_is_data(file)
             match = FOLD_FILE.fullmatch(file.name)
             entries += _columns_of_sides(file, int(match[1])) if match else _rows_of_cases(file)
         return entries
@@ -109,7 +117,9 @@ def _columns_of_sides(path: Path, fold: int) -> list[Entry]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"train", "val"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{path}: row 1: has no columns train and val; see splits.file in config.yaml")
+            raise UserError(
+                f"{path}: row 1: has no columns train and val, with commas between them; see splits.file in config.yaml"
+            )
         return [
             Entry(fold, name.strip(), side, f"{path}: row {reader.line_num}")
             for row in reader
@@ -120,17 +130,31 @@ def _columns_of_sides(path: Path, fold: int) -> list[Entry]:
 
 def _rows_of_cases(path: Path) -> list[Entry]:
     header, rows = read_rows(path)
+    if len(header) == 1 and "," in header[0]:
+        header, rows = _comma_separated(path)
     if missing := [name for name in COLUMNS if name not in header]:
+        if {"train", "val"} <= set(header):
+            raise UserError(f"{path}: row 1: has sides as columns; name it splits_0.csv, after its fold, as CLAM does")
         raise UserError(
-            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, by tabs"
+            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, by tabs or commas"
         )
     entries, problems = [], []
     for line, fields in rows:
         row = dict(zip(header, fields, strict=False))
-        if row.get("fold", "").isdecimal() and row.get("split") in SPLITS:
-            entries.append(Entry(int(row["fold"]), row["case_id"], row["split"], f"{path}: row {line}"))
+        # Of a column with a gap pandas makes decimals.
+        fold = row.get("fold", "").removesuffix(".0")
+        if fold.isdecimal() and row.get("case_id") and row.get("split") in SPLITS:
+            entries.append(Entry(int(fold), row["case_id"], row["split"], f"{path}: row {line}"))
         else:
             problems.append(f"{path}: row {line}: needs a fold from 0 on, a case_id and a split ({', '.join(SPLITS)})")
     if problems:
         raise UserError("\n".join(first_of(problems)))
     return entries
+
+
+def _comma_separated(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    """Read a table as `ksfusion.storage.read_rows` does, with commas between its columns."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        header = tuple(name.strip() for name in next(reader))
+        return header, [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]

@@ -10,9 +10,12 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ksfusion.config import NAME_PATTERN
-from ksfusion.errors import first_of
+from ksfusion.downloads import check_is_data
+from ksfusion.errors import UserError, first_of
+from ksfusion.numbers import parse_number
 from ksfusion.storage import read_rows
 
 _ID = re.compile(NAME_PATTERN)
@@ -74,11 +77,8 @@ class Table:
         value = row.get(column, "")
         if not value:
             return
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not (math.isfinite(number) and number > minimum):
+        number = parse_number(value)
+        if number is None or not (math.isfinite(number) and number > minimum):
             self.problem(line, column, f"{column} is {value!r}; {remedy}")
 
     def check_choice(self, line: int, row: Mapping[str, str], column: str, choices: Iterable[str]) -> None:
@@ -100,9 +100,21 @@ class Table:
                 self.problem(line, f"{owner} of {key}", text)
 
 
+def _not_data(path: str) -> str:
+    """Say what stands in the table's place, such as a web page; a file that is not there has its own line."""
+    try:
+        check_is_data(Path(path))
+    except UserError as error:
+        return str(error) if Path(path).is_file() else ""
+    return ""
+
+
 def read_table(path: str, required: tuple[str, ...]) -> Table:
     """Read a tab-separated table; what is wrong with it as a whole is among its problems."""
     table = Table(path)
+    if problem := _not_data(path):
+        table.problems.append(problem)
+        return table
     try:
         header, body = read_rows(path)
     except OSError as error:

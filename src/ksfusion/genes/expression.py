@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ksfusion.copies import copies_apart, is_copy, symbol_of
 from ksfusion.errors import UserError
 from ksfusion.genes.matrix import read_matrix
-from ksfusion.genes.readers import read_gdc_star, read_h5ad, read_ivygap
-from ksfusion.genes.symbols import one_column_per_symbol
+from ksfusion.genes.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.shared import shared_genes
+from ksfusion.genes.sources import FOLDER_FORMATS
+from ksfusion.genes.symbols import current_symbols, one_column_per_symbol
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_parquet
 
 log = logging.getLogger(__name__)
 
 UNITS = ("counts", "tpm", "fpkm", "log", "zscore")
+# Profiles whose genes are put in order together: bounds the memory of their copy.
+ROWS_AT_A_TIME = 256
 FORMATS = ("gdc-star", "ivygap", "matrix", "h5ad")
-FOLDER_FORMATS = ("gdc-star", "ivygap")
 
 
 def read_expression(
@@ -54,16 +57,24 @@ def read_expression(
     -------
     DataFrame
         Profiles x genes, float32; index expression_id (without blanks round it), columns HGNC symbols. Ensembl ids
-        lose their version, the genes of the shipped sets get their symbol, and previous symbols that of today where
-        the table has not got that one too (`ksfusion.genes.symbols`). Of several genes with one symbol the one with
-        the highest mean is kept. Missing values stay missing; a profile without any value or any count is left out.
+        lose their version and get the symbol that the shipped sets, else the file itself, has for them; previous
+        symbols become that of today where the table has not got that one too (`ksfusion.genes.symbols`). Of several
+        genes with one symbol the one with the highest mean is kept. Missing values stay missing; a profile without any
+        value or any count is left out.
 
     Raises
     ------
     UserError
         If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice.
     """
-    path = Path(path)
+    profiles, symbol_of_id = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
+    return one_column_per_symbol(profiles, Path(path), symbol_of_id)
+
+
+def _read_log_units(
+    path: Path, format: str, unit: str, suffix: str | None, sample_sheet: Path | str | None
+) -> Expression:
+    """Read the profiles of one cohort in log units, genes named as in the file."""
     if unit not in UNITS:
         raise UserError(f"{path}: unknown unit {unit!r}; use {', '.join(UNITS)}")
     if not path.exists():
@@ -72,20 +83,20 @@ def read_expression(
         raise UserError(f"{path}: format {format} wants a {'file' if path.is_dir() else 'folder'}")
     match format:
         case "gdc-star":
-            profiles = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
+            profiles, symbol_of_id = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
         case "ivygap":
-            profiles = read_ivygap(path, unit)
+            profiles, symbol_of_id = read_ivygap(path, unit)
         case "matrix":
-            profiles = read_matrix(path, suffix or "")
+            profiles, symbol_of_id = read_matrix(path, suffix or "")
         case "h5ad":
-            profiles = read_h5ad(path)
+            profiles, symbol_of_id = read_h5ad(path)
         case _:
             raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
     # Arrow keeps what it has freed, as large as the file, for itself.
     pa.default_memory_pool().release_unused()
     if profiles.empty:
         raise UserError(f"{path}: no profile found; it has {len(profiles)} profiles of {profiles.shape[1]} genes")
-    return one_column_per_symbol(_log_units(profiles, unit, path), path)
+    return Expression(_log_units(profiles, unit, path), symbol_of_id)
 
 
 def _log_units(profiles: pd.DataFrame, unit: str, path: Path) -> pd.DataFrame:
@@ -119,6 +130,8 @@ def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
 def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None:
     """Read all cohorts and write one table of the genes they share.
 
+    Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
+
     Parameters
     ----------
     sources
@@ -126,45 +139,61 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
         ``sample_sheet``.
     output
         ``genes/profiles.parquet``: cohort, expression_id and one float32 column for each gene that all cohorts have,
-        by symbol; rows by cohort and expression_id.
+        by symbol; rows by cohort and expression_id. Of genes with one symbol all are kept, as `ksfusion.copies` names
+        them, missing in cohorts that have fewer: which one counts is for each fold to choose.
 
     Raises
     ------
     UserError
         As `read_expression`; or if two cohorts share no gene.
     """
-    cohorts = {
-        source["cohort"]: read_expression(
-            source["path"],
-            format=source["format"],
-            unit=source["unit"],
-            suffix=source.get("suffix"),
-            sample_sheet=source.get("sample_sheet"),
+    in_order = sorted(sources, key=lambda source: source["cohort"])
+    read = {
+        source["cohort"]: _read_log_units(
+            Path(source["path"]), source["format"], source["unit"], source.get("suffix"), source.get("sample_sheet")
         )
-        for source in sorted(sources, key=lambda source: source["cohort"])
+        for source in in_order
     }
-    _refuse_disjoint(cohorts)
-    shared = sorted(reduce(lambda left, right: left & right, (set(table.columns) for table in cohorts.values())))
-    if not shared:
-        raise UserError(f"cohorts {', '.join(cohorts)} have no gene in common; check the formats of cohort.expression")
-    log.info("%d genes are shared by %s", len(shared), ", ".join(cohorts))
-    names = list(cohorts)
-    # Popping lets each cohort's full table go as soon as its shared genes are taken.
-    table = pd.concat([cohorts.pop(name)[shared].sort_index() for name in names], keys=names)
-    table.index.names = ["cohort", "expression_id"]
+    pairs: dict[str, str] = {}
+    for expression in read.values():
+        pairs = expression.symbol_of_id | pairs
+    cohorts = {}
+    for source in in_order:
+        values, own_pairs = read.pop(source["cohort"])
+        cohorts[source["cohort"]] = _genes_apart(values, Path(source["path"]), pairs | own_pairs)
+        del values
+    shared = shared_genes(cohorts)
+    of_shared = set(shared)
+    copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
+    columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
+    table = _below_each_other(cohorts, columns)
     made_by = provenance(__name__, {"sources": [{key: _plain(source[key]) for key in source} for source in sources]})
     write_parquet(table.reset_index(), output, made_by)
 
 
-def _refuse_disjoint(cohorts: Mapping[str, pd.DataFrame]) -> None:
-    names = list(cohorts)
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            if cohorts[first].columns.intersection(cohorts[second].columns).empty:
-                raise UserError(
-                    f"cohorts {first} and {second} have no gene in common ({cohorts[first].columns[0]}, ... and "
-                    f"{cohorts[second].columns[0]}, ...); use gene symbols in both"
-                )
+def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str]) -> pd.DataFrame:
+    """Name genes by symbol, those that share one apart."""
+    names = copies_apart(current_symbols(list(profiles.columns), path, symbol_of_id))
+    if n_copies := sum(map(is_copy, names)):
+        log.info("%s: %d genes share a symbol with another; each fold chooses which one counts", path, n_copies)
+    return pd.DataFrame(profiles.to_numpy(), profiles.index.rename("expression_id"), names, copy=False)
+
+
+def _below_each_other(cohorts: dict[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """Put the cohorts' profiles into one table, a column that a cohort lacks missing; empties ``cohorts``."""
+    names = [(cohort, expression_id) for cohort, table in cohorts.items() for expression_id in sorted(table.index)]
+    values = np.full((len(names), len(columns)), np.nan, np.float32, order="F")
+    start = 0
+    for cohort in list(cohorts):
+        # Popping lets each cohort's full table go as soon as its shared genes are taken.
+        table = cohorts.pop(cohort).sort_index()
+        read, places = table.to_numpy(), table.columns.get_indexer(columns)
+        part = values[start : start + len(table)]
+        for rows in range(0, len(table), ROWS_AT_A_TIME):
+            part[rows : rows + ROWS_AT_A_TIME, places >= 0] = read[rows : rows + ROWS_AT_A_TIME, places[places >= 0]]
+        start += len(table)
+    index = pd.MultiIndex.from_tuples(names, names=["cohort", "expression_id"])
+    return pd.DataFrame(values, index, columns, copy=False)
 
 
 def _plain(value: Any) -> Any:

@@ -9,22 +9,34 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.downloads import check_is_data
 from ksfusion.errors import UserError
-from ksfusion.genes.tables import Table, read_table, refuse_duplicates
+from ksfusion.genes.sources import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, gdc_files
+from ksfusion.genes.symbols import symbols_of_ids
+from ksfusion.genes.tables import Table, plain_name, read_table, refuse_duplicates
 
-GDC_SUFFIX = ".rna_seq.augmented_star_gene_counts.tsv"
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
 # Read counts that belong to no gene: STAR's first four rows, HTSeq's last five.
 SUMMARY_ROW = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+")
+# Columns beside genes that hold their symbols, or their Ensembl ids, in small letters and digits.
+SYMBOL_COLUMNS = {"genename", "genesymbol", "genesymbols", "symbol", "hugosymbol", "hgncsymbol", "featurename"}
+ID_COLUMNS = {"geneid", "geneids", "ensembl", "ensemblid", "ensemblgeneid", "featureid"}
 IVYGAP_CORNER = "gene_id\\rna_well_id"
 
 
-def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> pd.DataFrame:
+class Expression(NamedTuple):
+    """Profiles x genes, genes named as in the file, and the symbols that it gives beside Ensembl ids."""
+
+    profiles: pd.DataFrame
+    symbol_of_id: dict[str, str]
+
+
+def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> Expression:
     """Read a folder of STAR gene counts as gdc-client lays it out; each file is read once.
 
     The expression_id is the folder that a file sits in (its GDC file uuid); for a file directly in ``path``, its name
@@ -49,12 +61,15 @@ def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> pd
             values[row] = column[is_gene]
         else:
             values[row] = column[_rows_of(gene_ids, table, first)]
-    return pd.DataFrame(values, index=list(files), columns=np.where(symbols == "", gene_ids, symbols), copy=False)
+    names = np.where(symbols == "", gene_ids, symbols)
+    return Expression(
+        pd.DataFrame(values, index=list(files), columns=names, copy=False), symbols_of_ids(gene_ids, symbols)
+    )
 
 
 def _gdc_files(path: Path, sample_ids: dict[str, str] | None) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for file in sorted([*path.glob(f"*{GDC_SUFFIX}"), *path.glob(f"*/*{GDC_SUFFIX}")]):
+    for file in (path / name for name, _ in gdc_files(path)):
         expression_id = file.parent.name if file.parent != path else file.name.split(".")[0]
         if sample_ids is not None:
             if file.name not in sample_ids:
@@ -83,7 +98,7 @@ def _rows_of(gene_ids: np.ndarray, table: Table, first: Table) -> np.ndarray:
     return rows
 
 
-def read_ivygap(path: Path, unit: str) -> pd.DataFrame:
+def read_ivygap(path: Path, unit: str) -> Expression:
     """Read the gene expression download of the Ivy Glioblastoma Atlas Project; the expression_id is the rna_well_id.
 
     ``fpkm_table.csv`` names genes by number; ``rows-genes.csv`` says which symbol each number is, and
@@ -91,7 +106,7 @@ def read_ivygap(path: Path, unit: str) -> pd.DataFrame:
     """
     if unit != "fpkm":
         raise UserError(f"{path}: IvyGAP publishes fpkm, not {unit}; set unit: fpkm")
-    fpkm, genes, samples = path / "fpkm_table.csv", path / "rows-genes.csv", path / "columns-samples.csv"
+    fpkm, genes, samples = path / FPKM_TABLE, path / GENES_TABLE, path / SAMPLES_TABLE
     annotation = read_table(genes, columns=["gene_id", "gene_symbol"], text=["gene_id", "gene_symbol"])
     gene_ids = annotation.texts("gene_id")
     refuse_duplicates(gene_ids, genes, "a gene_id names one gene; download it again")
@@ -107,7 +122,7 @@ def read_ivygap(path: Path, unit: str) -> pd.DataFrame:
     unknown = [gene for gene in read_ids if gene not in symbol_of]
     if unknown:
         raise UserError(f"{genes}: no gene_id {unknown[0]}, which {fpkm.name} has; download both")
-    return genes_by_samples(table, table.names[1:], [symbol_of[gene] for gene in read_ids])
+    return Expression(genes_by_samples(table, table.names[1:], [symbol_of[gene] for gene in read_ids]), {})
 
 
 def genes_by_samples(table: Table, names: list[str], genes: list[str], suffix: str = "") -> pd.DataFrame:
@@ -123,8 +138,11 @@ def genes_by_samples(table: Table, names: list[str], genes: list[str], suffix: s
     return pd.DataFrame(values, index=ids, columns=np.array(genes, dtype=object)[is_gene], copy=False)
 
 
-def read_h5ad(path: Path) -> pd.DataFrame:
-    """Read an AnnData file: obs_names are the expression ids, var_names the genes, X the values."""
+def read_h5ad(path: Path) -> Expression:
+    """Read an AnnData file: obs_names are the expression ids, var_names the genes, X the values.
+
+    Symbols beside Ensembl ids stand in a column of var, or ids beside symbols.
+    """
     import anndata
     from scipy import sparse
 
@@ -141,6 +159,19 @@ def read_h5ad(path: Path) -> pd.DataFrame:
     ids = [str(name).strip() for name in data.obs_names]
     refuse_duplicates(ids, path)
     values = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
-    return pd.DataFrame(
-        values.astype(np.float32, copy=False), index=ids, columns=[str(name) for name in data.var_names], copy=False
+    genes = [str(name) for name in data.var_names]
+    return Expression(
+        pd.DataFrame(values.astype(np.float32, copy=False), index=ids, columns=genes, copy=False),
+        _symbols_of_var(genes, data.var),
     )
+
+
+def _symbols_of_var(genes: list[str], var: pd.DataFrame) -> dict[str, str]:
+    columns = {plain_name(str(name)): var[name].astype("string").fillna("") for name in var.columns}
+    pairs: dict[str, str] = {}
+    for name, values in columns.items():
+        if name in SYMBOL_COLUMNS:
+            pairs |= symbols_of_ids(genes, values)
+        elif name in ID_COLUMNS:
+            pairs |= symbols_of_ids(values, genes)
+    return pairs

@@ -13,6 +13,7 @@ import pandas as pd
 from ksfusion.errors import UserError
 from ksfusion.genes.niches import conflicts, gene_sets
 from ksfusion.genes.ranking import SCANPY_FLAVOURS, select_genes
+from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import COMBAT, Scaling, combat, fit_scaling
 from ksfusion.niches import NICHES
 from ksfusion.provenance import provenance
@@ -31,7 +32,8 @@ def prepare_genes(
 
     Genes are ranked and scaled on the training cases' profiles, each once however many samples it serves (on those of
     all samples when ``fit_on`` is ``all``), then the scaling is applied unchanged to every sample. ``combat`` adjusts
-    all profiles at once before that.
+    all profiles at once before that. Of genes with one symbol that with the highest mean over these profiles counts,
+    in each cohort (`ksfusion.genes.repeated`).
 
     Parameters
     ----------
@@ -73,6 +75,7 @@ def prepare_genes(
 
     keys = pd.MultiIndex.from_frame(fitted[["cohort", "expression_id"]]).unique().sort_values()
     rows = pd.Series(table.index.get_indexer(keys))
+    table = resolve_repeated(table, rows.to_numpy())
     by_cohort = {
         cohort: table.iloc[part.to_numpy()] for cohort, part in rows.groupby(keys.get_level_values("cohort").to_numpy())
     }

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ksfusion.downloads import check_is_data, open_data
 from ksfusion.errors import UserError
+from ksfusion.numbers import parse_number
 
 PARQUET_MAGIC = b"PAR1"
 # What the first column of a table is called, without blanks and signs.
@@ -25,6 +26,12 @@ FIRST_COLUMNS = {
     "sampleid", "case", "caseid", "patient", "patientid", "expressionid", "ensembl", "ensemblid", "ensemblgeneid",
     "geneidrnawellid",
 }  # fmt: skip
+# What stands for a missing value: Arrow's own list, and two that it lacks. A dash is not among them: it may be what is
+# left of a negative number.
+MISSING = [*pa.csv.ConvertOptions().null_values, "na", "<NA>"]
+# Decimal commas, or commas between thousands.
+COMMAS = re.compile(r"[-+]?\d*(,\d+)+(\.\d*)?([eE][-+]?\d+)?")
+GCT, LATER_GCT = "#1.2", "#1.3"
 # One row of a table with 60,000 genes is larger than the parser's default block.
 BLOCK_BYTES = 64 * 1024 * 1024
 
@@ -55,11 +62,26 @@ class Table:
         column = self.columns[name]
         if _is_numeric(column):
             return 1.0
-        values = [value for value in map(_as_text, column.to_pylist()) if value]
-        return sum(map(_is_number, values)) / len(values) if values else 1.0
+        values = self._present(name)
+        return sum(parse_number(value) is not None for value in values) / len(values) if values else 1.0
+
+    def seems_meant_as_numbers(self, name: str) -> bool:
+        """Say whether a column without numbers holds what was to be numbers: decimal commas, true and false, dates."""
+        kind = self.columns[name].type
+        if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_nested(kind):
+            return True
+        return {value.lower() for value in self._present(name)} <= {"true", "false"} or self.holds_commas(name)
+
+    def holds_commas(self, name: str) -> bool:
+        """Say whether all values of a column are numbers, some of them with commas."""
+        return all(COMMAS.fullmatch(value) or parse_number(value) is not None for value in self._present(name))
+
+    def _present(self, name: str) -> list[str]:
+        values = map(_as_text, self.columns[name].to_pylist())
+        return [value for value in values if value not in MISSING]
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return a column as float32, missing values as NaN.
+        """Return a column as float32, missing values (`MISSING`) as NaN.
 
         Raises
         ------
@@ -68,12 +90,12 @@ class Table:
         """
         column = self.columns[name]
         if not _is_numeric(column):
-            values = list(map(_as_text, column.to_pylist()))
-            for index, value in enumerate(values):
-                if value and not _is_number(value):
-                    remedy = "write it with a decimal point" if "," in value else "correct it"
-                    raise UserError(f"{self.row(index)}, column {name}: {value!r} is not a number; {remedy}")
-            column = pa.chunked_array([[float(value) if value else None for value in values]], pa.float64())
+            texts = list(map(_as_text, column.to_pylist()))
+            values = [None if text in MISSING else parse_number(text) for text in texts]
+            for index, (text, value) in enumerate(zip(texts, values, strict=True)):
+                if value is None and text not in MISSING:
+                    raise UserError(f"{self.row(index)}, column {name}: {_not_a_number(text)}")
+            column = pa.chunked_array([values], pa.float64())
         return column.cast(pa.float32(), safe=False).to_numpy()
 
 
@@ -86,19 +108,21 @@ def _as_text(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _not_a_number(text: str) -> str:
+    """Say that a cell is no number, and the remedy."""
+    remedy = "correct it, or remove the column"
+    if "," in text:
+        remedy = "write it without commas" if "." in text else "write it with a decimal point"
+    elif text == "-":
+        remedy = "leave the cell empty where a value is missing"
+    return f"{text!r} is not a number; {remedy}"
 
 
 def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> Table:
     """Read a table: Parquet, or delimited text (tab, else comma) that may be packed with gzip or zip.
 
-    Lines that start with ``#`` before the header are skipped. A header with one name less than its rows have fields,
-    as R writes it, leaves the first column unnamed.
+    Lines that start with ``#`` before the header are skipped, and the line of sizes of a GCT file (version 1.2). A
+    header with one name less than its rows have fields, as R writes it, leaves the first column unnamed.
 
     Parameters
     ----------
@@ -128,7 +152,9 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequen
                 read_options=pa.csv.ReadOptions(column_names=header, block_size=BLOCK_BYTES),
                 parse_options=pa.csv.ParseOptions(delimiter=delimiter),
                 convert_options=pa.csv.ConvertOptions(
-                    include_columns=columns, column_types={name: pa.string() for name in text if name in header}
+                    include_columns=columns,
+                    column_types={name: pa.string() for name in text if name in header},
+                    null_values=MISSING,
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -159,6 +185,12 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[list[str], str, int]:
     lines = 1
     while (text := _read_line(file, path)).startswith("#"):
         lines += 1
+        if text.startswith(LATER_GCT):
+            raise UserError(f"{path}: is a GCT file of version 1.3; save it as version 1.2, or as a plain table")
+        if text.startswith(GCT):
+            # The numbers of rows and columns stand above the header.
+            _read_line(file, path)
+            lines += 1
     delimiter = "\t" if "\t" in text else ","
     header = _fields(text, delimiter)
     if not header:

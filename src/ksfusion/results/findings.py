@@ -10,7 +10,7 @@ import pandas as pd
 from ksfusion.storage import read_tsv
 
 # Findings on a whole column or cohort, which bear on every result and stand where nobody can miss them.
-CAUTIONS = ("cohort_confounded_with_label", "event_looks_flipped", "time_reads_as_months")
+CAUTIONS = ("cohort_confounded_with_label", "event_looks_flipped", "time_reads_as_days", "time_reads_as_months")
 SHOWN = 200
 
 

@@ -1,0 +1,46 @@
+"""Which files a source of expression consists of. Light: the Snakefile asks each time it is parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+GDC_STAR, IVYGAP = "gdc-star", "ivygap"
+FOLDER_FORMATS = (GDC_STAR, IVYGAP)
+GDC_SUFFIX = ".rna_seq.augmented_star_gene_counts.tsv"
+FPKM_TABLE, GENES_TABLE, SAMPLES_TABLE = IVYGAP_FILES = ("fpkm_table.csv", "rows-genes.csv", "columns-samples.csv")
+
+
+def source_files(path: str, *, format: str) -> list[str]:
+    """Return the files of a source, or its folder where they are too many to name."""
+    return [f"{path}/{name}" for name in IVYGAP_FILES] if format == IVYGAP else [path]
+
+
+def gdc_files(folder: Path | str) -> list[tuple[str, int]]:
+    """Return the STAR gene counts of a folder and of the folders in it: path relative to it, and size in bytes."""
+    return sorted(_counts_in(folder, depth=1))
+
+
+def _counts_in(folder: Path | str, *, depth: int, prefix: str = "") -> Iterator[tuple[str, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(GDC_SUFFIX) and entry.is_file():
+                yield prefix + entry.name, entry.stat().st_size
+            elif depth and entry.is_dir():
+                yield from _counts_in(entry.path, depth=depth - 1, prefix=f"{entry.name}/")
+
+
+def folder_digest(folder: Path | str) -> str:
+    """Hash the names and sizes of a folder's STAR gene counts: a folder's own time misses a file that is overwritten.
+
+    Returns
+    -------
+    str
+        How many files, and twelve hexadecimal digits; empty where there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        return ""
+    files = gdc_files(folder)
+    return f"{len(files)} files {hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
