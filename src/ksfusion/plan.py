@@ -207,11 +207,8 @@ class Plan:
             "import-features": {"features": {key: config["features"][key] for key in ("source", "path")}},
             "gate": {"allow_duplicates": allow_duplicates},
             "profiles": {"expression": cohort["expression"]},
-            "ledger": {
-                "max_failed_fraction": slides["max_failed_fraction"],
-                "pairing": pairing,
-                "tasks": {name: task["kind"] for name, task in tasks.items()},
-            },
+            "ledger": {"pairing": pairing, "tasks": {name: task["kind"] for name, task in tasks.items()}},
+            "store": {"max_failed_fraction": slides["max_failed_fraction"]},
             "genes": config["genes"],
             "gene-figure": {key: config["genes"][key] for key in ("rank", "top_fraction")},
             "tables": {**about_results, "methods": config["methods"], "names": ["table1", "table2"]},

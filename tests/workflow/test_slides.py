@@ -63,6 +63,7 @@ def shelve(folder):
         file.seek(offset)
         file.write(bytes(size))
     good = dict.fromkeys(["good0", "good1", "good2", "linked"], "")
+    os.mkfifo(folder / "hanging.tiff")
     return good | {
         "truncated": "truncated",
         "empty": "unreadable",
@@ -75,6 +76,7 @@ def shelve(folder):
         "million": "unreadable",
         "broken": "unreadable",
         "missing": "missing_file",
+        "hanging": "timeout",
     }
 
 
@@ -107,9 +109,15 @@ def make_project(folder, names, **blocks):
 def test_bad_slides_are_rows_with_reasons(tmp_path):
     (tmp_path / "slides").mkdir()
     reasons = shelve(tmp_path / "slides")
-    project = make_project(tmp_path / "project", reasons, slides={"batches": 2, "max_failed_fraction": 0.8})
+    project = make_project(
+        tmp_path / "project", reasons, slides={"batches": 2, "max_failed_fraction": 0.7, "timeout": 20}
+    )
     (project.folder / "slides").symlink_to(tmp_path / "slides")
-    project.snakemake("results/slides.tsv")
+    stopped = project.snakemake("results/features/store", check=False)
+    assert stopped.returncode != 0
+    printed = stopped.stdout + stopped.stderr
+    assert "12 of 16 slides failed (unreadable 4, " in printed and "results/slides.tsv says which" in printed
+    assert not (project.folder / "results/features/store").exists()
     ledger = project.tsv("results/slides.tsv").set_index("slide_id")
     assert ledger["reason"].fillna("").to_dict() == reasons
     assert (ledger["status"] == np.where(ledger["reason"].isna(), "ok", "failed")).all()
@@ -119,10 +127,12 @@ def test_bad_slides_are_rows_with_reasons(tmp_path):
     assert set(timing.index) == set(reasons)
     assert (timing.loc["good0"] > 0).all()
 
-    project.configure(slides={"max_failed_fraction": 0.7})
-    failed = project.snakemake("results/slides.tsv", check=False)
-    assert failed.returncode != 0
-    assert "11 of 15 slides failed" in failed.stdout + failed.stderr
+    samples = project.tsv("results/samples.tsv").set_index("sample_id")
+    assert samples["reason"].fillna("").to_dict() == reasons
+
+    project.configure(slides={"max_failed_fraction": 0.75})
+    assert project.planned("results/features/store") == {"build_store": 1}
+    project.snakemake("results/features/store")
 
 
 SLIDE_STAGES = ("tiles", "stain", "patches", "features")
