@@ -99,8 +99,7 @@ def tile_grid(
     """
     import pandas as pd
 
-    if slide.mpp > mpp * max_upsampling:
-        raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
+    check_scale(slide, mpp, max_upsampling)
     if mask is None:
         mask = tissue_mask(slide.thumbnail(MASK_MPP))
     if not mask.any():
@@ -124,6 +123,12 @@ def tile_grid(
     return grid
 
 
+def check_scale(slide: Slide, mpp: float, max_upsampling: float) -> None:
+    """Refuse a slide that is too coarse for patches at a scale."""
+    if slide.mpp > mpp * max_upsampling:
+        raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
+
+
 def find_tissue(slide: Slide, thumbnail: np.ndarray, mask: Path | None) -> np.ndarray:
     """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it."""
     return read_mask(mask, slide.dimensions, thumbnail.shape[:2]) if mask else tissue_mask(thumbnail)
@@ -136,12 +141,13 @@ def _tile_slide(
     with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
         width, height = slide.dimensions
         known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
-        thumbnail = slide.thumbnail(MASK_MPP)
-        known |= {"digest": "" if is_remote(path) else file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
-        known["mask"] = "external" if mask else "automatic"
         scale = {name: settings[name] for name in ("mpp", "patch_px")}
         limits = {name: settings[name] for name in ("min_tissue", "min_tiles", "max_upsampling")}
         try:
+            check_scale(slide, scale["mpp"], limits["max_upsampling"])
+            thumbnail = slide.thumbnail(MASK_MPP)
+            known["digest"] = "" if is_remote(path) else file_digest(path)
+            known |= {"thumbnail_hash": thumbnail_hash(thumbnail), "mask": "external" if mask else "automatic"}
             grid = tile_grid(slide, **scale, **limits, mask=find_tissue(slide, thumbnail, mask))
             flags = flag_tiles(slide, grid, glass_colour(thumbnail), **scale)
         except SlideError as error:
@@ -189,7 +195,7 @@ def tile_batch(
                 with timing.of(slide_id):
                     known, found = tile_slide(source.path, source.mpp, mask_of.get(slide_id), dict(slides))
             except SlideError as error:
-                known, found = {}, {"reason": error.reason, "message": str(error)}
+                known, found = error.known, {"reason": error.reason, "message": str(error)}
             parts.append(slide_rows(slide_id, known, found))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMN_TYPES))
     made_by = provenance("ksfusion.slides.tiling", {"batch": batch, "slides": dict(slides)})
