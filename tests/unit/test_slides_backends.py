@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +147,53 @@ def test_an_error_keeps_what_is_known(tmp_path):
         open_slide(write_slide(tmp_path / "a.tiff", plain(300, 300), (0.5, 0.6)))
     assert caught.value.reason == "implausible_mpp"
     assert caught.value.known == {"mpp": pytest.approx(0.55), "mpp_source": "resolution_tag"}
+
+
+def write_sparse(path, mpp, side=1_000_000, tile=4096):
+    """Write a BigTIFF of consistent tags whose tiles all are not stored."""
+    n_tiles = (-(-side // tile)) ** 2
+    scale = struct.pack("<II", round(1e7 / mpp), 1000)
+    tags = [(256, 4, side), (257, 4, side), (258, 3, (8, 8, 8)), (259, 3, 7), (262, 3, 6), (277, 3, 3), (282, 5, scale)]
+    tags += [
+        (283, 5, scale),
+        (284, 3, 1),
+        (296, 3, 3),
+        (322, 4, tile),
+        (323, 4, tile),
+        (324, 16, None),
+        (325, 16, None),
+    ]
+    table = 24 + 20 * len(tags) + 8
+    with path.open("wb") as file:
+        file.write(b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(tags)))
+        for tag, kind, value in tags:
+            count = n_tiles if value is None else len(value) if isinstance(value, tuple) else 1
+            if value is None:
+                value = struct.pack("<Q", table)
+            elif isinstance(value, tuple):
+                value = struct.pack("<HHHH", *value, 0)
+            elif isinstance(value, int):
+                value = struct.pack("<Q", value)
+            file.write(struct.pack("<HHQ", tag, kind, count) + value)
+        file.truncate(table + 8 * n_tiles)  # offsets and lengths of zero
+    return path
+
+
+@pytest.mark.parametrize("reader", ["auto", "openslide", "tiffslide"])
+@pytest.mark.parametrize("mpp", [0.1, 0.25, 0.5])
+def test_a_million_pixels_a_side_with_nothing_behind_them(tmp_path, mpp, reader):
+    path = write_sparse(tmp_path / "a.tiff", mpp)
+    started = time.monotonic()
+    with pytest.raises(SlideError, match=r"1,000,000 x 1,000,000 px of .* um are larger than any slide") as caught:
+        open_slide(path, reader=reader)
+    assert caught.value.reason == "too_large" and caught.value.known["mpp"] == pytest.approx(mpp)
+    assert time.monotonic() - started < 30
+
+
+def test_the_largest_glass_slides_are_read(tmp_path):
+    # 62.2 and 63.2 mm a side: 60.5 and 62.5 million px at 8 um; two slides of 76 x 26 mm have 61.8 million.
+    path = write_sparse(tmp_path / "a.tiff", 0.5, side=124_500)
+    with open_slide(path) as slide:
+        assert slide.dimensions == (124_500, 124_500)
+    with pytest.raises(SlideError, match="larger than any slide"):
+        open_slide(write_sparse(tmp_path / "b.tiff", 0.5, side=126_500))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MASK_MPP = 8.0
+MASK_COLUMNS = 256
 COLUMN_TYPES = {
     "slide_id": "object",
     "status": "object",
@@ -52,6 +53,15 @@ def _overlap(corners: np.ndarray, step: float, n_cells: int, cell: float) -> np.
     start = corners[:, None].astype(np.float64)
     shared = np.minimum(start + step, left + cell) - np.maximum(start, left)
     return np.maximum(shared, 0) / step
+
+
+def _shares(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return the share of tissue of each tile, of shape (rows of tiles, columns of tiles)."""
+    along_rows = np.empty((len(rows), mask.shape[1]))
+    for left in range(0, mask.shape[1], MASK_COLUMNS):  # as floats the whole mask would take eight bytes a px
+        part = slice(left, left + MASK_COLUMNS)
+        along_rows[:, part] = rows @ mask[:, part].astype(np.float64)
+    return along_rows @ columns.T
 
 
 def tile_grid(
@@ -106,8 +116,7 @@ def tile_grid(
         raise SlideError("no_tissue", f"{slide.path}: no tissue was found")
     step, cell = patch_px * mpp / slide.mpp, MASK_MPP / slide.mpp
     columns, rows = (grid_corners(length, step) for length in slide.dimensions)
-    tissue = _overlap(rows, step, mask.shape[0], cell) @ mask.astype(np.float64)
-    tissue = tissue @ _overlap(columns, step, mask.shape[1], cell).T
+    tissue = _shares(mask, _overlap(rows, step, mask.shape[0], cell), _overlap(columns, step, mask.shape[1], cell))
     row, column = np.nonzero(tissue >= min_tissue)
     if len(row) < min_tiles:
         raise SlideError("too_few_tiles", f"{slide.path}: {len(row)} tiles with tissue; {min_tiles} are needed")
