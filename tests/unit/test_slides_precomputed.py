@@ -27,7 +27,7 @@ def write_trident(path, features=VECTORS, corners=CORNERS):
         file.create_dataset(
             "features", data=features, chunks=(1, *features.shape[1:]), maxshape=(None, *features.shape[1:])
         )
-        file["features"].attrs.update({"name": path.stem, "savetodir": "features_uni_v1"})
+        file["features"].attrs.update({"name": path.stem, "savetodir": "features_uni_v1", "encoder": "uni_v1"})
         file.create_dataset("coords", data=np.asarray(corners, dtype=np.int64))
         file["coords"].attrs.update(
             {
@@ -223,7 +223,9 @@ class TestExport:
         results = tmp_path / "results"
         (results / "features").mkdir(parents=True)
         with h5py.File(results / "features" / "3.h5", "w") as file:
-            file.attrs["ksfusion"] = '{"settings": {"slides": {"patch_px": 224, "mpp": 0.5}}}'
+            file.attrs["ksfusion"] = (
+                '{"settings": {"slides": {"patch_px": 224, "mpp": 0.5}, "features": {"encoder": "uni"}}}'
+            )
             file.create_group("bad").attrs.update({"status": "failed", "reason": "no_tissue", "mpp": 0.25})
             group = file.create_group("good")
             group.attrs.update({"status": "ok", "reason": "", "mpp": 0.2462})
@@ -247,7 +249,7 @@ class TestExport:
             # 224 px of 0.5 um are 454.9 px of 0.2462 um; 0.2462 is a 40x scan, 0.5 is 20x.
             assert dict(file["coords"].attrs) == {
                 "name": "good",
-                "savetodir": str(tmp_path / "out"),
+                "savetodir": "out",
                 "patch_size": 224,
                 "patch_size_level0": 455,
                 "level0_magnification": 40,
@@ -256,6 +258,14 @@ class TestExport:
                 "level0_width": 2000,
                 "level0_height": 1500,
             }
+            assert dict(file["features"].attrs) == {"name": "good", "savetodir": "out", "encoder": "uni"}
+            # Name for name, and kind for kind, what TRIDENT saves.
+            write_trident(tmp_path / "theirs.h5")
+            with h5py.File(tmp_path / "theirs.h5") as theirs:
+                for name in ("features", "coords"):
+                    kinds = [{key: type(value) for key, value in part[name].attrs.items()} for part in (file, theirs)]
+                    assert kinds[0] == kinds[1]
+                    assert file[name].dtype == theirs[name].dtype
 
     def test_clam(self, results, tmp_path):
         export_features(results, tmp_path / "out", layout="clam")
