@@ -1,5 +1,6 @@
 """Slides in the workflow: one that is bad stops nothing, and a run that is killed goes on as if it had not been."""
 
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import tifffile
 import yaml
 from PIL import Image
@@ -149,6 +151,34 @@ def slide_files(project):
     }
 
 
+VERBS = ("tile", "stain", "sample", "features", "store")
+
+
+def live_verbs(run):
+    """Return what the jobs of a run are doing."""
+    verbs = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(run.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if "-m" in words[:-1] and words[words.index("-m") + 1] == "ksfusion":
+                    verbs.add(words[words.index("-m") + 2])
+    return verbs
+
+
+def kill_while(run, verb, seconds):
+    """Kill a run some seconds after a job of a verb, or of a later one, was seen; return what was alive then."""
+    later = set(VERBS[VERBS.index(verb) :])
+    while run.poll() is None and not live_verbs(run) & later:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    alive = live_verbs(run)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    return alive
+
+
 def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
     (tmp_path / "slides").mkdir()
     names = [f"slide{number}" for number in range(6)]
@@ -159,22 +189,21 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
         projects.append(make_project(tmp_path / run, names, slides={"batches": 2}, patches={"count": 100}))
         (projects[-1].folder / "slides").symlink_to(tmp_path / "slides")
     whole, killed = projects
-    started = time.monotonic()
     whole.snakemake("results/features/store")
-    duration = time.monotonic() - started
 
     command = [sys.executable, "-m", "snakemake", "results/features/store", "--cores", "2", "--configfile", "mine.yaml"]
-    moments = random.Random(0)
-    for _ in range(10):
+    moments, aims, hits = random.Random(0), ["tile"] * 3 + ["stain"] * 2 + ["features"] * 5, []
+    for _ in range(20):
+        if len(hits) == len(aims):
+            break
         run = subprocess.Popen(
             [*command, "--nolock"], cwd=killed.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        try:
-            run.wait(moments.uniform(0.25, 0.6) * duration)
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
+        alive = kill_while(run, aims[len(hits)], moments.uniform(0, 2.5))
+        hits += [alive] if alive else []
+    # Ten kills that hit a job at work, in every stage that takes time.
+    assert len(hits) == 10 and set().union(*hits) >= {"tile", "stain", "features"}
     killed.snakemake("results/features/store", "--nolock")
     expected = slide_files(whole)
     assert len(expected) >= 4 * 2 + 4
