@@ -136,7 +136,7 @@ def store(args: Arguments) -> None:
     """Gather the features of all batches into one memory map."""
     from ksfusion.slides.store import build_store
 
-    build_store(args.features, args.output)
+    build_store(args.features, args.output, slides=args.slides, samples=args.samples, **args.settings)
 
 
 def profiles(args: Arguments) -> None:
@@ -356,7 +356,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "results": {"type": Path, "default": Path("results"), "metavar": "FOLDER"},
         },
     ),
-    "store": (store, {"features": FILES, "output": FILE}),
+    "store": (store, {"features": FILES, "slides": FILE, "samples": FILE, "output": FILE, "settings": SETTINGS}),
     "profiles": (profiles, {"output": FILE, "settings": SETTINGS}),
     "ledger": (
         ledger,

@@ -25,7 +25,7 @@ from ksfusion.niches import NICHES
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
 from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
-from ksfusion.slides.sources import precomputed_file
+from ksfusion.slides.sources import file_size, is_readable, precomputed_file
 from ksfusion.strict_yaml import read_yaml
 
 # The modules whose code a stage's output depends on; what they import in the package counts too.
@@ -115,14 +115,14 @@ class Plan:
 
     def raw_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that are there; the others become rows of the ledger."""
-        return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and _exists(row["slide"])]
+        return [row["slide"] for row in self.batches[batch] if not self.drawn(row) and is_readable(row["slide"])]
 
     def warnings(self) -> list[str]:
         """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
         if self.config.features.source != "extract":
             return []
         own = [row for row in self.tables.slides().values() if not self.drawn(row) and "://" not in row["slide"]]
-        lost = [row["slide"] for row in own if not _size(row["slide"])]
+        lost = [row["slide"] for row in own if not file_size(row["slide"])]
         if not lost:
             return []
         table = self.config.cohort.samples
@@ -153,7 +153,7 @@ class Plan:
         """Return what identifies the slides of a batch: id, path, scale given, and size (or the code that draws it)."""
         identities = []
         for row in self.batches[batch]:
-            made = self.code("demo-slides") if self.drawn(row) else _size(row["slide"])
+            made = self.code("demo-slides") if self.drawn(row) else file_size(row["slide"])
             identities.append([row["slide_id"], row["slide"], row["mpp"], made])
         return as_json(identities)
 
@@ -161,7 +161,7 @@ class Plan:
         """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
         folder = self.config.features.path
         files = [precomputed_file(folder, row["slide_id"]) for row in self.batches[batch]]
-        return [str(file) for file in files if file.exists()]
+        return [str(file) for file in files if is_readable(file)]
 
     def slide_scales(self, batch: str) -> str:
         """Return what is told of the slides of a batch whose files are not read: id and scale."""
@@ -204,15 +204,16 @@ class Plan:
                 "batches": slides["batches"],
                 "path": config["features"]["path"],
                 "min_tiles": slides["min_tiles"],
+                "timeout": slides["timeout"],
             },
-            "import-features": {"features": {key: config["features"][key] for key in ("source", "path")}},
+            "import-features": {
+                "features": {key: config["features"][key] for key in ("source", "path")},
+                "timeout": slides["timeout"],
+            },
             "gate": {"allow_duplicates": allow_duplicates},
             "profiles": {"expression": cohort["expression"]},
-            "ledger": {
-                "max_failed_fraction": slides["max_failed_fraction"],
-                "pairing": pairing,
-                "tasks": {name: task["kind"] for name, task in tasks.items()},
-            },
+            "ledger": {"pairing": pairing, "tasks": {name: task["kind"] for name, task in tasks.items()}},
+            "store": {"max_failed_fraction": slides["max_failed_fraction"]},
             "genes": config["genes"],
             "gene-figure": {key: config["genes"][key] for key in ("rank", "top_fraction")},
             "tables": {**about_results, "methods": config["methods"], "names": ["table1", "table2"]},
@@ -339,15 +340,6 @@ def _is_alpha(method: str) -> bool:
 def _is_drawn(path: str, config: Config) -> bool:
     """Say whether a source of expression is one that the demo draws."""
     return config.demo and Path(path).is_relative_to(DEMO_EXPRESSION)
-
-
-def _size(path: str) -> int | None:
-    return Path(path).stat().st_size if _exists(path) else None
-
-
-def _exists(path: str) -> bool:
-    """Say whether a slide is there; a sample may name its slide_id alone, and no path is not the working directory."""
-    return bool(path) and Path(path).exists()
 
 
 def _relative(path: Path) -> str:

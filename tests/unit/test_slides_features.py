@@ -17,7 +17,9 @@ from ksfusion.errors import UserError
 from ksfusion.flags import FLAGS
 from ksfusion.slides import build_encoder, normalise_stain, open_slide
 from ksfusion.slides.aside import Aside
+from ksfusion.slides.failures import check_failures
 from ksfusion.slides.features import extract_batch
+from ksfusion.slides.fingerprint import file_digest
 from ksfusion.slides.sampling import sample_batch
 from ksfusion.slides.stain import fit_batch, load_target, profile_of, read_profiles
 from ksfusion.slides.store import build_store, open_store
@@ -37,7 +39,8 @@ def cohort(tmp_path_factory):
     rows += [("few", "ok", "", n, n * 224, 0, 0.5) for n in range(2)]
     rows += [("gone", "failed", "no_tissue", -1, -1, -1, 0.5)]
     columns = ["slide_id", "status", "reason", "tile", "x", "y", "mpp"]
-    pd.DataFrame(rows, columns=columns).assign(**dict.fromkeys(FLAGS, False)).to_parquet(folder / "tiles.parquet")
+    tiles = pd.DataFrame(rows, columns=columns).assign(**dict.fromkeys(FLAGS, False), digest="")
+    tiles.to_parquet(folder / "tiles.parquet")
     names = ["many", "few", "gone"]
     paths = [str(folder / f"{name}.tiff") for name in names]
     pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_csv(
@@ -198,6 +201,27 @@ class TestAside:
         extract(project, project / "f.h5", batch_size=2, stain=STAIN | {"method": "none"})
         assert self.encoded(capsys) == ["few"]
 
+    def test_a_file_replaced_by_one_of_the_same_size(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        tiles, sizes = pd.read_parquet(project / "tiles.parquet"), set()
+        for seed, expected in ((1, ["few", "many"]), (2, ["few"])):
+            path = write_slide(project / "few.tiff", stained(PLANTED, side=448, seed=seed)[:224], 0.5, compression=None)
+            sizes.add(path.stat().st_size)
+            digest = file_digest(path)
+            tiles.assign(digest=tiles["digest"].mask(tiles["slide_id"] == "few", digest)).to_parquet(
+                project / "tiles.parquet"
+            )
+            extract(project, project / "f.h5", stain=STAIN | {"method": "none"})
+            assert self.encoded(capsys) == expected
+        assert len(sizes) == 1
+
+    def test_what_is_kept_is_found_without_loading_it(self, tmp_path):
+        aside = Aside(tmp_path / "f.h5")
+        assert ("a", "key") not in aside and aside.find("a", "key") is None
+        aside.keep("a", "key", np.eye(3))
+        assert ("a", "key") in aside and ("a", "other") not in aside
+        assert np.array_equal(aside.find("a", "key"), np.eye(3))
+
 
 class TestStore:
     def write(self, path, slides, settings="{}", count=4):
@@ -251,3 +275,23 @@ class TestStore:
     def test_no_slide_came_through(self, tmp_path):
         with pytest.raises(UserError, match="no slide came through"):
             build_store([self.write(tmp_path / "0.h5", {"x": None})], tmp_path / "store")
+
+
+class TestFailures:
+    def check(self, folder, slides, samples, limit=0.5):
+        for name, reasons in (("slides", slides), ("samples", samples)):
+            table = pd.DataFrame({"status": ["failed" if reason else "ok" for reason in reasons], "reason": reasons})
+            table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+        check_failures(folder / "slides.tsv", folder / "samples.tsv", max_failed_fraction=limit)
+
+    def test_as_many_as_may_fail(self, tmp_path):
+        self.check(tmp_path, ["", "", "timeout", "truncated"], ["", "timeout"])
+
+    def test_one_more(self, tmp_path):
+        message = r"3 of 4 slides failed \(timeout 2, truncated 1\), more than .* = 0.5; .*/slides.tsv says which"
+        with pytest.raises(UserError, match=message):
+            self.check(tmp_path, ["", "timeout", "timeout", "truncated"], [""])
+
+    def test_no_sample_is_complete(self, tmp_path):
+        with pytest.raises(UserError, match=r"no sample has .* \(missing_label 2\); .*/samples.tsv says"):
+            self.check(tmp_path, ["", ""], ["missing_label", "missing_label"])

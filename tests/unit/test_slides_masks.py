@@ -77,6 +77,7 @@ def test_geojson(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('{"type": "Polygon", "coordinates": [[[0, 0], [1' + "0" * 400 + ", 0], [5, 5]]]}", "too large"),
         ("{", "correct or remove it"),
         ("[" * 100_000, "correct or remove it"),
         ('"tissue"', "holds str"),

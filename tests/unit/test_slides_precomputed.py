@@ -1,5 +1,7 @@
 """Features of other tools: files laid out by hand as TRIDENT, CLAM and STAMP write them, and those written for them."""
 
+import os
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -25,7 +27,7 @@ def write_trident(path, features=VECTORS, corners=CORNERS):
         file.create_dataset(
             "features", data=features, chunks=(1, *features.shape[1:]), maxshape=(None, *features.shape[1:])
         )
-        file["features"].attrs.update({"name": path.stem, "savetodir": "features_uni_v1"})
+        file["features"].attrs.update({"name": path.stem, "savetodir": "features_uni_v1", "encoder": "uni_v1"})
         file.create_dataset("coords", data=np.asarray(corners, dtype=np.int64))
         file["coords"].attrs.update(
             {
@@ -70,7 +72,7 @@ def take(folder, slide_ids, count=4, min_tiles=2):
     names = {"slide_id": slide_ids, "slide": "", "mpp": [0.25, *[""] * (len(slide_ids) - 1)]}
     pd.DataFrame(names).to_csv(folder / "samples.tsv", sep="\t", index=False)
     tiles, patches, features = (folder / name for name in ("tiles.parquet", "patches.parquet", "features.hdf5"))
-    settings = {"batches": 1, "path": str(folder), "min_tiles": min_tiles}
+    settings = {"batches": 1, "path": str(folder), "min_tiles": min_tiles, "timeout": 15}
     import_tiles(folder / "samples.tsv", tiles, batch=0, **settings)
     sample_batch(tiles, patches, patches={"count": count, "order": "raster"})
     import_features(tiles, patches, features, features={"source": "precomputed", "path": str(folder)})
@@ -133,7 +135,40 @@ BROKEN = {
     "too_few_tiles": lambda path: write_trident(path, VECTORS[:1], CORNERS[:1]),
     "no_tiles": lambda path: write_trident(path, VECTORS[:0], np.zeros((0, 2))),
 }
-REASONS = {"missing_file": "missing_file", "too_few_tiles": "too_few_tiles", "no_tiles": "too_few_tiles"}
+
+
+def write_datasets(path, features, coords, **attributes):
+    """Write datasets that claim a shape and hold nothing."""
+    with h5py.File(path, "w") as file:
+        for name, shape in (("features", features), ("coords", coords)):
+            kind = "f4" if name == "features" else "i8"
+            file.create_dataset(name, shape, kind, chunks=tuple(min(side, 1024) for side in shape))
+        file["coords"].attrs.update(attributes)
+
+
+def damage_compressed(path):
+    """Overwrite the middle of the compressed features."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", data=np.random.default_rng(0).random((6, 4096), np.float32), compression=1)
+        file["coords"] = np.array(CORNERS)
+        chunk = file["features"].id.get_chunk_info(0)
+    with path.open("r+b") as file:
+        file.seek(chunk.byte_offset + chunk.size // 2)
+        file.write(bytes(16))
+
+
+BROKEN |= {
+    "a_vector_of_terabytes": lambda path: write_datasets(path, (6, 10**12), (6, 2)),
+    "a_trillion_tiles": lambda path: write_datasets(path, (10**12, 4), (10**12, 2)),
+    "a_damaged_block": damage_compressed,
+    "a_pipe": os.mkfifo,
+}
+REASONS = {
+    "a_pipe": "timeout",
+    "missing_file": "missing_file",
+    "too_few_tiles": "too_few_tiles",
+    "no_tiles": "too_few_tiles",
+}
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -145,9 +180,15 @@ def test_a_bad_file_fails_alone(tmp_path, capsys, fault):
     with h5py.File(features) as file:
         assert file["good"].attrs["status"] == "ok" and file["good/features"].shape == (4, 4)
         assert (file["bad"].attrs["status"], file["bad"].attrs["reason"], len(file["bad"])) == ("failed", reason, 0)
-    assert f"bad\t{reason}: {tmp_path}/bad.h5" in capsys.readouterr().err
-    if fault not in ("nan", "beyond_float16"):  # values are looked at when they are taken
+    told = "not done after" if reason == "timeout" else f"{tmp_path}/bad.h5"
+    assert f"bad\t{reason}: {told}" in capsys.readouterr().err
+    if fault not in ("nan", "beyond_float16", "a_damaged_block"):  # values are looked at when they are taken
         assert tiles.set_index("slide_id").loc["bad", ["status", "reason", "tile"]].tolist() == ["failed", reason, -1]
+
+
+def test_a_size_that_no_slide_has_is_not_known(tmp_path):
+    write_datasets(tmp_path / "a.h5", (6, 4), (6, 2), level0_width=2**40, level0_height=-3)
+    assert take(tmp_path, ["a"])[0][["width", "height"]].iloc[0].tolist() == [0, 0]
 
 
 def test_a_truncated_file(tmp_path):
@@ -182,7 +223,9 @@ class TestExport:
         results = tmp_path / "results"
         (results / "features").mkdir(parents=True)
         with h5py.File(results / "features" / "3.h5", "w") as file:
-            file.attrs["ksfusion"] = '{"settings": {"slides": {"patch_px": 224, "mpp": 0.5}}}'
+            file.attrs["ksfusion"] = (
+                '{"settings": {"slides": {"patch_px": 224, "mpp": 0.5}, "features": {"encoder": "uni"}}}'
+            )
             file.create_group("bad").attrs.update({"status": "failed", "reason": "no_tissue", "mpp": 0.25})
             group = file.create_group("good")
             group.attrs.update({"status": "ok", "reason": "", "mpp": 0.2462})
@@ -206,7 +249,7 @@ class TestExport:
             # 224 px of 0.5 um are 454.9 px of 0.2462 um; 0.2462 is a 40x scan, 0.5 is 20x.
             assert dict(file["coords"].attrs) == {
                 "name": "good",
-                "savetodir": str(tmp_path / "out"),
+                "savetodir": "out",
                 "patch_size": 224,
                 "patch_size_level0": 455,
                 "level0_magnification": 40,
@@ -215,6 +258,14 @@ class TestExport:
                 "level0_width": 2000,
                 "level0_height": 1500,
             }
+            assert dict(file["features"].attrs) == {"name": "good", "savetodir": "out", "encoder": "uni"}
+            # Name for name, and kind for kind, what TRIDENT saves.
+            write_trident(tmp_path / "theirs.h5")
+            with h5py.File(tmp_path / "theirs.h5") as theirs:
+                for name in ("features", "coords"):
+                    kinds = [{key: type(value) for key, value in part[name].attrs.items()} for part in (file, theirs)]
+                    assert kinds[0] == kinds[1]
+                    assert file[name].dtype == theirs[name].dtype
 
     def test_clam(self, results, tmp_path):
         export_features(results, tmp_path / "out", layout="clam")

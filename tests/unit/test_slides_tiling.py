@@ -123,6 +123,8 @@ def test_a_batch_reports_every_slide(tmp_path, capsys):
         "scaleless": tmp_path / "scaleless.png",
         "small": write_slide(tmp_path / "small.tiff", plain(300, 300), 0.5),
         "wide": write_slide(tmp_path / "wide.tiff", plain(900, 900), 1.0),
+        "wrong": write_slide(tmp_path / "wrong.tiff", plain(900, 900), 0.05),
+        "forbidden": "b" * 300 + ".svs",
     }
     # Opening a pipe that nobody writes to never returns.
     os.mkfifo(files["hanging"])
@@ -143,10 +145,14 @@ def test_a_batch_reports_every_slide(tmp_path, capsys):
         "scaleless": "missing_mpp",
         "small": "too_few_tiles",
         "wide": "too_coarse",
+        "wrong": "implausible_mpp",
+        "forbidden": "unreadable",
     }
     failed = table[table["status"] == "failed"]
     assert (failed["tile"] == -1).all() and failed["slide_id"].is_unique
     assert failed.set_index("slide_id").loc["wide", "mpp"] == pytest.approx(1.0)
+    assert failed.set_index("slide_id").loc["wrong", "mpp"] == pytest.approx(0.05)
+    assert failed.set_index("slide_id").loc["wrong", "mpp_source"] == "resolution_tag"
     tiles = table[table["status"] == "ok"]
     assert tiles["tile"].tolist() == list(range(len(tiles))) and len(tiles) > 5
     assert (tiles["width"] == 1600).all() and (tiles["mpp_source"] == "resolution_tag").all()

@@ -1,5 +1,9 @@
 """Tissue on drawn slides whose outline is known."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -105,3 +109,34 @@ def test_surgical_ink_on_a_real_slide():
     ink = ink_mask(measured_density(thumbnail, glass_colour(thumbnail)))
     assert ink[:, 90:].sum() > 40
     assert (ink & tissue_mask(thumbnail))[:, 20:80].sum() <= 5
+
+
+def test_strips_make_no_difference(monkeypatch):
+    rgb = draw()
+    expected = tissue_mask(rgb), glass_colour(rgb)
+    monkeypatch.setattr("ksfusion.slides.tissue.STRIP_PIXELS", 7 * rgb.shape[1])
+    assert np.array_equal(tissue_mask(rgb), expected[0]) and np.array_equal(glass_colour(rgb), expected[1])
+
+
+MEASURE = """
+import sys
+import numpy as np
+from ksfusion.slides.tissue import tissue_mask
+
+def status(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+rgb = np.full((3000, 4000, 3), 242, np.uint8)
+rgb[300:2500, 300:3500] = (190, 110, 170)
+tissue_mask(rgb[:64, :64].copy())
+before = status("VmRSS")
+assert tissue_mask(rgb).any()
+print((status("VmHWM") - before) * 1024 / (3000 * 4000))
+"""
+
+
+def test_takes_few_bytes_a_pixel():
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc to read the peak of the memory from")
+    done = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 12

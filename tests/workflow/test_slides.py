@@ -1,5 +1,6 @@
 """Slides in the workflow: one that is bad stops nothing, and a run that is killed goes on as if it had not been."""
 
+import contextlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import tifffile
 import yaml
 from PIL import Image
@@ -63,6 +65,7 @@ def shelve(folder):
         file.seek(offset)
         file.write(bytes(size))
     good = dict.fromkeys(["good0", "good1", "good2", "linked"], "")
+    os.mkfifo(folder / "hanging.tiff")
     return good | {
         "truncated": "truncated",
         "empty": "unreadable",
@@ -75,6 +78,7 @@ def shelve(folder):
         "million": "unreadable",
         "broken": "unreadable",
         "missing": "missing_file",
+        "hanging": "timeout",
     }
 
 
@@ -107,9 +111,15 @@ def make_project(folder, names, **blocks):
 def test_bad_slides_are_rows_with_reasons(tmp_path):
     (tmp_path / "slides").mkdir()
     reasons = shelve(tmp_path / "slides")
-    project = make_project(tmp_path / "project", reasons, slides={"batches": 2, "max_failed_fraction": 0.8})
+    project = make_project(
+        tmp_path / "project", reasons, slides={"batches": 2, "max_failed_fraction": 0.7, "timeout": 20}
+    )
     (project.folder / "slides").symlink_to(tmp_path / "slides")
-    project.snakemake("results/slides.tsv")
+    stopped = project.snakemake("results/features/store", check=False)
+    assert stopped.returncode != 0
+    printed = stopped.stdout + stopped.stderr
+    assert "12 of 16 slides failed (unreadable 4, " in printed and "results/slides.tsv says which" in printed
+    assert not (project.folder / "results/features/store").exists()
     ledger = project.tsv("results/slides.tsv").set_index("slide_id")
     assert ledger["reason"].fillna("").to_dict() == reasons
     assert (ledger["status"] == np.where(ledger["reason"].isna(), "ok", "failed")).all()
@@ -119,10 +129,12 @@ def test_bad_slides_are_rows_with_reasons(tmp_path):
     assert set(timing.index) == set(reasons)
     assert (timing.loc["good0"] > 0).all()
 
-    project.configure(slides={"max_failed_fraction": 0.7})
-    failed = project.snakemake("results/slides.tsv", check=False)
-    assert failed.returncode != 0
-    assert "11 of 15 slides failed" in failed.stdout + failed.stderr
+    samples = project.tsv("results/samples.tsv").set_index("sample_id")
+    assert samples["reason"].fillna("").to_dict() == reasons
+
+    project.configure(slides={"max_failed_fraction": 0.75})
+    assert project.planned("results/features/store") == {"build_store": 1}
+    project.snakemake("results/features/store")
 
 
 SLIDE_STAGES = ("tiles", "stain", "patches", "features")
@@ -139,6 +151,34 @@ def slide_files(project):
     }
 
 
+VERBS = ("tile", "stain", "sample", "features", "store")
+
+
+def live_verbs(run):
+    """Return what the jobs of a run are doing."""
+    verbs = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(run.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if "-m" in words[:-1] and words[words.index("-m") + 1] == "ksfusion":
+                    verbs.add(words[words.index("-m") + 2])
+    return verbs
+
+
+def kill_while(run, verb, seconds):
+    """Kill a run some seconds after a job of a verb, or of a later one, was seen; return what was alive then."""
+    later = set(VERBS[VERBS.index(verb) :])
+    while run.poll() is None and not live_verbs(run) & later:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    alive = live_verbs(run)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    return alive
+
+
 def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
     (tmp_path / "slides").mkdir()
     names = [f"slide{number}" for number in range(6)]
@@ -149,22 +189,21 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
         projects.append(make_project(tmp_path / run, names, slides={"batches": 2}, patches={"count": 100}))
         (projects[-1].folder / "slides").symlink_to(tmp_path / "slides")
     whole, killed = projects
-    started = time.monotonic()
     whole.snakemake("results/features/store")
-    duration = time.monotonic() - started
 
     command = [sys.executable, "-m", "snakemake", "results/features/store", "--cores", "2", "--configfile", "mine.yaml"]
-    moments = random.Random(0)
-    for _ in range(10):
+    moments, aims, hits = random.Random(0), ["tile"] * 3 + ["stain"] * 2 + ["features"] * 5, []
+    for _ in range(20):
+        if len(hits) == len(aims):
+            break
         run = subprocess.Popen(
             [*command, "--nolock"], cwd=killed.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
-        try:
-            run.wait(moments.uniform(0.25, 0.6) * duration)
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
+        alive = kill_while(run, aims[len(hits)], moments.uniform(0, 2.5))
+        hits += [alive] if alive else []
+    # Ten kills that hit a job at work, in every stage that takes time.
+    assert len(hits) == 10 and set().union(*hits) >= {"tile", "stain", "features"}
     killed.snakemake("results/features/store", "--nolock")
     expected = slide_files(whole)
     assert len(expected) >= 4 * 2 + 4

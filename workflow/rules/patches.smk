@@ -17,7 +17,10 @@ rule sample_patches:
 
 rule build_store:
     input:
-        expand("results/features/{batch}.h5", batch=BATCHES),
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+        # All training reads the store: this is where a run with too many failed slides ends, its ledger written.
+        slides="results/slides.tsv",
+        samples="results/samples.tsv",
     output:
         directory("results/features/store"),
     log:
@@ -25,6 +28,8 @@ rule build_store:
     conda:
         "../../envs/features.yaml"
     params:
+        settings=plan.settings("store"),
         code=plan.code("store"),
     shell:
-        "ksfusion store --features {input} --output {output} 2> {log}"
+        "ksfusion store --features {input.features} --slides {input.slides} --samples {input.samples}"
+        " --settings {params.settings:q} --output {output} 2> {log}"

@@ -12,7 +12,6 @@ import pandas as pd
 
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
-from ksfusion.errors import UserError
 from ksfusion.flags import FLAGS
 from ksfusion.provenance import provenance
 from ksfusion.storage import read_parquet, write_tsv
@@ -64,12 +63,7 @@ def write_ledger(
     tiles, stain, patches, features
         The files of all batches; no stain where the slides themselves were not read.
     settings
-        ``max_failed_fraction``, ``pairing`` and ``tasks`` (their names and kinds).
-
-    Raises
-    ------
-    UserError
-        If more than ``max_failed_fraction`` of the slides failed, or no sample is complete.
+        ``pairing`` and ``tasks`` (their names and kinds).
     """
     sample_table = read_parquet(samples)
     slide_table = slide_ledger(tiles, stain, patches, features)
@@ -81,7 +75,7 @@ def write_ledger(
         labelled_cases(read_parquet(cases), settings["tasks"]),
         pairing=settings["pairing"],
     )
-    _report_failures(slide_table, sample_ledger_table, settings["max_failed_fraction"])
+    _say_failures(slide_table, sample_ledger_table)
     made_by = provenance("ksfusion.cohort.ledger", settings)
     write_tsv(slide_table, slides_output, made_by)
     write_tsv(sample_ledger_table, samples_output, made_by)
@@ -184,20 +178,9 @@ def sample_ledger(
     return ledger.sort_values("sample_id", ignore_index=True)[SAMPLE_COLUMNS]
 
 
-def _report_failures(slides: pd.DataFrame, samples: pd.DataFrame, max_failed_fraction: float) -> None:
+def _say_failures(slides: pd.DataFrame, samples: pd.DataFrame) -> None:
     failed = slides[slides["status"] != "ok"]
     for row in failed.itertuples():
         print(f"slide {row.slide_id}: {row.reason}", file=sys.stderr)
     excluded = samples.loc[samples["status"] != "ok", "reason"].value_counts().to_dict()
     print(f"{len(samples)} samples, excluded: {json.dumps(excluded)}", file=sys.stderr)
-    counts = ", ".join(f"{reason} {count}" for reason, count in failed["reason"].value_counts().items())
-    if len(failed) > max_failed_fraction * len(slides):
-        raise UserError(
-            f"{len(failed)} of {len(slides)} slides failed ({counts}), more than slides.max_failed_fraction = "
-            f"{max_failed_fraction}; mend or remove them, or raise that limit"
-        )
-    if not (samples["status"] == "ok").any():
-        raise UserError(
-            f"no sample has a readable slide, a profile and a label ({json.dumps(excluded)}); "
-            "check the expression_id column and the paths of the sample table"
-        )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ksfusion.provenance import as_json
 from ksfusion.storage import atomic
 
 KEY = "key"
+T = TypeVar("T")
 
 
 def key_of(made_of: Mapping[str, Any], *arrays: np.ndarray) -> str:
@@ -52,15 +53,23 @@ class Aside:
     def _file(self, slide_id: str, key: str) -> Path:
         return self._folder / f"{slide_id}.{key}.npy"
 
+    def __contains__(self, slide: tuple[str, str]) -> bool:
+        """Say whether the features of a slide (id, key) are here; they are not loaded."""
+        return self._found(*slide, lambda _: True) is not None
+
     def find(self, slide_id: str, key: str) -> np.ndarray | None:
         """Return the features of a slide, if they were made of what ``key`` says."""
+        return self._found(slide_id, key, lambda features: features[:])
+
+    def _found(self, slide_id: str, key: str, take: Callable[[Any], T]) -> T | None:
+        """Return what ``take`` makes of the features on the disk; None where they are not there."""
         import h5py
 
         with contextlib.suppress(OSError, ValueError):
-            return np.load(self._file(slide_id, key), allow_pickle=False)
+            return take(np.load(self._file(slide_id, key), mmap_mode="r", allow_pickle=False))
         with contextlib.suppress(OSError), h5py.File(self._packed, "r") as file:
             if slide_id in file and file[slide_id].attrs.get(KEY) == key:
-                return file[slide_id]["features"][:]
+                return take(file[slide_id]["features"])
         return None
 
     def keep(self, slide_id: str, key: str, features: np.ndarray) -> None:

@@ -8,9 +8,12 @@ import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
+
+from ksfusion.errors import UserError
+from ksfusion.slides.tiff import is_tiff, is_tiled_tiff, odd_pixels, odd_pixels_of
 
 if TYPE_CHECKING:
     from PIL import ImageCms
@@ -30,9 +33,8 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 PLAIN_IMAGE_MAX_PIXELS = 150_000_000
 PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Where tiffslide may read through fsspec; each needs its package, such as s3fs.
-REMOTE_SCHEMES = ("s3", "gs", "az", "http", "https", "file")
+# Where tiffslide may read through fsspec, and the package that each needs beside it.
+REMOTE_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "http": "aiohttp", "https": "aiohttp", "file": None}
 UNITS_PER_MICRON = {"centimeter": 1e4, "inch": 25400.0}
 _log = logging.getLogger(__name__)
 
@@ -44,14 +46,17 @@ class SlideError(Exception):
     ----------
     reason : str
         One of the closed list `REASONS`; what the ledger shows.
+    known : dict
+        What is known of the slide all the same, under the names of the table of tiles: ``mpp``, ``mpp_source``.
     """
 
-    def __init__(self, reason: Reason, message: str):
+    def __init__(self, reason: Reason, message: str, known: dict[str, Any] | None = None):
         super().__init__(message)
         self.reason = reason
+        self.known = known or {}
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.reason, str(self))
+    def __reduce__(self) -> tuple[type, tuple[str, str, dict[str, Any]]]:
+        return type(self), (self.reason, str(self), self.known)
 
 
 class Backend(Protocol):
@@ -127,9 +132,13 @@ class OpenSlideBackend:
             self._slide = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
             raise SlideError("unreadable", f"{path}: OpenSlide cannot open it ({error})") from None
+        properties = dict(self._slide.properties)
+        # Of the scanners' own formats it knows the pixels; whatever any other TIFF holds it turns to 8-bit RGBA.
+        if properties.get("openslide.vendor") == "generic-tiff":
+            _refuse_odd_pixels(path, odd_pixels_of(path), self)
         self.dimensions = self._slide.dimensions
         self.downsamples = self._slide.level_downsamples
-        self.scales = _scales(dict(self._slide.properties), "openslide", ("generic-tiff",))
+        self.scales = _scales(properties, "openslide", ("generic-tiff",))
         self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
@@ -151,21 +160,34 @@ class TiffSlideBackend:
         self._path = path
         try:
             self._slide = tiffslide.TiffSlide(path)
+            file = self._slide.ts_tifffile
+            odd = odd_pixels(file.pages.first)
+            for series in file.series:
+                for level in series.levels:
+                    level.keyframe.nodata = 255  # tiles that are not stored are white, as in OpenSlide
             self.dimensions = self._slide.dimensions
             self.downsamples = tuple(float(value) for value in self._slide.level_downsamples)
-            self._level_sizes = self._slide.level_dimensions
             self.scales = _scales(dict(self._slide.properties), "tiffslide", (None, "generic-tiff"))
         except FileNotFoundError:
             raise SlideError("missing_file", f"{path}: there is no such file") from None
+        except MemoryError:
+            raise
+        except ImportError as error:
+            raise _missing_package(path, error) from None
         except Exception as error:  # a decoder fails in as many ways as files are broken
             raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
+        _refuse_odd_pixels(path, odd, self)
+        # What is asked for below are px of the level: tiffslide would cut fractions off, a shift of half a px.
+        self._slide._read_region_loc_transform = lambda location, level: location
         self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
-        left, top = int(x / self.downsamples[level]), int(y / self.downsamples[level])
+        left, top = round(x / self.downsamples[level]), round(y / self.downsamples[level])
         canvas = np.full((height, width, 3), 255, dtype=np.uint8)
         try:
-            part = self._slide.read_region((x, y), level, (width, height), as_array=True, padding=False)
+            part = self._slide.read_region((left, top), level, (width, height), as_array=True, padding=False)
+        except MemoryError:
+            raise
         except Exception as error:
             raise SlideError("unreadable", f"{self._path}: a region at ({x}, {y}) cannot be read ({error})") from None
         rows, columns = part.shape[:2]
@@ -174,6 +196,21 @@ class TiffSlideBackend:
 
     def close(self) -> None:  # noqa: D102
         self._slide.close()
+
+
+def _refuse_odd_pixels(path: Path | str, odd: str, backend: Backend) -> None:
+    if odd:
+        backend.close()
+        raise SlideError("unreadable", f"{path}: {odd}; convert the image to 8-bit RGB")
+
+
+def _missing_package(path: Path | str, error: ImportError) -> UserError | ImportError:
+    """Say which package an address needs; an import that fails without one is an error of ours."""
+    scheme = str(path).partition("://")[0]
+    package = REMOTE_PACKAGES.get(scheme) if is_remote(path) else None
+    if package is None:
+        return error
+    return UserError(f"{path}: {scheme}:// is read with the package {package}; install it beside ksfusion ({error})")
 
 
 class PlainImageBackend:
@@ -203,7 +240,8 @@ class PlainImageBackend:
                 reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
                 raise SlideError(reason, f"{path}: cannot be decoded ({error})") from None
             transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-            pixels = np.asarray(image.convert("RGBA" if transparent else "RGB"))
+            mode = "RGBA" if transparent else "RGB"
+            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
             self._pixels = _on_white(pixels) if transparent else pixels
             self.scales = _scales(_resolution_properties(image), "image", ())
             self.color_profile = _profile_of(path, lambda: _open_profile(image.info.get("icc_profile")))
@@ -249,46 +287,15 @@ def _resolution_properties(image: object) -> dict[str, object]:
     }
 
 
-def is_tiff(path: Path) -> bool:
-    """Tell whether a file starts like a TIFF."""
-    with path.open("rb") as file:
-        return file.read(4) in TIFF_MAGIC
-
-
-def is_truncated_tiff(path: Path) -> bool:
-    """Tell whether a TIFF points at bytes beyond its end."""
-    import tifffile
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    layout, needed = (order + "Q", head[8:16]) if head[2:4] in (b"+\0", b"\0+") else (order + "L", head[4:8])
-    if len(needed) < struct.calcsize(layout) or struct.unpack(layout, needed)[0] >= size:
-        return True
-    try:
-        with tifffile.TiffFile(path) as file:
-            stored = [span for page in file.pages for span in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    except Exception:  # not a TIFF that tifffile follows: the backend has the word
-        return False
-    return any(start + length > size for start, length in stored)
-
-
-def is_tiled_tiff(path: Path) -> bool:
-    """Tell whether the first page of a TIFF is stored in tiles, so that a part can be read alone."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return bool(file.pages.first.is_tiled)
-    except Exception:
-        return False
-
-
 def is_remote(path: Path | str) -> bool:
     """Tell whether a path is an address that tiffslide reads through fsspec."""
     scheme, separator, _ = str(path).partition("://")
-    return bool(separator) and scheme in REMOTE_SCHEMES
+    return bool(separator) and scheme in REMOTE_PACKAGES
+
+
+def is_plain_image(path: Path | str, reader: str) -> bool:
+    """Tell from a slide's name whether the whole of it is held in memory."""
+    return reader == "image" or (reader == "auto" and Path(path).suffix.lower() in PLAIN_SUFFIXES)
 
 
 def open_backend(path: Path, reader: str) -> Backend:
@@ -302,10 +309,16 @@ def open_backend(path: Path, reader: str) -> Backend:
     import openslide
 
     if reader == "auto":
-        if path.suffix.lower() in PLAIN_SUFFIXES:
+        if is_plain_image(path, reader):
             reader = "image"
         elif openslide.OpenSlide.detect_format(path):
-            reader = "openslide"
+            try:
+                return OpenSlideBackend(path)
+            except SlideError as error:
+                # Tiles in JPEG 2000, WebP, LZMA and others; no error of a damaged file says so.
+                if "unsupported tiff compression" not in str(error).lower():
+                    raise
+            reader = "tiffslide"
         else:
             reader = "tiffslide" if is_tiff(path) and is_tiled_tiff(path) else "image"
     return {"openslide": OpenSlideBackend, "tiffslide": TiffSlideBackend, "image": PlainImageBackend}[reader](path)

@@ -24,7 +24,7 @@ WEAKEST_OBJECTIVE = 5
 
 @dataclass(frozen=True)
 class ExportedSlide:
-    """What is written of a slide: features (n, d), coords (n, 2) in px of level 0, and how its patches were read."""
+    """What is written of a slide: features (n, d), coords (n, 2) in px of level 0, and how its patches were made."""
 
     slide_id: str
     features: np.ndarray
@@ -33,6 +33,7 @@ class ExportedSlide:
     size: tuple[int, int]
     patch_px: int
     patch_mpp: float
+    encoder: str
 
     @property
     def patch_px_level0(self) -> int:
@@ -103,23 +104,27 @@ def _extracted(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide]:
                 (int(row["width"]), int(row["height"])),
                 settings["slides"]["patch_px"],
                 settings["slides"]["mpp"],
+                settings["features"]["encoder"],
             )
 
 
-def _write(path: Path, features: np.ndarray, coords: np.ndarray, attributes: dict[str, Any]) -> None:
+def _write(
+    path: Path, features: np.ndarray, coords: np.ndarray, of_features: dict[str, Any], of_coords: dict[str, Any]
+) -> None:
     import h5py
 
     from ksfusion.storage import atomic
 
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file.create_dataset("features", data=features)
-        file.create_dataset("coords", data=coords).attrs.update(attributes)
+        file.create_dataset("features", data=features).attrs.update(of_features)
+        file.create_dataset("coords", data=coords).attrs.update(of_coords)
 
 
 def _write_trident(slide: ExportedSlide, output: Path) -> None:
+    # Its own `savetodir` is a path of the machine, which nothing reads; the folder's name says as much.
+    where = {"name": slide.slide_id, "savetodir": output.absolute().name}
     attributes = {
-        "name": slide.slide_id,
-        "savetodir": str(output),
+        **where,
         "patch_size": slide.patch_px,
         "patch_size_level0": slide.patch_px_level0,
         "level0_magnification": nominal_magnification(slide.mpp),
@@ -128,7 +133,8 @@ def _write_trident(slide: ExportedSlide, output: Path) -> None:
         "level0_width": slide.size[0],
         "level0_height": slide.size[1],
     }
-    _write(output / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int64), attributes)
+    of_features = {**where, "encoder": slide.encoder}
+    _write(output / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int64), of_features, attributes)
 
 
 def _write_clam(slide: ExportedSlide, output: Path) -> None:
@@ -137,7 +143,7 @@ def _write_clam(slide: ExportedSlide, output: Path) -> None:
     from ksfusion.storage import atomic
 
     attributes = {"name": slide.slide_id, "patch_level": 0, "patch_size": slide.patch_px_level0}
-    _write(output / CLAM_FOLDER / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int32), attributes)
+    _write(output / CLAM_FOLDER / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int32), {}, attributes)
     with atomic(output / "pt_files" / f"{slide.slide_id}.pt") as temporary:
         torch.save(torch.from_numpy(slide.features), temporary)
 

@@ -84,7 +84,7 @@ def extract_batch(
     made_of = _made_of(slides, stain, features, target, device)
     work = _plan(samples, tiles, stain_profiles, patches, made_of, normalise=stain["method"] != "none")
     aside = Aside(output)
-    wanted = [item for item in work if not item.reason and aside.find(item.slide_id, item.key) is None]
+    wanted = [item for item in work if not item.reason and (item.slide_id, item.key) not in aside]
     failures = {}
     if wanted:
         failures = _encode(wanted, aside, SlideTiming(output), target, slides, features, device, threads)
@@ -95,7 +95,7 @@ def extract_batch(
 def _made_of(
     slides: Mapping[str, Any], stain: Mapping[str, Any], features: Mapping[str, Any], target: Profile, device: str
 ) -> dict[str, Any]:
-    """Say what the features of every slide are made with; how they are computed in groups does not change them."""
+    """Say what the features of every slide are made with; the last bit of some networks' depends on ``batch_size``."""
     from ksfusion.provenance import code_version
 
     weights = weights_digest(features["weights"]) if features["weights"] else None
@@ -120,7 +120,8 @@ def _plan(
 
     sources = slide_sources(samples)
     profiles = read_profiles(stain_profiles)
-    mpp = read_parquet(tiles, columns=["slide_id", "mpp"]).drop_duplicates("slide_id").set_index("slide_id")["mpp"]
+    table = read_parquet(tiles, columns=["slide_id", "mpp", "digest"])
+    known = table.drop_duplicates("slide_id").set_index("slide_id")
     work = []
     for slide_id, rows in read_parquet(patches).groupby("slide_id", sort=True):
         stain = profiles.loc[slide_id]
@@ -131,9 +132,12 @@ def _plan(
         source = sources[slide_id]
         key = ""
         if not reason:
-            identity = {**made_of, "slide": [*source, source.size()]}
+            # The file's digest, when it was tiled: another file of the same name may have the same size.
+            identity = {**made_of, "slide": [*source, source.size(), known.loc[slide_id, "digest"]]}
             key = key_of(identity, corners, *(_arrays(profile) if profile else ()))
-        work.append(SlideWork(slide_id, source, reason, float(mpp[slide_id]), corners, index, profile, key))
+        work.append(
+            SlideWork(slide_id, source, reason, float(known.loc[slide_id, "mpp"]), corners, index, profile, key)
+        )
     return work
 
 

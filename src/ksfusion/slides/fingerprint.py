@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ksfusion.slides.backends import SlideError
+
 PIECE_BYTES = 1 << 20
 IMAGE_PX = 64
 HASH_SIDE = 16
@@ -21,14 +23,22 @@ def file_digest(path: Path | str) -> str:
     -------
     str
         SHA-256, in hexadecimal digits.
+
+    Raises
+    ------
+    SlideError
+        With reason ``unreadable``.
     """
     path = Path(path)
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for start in sorted({0, max(0, size // 2 - PIECE_BYTES // 2), max(0, size - PIECE_BYTES)}):
-            file.seek(start)
-            digest.update(file.read(PIECE_BYTES))
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with path.open("rb") as file:
+            for start in sorted({0, max(0, size // 2 - PIECE_BYTES // 2), max(0, size - PIECE_BYTES)}):
+                file.seek(start)
+                digest.update(file.read(PIECE_BYTES))
+    except OSError as error:
+        raise SlideError("unreadable", f"{path}: cannot be read ({error})") from None
     return digest.hexdigest()
 
 

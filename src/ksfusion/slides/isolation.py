@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
 import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
+from ksfusion.errors import UserError
 from ksfusion.slides.backends import SlideError
 
-STARTING_SECONDS = 300
+STARTING_SECONDS, STOPPING_SECONDS = 300, 10
 
 
 class WorkerCrashed(SlideError):
@@ -33,6 +35,10 @@ def _serve(connection: Connection, make_answer: Callable[..., Callable[..., Any]
             kind, value = "value", answer_to(*arguments)
         except SlideError as error:
             kind, value = "slide_error", error
+        except MemoryError:
+            kind, value = "slide_error", SlideError("too_large", "it takes more memory than there is")
+        except UserError as error:
+            kind, value = "user_error", error
         except Exception:
             kind, value = "bug", traceback.format_exc()
         try:
@@ -90,6 +96,8 @@ class Worker:
         Raises
         ------
         SlideError
+            The function's own; ``too_large`` where memory did not suffice.
+        UserError
             The function's own.
         WorkerCrashed
             If the process died; the worker is of no more use.
@@ -100,17 +108,21 @@ class Worker:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError):
             raise WorkerCrashed from None
-        if kind == "slide_error":
+        if kind in ("slide_error", "user_error"):
             raise value
         if kind == "bug":
             raise RuntimeError(f"in the worker process:\n{value}")
         return value
 
     def stop(self) -> None:
-        """Kill the process."""
+        """Kill the process; one that waits for a disk that does not answer is left to its fate."""
         self._process.kill()
-        self._process.join()
-        self._process.close()
+        self._process.join(STOPPING_SECONDS)
+        if self._process.is_alive():
+            # Else the interpreter would wait for it when it ends.
+            multiprocessing.process._children.discard(self._process)
+        else:
+            self._process.close()
         self.connection.close()
 
 
@@ -146,6 +158,8 @@ class IsolatedCalls:
         ------
         SlideError
             The function's own; or with reason ``timeout``; or ``unreadable`` where the process died.
+        UserError
+            The function's own.
         RuntimeError
             If the function failed otherwise, with its traceback.
         """

@@ -41,7 +41,7 @@ def read_mask(path: Path, dimensions: tuple[int, int], shape: tuple[int, int]) -
     """
     try:
         return _from_geojson(path, dimensions, shape) if path.suffix == ".geojson" else _from_png(path, shape)
-    except (OSError, ValueError, TypeError, RecursionError) as error:  # JSON may hold anything anywhere
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:  # JSON may hold anything anywhere
         raise SlideError("unreadable", f"mask {path}: {error}; correct or remove it") from None
 
 

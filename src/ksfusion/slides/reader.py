@@ -16,10 +16,9 @@ from ksfusion.slides.backends import (
     SlideError,
     TiffSlideBackend,
     is_remote,
-    is_tiff,
-    is_truncated_tiff,
     open_backend,
 )
+from ksfusion.slides.tiff import is_tiff, is_truncated_tiff
 
 __all__ = ["REASONS", "Slide", "SlideError", "open_slide"]
 
@@ -28,8 +27,8 @@ MAX_ANISOTROPY = 0.02
 # A level this little coarser than asked for is read as if it were not.
 LEVEL_TOLERANCE = 1.01
 BLOCK_PX = 2048
-# A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims far more is wrong.
-OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 200_000_000
+# A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims more than two is wrong.
+OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 62_000_000
 
 MppSource = Literal["manifest", "header", "resolution_tag", "objective_power"]
 _log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class Slide:
         try:
             region = self._backend.region(round(x), round(y), level, side, side)
         except SlideError as error:
-            if not is_remote(self.path) and is_tiff(self.path) and is_truncated_tiff(self.path):
+            if not is_remote(self.path) and _is_cut_off(self.path):
                 raise SlideError("truncated", str(error)) from None
             raise
         if side != size_px:
@@ -163,6 +162,8 @@ def open_slide(
     SlideError
         With reason ``missing_file``, ``unreadable``, ``truncated``, ``too_large``, ``missing_mpp`` or
         ``implausible_mpp`` (outside 0.1 to 2.0 um/px, or x and y more than 2 % apart).
+    UserError
+        If an address needs a package that is not installed.
     """
     backend = _open_remote(str(path), reader) if is_remote(path) else _open_local(path, reader)
     try:
@@ -170,7 +171,8 @@ def open_slide(
         width, height = (side * scale / OVERVIEW_MPP for side in backend.dimensions)
         if width * height > OVERVIEW_MAX_PIXELS:
             size = " x ".join(f"{side:,}" for side in backend.dimensions)
-            raise SlideError("too_large", f"{path}: {size} px of {scale:g} um are larger than any slide")
+            message = f"{path}: {size} px of {scale:g} um are larger than any slide"
+            raise SlideError("too_large", message, {"mpp": scale, "mpp_source": source})
         return Slide(path if is_remote(path) else Path(path), backend, scale, source, icc)
     except SlideError:
         backend.close()
@@ -183,15 +185,22 @@ def _open_remote(address: str, reader: str) -> Backend:
     return TiffSlideBackend(address)
 
 
-def _open_local(path: Path | str, reader: str) -> Backend:
-    if not str(path) or not Path(path).exists():
-        raise SlideError("missing_file", f"{path or 'no path given'}: there is no such file")
-    path = Path(path)
-    if path.is_dir():
-        raise SlideError("unreadable", f"{path}: is a folder; name the slide file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise SlideError("unreadable", f"{path}: the file is empty")
+def _is_cut_off(path: Path) -> bool:
     try:
+        return is_tiff(path) and is_truncated_tiff(path)
+    except OSError:  # gone, or its disk is
+        return False
+
+
+def _open_local(path: Path | str, reader: str) -> Backend:
+    try:
+        if not str(path) or not Path(path).exists():
+            raise SlideError("missing_file", f"{path or 'no path given'}: there is no such file")
+        path = Path(path)
+        if path.is_dir():
+            raise SlideError("unreadable", f"{path}: is a folder; name the slide file")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SlideError("unreadable", f"{path}: the file is empty")
         if is_tiff(path) and is_truncated_tiff(path):
             raise SlideError("truncated", f"{path}: the file ends before its image does; fetch it again")
         return open_backend(path, reader)
@@ -208,9 +217,8 @@ def _to_srgb(path: Path | str, backend: Backend) -> Callable[[np.ndarray], np.nd
     try:
         transform = ImageCms.buildTransform(backend.color_profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
     except ImageCms.PyCMSError as error:
-        raise SlideError(
-            "unreadable", f"{path}: its colour profile is of no use ({error}); set slides.icc: none"
-        ) from None
+        _log.warning("%s: its colour profile is not one of RGB, its colours stay as they are (%s)", path, error)
+        return None
     return lambda rgb: np.array(ImageCms.applyTransform(Image.fromarray(rgb), transform))
 
 
@@ -224,11 +232,14 @@ def _settle_mpp(path: Path | str, backend: Backend, manifest: float | None) -> t
     else:
         raise SlideError("missing_mpp", f"{path}: has no scale; give mpp in the samples table")
     x, y = known[source]
+    told = {"mpp": (x + y) / 2, "mpp_source": source}
     if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)):
         low, high = MPP_RANGE
-        raise SlideError("implausible_mpp", f"{path}: {x:g} um/px from the {source} is not in {low} to {high}")
+        raise SlideError("implausible_mpp", f"{path}: {x:g} um/px from the {source} is not in {low} to {high}", told)
     if abs(x - y) > MAX_ANISOTROPY * max(x, y):
-        raise SlideError("implausible_mpp", f"{path}: pixels of {x:g} x {y:g} um from the {source} are not square")
+        raise SlideError(
+            "implausible_mpp", f"{path}: pixels of {x:g} x {y:g} um from the {source} are not square", told
+        )
     if source == "objective_power":
         _log.warning("%s: scale of %g um/px guessed from the objective power; give mpp in the samples table", path, x)
-    return (x + y) / 2, source
+    return told["mpp"], source

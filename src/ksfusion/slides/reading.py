@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ksfusion.slides.backends import SlideError
+from ksfusion.slides.backends import SlideError, is_plain_image
 from ksfusion.slides.isolation import Worker, WorkerCrashed
 from ksfusion.slides.sources import SlideSource
 
@@ -80,6 +80,7 @@ class _Progress:
 
     seconds: float = 0.0  # that its readers have spent on it
     failure: SlideError | None = None
+    reader: Worker | None = None  # the only one, of a plain image: each would decode the whole of it
 
 
 @dataclass
@@ -89,6 +90,7 @@ class _State:
     tasks: Iterator[_Task]
     busy: dict[Worker, tuple[_Task, float]] = field(default_factory=dict)
     idle: deque[Worker] = field(default_factory=deque)
+    waiting: list[_Task] = field(default_factory=list)  # for the reader of their slide
     done: dict[int, tuple[_Task, np.ndarray | None]] = field(default_factory=dict)
     slides: dict[int, _Progress] = field(default_factory=dict)
     next_out: int = 0
@@ -144,33 +146,45 @@ class PatchReaders:
                 worker.await_start()
             self._ready = True
         state = _State(_tasks(slides, group), idle=deque(self._workers))
-        exhausted = False
-        while True:
-            exhausted = exhausted or not self._assign(state)
+        more = True
+        while more or state.waiting or state.busy or state.done:
+            more = self._assign(state)
             while state.next_out in state.done:
                 yield from self._hand_out(state)
-            if not state.busy:
-                if exhausted:
-                    return
-                continue
-            self._collect(state)
+            if state.busy:
+                self._collect(state)
 
     def _assign(self, state: _State) -> bool:
         """Give idle workers something to do; False once there is nothing left."""
-        while state.idle and len(state.busy) + len(state.done) < len(self._workers) + GROUPS_AHEAD:
+        waiting, state.waiting = state.waiting, []
+        for task in waiting:
+            self._give(state, task)
+        while state.idle and len(state.busy) + len(state.waiting) + len(state.done) < len(self._workers) + GROUPS_AHEAD:
             task = next(state.tasks, None)
             if task is None:
                 return False
-            if state.slides.setdefault(task.slide, _Progress()).failure:
-                state.done[task.number] = (task, None)
-                continue
-            worker = state.idle.popleft()
-            state.busy[worker] = (task, time.monotonic())
-            try:
-                worker.call(task.source, task.corners)
-            except WorkerCrashed as error:
-                self._lose(state, worker, error)
+            state.slides.setdefault(task.slide, _Progress())
+            self._give(state, task)
         return True
+
+    def _give(self, state: _State, task: _Task) -> None:
+        """Give a task to a worker, or let it wait for the one that reads its slide."""
+        progress = state.slides[task.slide]
+        if progress.failure:
+            state.done[task.number] = (task, None)
+            return
+        if progress.reader is not None and progress.reader not in state.idle:
+            state.waiting.append(task)
+            return
+        worker = progress.reader or state.idle[0]
+        state.idle.remove(worker)
+        if is_plain_image(task.source.path, self._slides["reader"]):
+            progress.reader = worker
+        state.busy[worker] = (task, time.monotonic())
+        try:
+            worker.call(task.source, task.corners)
+        except WorkerCrashed as error:
+            self._lose(state, worker, error)
 
     def _hand_out(self, state: _State) -> Iterator[PatchGroup]:
         task, rgb = state.done.pop(state.next_out)

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 CLAM_FOLDER = "h5_files"
+
+
+def is_readable(path: Path | str) -> bool:
+    """Say whether something can be read there; no path is not the working directory."""
+    try:
+        return bool(str(path)) and os.access(path, os.R_OK)
+    except ValueError:  # a character that no path has
+        return False
+
+
+def file_size(path: Path | str) -> int | None:
+    """Return the size of a file in bytes; None where there is none that can be read."""
+    if not is_readable(path):
+        return None
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
 
 
 class SlideSource(NamedTuple):
@@ -16,8 +35,7 @@ class SlideSource(NamedTuple):
 
     def size(self) -> int | None:
         """Return the size of the file in bytes; None where there is none, or it is not a local file."""
-        path = Path(self.path)
-        return path.stat().st_size if path.is_file() else None
+        return file_size(self.path)
 
 
 def slide_sources(samples: Path) -> dict[str, SlideSource]:

@@ -23,6 +23,7 @@ from ksfusion.slides.vahadane import (
     max_concentration,
     normalise_stain,
     tissue_pixels,
+    unlike_h_and_e,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 TARGET_RESOURCE = "stain_target.json"
 TILES_PER_SLIDE = 64
 POOLED_PIXELS = 200_000
+# A stain weaker than this share of the target's is not amplified further: noise would be.
+WEAKEST_STAIN = 0.2
 MATRIX_COLUMNS = ("h_r", "h_g", "h_b", "e_r", "e_g", "e_b")
 MAXIMUM_COLUMNS = ("h_c99", "e_c99")
 MEAN_COLUMNS, STD_COLUMNS = ("mean_l", "mean_a", "mean_b"), ("std_l", "std_a", "std_b")
@@ -168,7 +171,9 @@ def normalise(rgb: torch.Tensor, source: Profile, target: Profile) -> torch.Tens
 def fit_batch(samples: Path, tiles: Path, output: Path, *, slides: Mapping[str, Any], stain: Mapping[str, Any]) -> None:
     """Fit the stain of every slide of a batch on the tissue of up to 64 of its tiles.
 
-    A slide without two distinct stains has status ``fallback``: the target's vectors, and its own strengths.
+    A slide without two distinct stains, with others than haematoxylin and eosin (where the target has these), or with
+    one of less than a fifth of the target's strength, has status ``fallback``: the target's vectors, and its own
+    strengths, each at least that fifth.
 
     Parameters
     ----------
@@ -232,9 +237,22 @@ def _fit_slide(
     with open_slide(*source, reader=slides["reader"], icc=slides["icc"]) as slide:
         pixels = _pool_tissue(slide, corners, slides)
     try:
-        return "ok", "", fit_colour(pixels) if method == "reinhard" else fit_stain(pixels, method)
+        return "ok", "", fit_colour(pixels) if method == "reinhard" else _fit_two_stains(pixels, method, target)
     except DegenerateStain as error:
         return "fallback", str(error), _fallback(pixels, target)
+
+
+def _fit_two_stains(pixels: np.ndarray, method: str, target: StainProfile) -> StainProfile:
+    """Fit the stains of a slide, and refuse what cannot be brought to the target's."""
+    profile = fit_stain(pixels, method)
+    unlike = unlike_h_and_e(profile.matrix)
+    if unlike and not unlike_h_and_e(target.matrix):
+        raise DegenerateStain(unlike)
+    share = profile.max_concentration / target.max_concentration
+    if share.min() < WEAKEST_STAIN:
+        which = ("first", "second")[int(share.argmin())]
+        raise DegenerateStain(f"the {which} stain is too weak: {share.min():.2f} of the target's strength")
+    return profile
 
 
 def _fallback(pixels: np.ndarray, target: Profile) -> Profile:
@@ -242,9 +260,7 @@ def _fallback(pixels: np.ndarray, target: Profile) -> Profile:
     if isinstance(target, ColourProfile):
         return ColourProfile(target.mean, target.std, len(pixels))
     maxima = max_concentration(pixels, target.matrix) if len(pixels) else target.max_concentration
-    if maxima.min() <= 0:
-        maxima = target.max_concentration
-    return StainProfile(target.matrix, maxima, len(pixels))
+    return StainProfile(target.matrix, np.maximum(maxima, WEAKEST_STAIN * target.max_concentration), len(pixels))
 
 
 def _thinned(pixels: np.ndarray, count: int) -> np.ndarray:
@@ -255,9 +271,9 @@ def _thinned(pixels: np.ndarray, count: int) -> np.ndarray:
 def _pool_tissue(slide: Slide, corners: np.ndarray, slides: Mapping[str, Any]) -> np.ndarray:
     """Return (n, 3) uint8 pixels of tissue from tiles spread over a slide."""
     chosen = corners[sample_patches(len(corners), min(len(corners), TILES_PER_SLIDE))]
-    stride = max(1, len(chosen) * slides["patch_px"] ** 2 // (3 * POOLED_PIXELS))
     pooled = []
     for x, y in chosen.tolist():
-        patch = slide.read(x, y, slides["patch_px"], slides["mpp"])
-        pooled.append(tissue_pixels(patch.reshape(-1, 3)[::stride]))
+        tissue = tissue_pixels(slide.read(x, y, slides["patch_px"], slides["mpp"]))
+        # No tile needs to bring more than all together; most bring less, and are thinned when all are counted.
+        pooled.append(_thinned(tissue, POOLED_PIXELS))
     return _thinned(np.concatenate(pooled), POOLED_PIXELS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ksfusion.errors import UserError
+from ksfusion.slides.failures import check_failures
 
 if TYPE_CHECKING:
     import h5py
@@ -65,7 +66,14 @@ def open_store(path: Path | str) -> FeatureStore:
     )
 
 
-def build_store(feature_files: Sequence[Path], output_dir: Path) -> None:
+def build_store(
+    feature_files: Sequence[Path],
+    output_dir: Path,
+    *,
+    slides: Path | None = None,
+    samples: Path | None = None,
+    max_failed_fraction: float = 1.0,
+) -> None:
     """Gather the features of all batches, slide by slide.
 
     Parameters
@@ -74,17 +82,22 @@ def build_store(feature_files: Sequence[Path], output_dir: Path) -> None:
         Files of `ksfusion.slides.features.extract_batch`, in any order.
     output_dir
         Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``; slides that failed are not in it.
+    slides, samples, max_failed_fraction
+        The ledger's two tables, and the share of slides that may fail (`ksfusion.slides.failures.check_failures`).
 
     Raises
     ------
     UserError
-        If no slide came through, a slide is there twice, or the files were made with different settings.
+        If too many slides failed, no sample is complete, a slide is there twice, or the files were made with
+        different settings.
     """
     import pandas as pd
 
     from ksfusion.provenance import provenance
     from ksfusion.storage import PROVENANCE_KEY, atomic, write_tsv
 
+    if slides and samples:
+        check_failures(slides, samples, max_failed_fraction=max_failed_fraction)
     where: dict[str, tuple[Path, int]] = {}
     first, shapes, settings = {}, set(), set()
     for path, file in _opened(feature_files):

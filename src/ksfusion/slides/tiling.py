@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MASK_MPP = 8.0
+MASK_COLUMNS = 256
 COLUMN_TYPES = {
     "slide_id": "object",
     "status": "object",
@@ -52,6 +53,15 @@ def _overlap(corners: np.ndarray, step: float, n_cells: int, cell: float) -> np.
     start = corners[:, None].astype(np.float64)
     shared = np.minimum(start + step, left + cell) - np.maximum(start, left)
     return np.maximum(shared, 0) / step
+
+
+def _shares(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return the share of tissue of each tile, of shape (rows of tiles, columns of tiles)."""
+    along_rows = np.empty((len(rows), mask.shape[1]))
+    for left in range(0, mask.shape[1], MASK_COLUMNS):  # as floats the whole mask would take eight bytes a px
+        part = slice(left, left + MASK_COLUMNS)
+        along_rows[:, part] = rows @ mask[:, part].astype(np.float64)
+    return along_rows @ columns.T
 
 
 def tile_grid(
@@ -99,16 +109,14 @@ def tile_grid(
     """
     import pandas as pd
 
-    if slide.mpp > mpp * max_upsampling:
-        raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
+    check_scale(slide, mpp, max_upsampling)
     if mask is None:
         mask = tissue_mask(slide.thumbnail(MASK_MPP))
     if not mask.any():
         raise SlideError("no_tissue", f"{slide.path}: no tissue was found")
     step, cell = patch_px * mpp / slide.mpp, MASK_MPP / slide.mpp
     columns, rows = (grid_corners(length, step) for length in slide.dimensions)
-    tissue = _overlap(rows, step, mask.shape[0], cell) @ mask.astype(np.float64)
-    tissue = tissue @ _overlap(columns, step, mask.shape[1], cell).T
+    tissue = _shares(mask, _overlap(rows, step, mask.shape[0], cell), _overlap(columns, step, mask.shape[1], cell))
     row, column = np.nonzero(tissue >= min_tissue)
     if len(row) < min_tiles:
         raise SlideError("too_few_tiles", f"{slide.path}: {len(row)} tiles with tissue; {min_tiles} are needed")
@@ -124,6 +132,12 @@ def tile_grid(
     return grid
 
 
+def check_scale(slide: Slide, mpp: float, max_upsampling: float) -> None:
+    """Refuse a slide that is too coarse for patches at a scale."""
+    if slide.mpp > mpp * max_upsampling:
+        raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
+
+
 def find_tissue(slide: Slide, thumbnail: np.ndarray, mask: Path | None) -> np.ndarray:
     """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it."""
     return read_mask(mask, slide.dimensions, thumbnail.shape[:2]) if mask else tissue_mask(thumbnail)
@@ -136,12 +150,13 @@ def _tile_slide(
     with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
         width, height = slide.dimensions
         known = {"mpp": slide.mpp, "mpp_source": slide.mpp_source, "width": width, "height": height}
-        thumbnail = slide.thumbnail(MASK_MPP)
-        known |= {"digest": "" if is_remote(path) else file_digest(path), "thumbnail_hash": thumbnail_hash(thumbnail)}
-        known["mask"] = "external" if mask else "automatic"
         scale = {name: settings[name] for name in ("mpp", "patch_px")}
         limits = {name: settings[name] for name in ("min_tissue", "min_tiles", "max_upsampling")}
         try:
+            check_scale(slide, scale["mpp"], limits["max_upsampling"])
+            thumbnail = slide.thumbnail(MASK_MPP)
+            known["digest"] = "" if is_remote(path) else file_digest(path)
+            known |= {"thumbnail_hash": thumbnail_hash(thumbnail), "mask": "external" if mask else "automatic"}
             grid = tile_grid(slide, **scale, **limits, mask=find_tissue(slide, thumbnail, mask))
             flags = flag_tiles(slide, grid, glass_colour(thumbnail), **scale)
         except SlideError as error:
@@ -189,7 +204,7 @@ def tile_batch(
                 with timing.of(slide_id):
                     known, found = tile_slide(source.path, source.mpp, mask_of.get(slide_id), dict(slides))
             except SlideError as error:
-                known, found = {}, {"reason": error.reason, "message": str(error)}
+                known, found = error.known, {"reason": error.reason, "message": str(error)}
             parts.append(slide_rows(slide_id, known, found))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMN_TYPES))
     made_by = provenance("ksfusion.slides.tiling", {"batch": batch, "slides": dict(slides)})

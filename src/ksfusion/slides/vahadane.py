@@ -36,6 +36,12 @@ LEARNING_PIXELS = 200_000
 START = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 SMALLEST_ANGLE_DEGREES = 4.0
 FEWEST_PIXELS = 1_000
+# Red and blue absorbed, relative to green, by what may be haematoxylin and eosin. Fitted on real slides and on slides
+# drawn with published vectors of H&E, haematoxylin has red 0.5 to 1.5 and blue 0.34 to 0.64, eosin red at most 0.44 and
+# blue at most 0.70; DAB has blue 1.2 and more, AEC 0.92, Masson's ponceau 0.84, Masson's and Mallory's blue 0.22 beside
+# red 1.2 and more, alcian blue as second stain red 0.75, the green of Feulgen's counterstain red 2.7.
+HAEMATOXYLIN_RED, HAEMATOXYLIN_BLUE = 2.0, (0.28, 0.8)
+EOSIN_RED, EOSIN_BLUE = 0.55, 0.77
 CPU_CHUNK = 1 << 15
 
 
@@ -73,6 +79,8 @@ def tissue_pixels(rgb: np.ndarray) -> np.ndarray:
     import cv2
 
     pixels = np.ascontiguousarray(rgb).reshape(-1, 1, 3)
+    if not len(pixels):  # OpenCV converts no empty image
+        return pixels[:, 0]
     luminosity = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)[:, 0, 0]
     return pixels[:, 0][luminosity < TISSUE_LUMINOSITY * 255]
 
@@ -115,6 +123,19 @@ def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
     if maxima.min() <= 0:
         raise DegenerateStain("one of the two stains occurs in less than 1 % of the pixels")
     return StainProfile(matrix, maxima, n_tissue)
+
+
+def unlike_h_and_e(matrix: np.ndarray) -> str:
+    """Say what tells two stain vectors (2, 3) from haematoxylin and eosin; empty where nothing does."""
+    (h_red, h_green, h_blue), (e_red, e_green, e_blue) = matrix
+    low, high = HAEMATOXYLIN_BLUE
+    if h_red > HAEMATOXYLIN_RED * h_green or not low * h_green <= h_blue <= high * h_green:
+        return (
+            f"the first stain absorbs red, green and blue as {h_red:.2f}, {h_green:.2f}, {h_blue:.2f}: no haematoxylin"
+        )
+    if e_red > EOSIN_RED * e_green or e_blue > EOSIN_BLUE * e_green:
+        return f"the second stain absorbs red, green and blue as {e_red:.2f}, {e_green:.2f}, {e_blue:.2f}: no eosin"
+    return ""
 
 
 def max_concentration(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
