@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from layouts import ENDING, GDC_ROWS, write_gdc, write_ivygap
 
+from ksfusion.copies import symbol_of
 from ksfusion.errors import UserError
 from ksfusion.genes import collect_profiles, read_expression
 from ksfusion.storage import read_parquet, read_provenance
@@ -97,6 +98,15 @@ def test_genes_with_one_symbol_stay_apart_in_the_common_table(tmp_path):
     assert profiles.columns.tolist() == ["CD3E", "EGFR", "CD3E::2", "CD3E::3"]
     assert profiles.loc["one"].tolist() == [5, 1, 6, 7]
     assert profiles.loc["two"].iloc[:2].tolist() == [2, 3] and profiles.loc["two"].iloc[2:].isna().all()
+
+
+def test_a_fusion_gene_is_no_copy(tmp_path):
+    (tmp_path / "m.tsv").write_text("gene\tP1\nEGFR\t1\nEGFR::SEPTIN14\t2\nEGFR\t3\n")
+    source = {"cohort": "x", "format": "matrix", "unit": "log", "path": tmp_path / "m.tsv"}
+    collect_profiles([source], tmp_path / "profiles.parquet")
+    profiles = read_parquet(tmp_path / "profiles.parquet").drop(columns=["cohort", "expression_id"])
+    assert profiles.loc[0].to_dict() == {"EGFR": 1, "EGFR::SEPTIN14": 2, "EGFR::2": 3}
+    assert [symbol_of(name) for name in profiles] == ["EGFR", "EGFR::SEPTIN14", "EGFR"]
 
 
 def test_collect_profiles_names_cohorts_without_a_shared_gene(tmp_path):
