@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import pickle
 import struct
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from ksfusion import plan
 from ksfusion.errors import UserError
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.backends import TiffSlideBackend
+from ksfusion.slides.isolation import WorkerCrashed
 from ksfusion.slides.sources import SlideSource, file_size, is_readable
 
 NOISE = np.random.default_rng(0).integers(60, 256, (512, 512, 3), dtype=np.uint8)
@@ -147,6 +149,15 @@ def test_an_error_keeps_what_is_known(tmp_path):
         open_slide(write_slide(tmp_path / "a.tiff", plain(300, 300), (0.5, 0.6)))
     assert caught.value.reason == "implausible_mpp"
     assert caught.value.known == {"mpp": pytest.approx(0.55), "mpp_source": "resolution_tag"}
+
+
+@pytest.mark.parametrize(
+    "error", [SlideError("timeout", "late"), SlideError("too_large", "big", {"mpp": 0.1}), WorkerCrashed()]
+)
+def test_an_error_comes_whole_out_of_another_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (again.reason, str(again), again.known) == (error.reason, str(error), error.known)
 
 
 def write_sparse(path, mpp, side=1_000_000, tile=4096):
