@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 from test_slides_reader import plain, reason_of, write_slide
 
 from ksfusion import plan
+from ksfusion.config import parse_config
 from ksfusion.errors import UserError
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.backends import TiffSlideBackend
@@ -133,6 +134,22 @@ class TestPaths:
         forbid(monkeypatch, "a.tiff")
         assert reason_of(tmp_path / "a.tiff") == "unreadable"
         assert file_size(tmp_path / "a.tiff") is None
+
+    @pytest.mark.parametrize(
+        ("block", "values", "find", "key"),
+        [
+            ("slides", {"masks": "."}, plan._mask_problems, "slides.masks"),
+            ("features", {"source": "precomputed", "path": "."}, plan._feature_problems, "features.path"),
+        ],
+    )
+    def test_a_folder_that_may_not_be_read(self, monkeypatch, block, values, find, key):
+        expression = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
+        cohort = {"samples": "s.tsv", "cases": "c.tsv", "expression": [expression]}
+        config = parse_config({"cohort": cohort, block: values}, source="mine.yaml")
+        assert find(config, "mine.yaml") == []
+        monkeypatch.setattr("os.access", lambda *_: False)
+        (line,) = find(config, "mine.yaml")
+        assert line.startswith(f"mine.yaml: {key}: . is not a folder that can be read; ")
 
     def test_the_plan_asks_the_same(self):
         assert plan.is_readable is is_readable and plan.file_size is file_size
