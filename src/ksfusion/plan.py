@@ -407,17 +407,23 @@ def _missing_files(config: Config, source: str) -> list[str]:
 
 def _mask_problems(config: Config, source: str) -> list[str]:
     folder = config.slides.masks
-    if folder is None or Path(folder).is_dir():
+    if folder is None or _is_folder(folder):
         return []
-    return [f"{source}: slides.masks: {folder} is not a folder; correct the path, or leave it out"]
+    return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
+
+
+def _is_folder(path: str) -> bool:
+    return is_readable(path) and Path(path).is_dir()
 
 
 def _feature_problems(config: Config, source: str) -> list[str]:
     """Say what is wrong with where features come from, as far as that can be seen without timm."""
     features, preset = config.features, find_preset(config.features.encoder)
     if features.source == "precomputed":
-        message = f"{source}: features.path: {features.path} is not a folder; name the one with the .h5 files"
-        return [] if Path(features.path).is_dir() else [message]
+        message = (
+            f"{source}: features.path: {features.path} is not a folder that can be read; name that of the .h5 files"
+        )
+        return [] if _is_folder(features.path) else [message]
     try:
         check_encoder(features.encoder, features.weights)
         check_patch_size(features.encoder, preset.input_px if preset else None, config.slides.patch_px)

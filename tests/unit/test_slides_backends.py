@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import pickle
 import struct
 import time
 from pathlib import Path
@@ -13,9 +14,11 @@ from PIL import Image, ImageCms
 from test_slides_reader import plain, reason_of, write_slide
 
 from ksfusion import plan
+from ksfusion.config import parse_config
 from ksfusion.errors import UserError
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.backends import TiffSlideBackend
+from ksfusion.slides.isolation import WorkerCrashed
 from ksfusion.slides.sources import SlideSource, file_size, is_readable
 
 NOISE = np.random.default_rng(0).integers(60, 256, (512, 512, 3), dtype=np.uint8)
@@ -132,6 +135,22 @@ class TestPaths:
         assert reason_of(tmp_path / "a.tiff") == "unreadable"
         assert file_size(tmp_path / "a.tiff") is None
 
+    @pytest.mark.parametrize(
+        ("block", "values", "find", "key"),
+        [
+            ("slides", {"masks": "."}, plan._mask_problems, "slides.masks"),
+            ("features", {"source": "precomputed", "path": "."}, plan._feature_problems, "features.path"),
+        ],
+    )
+    def test_a_folder_that_may_not_be_read(self, monkeypatch, block, values, find, key):
+        expression = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
+        cohort = {"samples": "s.tsv", "cases": "c.tsv", "expression": [expression]}
+        config = parse_config({"cohort": cohort, block: values}, source="mine.yaml")
+        assert find(config, "mine.yaml") == []
+        monkeypatch.setattr("os.access", lambda *_: False)
+        (line,) = find(config, "mine.yaml")
+        assert line.startswith(f"mine.yaml: {key}: . is not a folder that can be read; ")
+
     def test_the_plan_asks_the_same(self):
         assert plan.is_readable is is_readable and plan.file_size is file_size
 
@@ -147,6 +166,15 @@ def test_an_error_keeps_what_is_known(tmp_path):
         open_slide(write_slide(tmp_path / "a.tiff", plain(300, 300), (0.5, 0.6)))
     assert caught.value.reason == "implausible_mpp"
     assert caught.value.known == {"mpp": pytest.approx(0.55), "mpp_source": "resolution_tag"}
+
+
+@pytest.mark.parametrize(
+    "error", [SlideError("timeout", "late"), SlideError("too_large", "big", {"mpp": 0.1}), WorkerCrashed()]
+)
+def test_an_error_comes_whole_out_of_another_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (again.reason, str(again), again.known) == (error.reason, str(error), error.known)
 
 
 def write_sparse(path, mpp, side=1_000_000, tile=4096):

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from ksfusion.errors import UserError
-from ksfusion.slides.backends import SlideError
+from ksfusion.slides.backends import Reason, SlideError
 
 STARTING_SECONDS, STOPPING_SECONDS = 300, 10
 
@@ -18,8 +18,13 @@ STARTING_SECONDS, STOPPING_SECONDS = 300, 10
 class WorkerCrashed(SlideError):
     """The process that read a slide is gone."""
 
-    def __init__(self, reason: str = "unreadable", message: str = "the process that read it crashed"):
-        super().__init__(reason, message)
+    def __init__(
+        self,
+        reason: Reason = "unreadable",
+        message: str = "the process that read it crashed",
+        known: dict[str, Any] | None = None,
+    ):
+        super().__init__(reason, message, known)
 
 
 def _serve(connection: Connection, make_answer: Callable[..., Callable[..., Any]], options: tuple[Any, ...]) -> None:
