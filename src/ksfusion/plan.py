@@ -18,13 +18,13 @@ from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.samples import CohortTables, Row, read_cohort
 from ksfusion.cohort.split_files import read_split_file, split_files
 from ksfusion.config import Config, parse_config
+from ksfusion.config_files import file_problems, is_drawn
 from ksfusion.errors import UserError
-from ksfusion.genes.sources import FOLDER_FORMATS, GDC_STAR, folder_digest, source_files
+from ksfusion.genes.sources import GDC_STAR, folder_digest, source_files
 from ksfusion.methods.registry import METHODS
 from ksfusion.niches import NICHES
 from ksfusion.provenance import PACKAGE_ROOT, as_json, code_version
 from ksfusion.resources import resource
-from ksfusion.slides.presets import check_encoder, check_patch_size, find_preset
 from ksfusion.slides.sources import file_size, is_readable, precomputed_file
 from ksfusion.strict_yaml import read_yaml
 
@@ -60,7 +60,7 @@ COMMON_TRAINING = ("batch_size", "lr", "weight_decay", "dropout", "weight_by")
 READING = ("reader", "icc", "mpp", "patch_px", "max_upsampling", "timeout")
 TILING = (*READING, "min_tissue", "min_tiles", "batches")
 ENCODING = ("encoder", "weights", "batch_size", "precision", "compile")
-DEMO_SLIDES, DEMO_EXPRESSION = "demo/slides", "demo/expression"
+DEMO_SLIDES = "demo/slides"
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class Plan:
         """Return the sources of expression, in the order of the configuration."""
         files = []
         for source in self.config.cohort.expression:
-            drawn = _is_drawn(source.path, self.config)
+            drawn = is_drawn(source.path, self.config)
             files += [source.path] if drawn else source_files(source.path, format=source.format)
             files += [source.sample_sheet] if source.sample_sheet else []
         return files
@@ -287,7 +287,7 @@ class Plan:
     def expression_contents(self) -> str:
         """Return what tells one state of the folders of gene counts from another: they are inputs, their files not."""
         sources = self.config.cohort.expression
-        own = [entry.path for entry in sources if entry.format == GDC_STAR and not _is_drawn(entry.path, self.config)]
+        own = [entry.path for entry in sources if entry.format == GDC_STAR and not is_drawn(entry.path, self.config)]
         return as_json({path: folder_digest(path) for path in own})
 
     def stain_target(self) -> list[str]:
@@ -337,11 +337,6 @@ def _is_alpha(method: str) -> bool:
     return method.startswith("ksfusion-alpha")
 
 
-def _is_drawn(path: str, config: Config) -> bool:
-    """Say whether a source of expression is one that the demo draws."""
-    return config.demo and Path(path).is_relative_to(DEMO_EXPRESSION)
-
-
 def _relative(path: Path) -> str:
     """Return a shipped file relative to the working directory where it is in it, so that a moved project is current."""
     path = path.resolve()
@@ -368,8 +363,7 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
     for file in files:
         read_yaml(Path(file))
     config = parse_config(values, source=source)
-    problems = _missing_files(config, source) + _misplaced_expression(config, source)
-    problems += _mask_problems(config, source) + _feature_problems(config, source)
+    problems = file_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks)
     except UserError as error:
@@ -382,65 +376,3 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
         raise UserError(f"{source}: features.path: no slide has its file there, such as {expected}; correct the path")
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan
-
-
-def _missing_files(config: Config, source: str) -> list[str]:
-    """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
-    named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
-    named |= {
-        f"cohort.expression.{number}.path": next((file for file in files if not Path(file).exists()), entry.path)
-        for number, entry in enumerate(config.cohort.expression)
-        if Path(entry.path).is_dir() and (files := source_files(entry.path, format=entry.format))
-    }
-    named |= {"stain.target": config.stain.target, **config.genes.set_files()}
-    named |= {
-        f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
-        for number, entry in enumerate(config.cohort.expression)
-        if entry.sample_sheet
-    }
-    return [
-        f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
-        for key, path in named.items()
-        if path != "builtin" and not _is_drawn(path, config) and not Path(path).exists()
-    ]
-
-
-def _mask_problems(config: Config, source: str) -> list[str]:
-    folder = config.slides.masks
-    if folder is None or _is_folder(folder):
-        return []
-    return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
-
-
-def _is_folder(path: str) -> bool:
-    return is_readable(path) and Path(path).is_dir()
-
-
-def _feature_problems(config: Config, source: str) -> list[str]:
-    """Say what is wrong with where features come from, as far as that can be seen without timm."""
-    features, preset = config.features, find_preset(config.features.encoder)
-    if features.source == "precomputed":
-        message = (
-            f"{source}: features.path: {features.path} is not a folder that can be read; name that of the .h5 files"
-        )
-        return [] if _is_folder(features.path) else [message]
-    try:
-        check_encoder(features.encoder, features.weights)
-        check_patch_size(features.encoder, preset.input_px if preset else None, config.slides.patch_px)
-    except UserError as error:
-        return [f"{source}: {error}"]
-    return []
-
-
-def _misplaced_expression(config: Config, source: str) -> list[str]:
-    """Say which expression paths are a file where the format has a folder, or the other way round."""
-    problems = []
-    for number, entry in enumerate(config.cohort.expression):
-        path, wanted = Path(entry.path), "folder" if entry.format in FOLDER_FORMATS else "file"
-        if path.exists() and path.is_dir() != (wanted == "folder"):
-            remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
-            problems.append(
-                f"{source}: cohort.expression.{number}.path: {path} is a {'file' if wanted == 'folder' else 'folder'}, "
-                f"format {entry.format} wants a {wanted}; {remedy}"
-            )
-    return problems

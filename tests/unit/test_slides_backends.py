@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 from test_slides_reader import plain, reason_of, write_slide
 
-from ksfusion import plan
+from ksfusion import config_files, plan
 from ksfusion.config import parse_config
 from ksfusion.errors import UserError
 from ksfusion.slides import SlideError, open_slide
@@ -138,8 +138,8 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("block", "values", "find", "key"),
         [
-            ("slides", {"masks": "."}, plan._mask_problems, "slides.masks"),
-            ("features", {"source": "precomputed", "path": "."}, plan._feature_problems, "features.path"),
+            ("slides", {"masks": "."}, config_files._mask_problems, "slides.masks"),
+            ("features", {"source": "precomputed", "path": "."}, config_files._feature_problems, "features.path"),
         ],
     )
     def test_a_folder_that_may_not_be_read(self, monkeypatch, block, values, find, key):
