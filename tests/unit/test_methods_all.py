@@ -122,7 +122,7 @@ class LeaveTokens(torch.nn.Module):
 
 def test_coattention_of_cmta_finds_the_planted_patch():
     """With encoders that leave the tokens as they are: else their own attention may find the patch before."""
-    model = make("cmta", n_patches=16, n_outputs=2, width=32, gene_widths=(32, 32))
+    model = make("cmta", n_patches=16, n_outputs=2, width=32, gene_hidden=32)
     model.slide.encode, model.profile.encode = LeaveTokens(), LeaveTokens()
     assert share_of_planted_patches_found(model) > 0.9
 
