@@ -82,7 +82,9 @@ class Encoding:
         with torch.inference_mode():
             if profile is not None:
                 patches = normalise(patches, profile, self._target)
-            planes = torch.empty((len(patches), 3, *patches.shape[1:3]), device=patches.device)
+            planes = torch.empty(
+                (len(patches), 3, *patches.shape[1:3]), device=patches.device, memory_format=torch.channels_last
+            )
             for colour in range(3):
                 planes[:, colour] = patches[..., colour]
             planes.mul_(self._scale).add_(self._shift)

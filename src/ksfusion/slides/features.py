@@ -187,9 +187,11 @@ def _encoding(
     """Build the encoder and what feeds it."""
     import torch
 
+    from ksfusion.memory import keep_freed_memory
     from ksfusion.slides.encoders import build_encoder
     from ksfusion.slides.encoding import Encoding
 
+    keep_freed_memory()
     encoder = build_encoder(
         features["encoder"],
         features["weights"],

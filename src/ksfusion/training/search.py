@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from ksfusion.errors import UserError
+from ksfusion.memory import keep_freed_memory
 from ksfusion.methods.registry import METHODS
 from ksfusion.provenance import provenance
 from ksfusion.storage import write_text, write_tsv
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.loop import fit_method, on_device
-from ksfusion.training.memory import keep_freed_memory
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import reproducible
 
