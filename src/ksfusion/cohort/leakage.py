@@ -24,15 +24,15 @@ BARCODE = re.compile(r"(?<![A-Z0-9])TCGA[-._]([A-Z0-9]{2})[-._]([A-Z0-9]{4})(?![
 IVYGAP_TUMOUR = re.compile(r"(W\d+)[-._]\d{1,2}[-._]\d{1,2}(?![A-Z0-9])", re.IGNORECASE)
 IVYGAP_PATIENT = re.compile(r"W\d+", re.IGNORECASE)
 SPECIMENS = ("slide_specimen_id", "expression_specimen_id")
-BLOCKS = ("slide_block_id", "expression_block_id")
-NAMES = ("case_id", "tumour_id", *SPECIMENS, *BLOCKS, "slide_id", "expression_id")
+NAMES = (
+    "case_id", "tumour_id", *SPECIMENS, "slide_block_id", "expression_block_id", "slide_id", "expression_id"
+)  # fmt: skip
 PROFILE_KEYS = ("cohort", "expression_id")
 REMEDIES = {
     "case_on_two_sides": "put it on one",
     "same_patient": "give them one case_id",
     "same_tumour": "give them one case_id, or each its own tumour_id",
     "same_specimen": "give them one case_id, or each its own specimen id",
-    "same_block": "give them one case_id, or each its own block id",
     "same_file": "remove one, or list the pair in cohort.allow_duplicates",
     "same_image": "remove one, or list the pair in cohort.allow_duplicates",
     "same_profile": "remove one, or list the pair in cohort.allow_duplicates",
@@ -145,7 +145,7 @@ class Gate:
         yield Finding("cases", "", "", detail, FINE)
 
     def names(self) -> Iterator[Finding]:
-        """Yield cases that share a patient, a tumour, a specimen or a block."""
+        """Yield cases that share a patient, a tumour or a specimen; blocks are often A1, A2, ... in each case."""
         patients: dict[str, set[str]] = defaultdict(set)
         for column in NAMES:
             for name, case_id in self._samples[[column, "case_id"]].drop_duplicates().itertuples(index=False):
@@ -154,7 +154,6 @@ class Gate:
         yield from self._shared("same_patient", patients, always=True)
         yield from self._shared("same_tumour", self._cases_by("tumour_id"))
         yield from self._shared("same_specimen", self._cases_by(*SPECIMENS))
-        yield from self._shared("same_block", self._cases_by(*BLOCKS))
 
     def _cases_by(self, *columns: str) -> dict[str, set[str]]:
         """Return the cases of each name that stands in one of the columns."""
