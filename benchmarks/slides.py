@@ -32,7 +32,7 @@ from processes import run
 
 from ksfusion.memory import keep_freed_memory
 from ksfusion.provenance import as_json
-from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid, tissue_mask
+from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid
 from ksfusion.slides.encoding import Encoding
 from ksfusion.slides.reading import PatchReaders, _reading
 from ksfusion.slides.sampling import sample_batch
@@ -42,7 +42,7 @@ from ksfusion.slides.tiling import tile_batch
 
 TILE = 256
 GLASS = (242, 242, 242)
-STAGES = ("tile", "stain", "features")
+STAGES = ("tile", "stain", "overviews", "features")
 FORWARD_PATCHES = 400  # that the encoder alone is timed on
 PARTS = ("normalise", "tile", "extract", "memory")
 
@@ -139,7 +139,7 @@ def time_tiling(region, folder):
 
     def tile():
         with open_slide(path) as slide:
-            return tile_grid(slide, mask=tissue_mask(slide.thumbnail(8.0)))
+            return tile_grid(slide)
 
     print(f"tile 100,000 x 80,000 px: tissue and grid {best_of(3, tile):.2f} s (aim: 5), {len(tile())} tiles")
     seconds, memory = run(stage(folder, "tile", write_samples(folder, [path])), folder)
@@ -149,7 +149,7 @@ def time_tiling(region, folder):
 def stage(folder, verb, samples, blocks=None, **options):
     """Return the command of a stage on the slides of a table."""
     blocks = blocks or settings(encoder="seeded-conv")
-    names = {"tile": ["slides"], "stain": ["slides", "stain"], "features": ["slides", "stain", "features"]}[verb]
+    names = list(blocks)[: {"tile": 1, "overviews": 1, "stain": 2, "features": 3}[verb]]
     given = {"samples": samples, "settings": as_json({name: blocks[name] for name in names})}
     given |= {"batch": 0} if verb == "tile" else {"tiles": folder / "tile.out"}
     given |= {"output": folder / f"{verb}.out"} | options
@@ -259,6 +259,7 @@ def compare_memory(region, folder):
         samples, patches = write_samples(place, paths), place / "patches.out"
         peaks = [peak_memory(stage(place, verb, samples)) for verb in ("tile", "stain")]
         sample_batch(place / "tile.out", patches, patches={"count": 400, "order": "raster"})
+        peaks.append(peak_memory(stage(place, "overviews", samples, patches=patches)))
         options = {"stain": place / "stain.out", "patches": patches, "threads": 2}
         peaks.append(peak_memory(stage(place, "features", samples, **options)))
         print(f"memory, {name:18}  " + "  ".join(f"{v} {p:.2f} GiB" for v, p in zip(STAGES, peaks, strict=True)))

@@ -11,7 +11,8 @@ from drawing import GLASS, INKS, dice, ellipse, optical_density, slide_of, strok
 from test_slides_reader import plain, real_file, write_slide
 
 from ksfusion.slides import open_slide, tissue_mask
-from ksfusion.slides.tissue import glass_colour, ink_mask
+from ksfusion.slides.fingerprint import thumbnail_hash
+from ksfusion.slides.tissue import _otsu, _without_crumbs, glass_colour, ink_mask
 from ksfusion.slides.tissue import optical_density as measured_density
 
 MPP, SHAPE = 2.0, (1500, 2000)
@@ -118,25 +119,75 @@ def test_strips_make_no_difference(monkeypatch):
     assert np.array_equal(tissue_mask(rgb), expected[0]) and np.array_equal(glass_colour(rgb), expected[1])
 
 
+def test_the_glass_is_the_median_of_the_brighter_half():
+    # Of 100 px, 60 may be glass; the brighter half of these are the 20 brightest and the 20 in the middle.
+    rgb = np.array([(90, 40, 90)] * 40 + [(210, 212, 214)] * 20 + [(230, 231, 233)] * 20 + [(240, 242, 246)] * 20)
+    assert glass_colour(rgb.astype(np.uint8).reshape(10, 10, 3)).tolist() == [235, 236.5, 239.5]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_otsu_is_that_of_opencv(seed):
+    random = np.random.default_rng(seed)
+    values = np.concatenate([random.gamma(2, 0.01, 3000), random.normal(0.12, 0.02 + 0.01 * seed, 2000).clip(0)])
+    values = values.astype(np.float16)
+    levels = np.round(values.astype(np.float32) * (255 / float(values.max()))).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    found = _otsu(np.bincount(values.view(np.uint16), minlength=1 << 16), (0, 1))
+    assert found == pytest.approx(threshold * float(values.max()) / 255)
+    assert _otsu(np.bincount(values.view(np.uint16), minlength=1 << 16), (0.3, 0.4)) == 0.3
+
+
+def test_small_pieces_are_left_out():
+    mask = np.zeros((120, 120), np.uint8)
+    mask[5:45, 5:45], mask[10:40, 10:40] = 1, 0  # a frame of 700 px
+    mask[15:25, 15:30] = 1  # 150 px within it
+    mask[30:38, 30:38] = 1  # 64 px within it
+    mask[60:70, 60:70], mask[70:77, 70:77] = 1, 1  # 149 px that touch at a corner
+    mask[0:1, 50:120], mask[119, 50:107] = 1, 1  # 70 and 57 px at the rim
+    expected = mask.astype(bool)
+    expected[30:38, 30:38] = expected[0, 50:] = expected[119] = False
+    assert np.array_equal(_without_crumbs(mask), expected)
+
+
+def test_a_thumbnail_in_a_file(tmp_path):
+    rgb = draw()[:1480, :1930]
+    with open_slide(write_slide(tmp_path / "a.tiff", rgb, 0.25)) as slide:
+        thumbnail = slide.thumbnail(0.5)  # 740 x 965 px, of blocks of 512
+        with slide.spooled_thumbnail(0.5) as spooled:
+            assert spooled.shape == thumbnail.shape == (740, 965, 3)
+            for rows in (slice(0, 740), slice(500, 530), slice(700, 900)):
+                assert np.array_equal(spooled[rows], thumbnail[rows])
+            assert np.array_equal(tissue_mask(spooled), tissue_mask(thumbnail))
+            assert thumbnail_hash(spooled) == thumbnail_hash(thumbnail) != ""
+
+
 MEASURE = """
 import sys
+from pathlib import Path
 import numpy as np
+from ksfusion.slides.fingerprint import thumbnail_hash
+from ksfusion.slides.spool import SpooledImage
 from ksfusion.slides.tissue import tissue_mask
 
-def status(name):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
-
-rgb = np.full((3000, 4000, 3), 242, np.uint8)
-rgb[300:2500, 300:3500] = (190, 110, 170)
-tissue_mask(rgb[:64, :64].copy())
-before = status("VmRSS")
-assert tissue_mask(rgb).any()
-print((status("VmHWM") - before) * 1024 / (3000 * 4000))
+height = int(sys.argv[1])
+with SpooledImage(height, 4000) as image:
+    for top in range(0, height, 100):
+        rows = np.full((100, 4000, 3), 242, np.uint8)
+        rows[20:, 300:3500] = (190, 110, 170)
+        image.write(top, 0, rows)
+    assert thumbnail_hash(image)
+    assert tissue_mask(image).mean() > 0.5
+status = Path("/proc/self/status").read_text()
+print(status.split("VmHWM:")[1].split()[0])
 """
 
 
-def test_takes_few_bytes_a_pixel():
+def test_memory_grows_with_the_mask_alone():
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc to read the peak of the memory from")
-    done = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True)
-    assert float(done.stdout) < 12
+    low, high = (
+        int(subprocess.run([sys.executable, "-c", MEASURE, height], check=True, capture_output=True).stdout)
+        for height in ("600", "6000")
+    )
+    # The mask and its working copies: a px of the thumbnail itself would take three bytes more, of its density twelve.
+    assert (high - low) * 1024 / (5400 * 4000) < 2

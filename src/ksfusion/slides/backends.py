@@ -36,6 +36,8 @@ PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
 # Where tiffslide may read through fsspec, and the package that each needs beside it.
 REMOTE_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "http": "aiohttp", "https": "aiohttp", "file": None}
 UNITS_PER_MICRON = {"centimeter": 1e4, "inch": 25400.0}
+# Decoded tiles that OpenSlide keeps: those that patches side by side share. The 32 MiB of its default read no faster.
+CACHE_BYTES = 16 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -132,6 +134,7 @@ class OpenSlideBackend:
             self._slide = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
             raise SlideError("unreadable", f"{path}: OpenSlide cannot open it ({error})") from None
+        self._slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
         properties = dict(self._slide.properties)
         # Of the scanners' own formats it knows the pixels; whatever any other TIFF holds it turns to 8-bit RGBA.
         if properties.get("openslide.vendor") == "generic-tiff":

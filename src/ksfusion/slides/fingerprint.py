@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ksfusion.slides.tissue import strips
+
+if TYPE_CHECKING:
+    from ksfusion.slides.spool import SpooledImage
 
 from ksfusion.slides.backends import SlideError
 
@@ -42,7 +48,7 @@ def file_digest(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def thumbnail_hash(thumbnail: np.ndarray) -> str:
+def thumbnail_hash(thumbnail: np.ndarray | SpooledImage) -> str:
     """Hash an image so that copies of it, re-encoded, rescaled or with other colours, differ in few bits.
 
     The signs of the 16 x 16 lowest frequencies (discrete cosine transform) of the image in grey, at 64 x 64 px. A
@@ -59,8 +65,11 @@ def thumbnail_hash(thumbnail: np.ndarray) -> str:
     """
     import cv2
 
-    grey = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(grey, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA)
+    narrow = np.empty((thumbnail.shape[0], IMAGE_PX), dtype=np.float32)
+    for rows in strips(thumbnail.shape):
+        grey = cv2.cvtColor(thumbnail[rows], cv2.COLOR_RGB2GRAY).astype(np.float32)
+        narrow[rows] = cv2.resize(grey, (IMAGE_PX, len(grey)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(narrow, (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_AREA)
     if small.std() < MIN_CONTRAST:
         return ""
     frequencies = cv2.dct(small)[:HASH_SIDE, :HASH_SIDE]

@@ -138,7 +138,8 @@ def _draw_slide(
 ) -> bytes:
     """Draw one slide as a PNG; runs in a worker process."""
     with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
-        tissue = find_tissue(slide, slide.thumbnail(MASK_MPP), mask)
+        with slide.spooled_thumbnail(MASK_MPP) as thumbnail:
+            tissue = find_tissue(slide, thumbnail, mask)
         tile_um = settings["patch_px"] * settings["mpp"]
         image = draw_overview(slide, tissue, tiles, tile_um=tile_um, title=title)
     data = io.BytesIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,6 +18,7 @@ from ksfusion.slides.backends import (
     is_remote,
     open_backend,
 )
+from ksfusion.slides.spool import SpooledImage
 from ksfusion.slides.tiff import is_tiff, is_truncated_tiff
 
 __all__ = ["REASONS", "Slide", "SlideError", "open_slide"]
@@ -26,7 +27,7 @@ MPP_RANGE = (0.1, 2.0)
 MAX_ANISOTROPY = 0.02
 # A level this little coarser than asked for is read as if it were not.
 LEVEL_TOLERANCE = 1.01
-BLOCK_PX = 2048
+BLOCK_PX = 1024
 # A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims more than two is wrong.
 OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 62_000_000
 
@@ -116,16 +117,42 @@ class Slide:
         numpy.ndarray of shape (height, width, 3), uint8
             Its pixel (row, column) covers the level-0 px from (column, row) * mpp / self.mpp on.
         """
+        result = np.full((*self._thumbnail_size(mpp), 3), 255, dtype=np.uint8)
+        for top, left, part in self._parts(mpp):
+            result[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return result
+
+    def spooled_thumbnail(self, mpp: float) -> SpooledImage:
+        """Read the whole slide at a coarse scale into a temporary file, so that memory does not grow with it.
+
+        Returns
+        -------
+        SpooledImage
+            The pixels of `thumbnail`; to be closed.
+        """
+        result = SpooledImage(*self._thumbnail_size(mpp))
+        try:
+            for top, left, part in self._parts(mpp):
+                result.write(top, left, part)
+        except BaseException:
+            result.close()
+            raise
+        return result
+
+    def _thumbnail_size(self, mpp: float) -> tuple[int, int]:
+        """Return the height and width of the whole slide at a scale."""
+        width, height = (max(1, round(side / (mpp / self.mpp))) for side in self.dimensions)
+        return height, width
+
+    def _parts(self, mpp: float) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yield the row, the column and the pixels of the blocks that a thumbnail is made of."""
         scale = mpp / self.mpp
-        width, height = (max(1, round(side / scale)) for side in self.dimensions)
+        height, width = self._thumbnail_size(mpp)
         block = min(max(self.block_px(mpp), 16), max(width, height))
-        result = np.full((height, width, 3), 255, dtype=np.uint8)
         for top in range(0, height, block):
             for left in range(0, width, block):
-                part = result[top : top + block, left : left + block]
                 whole = self.read(left * scale, top * scale, block, mpp)
-                part[:] = whole[: part.shape[0], : part.shape[1]]
-        return result
+                yield top, left, whole[: height - top, : width - left]
 
     def block_px(self, mpp: float) -> int:
         """Return the side of the largest square, in px at a scale, that is worth reading at once."""

@@ -31,10 +31,13 @@ def is_truncated_tiff(path: Path) -> bool:
         return True
     try:
         with tifffile.TiffFile(path) as file:
-            stored = [span for page in file.pages for span in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            return any(
+                start + length > size
+                for page in file.pages
+                for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)
+            )
     except Exception:  # not a TIFF that tifffile follows: the backend has the word
         return False
-    return any(start + length > size for start, length in stored)
 
 
 def is_tiled_tiff(path: Path) -> bool:

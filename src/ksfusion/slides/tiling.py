@@ -15,13 +15,14 @@ from ksfusion.slides.fingerprint import file_digest, thumbnail_hash
 from ksfusion.slides.masks import read_mask
 from ksfusion.slides.quality import flag_tiles
 from ksfusion.slides.reader import Slide, SlideError, open_slide
-from ksfusion.slides.tissue import glass_colour, tissue_mask
+from ksfusion.slides.tissue import glass_colour, strips, tissue_mask
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ksfusion.slides.spool import SpooledImage
+
 MASK_MPP = 8.0
-MASK_COLUMNS = 256
 COLUMN_TYPES = {
     "slide_id": "object",
     "status": "object",
@@ -47,21 +48,35 @@ def grid_corners(length: int, step: float) -> np.ndarray:
     return np.rint(np.arange(int(length / step + 1e-9)) * step).astype(np.int32)
 
 
-def _overlap(corners: np.ndarray, step: float, n_cells: int, cell: float) -> np.ndarray:
-    """Return the share of each tile's side that lies in each cell of the mask, of shape (tiles, cells)."""
-    left = np.arange(n_cells) * cell
-    start = corners[:, None].astype(np.float64)
-    shared = np.minimum(start + step, left + cell) - np.maximum(start, left)
-    return np.maximum(shared, 0) / step
+def _shares(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, side: float) -> np.ndarray:
+    """Return the share of tissue of each tile, of shape (rows of tiles, columns of tiles).
+
+    Parameters
+    ----------
+    mask : numpy.ndarray of bool
+    rows, columns
+        Where the tiles start, in px of the mask.
+    side
+        That of a tile, in px of the mask.
+    """
+    across = np.empty((len(mask), len(columns)))
+    for part in strips(mask.shape):
+        across[part] = _sums(mask[part].T, columns, side).T
+    return _sums(across, rows, side) / side**2
 
 
-def _shares(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the share of tissue of each tile, of shape (rows of tiles, columns of tiles)."""
-    along_rows = np.empty((len(rows), mask.shape[1]))
-    for left in range(0, mask.shape[1], MASK_COLUMNS):  # as floats the whole mask would take eight bytes a px
-        part = slice(left, left + MASK_COLUMNS)
-        along_rows[:, part] = rows @ mask[:, part].astype(np.float64)
-    return along_rows @ columns.T
+def _sums(values: np.ndarray, starts: np.ndarray, length: float) -> np.ndarray:
+    """Add up rows from each start on over a length; those at its ends count by the part within."""
+    cumulated = np.zeros((len(values) + 2, values.shape[1]))
+    np.cumsum(values, axis=0, out=cumulated[1:-1])
+    cumulated[-1] = cumulated[-2]
+
+    def until(ends: np.ndarray) -> np.ndarray:
+        ends = np.minimum(ends, len(values))
+        whole = ends.astype(int)
+        return cumulated[whole] + (ends - whole)[:, None] * (cumulated[whole + 1] - cumulated[whole])
+
+    return until(starts + length) - until(starts)
 
 
 def tile_grid(
@@ -111,12 +126,13 @@ def tile_grid(
 
     check_scale(slide, mpp, max_upsampling)
     if mask is None:
-        mask = tissue_mask(slide.thumbnail(MASK_MPP))
+        with slide.spooled_thumbnail(MASK_MPP) as thumbnail:
+            mask = tissue_mask(thumbnail)
     if not mask.any():
         raise SlideError("no_tissue", f"{slide.path}: no tissue was found")
     step, cell = patch_px * mpp / slide.mpp, MASK_MPP / slide.mpp
     columns, rows = (grid_corners(length, step) for length in slide.dimensions)
-    tissue = _shares(mask, _overlap(rows, step, mask.shape[0], cell), _overlap(columns, step, mask.shape[1], cell))
+    tissue = _shares(mask, rows / cell, columns / cell, step / cell)
     row, column = np.nonzero(tissue >= min_tissue)
     if len(row) < min_tiles:
         raise SlideError("too_few_tiles", f"{slide.path}: {len(row)} tiles with tissue; {min_tiles} are needed")
@@ -138,7 +154,7 @@ def check_scale(slide: Slide, mpp: float, max_upsampling: float) -> None:
         raise SlideError("too_coarse", f"{slide.path}: {slide.mpp:g} um/px is too coarse for patches at {mpp:g}")
 
 
-def find_tissue(slide: Slide, thumbnail: np.ndarray, mask: Path | None) -> np.ndarray:
+def find_tissue(slide: Slide, thumbnail: np.ndarray | SpooledImage, mask: Path | None) -> np.ndarray:
     """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it."""
     return read_mask(mask, slide.dimensions, thumbnail.shape[:2]) if mask else tissue_mask(thumbnail)
 
@@ -154,11 +170,12 @@ def _tile_slide(
         limits = {name: settings[name] for name in ("min_tissue", "min_tiles", "max_upsampling")}
         try:
             check_scale(slide, scale["mpp"], limits["max_upsampling"])
-            thumbnail = slide.thumbnail(MASK_MPP)
-            known["digest"] = "" if is_remote(path) else file_digest(path)
-            known |= {"thumbnail_hash": thumbnail_hash(thumbnail), "mask": "external" if mask else "automatic"}
-            grid = tile_grid(slide, **scale, **limits, mask=find_tissue(slide, thumbnail, mask))
-            flags = flag_tiles(slide, grid, glass_colour(thumbnail), **scale)
+            with slide.spooled_thumbnail(MASK_MPP) as thumbnail:
+                known["digest"] = "" if is_remote(path) else file_digest(path)
+                known |= {"thumbnail_hash": thumbnail_hash(thumbnail), "mask": "external" if mask else "automatic"}
+                grid = tile_grid(slide, **scale, **limits, mask=find_tissue(slide, thumbnail, mask))
+                glass = glass_colour(thumbnail)
+            flags = flag_tiles(slide, grid, glass, **scale)
         except SlideError as error:
             return known, {"reason": error.reason, "message": str(error)}
         known["tissue_mm2"] = grid.attrs["tissue_mm2"]
