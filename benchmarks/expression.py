@@ -22,6 +22,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ksfusion.config import Genes
 from ksfusion.genes import gene_sets
 
 DISTINCT_FILES, GDC_GENES = 20, 60_660
@@ -115,7 +116,7 @@ def verb(*arguments):
 def time_pipeline(folder, matrix, n_samples):
     """Run the verbs `profiles` and `genes` on the matrix, every fifth case held out."""
     source = {"cohort": "C", "format": "matrix", "unit": "tpm", "path": str(matrix)}
-    settings = {"top_fraction": 0.3, "rank": "within_cohort", "fit_on": "train", "harmonise": "zscore_by_cohort"}
+    settings = Genes().model_dump()
     samples = pd.DataFrame({"sample_id": [f"S{number:04}" for number in range(n_samples)]})
     samples = samples.assign(case_id=samples["sample_id"], expression_id=samples["sample_id"], cohort="C", status="ok")
     samples.to_csv(folder / "samples.tsv", sep="\t", index=False)

@@ -154,6 +154,7 @@ class Genes(Block):
     rank: Literal["within_cohort", "pooled", "seurat", "cell_ranger"] = "within_cohort"
     fit_on: Literal["train", "all"] = "train"
     harmonise: Literal["zscore_by_cohort", "zscore", "none", "combat"] = "zscore_by_cohort"
+    clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
     sets: str | dict[str, str] = Field("builtin", description="a table, or a file for each niche")
 
     @field_validator("rank", mode="before")
@@ -181,6 +182,8 @@ class Genes(Block):
     def _combat_sees_all(self) -> Genes:
         if self.harmonise == "combat" and self.fit_on != "all":
             raise ValueError("harmonise: combat cannot be frozen on training samples; it needs fit_on: all")
+        if self.harmonise == "none" and self.clip is not None:
+            raise ValueError("clip counts standard deviations, and harmonise: none does not scale; remove either")
         return self
 
     def set_files(self) -> dict[str, str]:

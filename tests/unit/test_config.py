@@ -86,6 +86,8 @@ def changed(**blocks):
         (changed(genes={"rank": "variance"}), ["genes.rank", "within_cohort", "cell_ranger"]),
         (changed(genes={"rank": "seurat_v3"}), ["genes.rank", "raw counts", "scikit-misc"]),
         (changed(genes={"harmonise": "combat"}), ["genes", "fit_on: all"]),
+        (changed(genes={"harmonise": "none", "clip": 10}), ["genes", "clip counts standard deviations"]),
+        (changed(genes={"clip": 0}), ["genes.clip", "greater than 0"]),
         (changed(genes={"harmonise": "combat", "fit_on": "all"}), ["combat needs expression of two cohorts"]),
         (changed(genes={"sets": {"stroma": "a.gmt"}}), ["genes.sets", "'stroma'", "tumour and tme"]),
         (changed(genes={"sets": {"tme": ["a.gmt"]}}), ["genes.sets", "mapping such as"]),

@@ -20,6 +20,7 @@ SETTINGS = {
     "rank": "within_cohort",
     "fit_on": "train",
     "harmonise": "zscore_by_cohort",
+    "clip": None,
     "sets": "builtin",
 }
 
@@ -161,6 +162,17 @@ def test_scaling_of_missing_values_constant_genes_and_unseen_cohorts(values):
     filled = fit_scaling(values, cohorts, harmonise="none").apply(values, cohorts)
     assert filled.at[0, "A"] == pytest.approx(values["A"].mean(), rel=1e-6)
     assert scaling.table().columns.tolist() == ["cohort", "symbol", "mean", "sd", "fill"]
+
+
+def test_scaled_values_are_cut_off():
+    # Mean 3, standard deviation 2; the profiles to come lie at 0.5, 3.5 and -4 of these.
+    training, labels = pd.DataFrame({"A": [1.0, 5.0, 1.0, 5.0]}), pd.Series(["x"] * 4)
+    scaling = fit_scaling(training, labels, clip=3.0)
+    new = pd.DataFrame({"A": [4.0, 10.0, -5.0, np.nan]})
+    assert scaling.apply(new, labels)["A"].tolist() == [0.5, 3.0, -3.0, 0.0]
+    assert fit_scaling(training, labels).apply(new, labels)["A"].tolist() == [0.5, 3.5, -4.0, 0.0]
+    with pytest.raises(UserError, match=r"genes\.clip: counts standard deviations"):
+        fit_scaling(training, labels, harmonise="none", clip=3.0)
 
 
 def test_an_unknown_scaling_is_refused(values):

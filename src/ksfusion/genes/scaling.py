@@ -21,14 +21,15 @@ POOLED = "all"
 
 @dataclass(frozen=True)
 class Scaling:
-    """A frozen transform: ``(value - mean) / sd``, a missing value counting as ``fill``.
+    """A frozen transform: ``(value - mean) / sd``, a missing value counting as ``fill``, cut off at -clip and clip.
 
-    Each is a table of cohorts x genes; the row ``"all"`` serves every cohort that has no row of its own.
+    The first three are tables of cohorts x genes; the row ``"all"`` serves every cohort that has no row of its own.
     """
 
     mean: pd.DataFrame
     sd: pd.DataFrame
     fill: pd.DataFrame
+    clip: float | None = None
 
     def apply(self, profiles: pd.DataFrame, cohorts: pd.Series) -> pd.DataFrame:
         """Scale profiles.
@@ -49,6 +50,8 @@ class Scaling:
         values = profiles[self.mean.columns].to_numpy(np.float64)
         values = np.where(np.isnan(values), self.fill.loc[rows].to_numpy(), values)
         values = (values - self.mean.loc[rows].to_numpy()) / self.sd.loc[rows].to_numpy()
+        if self.clip is not None:
+            values = values.clip(-self.clip, self.clip)
         return pd.DataFrame(values.astype(np.float32), index=profiles.index, columns=self.mean.columns)
 
     def table(self) -> pd.DataFrame:
@@ -58,7 +61,9 @@ class Scaling:
         return pd.DataFrame(columns).reset_index()
 
 
-def fit_scaling(profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = "zscore_by_cohort") -> Scaling:
+def fit_scaling(
+    profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = "zscore_by_cohort", clip: float | None = None
+) -> Scaling:
     """Fit the scaling of each gene.
 
     Parameters
@@ -72,14 +77,21 @@ def fit_scaling(profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = 
         training profiles gets those of all profiles pooled. ``zscore``: those of all profiles pooled, for every
         cohort, and the same for ``combat``, whose profiles `combat` has adjusted. ``none``: values stay as they are. A
         standard deviation of 0 counts as 1.
+    clip
+        Standard deviations at which scaled values are cut off, as ``max_value`` of scanpy's ``pp.scale``: one
+        profile's outlier of thousands would otherwise speak for a whole network. None for no limit.
 
     Raises
     ------
     UserError
-        If ``harmonise`` is not one of these.
+        If ``harmonise`` is not one of these, or leaves values that ``clip`` has no measure for.
     """
     if harmonise not in HARMONISE:
         raise UserError(f"genes.harmonise: {harmonise!r} is unknown; use {', '.join(HARMONISE)}")
+    if harmonise == "none" and clip is not None:
+        raise UserError(
+            "genes.clip: counts standard deviations, and harmonise: none does not scale; remove one of them"
+        )
     groups = {POOLED: np.ones(len(profiles), bool)}
     if harmonise == "zscore_by_cohort":
         labels = cohorts.to_numpy()
@@ -95,7 +107,7 @@ def fit_scaling(profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = 
     mean = mean.where(mean.notna(), mean.loc[POOLED], axis=1).fillna(0.0)
     if harmonise == "none":
         return Scaling(mean=mean * 0.0, sd=sd * 0.0 + 1.0, fill=mean)
-    return Scaling(mean=mean, sd=sd, fill=mean)
+    return Scaling(mean=mean, sd=sd, fill=mean, clip=clip)
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def prepare_genes(
     fold
         The fold whose training cases count.
     genes
-        ``top_fraction``, ``rank``, ``fit_on``, ``harmonise`` and ``sets`` of the configuration.
+        ``top_fraction``, ``rank``, ``fit_on``, ``harmonise``, ``clip`` and ``sets`` of the configuration.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def prepare_genes(
     ranking = _in_niches(ranking, genes)
     selected = ranking.loc[ranking["chosen"] & ranking["niche"].notna(), SELECTED_COLUMNS]
 
-    expression, scaling = _scale(table[selected["symbol"]], rows.to_numpy(), samples, genes["harmonise"])
+    expression, scaling = _scale(table[selected["symbol"]], rows.to_numpy(), samples, genes)
 
     made_by = provenance(__name__, {**genes, "fold": fold})
     both = conflicts(genes["sets"])
@@ -100,14 +100,15 @@ def prepare_genes(
 
 
 def _scale(
-    table: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, harmonise: str
+    table: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, genes: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, Scaling]:
     """Fit the scaling on some rows of the profiles, and return the scaled expression of all samples with it."""
     fitted_profiles = table.iloc[fitted]
     cohorts = fitted_profiles.index.get_level_values("cohort").to_series()
+    harmonise = genes["harmonise"]
     if harmonise == COMBAT:
         table = fitted_profiles = combat(fitted_profiles, cohorts)
-    scaling = fit_scaling(fitted_profiles, cohorts, harmonise=harmonise)
+    scaling = fit_scaling(fitted_profiles, cohorts, harmonise=harmonise, clip=genes["clip"])
     strange = sorted(set(samples["cohort"]) - set(scaling.mean.index))
     if harmonise == "zscore_by_cohort" and strange:
         log.warning("cohorts with fewer than two training profiles take the pooled scaling: %s", ", ".join(strange))
