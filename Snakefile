@@ -37,7 +37,7 @@ shell.prefix(f"export PYTHONPATH='{SOURCE}'; ksfusion() {{{{ '{PYTHON}' -m ksfus
 
 BATCHES = list(plan.batches)
 TASKS = list(plan.config.tasks)
-METHODS = plan.config.methods
+METHODS = plan.trained(plan.config.methods)
 SEEDS = plan.config.training.seeds
 FOLDS = plan.folds
 

@@ -188,6 +188,9 @@ class Plan:
         reading = {key: slides[key] for key in READING}
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
         about_results = {"tasks": about_tasks, "caveats": caveats}
+        trained_as = {name: self.trained_as(name) for name in self.alphas}
+        shared = {name: base for name, base in trained_as.items() if name != base}
+        of_alpha = {"methods": self.alphas, "shared": shared}
         return {
             "check": {"cohort": cohort, "tasks": tasks},
             "split": {"splits": config["splits"], "stratify": self.stratum_label()},
@@ -218,8 +221,8 @@ class Plan:
             "gene-figure": {key: config["genes"][key] for key in ("rank", "top_fraction")},
             "tables": {**about_results, "methods": config["methods"], "names": ["table1", "table2"]},
             "figures": {**about_results, "methods": [name for name in config["methods"] if not _is_alpha(name)]},
-            "alpha-table": {**about_results, "methods": self.alphas, "names": ["alpha"]},
-            "alpha-figures": {**about_results, "methods": self.alphas, "only_alpha": True},
+            "alpha-table": {**about_results, **of_alpha, "names": ["alpha"]},
+            "alpha-figures": {**about_results, **of_alpha, "only_alpha": True},
             "report": {
                 "config": config,
                 "notice": DEMO_NOTICE if self.config.demo else None,
@@ -241,6 +244,21 @@ class Plan:
         if not self.alpha_listed:
             return ALPHA_SWEEP
         return [name for name in self.config.methods if name == "ksfusion" or _is_alpha(name)]
+
+    def trained_as(self, method: str) -> str:
+        """Return the method whose runs a method's results come from: itself, or its base where both are one.
+
+        A variant that fixes nothing but what ``training`` says, such as ``ksfusion-alpha050`` where alpha is 0.5, would
+        repeat the runs of its base. Where settings are searched it would not: alpha is then chosen for the base, for
+        each fold anew, and the rest along with it.
+        """
+        info, training = METHODS[method], self.config.training
+        same = all(getattr(training, key, None) == value for key, value in info.options.items())
+        return info.base if same and not training.search and info.base in self.config.methods else method
+
+    def trained(self, methods: Iterable[str]) -> list[str]:
+        """Return the methods that are trained for the results of methods, each once."""
+        return list(dict.fromkeys(map(self.trained_as, methods)))
 
     def settings(self, stage: str) -> str:
         """Return the settings that a stage's output depends on, as one JSON string."""

@@ -63,6 +63,23 @@ def test_the_sweep_of_alpha_has_figures_and_a_list_of_its_own(runs, tmp_path):
     }
 
 
+def test_the_sweep_has_a_point_for_an_alpha_that_shares_its_runs(runs, monkeypatch, tmp_path):
+    drawn = {}
+
+    def remember(self, x, *args, **kwargs):
+        drawn[self.get_title(loc="left")] = list(x)
+        return plot(self, x, *args, **kwargs)
+
+    from matplotlib.axes import Axes
+
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", remember)
+    methods = ["ksfusion-alpha025", "ksfusion-alpha050", "ksfusion-alpha075"]
+    shared = {"ksfusion-alpha050": "ksfusion"}
+    make_figures(runs, tmp_path, tasks=[SURVIVAL], methods=methods, only_alpha=True, shared=shared)
+    assert list(drawn.values()) == [[0.25, 0.5]]
+
+
 def test_figures_are_the_same_each_time(runs, tmp_path):
     for order in ("first", "second"):
         make_figures(runs, tmp_path / order, tasks=[SURVIVAL], methods=["snn"])

@@ -89,3 +89,11 @@ def test_the_same_run_twice_is_an_error(tmp_path):
     first, second = (write_run(tmp_path / name, GRADING, ROWS) for name in "ab")
     with pytest.raises(UserError, match="same run"):
         read_runs([first, second], [GRADING])
+
+
+def test_a_method_without_runs_of_its_own_has_those_that_it_shares(tmp_path):
+    folders = [write_run(tmp_path, GRADING, ROWS, method=method, fold=1) for method in ("ksfusion", "snn")]
+    runs = read_runs(folders, [GRADING], shared={"ksfusion-alpha050": "ksfusion"})
+    assert [run.method for run in runs] == ["ksfusion", "ksfusion-alpha050", "snn"]
+    first, second, _ = runs
+    assert (second.fold, second.folder) == (1, first.folder) and second.test.equals(first.test)

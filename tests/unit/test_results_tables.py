@@ -183,6 +183,35 @@ def test_each_method_stands_in_its_table(tmp_path):
     assert "No such method" in (tmp_path / "table2.tex").read_text()
 
 
+def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
+    """KS-Fusion's AUC of grading is published; the runs are of ksfusion, trained with each of two alphas."""
+    published = read_tsv(PAPER).query("method == 'ksfusion' and task == 'grading' and metric == 'auc'")["percent"]
+    assert published.nunique() == 1
+    ours = write_run(tmp_path, GRADING, classified((0, 0, 1, 1)), method="ksfusion")
+    other = write_run(tmp_path, GRADING, classified((1, 0, 1, 1)), method="ksfusion-alpha075")
+    for alpha, paper in (("050", published.iloc[0]), ("025", np.nan)):
+        same = f"ksfusion-alpha{alpha}"
+        make_tables(
+            [ours, other],
+            tmp_path,
+            tasks=[GRADING],
+            methods=[same, "ksfusion-alpha075"],
+            paper=PAPER,
+            names=["alpha"],
+            shared={same: "ksfusion"},
+        )
+        table = read_table(tmp_path / "alpha.tsv")
+        assert list(table["method"].unique()) == [same, "ksfusion-alpha075"]
+        row = cell(table, "accuracy", method=same)
+        assert (row.mean, row.reason) == (100, "") and cell(table, "accuracy", method="ksfusion-alpha075").mean == 75
+        np.testing.assert_equal(cell(table, "auc", method=same).paper, paper)
+        assert np.isnan(cell(table, "auc", method="ksfusion-alpha075").paper)
+        assert [row.label for row in lay_out(table).rows] == [
+            f"KS-Fusion, alpha 0.{alpha.strip('0')}",
+            "KS-Fusion, alpha 0.75",
+        ]
+
+
 def test_only_the_tables_asked_for_are_written(tmp_path):
     make_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], paper=PAPER, names=["alpha"])
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["alpha.tsv"]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from sksurv.metrics import concordance_index_censored
 from training_cohort import CLASSES, DIAGNOSIS, NICHES, SURVIVAL, read_metrics
@@ -138,6 +139,18 @@ def test_same_seed_same_bytes(runs, cohort):
             assert (again / name).read_bytes() == (runs["diagnosis", method] / name).read_bytes()
         other = cohort.train(f"{method}-1", method=method, seed=1)
         assert (other / "model.safetensors").read_bytes() != (again / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("task", [DIAGNOSIS, SURVIVAL])
+def test_a_variant_that_fixes_the_configured_alpha_is_the_method_itself(runs, cohort, task):
+    """The sweep of alpha takes the one for the other."""
+    variant = cohort.train("run", task=task, method="ksfusion-alpha050")
+    itself = runs[task["name"], "ksfusion"]
+    first, second = (load_file(folder / "model.safetensors") for folder in (variant, itself))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, second = (read_parquet(folder / "predictions.parquet") for folder in (variant, itself))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_test_labels_are_not_read(runs, cohort):

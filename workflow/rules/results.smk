@@ -3,7 +3,11 @@ RUNS = expand(
 )
 
 ALPHA_RUNS = expand(
-    "results/models/{task}/{method}/fold{fold}/seed{seed}", task=TASKS, method=plan.alphas, fold=FOLDS, seed=SEEDS
+    "results/models/{task}/{method}/fold{fold}/seed{seed}",
+    task=TASKS,
+    method=plan.trained(plan.alphas),
+    fold=FOLDS,
+    seed=SEEDS,
 )
 ALPHA_RESULTS = ["results/tables/alpha.tsv", "results/figures/alpha.json"]
 

@@ -85,6 +85,7 @@ def make_figures(
     methods: Sequence[str],
     caveats: Sequence[str] = (),
     only_alpha: bool = False,
+    shared: Mapping[str, str] | None = None,
 ) -> list[dict[str, str]]:
     """Draw the figures of every task as SVG and PNG, and list them in ``figures.json``.
 
@@ -102,6 +103,8 @@ def make_figures(
         Sentences that must stand in every caption.
     only_alpha
         Draw the figures of alpha alone, and list them in ``alpha.json``.
+    shared
+        Methods without runs of their own, see `ksfusion.results.runs.read_runs`.
 
     Returns
     -------
@@ -110,10 +113,11 @@ def make_figures(
     """
     from matplotlib import rc_context, style
 
-    runs = read_runs(run_dirs, tasks)
+    runs = read_runs(run_dirs, tasks, shared=shared)
     of_alpha = choose_methods(methods)["alpha"]
     shown = [method for method in methods if method == "ksfusion" or method not in of_alpha]
     settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
+    settings["shared"] = dict(shared or {})
     made_by = provenance("ksfusion.results.figures", settings)
     figures = []
 

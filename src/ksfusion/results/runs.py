@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,20 @@ def outcome_columns(task: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return ["y"], [f"prob_{name}" for name in task["classes"]]
 
 
-def read_runs(run_dirs: Iterable[Path], tasks: Iterable[Mapping[str, Any]]) -> list[Run]:
+def read_runs(
+    run_dirs: Iterable[Path], tasks: Iterable[Mapping[str, Any]], *, shared: Mapping[str, str] | None = None
+) -> list[Run]:
     """Read runs in order of task, method, fold and seed; those of other tasks are left out.
+
+    Parameters
+    ----------
+    run_dirs
+        Their folders.
+    tasks
+        ``name``, ``kind`` and ``classes`` of each task.
+    shared
+        Methods that were not trained because they are others under another name: each such method to the one whose
+        runs are its own too.
 
     Raises
     ------
@@ -71,6 +83,9 @@ def read_runs(run_dirs: Iterable[Path], tasks: Iterable[Mapping[str, Any]]) -> l
         if identity in runs:
             raise UserError(f"{folder}: the same run as {runs[identity].folder}; give each run once")
         runs[identity] = run
+    for method, trained in (shared or {}).items():
+        for run in [run for run in runs.values() if run.method == trained]:
+            runs[run.task, method, run.fold, run.seed] = replace(run, method=method)
     return [runs[identity] for identity in sorted(runs)]
 
 

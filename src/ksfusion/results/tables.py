@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.provenance import provenance
-from ksfusion.results.layout import PAPER_NOTE, lay_out, to_latex, to_markdown
+from ksfusion.results.layout import PAPER_NOTE, alpha_of, lay_out, to_latex, to_markdown
 from ksfusion.results.metrics import (
     MACRO_METRICS,
     METRICS,
@@ -45,6 +45,7 @@ ALL = "all"
 FULL_METHOD = "ksfusion"
 WITHOUT_COMPONENT = re.compile(r"ksfusion-no-.+")
 WITH_ALPHA = re.compile(r"ksfusion-alpha(\d+)")
+PAPER_ALPHA = 0.5
 TITLES = {"table1": "Methods compared on the test samples", "table2": "KS-Fusion without one of its components"}
 
 
@@ -57,6 +58,7 @@ def make_tables(
     paper: Path,
     caveats: Sequence[str] = (),
     names: Sequence[str] = ("table1", "table2", "alpha"),
+    shared: Mapping[str, str] | None = None,
 ) -> None:
     """Write ``table1``, ``table2`` (.tsv, .md, .tex) and ``alpha.tsv``, or some of them.
 
@@ -80,9 +82,14 @@ def make_tables(
         Sentences that must stand under every table.
     names
         Which tables.
+    shared
+        Methods without runs of their own, see `ksfusion.results.runs.read_runs`.
     """
-    results = result_table(read_runs(run_dirs, tasks), tasks=tasks, methods=methods, paper=read_tsv(paper))
+    results = result_table(
+        read_runs(run_dirs, tasks, shared=shared), tasks=tasks, methods=methods, paper=read_tsv(paper)
+    )
     settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
+    settings["shared"] = dict(shared or {})
     made_by = provenance("ksfusion.results.tables", settings)
     of_table = choose_methods(methods)
     for name in names:
@@ -139,11 +146,16 @@ def result_table(
             order = {metric: position for position, metric in enumerate(METRICS[task["kind"]])}
             for row in sorted(found, key=lambda row: order[row["metric"]]):
                 is_published = (row["level"], row["cohort"], row["fold"]) == ("sample", ALL, ALL)
-                key = (method, task["name"], row["metric"])
+                key = (_published_as(method), task["name"], row["metric"])
                 paper_value = published.get(key, NAN) if is_published else NAN
                 rows.append({"method": method, "task": task["name"], "paper": paper_value, **row})
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
+
+
+def _published_as(method: str) -> str:
+    """Return the row of the paper that a method is compared with: its KS-Fusion had the alpha of one variant."""
+    return FULL_METHOD if WITH_ALPHA.fullmatch(method) and alpha_of(method) == PAPER_ALPHA else method
 
 
 def _score_level(runs: Sequence[Run], task: Mapping[str, Any], level: str, folds: Sequence[int]) -> list[dict]:
