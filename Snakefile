@@ -33,7 +33,10 @@ if workflow.is_main_process:
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
 PYTHON = "python" if CONDA else sys.executable
 # Snakemake formats the prefix, hence the doubled braces.
-shell.prefix(f"export PYTHONPATH='{SOURCE}'; ksfusion() {{{{ '{PYTHON}' -m ksfusion \"$@\"; }}}}; ")
+shell.prefix(
+    f"export PYTHONPATH='{SOURCE}'; TENSORBOARD='{plan.tensorboard_option}';"
+    f" ksfusion() {{{{ '{PYTHON}' -m ksfusion \"$@\"; }}}}; "
+)
 
 BATCHES = list(plan.batches)
 TASKS = list(plan.config.tasks)

@@ -217,7 +217,7 @@ def train(args: Arguments) -> None:
         settings=args.settings["training"],
         device=_device(args),
         chosen=args.chosen[0] if args.chosen else None,
-        tensorboard=args.settings.get("tensorboard", False),
+        tensorboard=args.tensorboard,
     )
 
 
@@ -388,6 +388,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "seed": {**NUMBER, "nargs": "+"},
             "chosen": {"type": Path, "metavar": "FILE", "nargs": "*", "help": "settings that a search has chosen"},
             "output": {**FILES, "help": "a folder for each seed"},
+            "tensorboard": {"action": "store_true", "help": "write event files into each folder"},
             **COMPUTING,
         },
     ),

@@ -266,9 +266,15 @@ class Plan:
 
     def training_settings(self, task: str, method: str) -> str:
         """Return the settings of one run: its task, and what of ``training`` the method reads."""
-        # Only where it is on: to watch a training changes nothing in its result.
-        watched = {"tensorboard": True} if self.config.training.tensorboard else {}
-        return as_json({**self._training(task, method), **watched})
+        return as_json(self._training(task, method))
+
+    @property
+    def tensorboard_option(self) -> str:
+        """Return what makes ``ksfusion train`` write event files, where they are asked for.
+
+        No setting of the run: to watch a training changes nothing in its result.
+        """
+        return "--tensorboard" if self.config.training.tensorboard else ""
 
     def search_settings(self, task: str, method: str) -> str:
         """Return the settings of a search: those of a run, and the ranges of what the method reads."""

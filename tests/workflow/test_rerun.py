@@ -65,6 +65,18 @@ def test_a_variant_with_the_alpha_of_ksfusion_has_its_results_without_a_training
     )
 
 
+def test_watching_a_training_reruns_none_and_new_ones_are_watched(demo):
+    run = "results/models/survival/ksfusion-alpha025/fold0/seed0"
+    with edited(demo.folder / demo.configfile, "tensorboard: false", "tensorboard: true"):
+        assert demo.planned() == {"write_report": 1}  # it states the configuration
+        demo.snakemake(f"{run}/metrics.json")
+        assert demo.planned(f"{run}/metrics.json") == {}
+    assert demo.planned(f"{run}/metrics.json") == {}
+    assert list((demo.folder / run / "tensorboard").glob("events.*"))
+    assert not list((demo.folder / "results/models").glob("*/ksfusion/*/*/tensorboard"))
+    shutil.rmtree((demo.folder / run).parents[1])
+
+
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
         assert demo.planned() == {"train_model": 33, "make_tables": 1, "draw_figures": 1, "write_report": 1}

@@ -57,8 +57,10 @@ rule train_model:
         folders=expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS),
         settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("train", method=wildcards.method),
+    # $TENSORBOARD is set by the Snakefile: what Snakemake compares is the parameters and this text, so that switching
+    # training.tensorboard redoes no run.
     shell:
         "ksfusion train --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
         " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
-        " --output {params.folders} 2> {log}"
+        " --output {params.folders} $TENSORBOARD 2> {log}"
