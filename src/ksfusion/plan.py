@@ -186,13 +186,15 @@ class Plan:
         cohort = dict(config["cohort"])
         allow_duplicates, pairing = cohort.pop("allow_duplicates"), cohort.pop("pairing")
         reading = {key: slides[key] for key in READING}
+        # Training alone reads the number of epochs; the labels are what everything else depends on.
+        labels = {name: {key: value for key, value in task.items() if key != "epochs"} for name, task in tasks.items()}
         about_tasks = [{"name": name, "kind": task["kind"], "classes": task["classes"]} for name, task in tasks.items()]
         about_results = {"tasks": about_tasks, "caveats": caveats}
         trained_as = {name: self.trained_as(name) for name in self.alphas}
         shared = {name: base for name, base in trained_as.items() if name != base}
         of_alpha = {"methods": self.alphas, "shared": shared}
         return {
-            "check": {"cohort": cohort, "tasks": tasks},
+            "check": {"cohort": cohort, "tasks": labels},
             "split": {"splits": config["splits"], "stratify": self.stratum_label()},
             "tile": {"slides": {key: slides[key] for key in TILING}},
             "stain": {"slides": reading, "stain": config["stain"]},

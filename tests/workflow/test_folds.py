@@ -88,6 +88,15 @@ def test_the_table_is_the_mean_over_folds_and_seeds(project):
     assert "mean over folds and seeds" in (project.folder / "results/report.html").read_text()
 
 
+def test_epochs_rerun_the_training_and_its_results(project):
+    config = (project.folder / project.configfile).read_text()
+    try:
+        (project.folder / project.configfile).write_text(config.replace("epochs: 30", "epochs: 31"))
+        assert project.planned() == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+    finally:
+        (project.folder / project.configfile).write_text(config)
+
+
 def test_a_training_that_is_killed_goes_on_where_it_was(project):
     """Its state is no output, so that Snakemake, which removes those of a job that failed, leaves it."""
     folder = project.folder / "results/models/mgmt/snn/fold0"
