@@ -1,46 +1,15 @@
 """A training that is killed goes on after its last finished epoch, to the bytes it would have had."""
 
-import signal
 import subprocess
 import sys
 
 import pytest
+from killing import run_until_killed
 from training_cohort import DIAGNOSIS, SURVIVAL
 
 from ksfusion.storage import read_tsv
 from ksfusion.training import epoch
 from ksfusion.training.state import FOLDER, key_of
-
-# Run the command line, and kill the process at the n-th call of a function.
-PROGRAM = """
-import importlib, os, signal, sys
-from ksfusion.cli import main
-
-module, path, count, *arguments = sys.argv[1:]
-owner = importlib.import_module(module)
-*outer, name = path.split(".")
-for part in outer:
-    owner = getattr(owner, part)
-original, calls = getattr(owner, name), 0
-
-def mortal(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(count):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*args, **kwargs)
-
-setattr(owner, name, mortal)
-main(arguments)
-"""
-
-
-def train_until_killed(module: str, path: str, count: int, arguments: list[str]) -> str:
-    """Train in a process that dies at a call; return what it had said."""
-    command = [sys.executable, "-c", PROGRAM, module, path, str(count), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    return done.stderr
 
 
 def files_of(folder) -> dict[str, bytes]:
@@ -53,15 +22,15 @@ def files_of(folder) -> dict[str, bytes]:
 def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
     arguments, folder = cohort.command("run"), cohort.folder / "run"
     # In the third of six steps of the third epoch.
-    train_until_killed("ksfusion.training.epoch", "training_step", 15, arguments)
+    run_until_killed("ksfusion.training.epoch", "training_step", 15, arguments)
     assert [path.name for path in folder.iterdir()] == [FOLDER]
     # In the validation of the fourth epoch.
-    assert "after epoch 2" in train_until_killed("ksfusion.training.fit", "predict", 2, arguments)
+    assert "after epoch 2" in run_until_killed("ksfusion.training.fit", "predict", 2, arguments)
     # The state of the fourth epoch is written, but has not yet taken the place of that of the third.
-    assert "after epoch 3" in train_until_killed("pathlib", "Path.replace", 1, arguments)
+    assert "after epoch 3" in run_until_killed("pathlib", "Path.replace", 1, arguments)
     assert len(list((folder / FOLDER).iterdir())) == 2
     # All epochs are done, and some files of the run are there.
-    assert "after epoch 3" in train_until_killed("ksfusion.training.checkpoint", "write_parquet", 1, arguments)
+    assert "after epoch 3" in run_until_killed("ksfusion.training.checkpoint", "write_parquet", 1, arguments)
     assert (folder / "model.safetensors").is_file() and not (folder / "predictions.parquet").exists()
 
     cohort.train("run")
@@ -76,7 +45,7 @@ def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
     place = arguments.index("--output") + 1
     arguments[place : place + 1] = map(str, folders)
     # In the second epoch of the second seed, of six epochs of six steps each.
-    train_until_killed("ksfusion.training.epoch", "training_step", 36 + 8, arguments)
+    run_until_killed("ksfusion.training.epoch", "training_step", 36 + 8, arguments)
     for path in folders[0].iterdir():
         if path.name != FOLDER:
             path.unlink()

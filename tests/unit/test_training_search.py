@@ -18,6 +18,7 @@ SHORT = {**DIAGNOSIS, "epochs": 3}
 
 
 def search(cohort, name: str, *, task=SHORT, method="snn", space=SPACE, n_trials=3, **settings):
+    """Search, and return the choice and the table of trials, in files of a folder of that name."""
     folder = cohort.folder / name
     search_settings(
         *cohort.files,

@@ -97,23 +97,28 @@ def test_epochs_rerun_the_training_and_its_results(project):
         (project.folder / project.configfile).write_text(config)
 
 
+def kill_job(project, target, *options, when):
+    """Run Snakemake for a target, and kill its job as soon as a condition holds."""
+    command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile", project.configfile, *options]
+    run = subprocess.Popen(command, cwd=project.folder, stderr=subprocess.DEVNULL)
+    killed = []
+    while run.poll() is None and not killed:
+        if when():
+            for child in psutil.Process(run.pid).children(recursive=True):
+                if "ksfusion" in child.cmdline():
+                    child.kill()
+                    killed.append(child)
+    assert killed and run.wait() != 0
+
+
 def test_a_training_that_is_killed_goes_on_where_it_was(project):
     """Its state is no output, so that Snakemake, which removes those of a job that failed, leaves it."""
     folder = project.folder / "results/models/mgmt/snn/fold0"
     wanted = {path.name: path.read_bytes() for path in (folder / "seed1").glob("*.parquet")}
     state = folder / "seed1/.resume/state.safetensors"
     target = "results/models/mgmt/snn/fold0/seed1/metrics.json"
-    command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile", "folds.yaml"]
-    run = subprocess.Popen([*command, "--forcerun", "train_model"], cwd=project.folder, stderr=subprocess.DEVNULL)
-    killed = []
-    while run.poll() is None and not killed:
-        # The first seed is finished; of the second an epoch is.
-        if state.is_file():
-            for child in psutil.Process(run.pid).children(recursive=True):
-                if "ksfusion" in child.cmdline():
-                    child.kill()
-                    killed.append(child)
-    assert killed and run.wait() != 0
+    # The first seed is finished; of the second an epoch is.
+    kill_job(project, target, "--forcerun", "train_model", when=state.is_file)
     assert state.is_file() and not list(folder.glob("seed*/metrics.json"))
     project.snakemake(target)
     log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
@@ -121,6 +126,31 @@ def test_a_training_that_is_killed_goes_on_where_it_was(project):
     assert first == 30 and 1 <= second <= 30
     assert {path.name: path.read_bytes() for path in (folder / "seed1").glob("*.parquet")} == wanted
     assert not state.parent.exists()
+
+
+def test_a_search_that_is_killed_goes_on_where_it_was(project):
+    config = (project.folder / project.configfile).read_text()
+    folder = project.folder / "results/search/mgmt/snn/fold0"
+    target = "results/search/mgmt/snn/fold0/chosen.json"
+    try:
+        project.configure(training={"search": {"trials": 20}})
+
+        def three_trials_are_finished():
+            return sum(path.read_text().count('"row"') for path in folder.glob(".resume/*.journal")) >= 3
+
+        kill_job(project, target, when=three_trials_are_finished)
+        assert [path.name for path in folder.iterdir()] == [".resume"]
+        project.snakemake(target)
+        log = (project.folder / "results/logs/search_settings/mgmt/snn/fold0.log").read_text()
+        assert 2 <= int(re.search(r"going on after trial (\d+)", log)[1]) < 20
+        resumed = {path.name: path.read_bytes() for path in folder.iterdir()}
+        project.snakemake(target, "--forcerun", "search_settings")
+        log = (project.folder / "results/logs/search_settings/mgmt/snn/fold0.log").read_text()
+        assert "going on" not in log
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == resumed
+        assert {"chosen.json", "trials.tsv"} <= resumed.keys() and ".resume" not in resumed
+    finally:
+        (project.folder / project.configfile).write_text(config)
 
 
 def test_a_new_case_moves_no_other_and_a_copied_slide_stops_the_run(project):

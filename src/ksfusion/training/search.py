@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.loop import fit_method, on_device
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import reproducible
+from ksfusion.training.state import key_of
+from ksfusion.training.trials import Trials
 
 if TYPE_CHECKING:
     import optuna
@@ -58,6 +61,7 @@ def search_settings(
     The first trial has the configured settings, so that what is chosen is no worse on the validation samples; the
     others are drawn by a tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS). Of the test samples neither
     features nor genes nor labels are used. Where there is nothing to choose by, the configured settings are chosen.
+    A search that was killed goes on after its last finished trial, to the same files (see `Trials`).
 
     Parameters
     ----------
@@ -80,34 +84,38 @@ def search_settings(
         If no trial ends with a finite loss.
     """
     info = METHODS[method]
-    fold_data = read_fold(
-        store, expression, selected, samples_ledger, cases, splits, task=task, fold=fold, modalities=info.modalities
-    )
+    files = (store, expression, selected, samples_ledger, cases, splits)
+    fold_data = read_fold(*files, task=task, fold=fold, modalities=info.modalities)
     data = fold_data.only("train", "val")
     run = {"task": task["name"], "method": method, "fold": fold, "seed": seed}
     reason = OBJECTIVES[task["kind"]].reason_to_skip(data.samples.iloc[data.labelled("train")])
     if not reason and not len(data.labelled("val")):
         reason = "no labelled validation sample"
-    rows: list[dict[str, Any]] = []
-    if not reason:
-        keep_freed_memory()
-        where = torch.device(device)
-        rows = _run_trials(
-            on_device(data, where), run, task, settings, space, n_trials=n_trials, device=where, threads=threads
-        )
-    table = pd.DataFrame(rows, columns=["trial", *space, *RESULTS])
-    best = _best(table) if rows else {"trial": None, "value": None, "selected_by": None}
-    values = {key: rows[best["trial"]][key] if rows else settings[key] for key in space}
     made_by = provenance(
         ("ksfusion.training.search", info.module),
         {**run, "task": dict(task), "training": dict(settings), "space": dict(space), "trials": n_trials},
     )
+    where = torch.device(device)
+    versions = [metadata.version(package) for package in ("optuna", "torch")]
+    made_from = {"provenance": made_by, "device": where.type, "threads": threads, "versions": versions}
+    kept = Trials(chosen.parent, key_of(made_from, files), seed)
+    if not reason:
+        keep_freed_memory()
+        _run_trials(
+            kept, on_device(data, where), run, task, settings, space, n_trials=n_trials, device=where, threads=threads
+        )
+    rows = kept.rows()
+    table = pd.DataFrame(rows, columns=["trial", *space, *RESULTS])
+    best = _best(table) if rows else {"trial": None, "value": None, "selected_by": None}
+    values = {key: rows[best["trial"]][key] if rows else settings[key] for key in space}
     write_tsv(table, trials, made_by)
     choice = {"settings": values, **best, "reason": reason, "provenance": made_by}
     write_text(json.dumps(choice, indent=1, sort_keys=True) + "\n", chosen)
+    kept.remove()
 
 
 def _run_trials(
+    kept: Trials,
     data: FoldData,
     run: Mapping[str, Any],
     task: Mapping[str, Any],
@@ -117,15 +125,10 @@ def _run_trials(
     n_trials: int,
     device: torch.device,
     threads: int,
-) -> list[dict[str, Any]]:
-    """Return a row per trial."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=run["seed"]))
-    rows = []
-    for number in range(n_trials + 1):
-        trial = study.ask() if number else None
+) -> None:
+    """Run the trials that are not finished: the configured settings, then ``n_trials`` that are drawn."""
+    for number in range(len(kept.rows()), n_trials + 1):
+        trial = kept.ask(number) if number else None
         values = {key: settings[key] if trial is None else _draw(trial, key, *space[key]) for key in space}
         name = f"{', '.join(f'{key} {value}' for key, value in run.items())}, trial {number}"
         row = {"trial": number, **values, "reason": ""}
@@ -149,12 +152,8 @@ def _run_trials(
             }
         except UserError as error:
             row |= {"value": math.nan, "reason": str(error)}
-        rows.append(row)
-        if trial is not None:
-            failed = math.isnan(row["value"])
-            study.tell(trial, None if failed else row["value"], optuna.trial.TrialState.FAIL if failed else None)
+        kept.keep(row, trial)
         log.info("%s: %s: value %.4g", name, values, row["value"])
-    return rows
 
 
 def _draw(trial: optuna.Trial, key: str, low: float, high: float) -> float:
