@@ -143,7 +143,7 @@ def profiles(args: Arguments) -> None:
     """Read the expression of all cohorts, once."""
     from ksfusion.genes.expression import collect_profiles
 
-    collect_profiles(args.settings["expression"], args.output)
+    collect_profiles(args.settings["expression"], args.output, library_sizes=args.library_sizes)
 
 
 def ledger(args: Arguments) -> None:
@@ -290,6 +290,7 @@ FOLDER = {"type": Path, "metavar": "FOLDER"}
 SETTINGS = {"type": json.loads, "required": True, "metavar": "JSON"}
 DEVICE = {"choices": ["auto", "cpu", "cuda"], "default": "auto"}
 TEXT = {"required": True}
+LIBRARY_SIZES = {"type": Path, "metavar": "FILE", "help": "reads of each profile whose unit is counts"}
 COMPUTING = {"device": DEVICE, "settings": SETTINGS}
 # What training reads of the stages before.
 FOLD_FILES = dict.fromkeys(("store", "expression", "selected", "samples", "cases", "splits"), FILE)
@@ -357,7 +358,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
         },
     ),
     "store": (store, {"features": FILES, "slides": FILE, "samples": FILE, "output": FILE, "settings": SETTINGS}),
-    "profiles": (profiles, {"output": FILE, "settings": SETTINGS}),
+    "profiles": (profiles, {"output": FILE, "library-sizes": LIBRARY_SIZES, "settings": SETTINGS}),
     "ledger": (
         ledger,
         {

@@ -3,7 +3,8 @@ rule read_expression:
         plan.expression_files(),
         names=plan.gene_names(),
     output:
-        "results/genes/profiles.parquet",
+        profiles="results/genes/profiles.parquet",
+        library_sizes="results/genes/library_sizes.tsv",
     log:
         "results/logs/read_expression.log",
     benchmark:
@@ -16,7 +17,8 @@ rule read_expression:
         # A folder's own time misses a file that is overwritten in it.
         files=lambda wildcards: plan.expression_contents(),
     shell:
-        "ksfusion profiles --settings {params.settings:q} --output {output} 2> {log}"
+        "ksfusion profiles --settings {params.settings:q} --output {output.profiles}"
+        " --library-sizes {output.library_sizes} 2> {log}"
 
 
 rule select_genes:

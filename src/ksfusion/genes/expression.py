@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from ksfusion.copies import copies_apart, is_copy, symbol_of
 from ksfusion.errors import UserError
+from ksfusion.genes.counts import LIBRARY_SIZE_COLUMNS, counts_to_log
 from ksfusion.genes.matrix import read_matrix
 from ksfusion.genes.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
 from ksfusion.genes.shared import shared_genes
 from ksfusion.genes.sources import FOLDER_FORMATS
 from ksfusion.genes.symbols import current_symbols, one_column_per_symbol
 from ksfusion.provenance import provenance
-from ksfusion.storage import write_parquet
+from ksfusion.storage import write_parquet, write_tsv
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,8 @@ def read_expression(
     UserError
         If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice.
     """
-    profiles, symbol_of_id = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
-    return one_column_per_symbol(profiles, Path(path), symbol_of_id)
+    read = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
+    return one_column_per_symbol(read.profiles, Path(path), read.symbol_of_id)
 
 
 def _read_log_units(
@@ -83,35 +84,34 @@ def _read_log_units(
         raise UserError(f"{path}: format {format} wants a {'file' if path.is_dir() else 'folder'}")
     match format:
         case "gdc-star":
-            profiles, symbol_of_id = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
+            read = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
         case "ivygap":
-            profiles, symbol_of_id = read_ivygap(path, unit)
+            read = read_ivygap(path, unit)
         case "matrix":
-            profiles, symbol_of_id = read_matrix(path, suffix or "")
+            read = read_matrix(path, suffix or "")
         case "h5ad":
-            profiles, symbol_of_id = read_h5ad(path)
+            read = read_h5ad(path)
         case _:
             raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
     # Arrow keeps what it has freed, as large as the file, for itself.
     pa.default_memory_pool().release_unused()
-    if profiles.empty:
-        raise UserError(f"{path}: no profile found; it has {len(profiles)} profiles of {profiles.shape[1]} genes")
-    return Expression(_log_units(profiles, unit, path), symbol_of_id)
+    if read.profiles.empty:
+        n_profiles, n_genes = read.profiles.shape
+        raise UserError(f"{path}: no profile found; it has {n_profiles} profiles of {n_genes} genes")
+    return _log_units(read, unit, path)
 
 
-def _log_units(profiles: pd.DataFrame, unit: str, path: Path) -> pd.DataFrame:
-    """Bring raw values to log units, in place."""
+def _log_units(read: Expression, unit: str, path: Path) -> Expression:
+    """Bring raw values to log units, in place; of counts the library sizes are kept."""
+    profiles, library_sizes = read.profiles, None
     values = profiles.to_numpy()
     if np.isinf(values).any():
         raise UserError(f"{path}: {_first_cell(profiles, np.isinf(values))} is infinite; correct it")
-    if unit in ("counts", "tpm", "fpkm"):
-        if (values < 0).any():
-            raise UserError(f"{path}: {_first_cell(profiles, values < 0)} is negative; {unit} cannot be: check unit")
-        if unit == "counts":
-            library_size = np.nansum(values, axis=1, dtype=np.float64, keepdims=True)
-            # A profile without reads has no composition: it becomes missing, not zero.
-            library_size[library_size == 0] = np.nan
-            values *= (1e6 / library_size).astype(np.float32)
+    if unit in ("counts", "tpm", "fpkm") and (values < 0).any():
+        raise UserError(f"{path}: {_first_cell(profiles, values < 0)} is negative; {unit} cannot be: check unit")
+    if unit == "counts":
+        library_sizes = pd.Series(counts_to_log(values), profiles.index).dropna()
+    elif unit in ("tpm", "fpkm"):
         values += 1
         np.log2(values, out=values)
     is_empty = np.isnan(values).all(axis=1)
@@ -119,7 +119,9 @@ def _log_units(profiles: pd.DataFrame, unit: str, path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no profile holds a value; check unit and format")
     if is_empty.any():
         log.warning("%s: %d profiles without any value are left out", path, int(is_empty.sum()))
-    return pd.DataFrame(values[~is_empty] if is_empty.any() else values, profiles.index[~is_empty], profiles.columns)
+    values = values[~is_empty] if is_empty.any() else values
+    profiles = pd.DataFrame(values, profiles.index[~is_empty], profiles.columns)
+    return Expression(profiles, read.symbol_of_id, library_sizes)
 
 
 def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
@@ -127,7 +129,7 @@ def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
     return f"profile {profiles.index[row]}, gene {profiles.columns[column]}: {profiles.iat[row, column]:g}"
 
 
-def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None:
+def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path, *, library_sizes: Path | None = None) -> None:
     """Read all cohorts and write one table of the genes they share.
 
     Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
@@ -141,6 +143,9 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
         ``genes/profiles.parquet``: cohort, expression_id and one float32 column for each gene that all cohorts have,
         by symbol; rows by cohort and expression_id. Of genes with one symbol all are kept, as `ksfusion.copies` names
         them, missing in cohorts that have fewer: which one counts is for each fold to choose.
+    library_sizes
+        ``genes/library_sizes.tsv``: cohort, expression_id and library_size, the reads over all genes of the file, of
+        the profiles whose unit is ``counts``; what brings their counts back. Not written when None.
 
     Raises
     ------
@@ -154,12 +159,15 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
         )
         for source in in_order
     }
+    made_by = provenance(__name__, {"sources": [{key: _plain(source[key]) for key in source} for source in sources]})
+    if library_sizes is not None:
+        write_tsv(_library_sizes(read), library_sizes, made_by)
     pairs: dict[str, str] = {}
     for expression in read.values():
         pairs = expression.symbol_of_id | pairs
     cohorts = {}
     for source in in_order:
-        values, own_pairs = read.pop(source["cohort"])
+        values, own_pairs, _ = read.pop(source["cohort"])
         cohorts[source["cohort"]] = _genes_apart(values, Path(source["path"]), pairs | own_pairs)
         del values
     shared = shared_genes(cohorts)
@@ -167,8 +175,14 @@ def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path) -> None
     copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
     columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
     table = _below_each_other(cohorts, columns)
-    made_by = provenance(__name__, {"sources": [{key: _plain(source[key]) for key in source} for source in sources]})
     write_parquet(table.reset_index(), output, made_by)
+
+
+def _library_sizes(read: Mapping[str, Expression]) -> pd.DataFrame:
+    """Return the library sizes of all cohorts of counts, by cohort and expression_id."""
+    known = {cohort: part.library_sizes for cohort, part in read.items() if part.library_sizes is not None}
+    rows = [(cohort, *row) for cohort, sizes in known.items() for row in sizes.sort_index().items()]
+    return pd.DataFrame(rows, columns=LIBRARY_SIZE_COLUMNS)
 
 
 def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str]) -> pd.DataFrame:

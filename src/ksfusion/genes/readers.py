@@ -30,10 +30,11 @@ IVYGAP_CORNER = "gene_id\\rna_well_id"
 
 
 class Expression(NamedTuple):
-    """Profiles x genes, genes named as in the file, and the symbols that it gives beside Ensembl ids."""
+    """Profiles x genes, genes named as in the file, the symbols that it gives beside Ensembl ids, reads of counts."""
 
     profiles: pd.DataFrame
     symbol_of_id: dict[str, str]
+    library_sizes: pd.Series | None = None
 
 
 def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> Expression:
