@@ -169,7 +169,15 @@ def genes(args: Arguments) -> None:
     """Choose the genes of each niche and scale them."""
     from ksfusion.genes.selection import prepare_genes
 
-    prepare_genes(args.profiles, args.samples, args.splits, args.output, fold=args.fold, genes=args.settings)
+    prepare_genes(
+        args.profiles,
+        args.samples,
+        args.splits,
+        args.output,
+        fold=args.fold,
+        genes=args.settings,
+        library_sizes=args.library_sizes,
+    )
 
 
 def search(args: Arguments) -> None:
@@ -377,7 +385,15 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     ),
     "genes": (
         genes,
-        {"profiles": FILE, "samples": FILE, "splits": FILE, "output": FILE, "fold": NUMBER, "settings": SETTINGS},
+        {
+            "profiles": FILE,
+            "library-sizes": LIBRARY_SIZES,
+            "samples": FILE,
+            "splits": FILE,
+            "output": FILE,
+            "fold": NUMBER,
+            "settings": SETTINGS,
+        },
     ),
     "search": (search, {**FOLD_FILES, "method": TEXT, "fold": NUMBER, "chosen": FILE, "trials": FILE, **COMPUTING}),
     "train": (

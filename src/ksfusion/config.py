@@ -16,6 +16,7 @@ from ksfusion.errors import UserError
 from ksfusion.flags import FLAGS
 from ksfusion.methods.registry import METHODS
 from ksfusion.niches import NICHES
+from ksfusion.rankings import COUNT_FLAVOURS, LOG_FLAVOURS, RANKINGS
 from ksfusion.strict_yaml import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -151,18 +152,11 @@ class Genes(Block):
     """Which genes are used, and their scale."""
 
     top_fraction: float = Field(0.3, gt=0, le=1)
-    rank: Literal["within_cohort", "pooled", "seurat", "cell_ranger"] = "within_cohort"
+    rank: Literal[*RANKINGS] = "within_cohort"
     fit_on: Literal["train", "all"] = "train"
     harmonise: Literal["zscore_by_cohort", "zscore", "none", "combat"] = "zscore_by_cohort"
     clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
     sets: str | dict[str, str] = Field("builtin", description="a table, or a file for each niche")
-
-    @field_validator("rank", mode="before")
-    @classmethod
-    def _has_what_it_needs(cls, rank: Any) -> Any:
-        if rank in ("seurat_v3", "seurat_v3_paper"):
-            raise ValueError("needs raw counts and the package scikit-misc, which is not installed; use seurat")
-        return rank
 
     @field_validator("sets", mode="before")
     @classmethod
@@ -387,9 +381,16 @@ class Config(Block):
     @model_validator(mode="after")
     def _profiles_suit_the_genes(self) -> Config:
         scored = [source.cohort for source in self.cohort.expression if source.unit == "zscore"]
-        if scored and self.genes.rank in ("seurat", "cell_ranger"):
+        if scored and self.genes.rank in LOG_FLAVOURS:
             raise ValueError(
                 f"genes.rank: {self.genes.rank} cannot rank the z-scores of cohort {scored[0]}; use pooled"
+            )
+        uncounted = [source for source in self.cohort.expression if source.unit != "counts"]
+        if uncounted and self.genes.rank in COUNT_FLAVOURS:
+            units = ", ".join(f"{source.cohort} ({source.unit})" for source in uncounted)
+            raise ValueError(
+                f"genes.rank: {self.genes.rank} ranks raw counts, which these cohorts do not give: {units}; give their "
+                "counts (unit: counts), or use within_cohort"
             )
         if self.genes.harmonise == "combat" and len(self.cohort.expression) < 2:
             raise ValueError("genes.harmonise: combat needs expression of two cohorts; use zscore")

@@ -84,7 +84,7 @@ def changed(**blocks):
             ["cohort.expression.0", "sample_sheet belongs to format gdc-star", "matrix"],
         ),
         (changed(genes={"rank": "variance"}), ["genes.rank", "within_cohort", "cell_ranger"]),
-        (changed(genes={"rank": "seurat_v3"}), ["genes.rank", "raw counts", "scikit-misc"]),
+        (changed(genes={"rank": "seurat_v3"}), ["genes.rank", "raw counts", "TCGA (log)", "use within_cohort"]),
         (changed(genes={"harmonise": "combat"}), ["genes", "fit_on: all"]),
         (changed(genes={"harmonise": "none", "clip": 10}), ["genes", "clip counts standard deviations"]),
         (changed(genes={"clip": 0}), ["genes.clip", "greater than 0"]),
@@ -120,6 +120,18 @@ def test_scanpys_flavours_refuse_zscores():
     cohort = {**MINIMAL["cohort"], "expression": [source]}
     with pytest.raises(UserError, match="seurat cannot rank the z-scores of cohort TCGA"):
         parse_config({"cohort": cohort, "genes": {"rank": "seurat"}})
+
+
+def test_rankings_of_counts_name_the_cohorts_that_have_another_unit():
+    sources = [{**SOURCE, "cohort": name, "unit": unit} for name, unit in dict(A="counts", B="tpm", C="zscore").items()]
+    for rank in ("seurat_v3", "seurat_v3_paper"):
+        values = {"cohort": {**MINIMAL["cohort"], "expression": sources}, "genes": {"rank": rank}}
+        with pytest.raises(UserError) as caught:
+            parse_config(values, source="my.yaml")
+        (line,) = str(caught.value).splitlines()
+        assert f"genes.rank: {rank}" in line and "do not give: B (tpm), C (zscore); give their counts" in line
+        values["cohort"]["expression"] = sources[:1]
+        assert parse_config(values).genes.rank == rank
 
 
 def test_what_sees_test_samples_is_said():

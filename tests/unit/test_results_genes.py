@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from ksfusion.rankings import RANKINGS
+from ksfusion.results import plots_of_genes
 from ksfusion.results.plots_of_genes import draw_gene_ranks, make_gene_figure
 from ksfusion.storage import write_tsv
 
@@ -53,6 +55,19 @@ def test_figure_is_drawn_the_same_each_time(ranking, tmp_path):
         assert first.read_bytes() == second.read_bytes()
     pixels = np.asarray(Image.open(tmp_path / "first" / "genes_fold3.png").convert("L"))
     assert 0.005 < (pixels < 200).mean() < 0.5
+
+
+def test_every_ranking_has_its_words_in_the_figure(ranking, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots_of_genes, "save_figure", lambda figure, stem, made_by: drawn.update({stem.name: figure}))
+    write_tsv(ranking, tmp_path / "fold0" / "ranking.tsv")
+    for rank in RANKINGS:
+        make_gene_figure(tmp_path / "fold0" / "ranking.tsv", tmp_path / rank, rank=rank, top_fraction=0.5)
+    of_counts = {name for name, figure in drawn.items() if figure.axes[0].get_ylabel() == "Variance of counts"}
+    assert of_counts == {"seurat_v3", "seurat_v3_paper"}
+    labels = {name: figure.axes[-1].get_xlabel() for name, figure in drawn.items()}
+    assert "(scanpy's variance of counts, seurat_v3_paper); 5 chosen" in labels["seurat_v3_paper"]
+    assert len(set(labels.values())) == len(RANKINGS)
 
 
 def test_genes_that_do_not_vary_have_a_figure_too(ranking, tmp_path):

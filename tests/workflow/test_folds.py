@@ -45,15 +45,19 @@ def project(tmp_path_factory):
         draw_slide(folder / f"slides/{case}.png", number)
     write_tables(folder, CASES)
     genes = gene_sets().groupby("niche")["symbol"].head(30).unique()
-    values = pd.DataFrame(np.random.default_rng(0).normal(8, 2, (len(genes), len(CASES) + 1)), index=genes)
+    # Read counts of genes over three orders of magnitude.
+    random = np.random.default_rng(0)
+    means = random.lognormal(6, 1.5, (len(genes), 1))
+    counts = random.poisson(means * random.lognormal(0, 0.5, (len(genes), len(CASES) + 1)))
+    values = pd.DataFrame(counts, index=genes)
     values.set_axis([*CASES, "case-90"], axis=1).to_csv(folder / "expression.tsv", sep="\t", index_label="symbol")
-    expression = {"cohort": "X", "format": "matrix", "unit": "log", "path": "expression.tsv"}
+    expression = {"cohort": "X", "format": "matrix", "unit": "counts", "path": "expression.tsv"}
     config = {
         "cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [expression]},
         "slides": {"batches": 1, "min_tiles": 1},
         "patches": {"count": 16},
         "features": {"encoder": "seeded-conv"},
-        "genes": {"top_fraction": 1.0},
+        "genes": {"top_fraction": 1.0, "rank": "seurat_v3"},
         "splits": {"scheme": "kfold", "k": 3},
         "tasks": {"mgmt": {"kind": "classification", "column": "mgmt", "classes": CLASSES, "epochs": 30}},
         "methods": ["snn"],
@@ -68,6 +72,18 @@ def project(tmp_path_factory):
 def predictions(project, fold, seed):
     table = pd.read_parquet(project.folder / f"results/models/mgmt/snn/fold{fold}/seed{seed}/predictions.parquet")
     return table[table["split"] == "test"]
+
+
+def test_genes_are_ranked_on_the_counts_of_each_folds_training_cases(project):
+    sizes = project.tsv("results/genes/library_sizes.tsv").set_index("expression_id")["library_size"]
+    counts = pd.read_csv(project.folder / "expression.tsv", sep="\t", index_col="symbol")
+    assert sizes.to_dict() == counts.sum().to_dict()
+    splits = project.tsv("results/cohort/splits.tsv")
+    for fold in range(3):
+        training = splits.loc[(splits["fold"] == fold) & (splits["split"] == "train"), "case_id"]
+        ranking = project.tsv(f"results/genes/fold{fold}/ranking.tsv").set_index("symbol")
+        variance = counts[training].var(axis=1, ddof=1)
+        assert ranking["variance"].to_dict() == pytest.approx(variance.to_dict())
 
 
 def test_every_case_is_tested_in_one_fold(project):

@@ -24,6 +24,7 @@ rule read_expression:
 rule select_genes:
     input:
         profiles="results/genes/profiles.parquet",
+        library_sizes="results/genes/library_sizes.tsv",
         samples="results/samples.tsv",
         splits="results/cohort/splits.tsv",
         sets=plan.gene_sets(),
@@ -40,5 +41,6 @@ rule select_genes:
         settings=plan.settings("genes"),
         code=plan.code("genes"),
     shell:
-        "ksfusion genes --profiles {input.profiles} --samples {input.samples} --splits {input.splits}"
-        " --fold {wildcards.fold} --settings {params.settings:q} --output results/genes/fold{wildcards.fold} 2> {log}"
+        "ksfusion genes --profiles {input.profiles} --library-sizes {input.library_sizes} --samples {input.samples}"
+        " --splits {input.splits} --fold {wildcards.fold} --settings {params.settings:q}"
+        " --output results/genes/fold{wildcards.fold} 2> {log}"

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.errors import UserError
+from ksfusion.genes.counts import log_to_counts
 from ksfusion.genes.niches import conflicts, gene_sets
-from ksfusion.genes.ranking import SCANPY_FLAVOURS, select_genes
+from ksfusion.genes.ranking import select_genes
 from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import COMBAT, Scaling, combat, fit_scaling
 from ksfusion.niches import NICHES
 from ksfusion.provenance import provenance
+from ksfusion.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,14 @@ SELECTED_COLUMNS = [name for name in RANKING_COLUMNS if name != "chosen"]
 
 
 def prepare_genes(
-    profiles: Path, samples_ledger: Path, splits: Path, output_dir: Path, *, fold: int, genes: Mapping[str, Any]
+    profiles: Path,
+    samples_ledger: Path,
+    splits: Path,
+    output_dir: Path,
+    *,
+    fold: int,
+    genes: Mapping[str, Any],
+    library_sizes: Path | None = None,
 ) -> None:
     """Choose and scale the genes of one fold; nothing is fitted on validation or test cases.
 
@@ -43,20 +52,24 @@ def prepare_genes(
         ``samples.tsv`` and ``cohort/splits.tsv`` of the results.
     output_dir
         ``genes/fold{fold}``: gets ``ranking.tsv`` (symbol, rank, variance, chosen, category, niche, source of all
-        shared genes, in order of rank), ``selected.tsv`` (the chosen ones that a set places), ``conflicts.tsv`` (genes
-        that the sets list in both niches, and whether they are selected), ``expression.parquet`` (sample_id x symbols,
-        float32, of the samples whose status is ok) and, but for ``combat``, which cannot be frozen, ``scaling.tsv``
-        (cohort, symbol, mean, sd, fill; cohort ``all`` serves cohorts without training profiles).
+        shared genes, in order of rank; the variance is that of log values, or of raw counts where these are ranked),
+        ``selected.tsv`` (the chosen ones that a set places), ``conflicts.tsv`` (genes that the sets list in both
+        niches, and whether they are selected), ``expression.parquet`` (sample_id x symbols, float32, of the samples
+        whose status is ok) and, but for ``combat``, which cannot be frozen, ``scaling.tsv`` (cohort, symbol, mean, sd,
+        fill; cohort ``all`` serves cohorts without training profiles).
     fold
         The fold whose training cases count.
     genes
         ``top_fraction``, ``rank``, ``fit_on``, ``harmonise``, ``clip`` and ``sets`` of the configuration.
+    library_sizes
+        ``genes/library_sizes.tsv``, for ``rank`` ``seurat_v3`` and ``seurat_v3_paper``, which read raw counts: those of
+        the profiles, brought back.
 
     Raises
     ------
     UserError
-        If there is no training profile, a niche is left without genes, a setting is unknown, or ``combat`` stands with
-        another ``fit_on`` than ``all``.
+        If there is no training profile, a niche is left without genes, a setting is unknown, ``combat`` stands with
+        another ``fit_on`` than ``all``, or ``rank`` wants counts and a cohort has none.
     """
     if genes["fit_on"] not in ("train", "all"):
         raise UserError(f"genes.fit_on: {genes['fit_on']!r} is unknown; use train or all")
@@ -79,6 +92,8 @@ def prepare_genes(
     by_cohort = {
         cohort: table.iloc[part.to_numpy()] for cohort, part in rows.groupby(keys.get_level_values("cohort").to_numpy())
     }
+    if genes["rank"] in COUNT_FLAVOURS:
+        by_cohort = _raw_counts(by_cohort, library_sizes, genes["rank"])
     ranking = select_genes(by_cohort, top_fraction=genes["top_fraction"], rank=genes["rank"])
     del by_cohort
     ranking = _in_niches(ranking, genes)
@@ -97,6 +112,21 @@ def prepare_genes(
     else:
         write_tsv(scaling.table(), output_dir / "scaling.tsv", made_by)
     write_parquet(expression, output_dir / "expression.parquet", made_by)
+
+
+def _raw_counts(
+    by_cohort: Mapping[str, pd.DataFrame], library_sizes: Path | None, rank: str
+) -> dict[str, pd.DataFrame]:
+    if library_sizes is None:
+        raise UserError(f"genes.rank: {rank} wants raw counts, and no library sizes are given; use within_cohort")
+    keys = ["cohort", "expression_id"]
+    sizes = read_tsv(library_sizes, dtype=dict.fromkeys(keys, str)).set_index(keys)["library_size"]
+    if uncounted := sorted(set(by_cohort) - set(sizes.index.get_level_values("cohort"))):
+        raise UserError(
+            f"genes.rank: {rank} wants raw counts, and cohorts {', '.join(uncounted)} hold another unit; use "
+            "within_cohort"
+        )
+    return {cohort: log_to_counts(profiles, sizes) for cohort, profiles in by_cohort.items()}
 
 
 def _scale(
@@ -131,9 +161,9 @@ def _samples_with_profiles(samples_ledger: Path, known: pd.MultiIndex) -> pd.Dat
 def _check_zscores(profiles: Path, rank: str) -> None:
     sources = read_provenance(profiles)["settings"].get("sources", [])
     scored = ", ".join(source["cohort"] for source in sources if source["unit"] == "zscore")
-    if scored and rank in SCANPY_FLAVOURS:
+    if scored and rank in LOG_FLAVOURS:
         raise UserError(f"genes.rank: {rank} wants log2(x + 1), and cohorts {scored} hold z-scores; use within_cohort")
-    if scored:
+    if scored and rank not in COUNT_FLAVOURS:
         log.warning(
             "cohorts %s hold z-scores, whose variance is close to 1 for every gene: their ranking by variance says "
             "little; give expression in log, tpm, fpkm or counts where you can",

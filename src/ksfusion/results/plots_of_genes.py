@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.provenance import as_json, provenance
+from ksfusion.rankings import COUNT_FLAVOURS
 from ksfusion.results.palette import INK, MUTED, STYLE
 from ksfusion.results.panels import panel_figure, save_figure
 from ksfusion.storage import read_tsv
@@ -25,6 +26,8 @@ ORDERS = {
     "pooled": "variance over all cohorts",
     "seurat": "scanpy's dispersion, seurat",
     "cell_ranger": "scanpy's dispersion, cell_ranger",
+    "seurat_v3": "scanpy's variance of counts, seurat_v3",
+    "seurat_v3_paper": "scanpy's variance of counts, seurat_v3_paper",
 }
 CAPTION = (
     "Grey: the variance of every gene that all cohorts share, in order of rank. Left of the dashed line: the genes "
@@ -52,6 +55,8 @@ def make_gene_figure(ranking: Path, stem: Path, *, rank: str, top_fraction: floa
     fold = ranking.parent.name.removeprefix("fold")
     with rc_context(), style.context(["default", STYLE]):
         figure = draw_gene_ranks(table, title=f"Genes chosen, fold {fold}", order=ORDERS[rank])
+        if rank in COUNT_FLAVOURS:
+            figure.axes[0].set_ylabel("Variance of counts")
         save_figure(figure, stem, as_json(made_by))
 
 
