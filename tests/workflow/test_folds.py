@@ -37,9 +37,9 @@ def write_tables(folder, cases):
     (folder / "cases.tsv").write_text("\n".join(["case_id\tmgmt", *rows]) + "\n")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = copy_project(tmp_path_factory.mktemp("folds") / "project")
+def make_project(folder):
+    """Write a cohort of 24 small slides, all of one batch, and its configuration."""
+    copy_project(folder)
     (folder / "slides").mkdir()
     for number, case in enumerate(CASES):
         draw_slide(folder / f"slides/{case}.png", number)
@@ -64,7 +64,12 @@ def project(tmp_path_factory):
         "training": {"seeds": [0, 1]},
     }
     (folder / "folds.yaml").write_text(yaml.safe_dump(config))
-    project = Project(folder, "folds.yaml")
+    return Project(folder, "folds.yaml")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = make_project(tmp_path_factory.mktemp("folds") / "project")
     project.snakemake()
     return project
 

@@ -1,0 +1,176 @@
+"""The SLURM profile on a real SLURM: what its jobs ask for, one that needs more memory, Ctrl-C, and the same bytes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from project import ROOT
+from slurm_cluster import slurm_cluster, wait_for
+from test_folds import make_project
+
+PROFILE = "profiles/slurm/config.yaml"
+# Three levels: tiles and the two tables, then stain and patches, then features.
+TARGETS = ["results/features/0.h5", "results/cohort/samples.parquet", "results/genes/profiles.parquet"]
+MODEL = "results/models/mgmt/snn/fold0/seed0/model.safetensors"
+BEFORE_TRAINING = ["results/features/store", "results/genes/fold0/expression.parquet", "results/cohort/leakage.tsv"]
+# More than the first attempt gets, less than the second.
+FIRST_MB, NEEDED_MB = 1000, 1400
+# In front of the package's command line. SLURM looks at the memory once a second.
+PLANTED = f"""
+import os, sys, time
+from pathlib import Path
+
+with open("seen.txt", "a") as file:
+    print(sys.argv[1], os.environ.get("CUDA_VISIBLE_DEVICES"), file=file)
+if sys.argv[1] == "check":
+    held = b"x" * ({NEEDED_MB} * 10**6)
+    time.sleep(5)
+if sys.argv[1] == "profiles" and Path("wait").exists():
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with slurm_cluster() as started:
+        yield started
+
+
+# The lines of the profile that a user fills in.
+FILLED_IN = {
+    "#slurm-status-command: squeue": "slurm-status-command: squeue",
+    "#  - slurm_account=ACCOUNT": "  - slurm_account=lab",
+    "#  - slurm_partition=PARTITION": "  - slurm_partition=main",
+    "#    slurm_partition: GPU_PARTITION": "    slurm_partition: gpu",
+}
+
+
+@pytest.fixture(scope="module")
+def project(cluster, tmp_path_factory):
+    """Return a cohort with the profile filled in, and a check_cohort that needs more memory than it gets at first."""
+    project = make_project(tmp_path_factory.mktemp("slurm") / "project")
+    text = (project.folder / PROFILE).read_text()
+    for line, filled in FILLED_IN.items():
+        assert line in text
+        text = text.replace(line, filled)
+    profile = yaml.safe_load(text)
+    profile["set-resources"]["check_cohort"] = {"mem_mb": f"{FIRST_MB} * attempt"}
+    # The jobs are short.
+    profile["slurm-init-seconds-before-status-checks"] = 12
+    (project.folder / PROFILE).write_text(yaml.safe_dump(profile))
+    command_line = project.folder / "src/ksfusion/__main__.py"
+    command_line.write_text(PLANTED + command_line.read_text())
+    return project
+
+
+@contextlib.contextmanager
+def started(project, cluster, *targets):
+    """Start targets with the SLURM profile, and leave nothing behind."""
+    command = [sys.executable, "-m", "snakemake", *targets, "--workflow-profile", "profiles/slurm"]
+    with subprocess.Popen(
+        [*command, "--configfile", project.configfile], cwd=project.folder, env=cluster.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as run:  # fmt: skip
+        try:
+            yield run
+        finally:
+            if run.poll() is None:
+                run.kill()
+
+
+def submit(project, cluster, *targets):
+    """Run targets on the cluster to their end and return the jobs that SLURM recorded, by rule."""
+    before = len(cluster.jobs())
+    with started(project, cluster, *targets) as run:
+        printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, printed[-6000:]
+    jobs = {}
+    for job in cluster.jobs()[before:]:
+        jobs.setdefault(job.rule, []).append(job)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def interrupted(project, cluster):
+    """Press Ctrl-C while a job runs; return the run's status and the jobs."""
+    (project.folder / "wait").touch()
+    with started(project, cluster, "results/genes/profiles.parquet") as run:
+        wait_for((project.folder / "seen.txt").exists, 60, "the start of a job")
+        running = cluster.jobs()
+        os.killpg(run.pid, signal.SIGINT)
+        run.communicate(timeout=60)
+    cluster.wait_for_jobs()
+    (project.folder / "wait").unlink()
+    return run.returncode, running, cluster.jobs()
+
+
+@pytest.fixture(scope="module")
+def first(project, cluster, interrupted):
+    return submit(project, cluster, *TARGETS)
+
+
+@pytest.fixture(scope="module")
+def training(project, cluster, first):
+    """Train on the cluster what was prepared partly there and partly here."""
+    project.snakemake(*BEFORE_TRAINING)
+    return submit(project, cluster, MODEL)
+
+
+def asked(rule, key):
+    """Return what the profile asks for on a rule's first attempt."""
+    profile = yaml.safe_load((ROOT / PROFILE).read_text())
+    defaults = dict(entry.split("=") for entry in profile["default-resources"])
+    value = profile["set-resources"].get(rule, {}).get(key, defaults[key])
+    return int(str(value).removesuffix(" * attempt"))
+
+
+def test_ctrl_c_cancels_the_jobs(interrupted):
+    status, running, left = interrupted
+    assert [(job.rule, job.state) for job in running] == [("read_expression", "RUNNING")]
+    assert status != 0
+    assert [(job.rule, job.state) for job in left] == [("read_expression", "CANCELLED")]
+
+
+def test_each_job_asks_for_what_the_profile_says(first, training):
+    jobs = {**first, **training}
+    rules = ["tile_slides", "fit_stain", "sample_patches", "extract_features", "read_expression", "train_model"]
+    assert sorted(jobs) == sorted([*rules, "check_cohort"])
+    for rule in rules:
+        (job,) = jobs[rule]
+        assert job.state == "COMPLETED", rule
+        assert job.mem_mb == asked(rule, "mem_mb"), rule
+        assert job.minutes == asked(rule, "runtime"), rule
+        assert job.gpus == asked(rule, "gpu"), rule
+        assert (job.account, job.partition) == ("lab", "gpu" if job.gpus else "main"), rule
+    assert (jobs["extract_features"][0].cores, jobs["tile_slides"][0].cores) == (8, 1)
+
+
+def test_only_the_rules_that_use_a_gpu_see_one(project, first, training):
+    devices = dict(line.split() for line in (project.folder / "seen.txt").read_text().splitlines())
+    # The node has two; the jobs ran one after the other, each on the first.
+    assert (devices["features"], devices["train"]) == ("0", "0")
+    assert {devices[verb] for verb in ("tile", "stain", "sample", "check", "profiles")} == {"None"}
+
+
+def test_a_job_killed_for_memory_asks_for_more(project, first):
+    killed, completed = first["check_cohort"]
+    assert (killed.state, killed.mem_mb) == ("FAILED", FIRST_MB)
+    # What SLURM and Snakemake said of a job is kept where the job failed.
+    log = project.folder / f".snakemake/slurm_logs/rule_check_cohort/{killed.number}.log"
+    assert "exceeded memory limit" in log.read_text()
+    assert (completed.state, completed.mem_mb) == ("COMPLETED", 2 * FIRST_MB)
+
+
+def test_the_files_are_those_of_a_local_run(project, first, training, tmp_path):
+    local = make_project(tmp_path / "project")
+    local.snakemake(*TARGETS, MODEL)
+    for name in [*TARGETS, MODEL, MODEL.replace("model.safetensors", "predictions.parquet")]:
+        assert (project.folder / name).read_bytes() == (local.folder / name).read_bytes(), name
+
+
+def test_a_local_run_finds_nothing_to_do(project, first, training):
+    assert project.planned(*TARGETS, MODEL) == {}
