@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,3 +175,17 @@ def test_the_files_are_those_of_a_local_run(project, first, training, tmp_path):
 
 def test_a_local_run_finds_nothing_to_do(project, first, training):
     assert project.planned(*TARGETS, MODEL) == {}
+
+
+def test_the_documented_requests_are_those_of_the_profile():
+    table = (ROOT / "docs/slurm.md").read_text().split("| rule |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (.+) \| (\d+) GB \| (\d+) h \| (\d+) \| (\d+) \|$", table, flags=re.MULTILINE)
+    told = {
+        rule.strip("`"): (1000 * int(memory), 60 * int(hours), int(gpus), int(cores))
+        for rule, memory, hours, gpus, cores in rows
+    }
+    profile = yaml.safe_load((ROOT / PROFILE).read_text())
+    assert set(told) == {*profile["set-resources"], "all others"}
+    for rule, requests in told.items():
+        expected = (*(asked(rule, key) for key in ("mem_mb", "runtime", "gpu")), profile["set-threads"].get(rule, 1))
+        assert requests == expected, rule
