@@ -9,6 +9,8 @@ INK, MUTED, GRID = "#22272e", "#6b7480", "#d9dde2"
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f5539", "#4d4d4d")
 LOW_RISK, HIGH_RISK = "#0072b2", "#d55e00"
 CONFUSION_MAP = "Blues"
+# Lighter all the way, and far from the colours of haematoxylin and eosin.
+ATTENTION_MAP = "viridis"
 
 _METHOD_COLOURS = {
     "attmil": "#56b4e9",
