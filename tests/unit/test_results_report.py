@@ -12,7 +12,7 @@ from test_results_runs import GRADING, ROWS, write_run
 
 from ksfusion.resources import resource
 from ksfusion.results.figures import make_figures
-from ksfusion.results.gallery import slide_gallery
+from ksfusion.results.gallery import heatmap_gallery, slide_gallery
 from ksfusion.results.plots_of_genes import make_gene_figure
 from ksfusion.results.report import make_report
 from ksfusion.results.tables import make_tables
@@ -36,6 +36,15 @@ SAMPLES = [
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
 
 
+def write_heatmaps(folder, seed, sample_ids):
+    path = folder / "heatmaps/grading/ksfusion/fold0" / f"seed{seed}" / "heatmaps.tsv"
+    table = pd.DataFrame({"sample_id": sample_ids, "heatmap": [f"{sample_id}.png" for sample_id in sample_ids]})
+    write_tsv(table, path)
+    for name in table["heatmap"]:
+        Image.new("RGB", (2000, 600), "teal").save(path.with_name(name))
+    return path
+
+
 def write_report(
     folder, *, notice=None, caveats=(), alpha=False, findings=(("no_label_grading", SCRIPT, "grade unknown"),)
 ):
@@ -53,6 +62,8 @@ def write_report(
     write_tsv(pd.DataFrame(pictures, columns=["slide_id", "overview", "reason"]), folder / "slides" / "0.tsv")
     for name in ("A", "B"):
         Image.new("RGB", (1200, 900), "pink").save(folder / "slides" / f"{name}.png")
+    heatmaps = [write_heatmaps(folder, seed, ["S1", "S2", "S3", "S9"]) for seed in (0, 1)]
+    heatmaps.append(write_heatmaps(folder, 2, []))
     write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
     write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
     leakage = [
@@ -78,6 +89,7 @@ def write_report(
         leakage=folder / "leakage.tsv",
         selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
         overviews=[folder / "slides" / "0.tsv"],
+        heatmaps=heatmaps,
         config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
         notice=notice,
         caveats=caveats,
@@ -94,7 +106,7 @@ def page(tmp_path_factory):
 def test_it_needs_nothing_from_elsewhere(page):
     sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
     assert len(sources) > 3
-    assert all(source.startswith(("data:image/", "#", "x", "slides/")) for source in sources)
+    assert all(source.startswith(("data:image/", "#", "x", "slides/", "heatmaps/")) for source in sources)
     assert not re.search(r"url\(|@import|https?://|<script|<link|<iframe", page)
 
 
@@ -186,6 +198,21 @@ def test_slides_are_shown_with_the_worst_first(page):
     small = [base64.b64decode(image) for image in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', section)]
     assert [Image.open(io.BytesIO(image)).size for image in small] == [(420, 315)] * 2
     assert re.search(r"<td>fold</td>.*?<td class=\"number\">1</td><td class=\"number\">30 %</td>", section)
+
+
+def test_heatmaps_of_the_ends_are_shown_and_the_others_linked(page, tmp_path):
+    section = page[page.index('id="heatmaps"') : page.index('id="overviews"')]
+    # The ends of a task and method once, though two of its seeds were drawn; a run without pictures is left out.
+    assert re.findall(r"<h3>(.*?)</h3>", section) == ["Grading, KS-Fusion, fold 0, seed 0"]
+    pictures = re.findall(r'<figure><a href="([^"]+)"><img src="data:image/jpeg;base64,([^"]+)"', section)
+    assert [link for link, _ in pictures] == [
+        f"heatmaps/grading/ksfusion/fold0/seed0/{name}.png" for name in ("S1", "S9")
+    ]
+    sizes = {Image.open(io.BytesIO(base64.b64decode(image))).size for _, image in pictures}
+    assert sizes == {(1160, 348)}
+    linked = re.findall(r'<a href="heatmaps/grading/ksfusion/fold0/(seed\d)/(S\d).png">\2</a>', section)
+    assert linked == [("seed0", "S2"), ("seed0", "S3"), *(("seed1", name) for name in ("S1", "S2", "S3", "S9"))]
+    assert heatmap_gallery([write_heatmaps(tmp_path, 0, ["S1"])], report=tmp_path / "report.html")[0]["links"] == []
 
 
 def test_a_large_cohort_shows_few_and_links_the_rest(tmp_path):

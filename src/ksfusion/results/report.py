@@ -17,7 +17,7 @@ import ksfusion
 from ksfusion.provenance import as_json, provenance
 from ksfusion.results.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.findings import audit_sections, cautions, leakage_rows
-from ksfusion.results.gallery import slide_gallery
+from ksfusion.results.gallery import heatmap_gallery, slide_gallery
 from ksfusion.results.layout import PAPER_NOTE, Layout, lay_out, plain
 from ksfusion.results.palette import STYLE
 from ksfusion.results.plots_of_genes import CAPTION as GENES_CAPTION
@@ -70,6 +70,7 @@ def make_report(
     leakage: Path,
     selected_genes: Sequence[Path],
     overviews: Sequence[Path] = (),
+    heatmaps: Sequence[Path] = (),
     config: Mapping[str, Any],
     notice: str | None = None,
     caveats: Sequence[str] = (),
@@ -90,6 +91,8 @@ def make_report(
         ``genes/fold{fold}/selected.tsv`` of each fold.
     overviews
         ``slides/{batch}.tsv`` of each batch, where slides were read.
+    heatmaps
+        ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
     config
         The configuration, as shown.
     notice
@@ -126,6 +129,7 @@ def make_report(
         paper_note=PAPER_NOTE,
         cohorts=_cohort_layouts(results["table1"], caveats),
         figures=_figures([figures / name for name in [FIGURE_LIST] + [ALPHA_LIST] * alpha]),
+        heatmaps=heatmap_gallery(heatmaps, report=output),
         gallery=slide_gallery(slides, overviews, report=output),
         slides=_slide_problems(slides),
         samples=_sample_problems(samples),
