@@ -86,6 +86,7 @@ rule all:
         expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"]),
         ALPHA_RESULTS if plan.alpha_listed else [],
         "results/figures/figures.json",
+        plan.heatmaps_shown(),
         expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         expand("{run}/model.safetensors", run=RUNS),
 
@@ -94,3 +95,9 @@ rule all:
 rule alpha:
     input:
         ALPHA_RESULTS,
+
+
+# `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.
+rule heatmaps:
+    input:
+        plan.heatmaps(),

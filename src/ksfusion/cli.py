@@ -251,6 +251,25 @@ def gene_figure(args: Arguments) -> None:
     make_gene_figure(args.ranking, args.output, **args.settings)
 
 
+def heatmaps(args: Arguments) -> None:
+    """Draw where a trained model looks on the slides of test samples."""
+    from ksfusion.results.heatmaps import make_heatmaps
+
+    make_heatmaps(
+        args.run,
+        args.output,
+        store=args.store,
+        expression=args.expression,
+        selected=args.selected,
+        samples_ledger=args.samples,
+        cases=args.cases,
+        splits=args.splits,
+        features=args.features,
+        manifest=args.manifest,
+        **args.settings,
+    )
+
+
 def report(args: Arguments) -> None:
     """Write the report, one self-contained page."""
     from ksfusion.results.report import make_report
@@ -265,6 +284,7 @@ def report(args: Arguments) -> None:
         leakage=args.leakage,
         selected_genes=args.selected,
         overviews=args.overviews,
+        heatmaps=args.heatmaps,
         **args.settings,
     )
 
@@ -412,6 +432,17 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
     "tables": (tables, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
     "figures": (figures, {"runs": FILES, "output": FILE, "settings": SETTINGS}),
     "gene-figure": (gene_figure, {"ranking": FILE, "output": FILE, "settings": SETTINGS}),
+    "heatmaps": (
+        heatmaps,
+        {
+            **FOLD_FILES,
+            "run": {**FILE, "metavar": "FOLDER", "help": "the folder of a trained model"},
+            "features": FILES,
+            "manifest": {**FILE, "help": "the table of samples, which names the slides"},
+            "output": {**FILE, "metavar": "FOLDER"},
+            "settings": SETTINGS,
+        },
+    ),
     "report": (
         report,
         {
@@ -424,6 +455,7 @@ VERBS: dict[str, tuple[Callable[[Arguments], None], dict[str, dict]]] = {
             "leakage": FILE,
             "selected": FILES,
             "overviews": ANY_FILES,
+            "heatmaps": ANY_FILES,
             "settings": SETTINGS,
         },
     ),

@@ -328,6 +328,25 @@ class Training(Block):
         return seeds
 
 
+class Heatmaps(Block):
+    """Which pictures of attention are drawn."""
+
+    methods: list[str] = Field(["ksfusion"], description="methods that read patches")
+    seeds: list[int] | None = Field(None, description="of training.seeds; null: the first")
+    samples: Positive | Literal["all"] = Field(8, description="test samples of each run")
+
+    @field_validator("methods")
+    @classmethod
+    def _look_at_patches(cls, methods: list[str]) -> list[str]:
+        for name in methods:
+            if name not in METHODS or "p" not in METHODS[name].modalities:
+                known = ", ".join(name for name, info in METHODS.items() if "p" in info.modalities)
+                raise ValueError(f"{name!r} is no method that reads patches; known: {known}")
+        if len(set(methods)) < len(methods):
+            raise ValueError("a method is listed twice")
+        return methods
+
+
 class Config(Block):
     """A whole configuration."""
 
@@ -341,6 +360,7 @@ class Config(Block):
     tasks: dict[Name, Task] = Field(default_factory=lambda: dict(BUILTIN_TASKS), min_length=1)
     methods: list[str] = Field(default_factory=lambda: list(PAPER_METHODS), min_length=1)
     training: Training = Training()
+    heatmaps: Heatmaps = Heatmaps()
     demo: bool = Field(False, description="draw the synthetic demo cohort, and say on the report that it is one")
 
     @field_validator("tasks", mode="before")
@@ -376,6 +396,13 @@ class Config(Block):
         unknown = [name for name in self.training.epochs if name not in self.tasks and name not in BUILTIN_TASKS]
         if unknown:
             raise ValueError(f"training.epochs names unknown tasks: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _heatmaps_are_of_trained_seeds(self) -> Config:
+        for seed in self.heatmaps.seeds or ():
+            if seed not in self.training.seeds:
+                raise ValueError(f"heatmaps.seeds: {seed} is not one of training.seeds; add it there")
         return self
 
     @model_validator(mode="after")

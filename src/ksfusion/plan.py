@@ -49,6 +49,7 @@ STAGES = {
     "tables": "ksfusion.results.tables",
     "figures": "ksfusion.results.figures",
     "gene-figure": "ksfusion.results.plots_of_genes",
+    "heatmaps": "ksfusion.results.heatmaps",
     "report": "ksfusion.results.report",
     "demo-slides": "ksfusion.demo.draw",
     "demo-expression": "ksfusion.demo.profiles",
@@ -225,6 +226,10 @@ class Plan:
             "figures": {**about_results, "methods": [name for name in config["methods"] if not _is_alpha(name)]},
             "alpha-table": {**about_results, **of_alpha, "names": ["alpha"]},
             "alpha-figures": {**about_results, **of_alpha, "only_alpha": True},
+            "heatmaps": {
+                "samples": config["heatmaps"]["samples"],
+                "slides": reading if config["features"]["source"] == "extract" else None,
+            },
             "report": {
                 "config": config,
                 "notice": DEMO_NOTICE if self.config.demo else None,
@@ -330,6 +335,24 @@ class Plan:
         """Return the lists of the slides' pictures; none where no slide is read."""
         read = self.config.features.source == "extract"
         return [f"results/slides/{batch}.tsv" for batch in self.batches] if read else []
+
+    def heatmaps(self) -> list[str]:
+        """Return the lists of the pictures of attention."""
+        return self._heatmaps(self.config.heatmaps.methods)
+
+    def heatmaps_shown(self) -> list[str]:
+        """Return those of methods that are trained anyway, which the report shows."""
+        return self._heatmaps([name for name in self.config.heatmaps.methods if name in self.config.methods])
+
+    def _heatmaps(self, methods: Iterable[str]) -> list[str]:
+        seeds = self.config.heatmaps.seeds or self.config.training.seeds[:1]
+        return [
+            f"results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv"
+            for task in self.config.tasks
+            for method in methods
+            for fold in self.folds
+            for seed in seeds
+        ]
 
     def paper_tables(self) -> str:
         """Return the file of the paper's own results."""

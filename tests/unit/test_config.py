@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ksfusion.config import load_config, parse_config
+from ksfusion.config import Block, Config, load_config, parse_config
 from ksfusion.errors import UserError
 from ksfusion.plan import Plan
 from ksfusion.resources import resource
@@ -96,6 +96,10 @@ def changed(**blocks):
         (changed(splits={"scheme": "file"}), ["splits", "go together"]),
         (changed(splits={"file": "mine.tsv"}), ["splits", "go together"]),
         (changed(splits={"scheme": "kfold", "k": 1}), ["splits.k"]),
+        (changed(heatmaps={"methods": ["snn"]}), ["heatmaps.methods", "'snn' is no method that reads patches", "cmta"]),
+        (changed(heatmaps={"seeds": [7]}), ["heatmaps.seeds: 7", "training.seeds"]),
+        (changed(heatmaps={"samples": 0}), ["heatmaps.samples"]),
+        (changed(heatmaps={"samples": "some"}), ["heatmaps.samples", "'all'"]),
         (
             changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": [False, True]}}),
             ["tasks.mgmt", "quotes"],
@@ -190,6 +194,31 @@ def test_planning_imports_nothing_heavy():
     code = "import sys, ksfusion.plan, ksfusion.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "timm", "pandas", "numpy", "h5py"} & set(done.stdout.split()) == set()
+
+
+def test_heatmaps_are_of_the_first_seed_and_shown_where_the_method_is_trained():
+    def lists(**blocks):
+        plan = Plan(parse_config(changed(tasks=["grading"], **blocks)), tables=None)
+        return plan.heatmaps(), plan.heatmaps_shown()
+
+    listed = ["results/heatmaps/grading/ksfusion/fold0/seed5/heatmaps.tsv"]
+    assert lists(training={"seeds": [5, 6]}) == (listed, listed)
+    assert lists(training={"seeds": [5, 6]}, methods=["snn"]) == (listed, [])
+    drawn, shown = lists(methods=["mcat"], heatmaps={"methods": ["ksfusion", "mcat"], "seeds": [2, 1]})
+    assert [name.split("/")[3:6] for name in drawn] == [
+        [method, "fold0", seed] for method in ("ksfusion", "mcat") for seed in ("seed2", "seed1")
+    ]
+    assert shown == drawn[2:]
+    assert lists(heatmaps={"methods": []}) == ([], [])
+
+
+def test_the_demos_configuration_names_every_key_of_a_block():
+    config, known = read_yaml(resource("demo").parents[1] / "config.yaml"), Config.model_fields
+    assert set(config) == set(known)
+    blocks = {name: field.default for name, field in known.items() if isinstance(field.default, Block)}
+    assert {"slides", "training", "heatmaps"} <= set(blocks)
+    for name, block in blocks.items():
+        assert set(config[name]) == set(type(block).model_fields), name
 
 
 def test_choosing_genes_waits_for_the_files_of_their_sets():

@@ -78,8 +78,31 @@ def test_every_slide_has_its_picture_and_hardly_a_flag(demo):
     # The demo draws neither ink nor folds, and everything in focus.
     assert slides[["pen", "fold", "blur"]].mean().max() < 0.01
     page = (demo.folder / "results/report.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == min(24, len(slides))
+    gallery = page[page.index('id="overviews"') :]
+    assert gallery.count("data:image/jpeg;base64,") == min(24, len(slides))
     assert len(page) < 12_000_000
+
+
+@pytest.mark.parametrize("task", ["diagnosis", "grading", "survival"])
+def test_heatmaps_lie_on_the_patches_of_test_slides(demo, task):
+    folder = demo.folder / f"results/heatmaps/{task}/ksfusion/fold0/seed0"
+    listed = demo.tsv(f"{folder.relative_to(demo.folder)}/heatmaps.tsv").set_index("sample_id")
+    predictions = pd.read_parquet(demo.folder / f"results/models/{task}/ksfusion/fold0/seed0/predictions.parquet")
+    tested = predictions.loc[predictions["split"] == "test", "sample_id"]
+    assert len(listed) == min(8, len(tested)) and set(listed.index) <= set(tested)
+    assert listed["reason"].isna().all()
+    assert {path.name for path in folder.glob("*.png")} == set(listed["heatmap"])
+    attention = pd.read_parquet(folder / "attention.parquet")
+    assert set(attention["sample_id"]) == set(listed.index)
+    patches = pd.concat([pd.read_parquet(path) for path in (demo.folder / "results/patches").glob("*.parquet")])
+    for sample_id, rows in attention.groupby("sample_id"):
+        own = patches[patches["slide_id"] == listed.loc[sample_id, "slide_id"]]
+        times = own.groupby(["x", "y"]).size()
+        assert rows.set_index(["x", "y"])["cells"].to_dict() == times.to_dict()
+        assert np.allclose(rows[["tumour", "tme"]].sum(), 1, atol=1e-5)
+    page = (demo.folder / "results/report.html").read_text()
+    first = listed["heatmap"].iloc[0]
+    assert f'<figure><a href="heatmaps/{task}/ksfusion/fold0/seed0/{first}">' in page
 
 
 def test_tissue_and_stain_are_those_that_were_drawn(demo):

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from project import Project, copy_project
 
 
@@ -51,6 +53,21 @@ def test_the_ledger_and_what_follows(demo, second):
     assert (second.folder / "results/models/diagnosis/ksfusion/fold0/seed0/predictions.parquet").is_file()
     report = (second.folder / "results/report.html").read_text()
     assert "nan mm" not in report
+
+
+def test_heatmaps_are_drawn_without_slides(demo, second):
+    """The same patches and features as the first project's, though another model looks at them."""
+    folder = "results/heatmaps/diagnosis/ksfusion/fold0/seed0"
+    first, listed = demo.tsv(f"{folder}/heatmaps.tsv"), second.tsv(f"{folder}/heatmaps.tsv")
+    assert listed["sample_id"].tolist() == first["sample_id"].tolist() and listed["reason"].isna().all()
+    columns = ["sample_id", "x", "y", "cells"]
+    seen, known = (pd.read_parquet(project.folder / folder / "attention.parquet") for project in (second, demo))
+    pd.testing.assert_frame_equal(seen[columns], known[columns])
+    widths = []
+    for project, name in ((second, listed["heatmap"].iloc[0]), (demo, first["heatmap"].iloc[0])):
+        with Image.open(project.folder / folder / name) as image:
+            widths.append(image.width)
+    assert widths[0] < widths[1]  # without the panel of the slide
 
 
 def test_only_the_batch_of_a_lost_file_is_redone(second):

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features"}
-RESULTS = {"make_tables", "draw_figures", "write_report"}
+RESULTS = {"make_tables", "draw_figures", "draw_heatmaps", "write_report"}
+ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps"}, 1)
 AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "train_model"} | RESULTS
 
 
@@ -39,7 +40,7 @@ def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
     # ksfusion with and without CG-Coord for three tasks; the report states the configuration.
-    assert planned == {"train_model": 6, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+    assert planned == {"train_model": 6, "draw_heatmaps": 3, **ONCE}
 
 
 def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
@@ -77,9 +78,20 @@ def test_watching_a_training_reruns_none_and_new_ones_are_watched(demo):
     shutil.rmtree((demo.folder / run).parents[1])
 
 
+def test_heatmaps_are_a_target_that_trains_what_it_lacks(demo):
+    assert demo.planned("heatmaps") == {}
+    with edited(demo.folder / demo.configfile, "seeds: null\n  samples: 8", "seeds: null\n  samples: 3"):
+        assert demo.planned("heatmaps") == {"draw_heatmaps": 3, "heatmaps": 1}
+    # A method that `methods` does not name is trained for this target alone.
+    methods = "heatmaps:\n  methods:\n"
+    with edited(demo.folder / demo.configfile, methods, methods + "  - ksfusion-released\n"):
+        assert demo.planned("heatmaps") == {"train_model": 3, "draw_heatmaps": 3, "heatmaps": 1}
+        assert set(demo.planned()) == {"write_report"}
+
+
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
-        assert demo.planned() == {"train_model": 33, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, **ONCE}
 
 
 def test_patch_count_reruns_sampling_and_what_follows(demo):

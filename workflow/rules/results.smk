@@ -120,6 +120,36 @@ rule draw_genes:
         "ksfusion gene-figure --ranking {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
 
 
+# The pictures themselves are not tracked: their names depend on the split. The list holds their digests.
+rule draw_heatmaps:
+    input:
+        **FOLD_FILES,
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+        run=expand(
+            "results/models/{{task}}/{{method}}/fold{{fold}}/seed{{seed}}/{file}",
+            file=["model.safetensors", "config.json", "predictions.parquet"],
+        ),
+    output:
+        pictures="results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv",
+        table="results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/attention.parquet",
+    log:
+        "results/logs/draw_heatmaps/{task}/{method}/fold{fold}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/draw_heatmaps/{task}/{method}/fold{fold}/seed{seed}.tsv"
+    conda:
+        "../../envs/heatmaps.yaml"
+    params:
+        manifest=plan.config.cohort.samples,
+        settings=plan.settings("heatmaps"),
+        code=lambda wildcards: plan.code("heatmaps", method=wildcards.method),
+    shell:
+        "ksfusion heatmaps --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --features {input.features}"
+        " --run results/models/{wildcards.task}/{wildcards.method}/fold{wildcards.fold}/seed{wildcards.seed}"
+        " --manifest {params.manifest:q} --settings {params.settings:q} --output"
+        " results/heatmaps/{wildcards.task}/{wildcards.method}/fold{wildcards.fold}/seed{wildcards.seed} 2> {log}"
+
+
 rule write_report:
     input:
         tables=["results/tables/table1.tsv", "results/tables/table2.tsv"],
@@ -132,6 +162,7 @@ rule write_report:
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         overviews=plan.overviews(),
+        heatmaps=plan.heatmaps_shown(),
         template=plan.report_template(),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -146,4 +177,5 @@ rule write_report:
         "ksfusion report --tables results/tables --figures results/figures --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --selected {input.selected} --overviews {input.overviews}"
+        " --heatmaps {input.heatmaps}"
         " --settings {params.settings:q} --output {output} 2> {log}"
