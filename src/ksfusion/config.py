@@ -335,6 +335,13 @@ class Heatmaps(Block):
     seeds: list[int] | None = Field(None, description="of training.seeds; null: the first")
     samples: Positive | Literal["all"] = Field(8, description="test samples of each run")
 
+    @field_validator("samples", mode="before")
+    @classmethod
+    def _number_or_all(cls, samples: Any) -> Any:
+        if samples != "all" and (type(samples) is not int or samples < 1):
+            raise ValueError("must be a number of samples, at least 1, or all")
+        return samples
+
     @field_validator("methods")
     @classmethod
     def _look_at_patches(cls, methods: list[str]) -> list[str]:

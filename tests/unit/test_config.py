@@ -98,8 +98,8 @@ def changed(**blocks):
         (changed(splits={"scheme": "kfold", "k": 1}), ["splits.k"]),
         (changed(heatmaps={"methods": ["snn"]}), ["heatmaps.methods", "'snn' is no method that reads patches", "cmta"]),
         (changed(heatmaps={"seeds": [7]}), ["heatmaps.seeds: 7", "training.seeds"]),
-        (changed(heatmaps={"samples": 0}), ["heatmaps.samples"]),
-        (changed(heatmaps={"samples": "some"}), ["heatmaps.samples", "'all'"]),
+        (changed(heatmaps={"samples": 0}), ["heatmaps.samples: must be a number of samples, at least 1, or all"]),
+        (changed(heatmaps={"samples": "some"}), ["heatmaps.samples: must be", "given: 'some'"]),
         (
             changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": [False, True]}}),
             ["tasks.mgmt", "quotes"],
