@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,10 @@ import pytest
 from drawing import GLASS, INKS, dice, ellipse, optical_density, slide_of, stroke
 from test_slides_reader import plain, real_file, write_slide
 
+from ksfusion.errors import UserError
 from ksfusion.slides import open_slide, tissue_mask
 from ksfusion.slides.fingerprint import thumbnail_hash
+from ksfusion.slides.spool import SpooledImage
 from ksfusion.slides.tissue import _otsu, _without_crumbs, glass_colour, ink_mask
 from ksfusion.slides.tissue import optical_density as measured_density
 
@@ -161,8 +164,17 @@ def test_a_thumbnail_in_a_file(tmp_path):
             assert thumbnail_hash(spooled) == thumbnail_hash(thumbnail) != ""
 
 
+def test_no_room_for_a_thumbnail_is_one_line(monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full, the disk that is always full")
+    monkeypatch.setattr("tempfile.TemporaryFile", partial(Path("/dev/full").open, "rb+"))
+    with SpooledImage(40, 30) as image, pytest.raises(UserError, match=r"3,600 bytes .No space left .*set TMPDIR"):
+        image.write(0, 0, plain(30, 40))
+
+
 MEASURE = """
 import sys
+from functools import partial
 from pathlib import Path
 import numpy as np
 from ksfusion.slides.fingerprint import thumbnail_hash

@@ -8,6 +8,8 @@ from typing import Self
 
 import numpy as np
 
+from ksfusion.errors import UserError
+
 
 class SpooledImage:
     """An RGB image that is written in parts and read by rows, for as long as it is open; a context manager.
@@ -39,10 +41,23 @@ class SpooledImage:
         self._file.close()
 
     def write(self, top: int, left: int, part: np.ndarray) -> None:
-        """Write a part (rows, columns, 3) uint8 to its place."""
-        for row, line in enumerate(part, start=top):
-            self._file.seek(row * self._row_bytes + 3 * left)
-            self._file.write(line.tobytes())
+        """Write a part (rows, columns, 3) uint8 to its place.
+
+        Raises
+        ------
+        UserError
+            If the folder for temporary files has no room.
+        """
+        try:
+            for row, line in enumerate(part, start=top):
+                self._file.seek(row * self._row_bytes + 3 * left)
+                if self._file.write(line.data) < line.nbytes:
+                    raise OSError("it is full")
+        except OSError as error:
+            raise UserError(
+                f"{tempfile.gettempdir()}: cannot hold the thumbnail of a slide, {self.shape[0] * self._row_bytes:,} "
+                f"bytes ({error.strerror or error}); set TMPDIR to a folder with more room"
+            ) from None
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Read rows, as (rows, width, 3) uint8."""
