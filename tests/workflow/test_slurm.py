@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import yaml
@@ -75,6 +76,8 @@ def started(project, cluster, *targets):
     with subprocess.Popen(
         [*command, "--configfile", project.configfile], cwd=project.folder, env=cluster.environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as run:  # fmt: skip
         try:
             yield run
