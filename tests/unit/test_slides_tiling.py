@@ -105,6 +105,17 @@ class TestGrid:
         assert np.allclose(grid["tissue"], [0.5, 1, 1, 1] * 4, atol=0.05)
         assert grid.attrs["tissue_mm2"] == pytest.approx(784 * 896 * 0.25e-6, rel=0.03)
 
+    def test_a_tile_of_exactly_the_least_tissue_counts(self, tmp_path):
+        # Eight tiles of 14 x 14 px of the mask: of four 98 px are tissue, of the others 97.
+        random, mask = np.random.default_rng(0), np.zeros((28, 56), dtype=bool)
+        for row, column in np.ndindex(2, 4):
+            inside = random.permutation(196) < (98 if column % 2 else 97)
+            mask[14 * row :, 14 * column :][:14, :14] = inside.reshape(14, 14)
+        with open_slide(write_slide(tmp_path / "a.tiff", plain(896, 448), 0.5)) as slide:
+            grid = tile_grid(slide, min_tiles=1, mask=mask)
+        assert grid[["x", "y"]].to_numpy().tolist() == [[224, 0], [672, 0], [224, 224], [672, 224]]
+        assert grid["tissue"].tolist() == [0.5] * 4
+
     def test_reasons(self, tmp_path):
         with open_slide(write_slide(tmp_path / "a.tiff", plain(700, 700), 0.56)) as slide:
             for settings, reason in [({}, "too_coarse"), ({"max_upsampling": 1.2}, "too_few_tiles")]:
