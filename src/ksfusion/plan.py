@@ -349,7 +349,7 @@ class Plan:
         return [
             f"results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv"
             for task in self.config.tasks
-            for method in methods
+            for method in self.trained(methods)
             for fold in self.folds
             for seed in seeds
         ]

@@ -209,6 +209,10 @@ def test_heatmaps_are_of_the_first_seed_and_shown_where_the_method_is_trained():
         [method, "fold0", seed] for method in ("ksfusion", "mcat") for seed in ("seed2", "seed1")
     ]
     assert shown == drawn[2:]
+    # At the configured alpha of 0.5 this is ksfusion, whose runs and pictures serve both.
+    listed = ["results/heatmaps/grading/ksfusion/fold0/seed0/heatmaps.tsv"]
+    same = ["ksfusion", "ksfusion-alpha050"]
+    assert lists(methods=same, heatmaps={"methods": same}) == (listed, listed)
     assert lists(heatmaps={"methods": []}) == ([], [])
 
 
