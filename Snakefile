@@ -12,7 +12,8 @@ min_version("9.6")
 # The rules find the package without an install step: here, and in every job through PYTHONPATH.
 SOURCE = str(Path(workflow.basedir, "src"))
 sys.path.insert(0, SOURCE)
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
+from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.plan import make_plan
 
 # A user's own configuration inherits nothing of the demo's.

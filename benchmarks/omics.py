@@ -89,8 +89,8 @@ def divide(cases: pd.DataFrame, divisions: list[int]) -> pd.DataFrame:
 
 def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
     """Write what the pipeline's stages before the genes would have written; slides stand as one patch of zeros."""
+    from ksfusion.core.storage import write_parquet, write_tsv
     from ksfusion.genes import collect_profiles, gene_sets
-    from ksfusion.storage import write_parquet, write_tsv
 
     cases = read_cases(data)
     matrix = cases.set_index("case_id").filter(regex="_rnaseq$").rename_axis("expression_id")
@@ -118,8 +118,8 @@ def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
 def choose_genes(folder: Path, arm: str, fold: int, clip: float | None) -> Path:
     """Choose and scale the genes of a fold; return their folder, with the ledger of its samples."""
     from ksfusion.config import Genes
+    from ksfusion.core.storage import read_tsv, write_tsv
     from ksfusion.genes import prepare_genes
-    from ksfusion.storage import read_tsv, write_tsv
 
     output = folder / arm.replace(" ", "_") / f"fold{fold}_clip{clip}"
     sets = "builtin" if arm == "gene sets" else str(folder / "everything.tsv")
@@ -142,7 +142,7 @@ def score(table: pd.DataFrame) -> float:
 
 def train_snn(folder: Path, genes: Path, fold: int, seed: int, chosen: dict[str, float]) -> pd.DataFrame:
     """Train snn as the pipeline does and return its predictions."""
-    from ksfusion.storage import read_parquet
+    from ksfusion.core.storage import read_parquet
     from ksfusion.training.loop import train
 
     output = genes / "_".join([f"seed{seed}", *(f"{key}{value:g}" for key, value in chosen.items())])
@@ -157,7 +157,7 @@ def fit_cox(folder: Path, fold: int, expression: Path | None, penalty: float) ->
     from sksurv.linear_model import CoxPHSurvivalAnalysis
     from sksurv.util import Surv
 
-    from ksfusion.storage import read_parquet, read_tsv
+    from ksfusion.core.storage import read_parquet, read_tsv
 
     splits = read_tsv(folder / "splits.tsv")
     cases = read_parquet(folder / "cases.parquet").set_index("case_id")

@@ -30,15 +30,15 @@ import torch
 from PIL import Image
 from processes import run
 
-from ksfusion.memory import keep_freed_memory
-from ksfusion.provenance import as_json
+from ksfusion.core.malloc import keep_freed_memory
+from ksfusion.core.provenance import as_json
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid
-from ksfusion.slides.encoding import Encoding
-from ksfusion.slides.reading import PatchReaders, _reading
-from ksfusion.slides.sampling import sample_batch
-from ksfusion.slides.sources import SlideSource
-from ksfusion.slides.stain import fit_batch, load_target
-from ksfusion.slides.tiling import tile_batch
+from ksfusion.slides.encoders.batches import Encoding
+from ksfusion.slides.reading.patch_readers import PatchReaders, _reading
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.stain.target import fit_batch, load_target
+from ksfusion.slides.tiles.grid import tile_batch
+from ksfusion.slides.tiles.sampling import sample_batch
 
 TILE = 256
 GLASS = (242, 242, 242)

@@ -38,7 +38,7 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from ksfusion.config import PAPER_METHODS
-from ksfusion.memory import keep_freed_memory
+from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.methods import METHODS, build
 from ksfusion.training.data import FoldData
 from ksfusion.training.epoch import predict

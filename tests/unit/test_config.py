@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ksfusion.config import Block, Config, load_config, parse_config
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
+from ksfusion.core.resources import resource
+from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.plan import Plan
-from ksfusion.resources import resource
-from ksfusion.strict_yaml import read_yaml
 
 SOURCE = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}
 MINIMAL = {"cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [SOURCE]}}

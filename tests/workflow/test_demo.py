@@ -180,10 +180,10 @@ def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp
     import yaml
     from project import ROOT
 
-    from ksfusion.cohort.audit import check_cohort
     from ksfusion.cohort.splits import split_cases
     from ksfusion.demo.cohort import draw_cases
     from ksfusion.plan import make_plan
+    from ksfusion.stages.check_cohort import check_cohort
 
     monkeypatch.chdir(ROOT)
     plan = make_plan(yaml.safe_load((ROOT / "config.yaml").read_text()), source="config.yaml")

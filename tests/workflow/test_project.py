@@ -66,9 +66,9 @@ NOT_CALLED = {"fit_stain": {"torch"}, "draw_heatmaps": {"scikit-learn", "scikit-
 
 def imported(verb: str) -> set[str]:
     """Return the third-party packages that the code of a verb imports anywhere in it."""
+    from ksfusion.core.provenance import imported_names
     from ksfusion.methods.registry import METHODS
     from ksfusion.plan import STAGES
-    from ksfusion.provenance import imported_names
 
     pending, seen, packages = [STAGES[verb]], set(), set()
     if verb in ("train", "heatmaps"):

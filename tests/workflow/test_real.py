@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from project import Project, copy_project
 
-from ksfusion.batches import batch_of
+from ksfusion.core.ids import batch_of
 
 # OncoTree codes that fix the grade; the others stand for grades 2 and 3 alike.
 GRADE_OF_CODE = {"GBM": "G4", "AASTR": "G3", "AOAST": "G3"}

@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 import yaml
+from fold_project import make_project
 from project import ROOT
 from slurm_cluster import slurm_cluster, wait_for
-from test_folds import make_project
 
 PROFILE = "profiles/slurm/config.yaml"
 # Three levels: tiles and the two tables, then stain and patches, then features.

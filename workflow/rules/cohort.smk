@@ -11,10 +11,10 @@ rule check_cohort:
     conda:
         "../../envs/cohort.yaml"
     params:
-        settings=plan.settings("check"),
-        code=plan.code("check"),
+        settings=plan.settings("check_cohort"),
+        code=plan.code("check_cohort"),
     shell:
-        "ksfusion check --settings {params.settings:q} --samples {output.samples} --cases {output.cases}"
+        "ksfusion check-cohort --settings {params.settings:q} --samples-output {output.samples} --cases-output {output.cases}"
         " --audit {output.audit} 2> {log}"
 
 
@@ -31,10 +31,10 @@ rule split_cases:
     conda:
         "../../envs/cohort.yaml"
     params:
-        settings=plan.settings("split"),
-        code=plan.code("split"),
+        settings=plan.settings("split_cases"),
+        code=plan.code("split_cases"),
     shell:
-        "ksfusion split --samples {input.samples} --cases {input.cases} --settings {params.settings:q}"
+        "ksfusion split-cases --samples {input.samples} --cases {input.cases} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
@@ -51,10 +51,10 @@ rule check_leakage:
     conda:
         "../../envs/cohort.yaml"
     params:
-        settings=plan.settings("gate"),
-        code=plan.code("gate"),
+        settings=plan.settings("check_leakage"),
+        code=plan.code("check_leakage"),
     shell:
-        "ksfusion gate --samples {input.samples} --splits {input.splits} --profiles {input.profiles}"
+        "ksfusion check-leakage --samples {input.samples} --splits {input.splits} --profiles {input.profiles}"
         " --tiles {input.tiles} --settings {params.settings:q} --output {output} 2> {log}"
 
 
@@ -76,10 +76,10 @@ rule write_ledger:
     conda:
         "../../envs/cohort.yaml"
     params:
-        settings=plan.settings("ledger"),
-        code=plan.code("ledger"),
+        settings=plan.settings("write_ledger"),
+        code=plan.code("write_ledger"),
     shell:
-        "ksfusion ledger --slides-output {output.slides} --samples-output {output.samples}"
+        "ksfusion write-ledger --slides-output {output.slides} --samples-output {output.samples}"
         " --timing-output {output.timing} --samples {input.samples}"
         " --cases {input.cases} --profiles {input.profiles} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --features {input.features} --settings {params.settings:q} 2> {log}"

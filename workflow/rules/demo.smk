@@ -11,10 +11,10 @@ rule draw_demo_slides:
         "../../envs/slides.yaml"
     threads: 8
     params:
-        settings=plan.settings("demo-slides"),
-        code=plan.code("demo-slides"),
+        settings=plan.settings("draw_demo_slides"),
+        code=plan.code("draw_demo_slides"),
     shell:
-        "ksfusion demo-slides --settings {params.settings:q} --output demo/slides --truth {output.truth}"
+        "ksfusion draw-demo-slides --settings {params.settings:q} --output demo/slides --truth {output.truth}"
         " --threads {threads} 2> {log}"
 
 
@@ -30,7 +30,7 @@ rule draw_demo_expression:
     conda:
         "../../envs/genes.yaml"
     params:
-        settings=plan.settings("demo-expression"),
-        code=plan.code("demo-expression"),
+        settings=plan.settings("draw_demo_expression"),
+        code=plan.code("draw_demo_expression"),
     shell:
-        "ksfusion demo-expression --settings {params.settings:q} --output demo/expression --truth {output.truth} 2> {log}"
+        "ksfusion draw-demo-expression --settings {params.settings:q} --output demo/expression --truth {output.truth} 2> {log}"

@@ -12,12 +12,12 @@ rule read_expression:
     conda:
         "../../envs/genes.yaml"
     params:
-        settings=plan.settings("profiles"),
-        code=plan.code("profiles"),
+        settings=plan.settings("read_expression"),
+        code=plan.code("read_expression"),
         # A folder's own time misses a file that is overwritten in it.
         files=lambda wildcards: plan.expression_contents(),
     shell:
-        "ksfusion profiles --settings {params.settings:q} --output {output.profiles}"
+        "ksfusion read-expression --settings {params.settings:q} --output {output.profiles}"
         " --library-sizes {output.library_sizes} 2> {log}"
 
 
@@ -38,9 +38,9 @@ rule select_genes:
     conda:
         "../../envs/genes.yaml"
     params:
-        settings=plan.settings("genes"),
-        code=plan.code("genes"),
+        settings=plan.settings("select_genes"),
+        code=plan.code("select_genes"),
     shell:
-        "ksfusion genes --profiles {input.profiles} --library-sizes {input.library_sizes} --samples {input.samples}"
+        "ksfusion select-genes --profiles {input.profiles} --library-sizes {input.library_sizes} --samples {input.samples}"
         " --splits {input.splits} --fold {wildcards.fold} --settings {params.settings:q}"
         " --output results/genes/fold{wildcards.fold} 2> {log}"

@@ -27,9 +27,9 @@ rule search_settings:
         "../../envs/training.yaml"
     params:
         settings=lambda wildcards: plan.search_settings(wildcards.task, wildcards.method),
-        code=lambda wildcards: plan.code("search", method=wildcards.method),
+        code=lambda wildcards: plan.code("search_settings", method=wildcards.method),
     shell:
-        "ksfusion search --store {input.store} --expression {input.expression} --selected {input.selected}"
+        "ksfusion search-settings --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
         " --fold {wildcards.fold} --settings {params.settings:q} --chosen {output.chosen} --trials {output.trials}"
         " 2> {log}"
@@ -56,11 +56,11 @@ rule train_model:
         seeds=SEEDS,
         folders=expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS),
         settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
-        code=lambda wildcards: plan.code("train", method=wildcards.method),
+        code=lambda wildcards: plan.code("train_model", method=wildcards.method),
     # $TENSORBOARD is set by the Snakefile: what Snakemake compares is the parameters and this text, so that switching
     # training.tensorboard redoes no run.
     shell:
-        "ksfusion train --store {input.store} --expression {input.expression} --selected {input.selected}"
+        "ksfusion train-model --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
         " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
         " --output {params.folders} $TENSORBOARD 2> {log}"

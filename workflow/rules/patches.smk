@@ -9,10 +9,10 @@ rule sample_patches:
     conda:
         "../../envs/slides.yaml"
     params:
-        settings=plan.settings("sample"),
-        code=plan.code("sample"),
+        settings=plan.settings("sample_patches"),
+        code=plan.code("sample_patches"),
     shell:
-        "ksfusion sample --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
+        "ksfusion sample-patches --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
 
 
 rule build_store:
@@ -28,8 +28,8 @@ rule build_store:
     conda:
         "../../envs/features.yaml"
     params:
-        settings=plan.settings("store"),
-        code=plan.code("store"),
+        settings=plan.settings("build_store"),
+        code=plan.code("build_store"),
     shell:
-        "ksfusion store --features {input.features} --slides {input.slides} --samples {input.samples}"
+        "ksfusion build-store --features {input.features} --slides {input.slides} --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2> {log}"

@@ -11,9 +11,9 @@ rule import_tiles:
         "../../envs/features.yaml"
     params:
         samples=plan.config.cohort.samples,
-        settings=plan.settings("import-tiles"),
+        settings=plan.settings("import_tiles"),
         slides=lambda wildcards: plan.slide_scales(wildcards.batch),
-        code=plan.code("import-tiles"),
+        code=plan.code("import_tiles"),
     shell:
         "ksfusion import-tiles --samples {params.samples:q} --batch {wildcards.batch} --settings {params.settings:q}"
         " --output {output} 2> {log}"
@@ -33,8 +33,8 @@ rule import_features:
     conda:
         "../../envs/features.yaml"
     params:
-        settings=plan.settings("import-features"),
-        code=plan.code("import-features"),
+        settings=plan.settings("import_features"),
+        code=plan.code("import_features"),
     shell:
         "ksfusion import-features --tiles {input.tiles} --patches {input.patches} --settings {params.settings:q}"
         " --output {output} 2> {log}"

@@ -16,7 +16,7 @@ rule make_tables:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
         metrics=expand("{run}/metrics.json", run=RUNS),
-        paper=plan.paper_tables(),
+        paper=shipped("paper_tables.tsv"),
     output:
         report(
             "results/tables/table1.md",
@@ -39,10 +39,10 @@ rule make_tables:
         "../../envs/results.yaml"
     params:
         runs=RUNS,
-        settings=plan.settings("tables"),
-        code=plan.code("tables"),
+        settings=plan.settings("make_tables"),
+        code=plan.code("make_tables"),
     shell:
-        "ksfusion tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
+        "ksfusion make-tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
 
 
 rule draw_figures:
@@ -59,17 +59,17 @@ rule draw_figures:
         "../../envs/results.yaml"
     params:
         runs=RUNS,
-        settings=plan.settings("figures"),
-        code=plan.code("figures"),
+        settings=plan.settings("draw_figures"),
+        code=plan.code("draw_figures"),
     shell:
-        "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
+        "ksfusion draw-figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
 
 
 rule make_alpha_table:
     input:
         predictions=expand("{run}/predictions.parquet", run=ALPHA_RUNS),
         metrics=expand("{run}/metrics.json", run=ALPHA_RUNS),
-        paper=plan.paper_tables(),
+        paper=shipped("paper_tables.tsv"),
     output:
         "results/tables/alpha.tsv",
     log:
@@ -78,10 +78,10 @@ rule make_alpha_table:
         "../../envs/results.yaml"
     params:
         runs=ALPHA_RUNS,
-        settings=plan.settings("alpha-table"),
-        code=plan.code("tables"),
+        settings=plan.settings("make_alpha_table"),
+        code=plan.code("make_tables"),
     shell:
-        "ksfusion tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
+        "ksfusion make-tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
 
 
 rule draw_alpha:
@@ -97,10 +97,10 @@ rule draw_alpha:
         "../../envs/results.yaml"
     params:
         runs=ALPHA_RUNS,
-        settings=plan.settings("alpha-figures"),
-        code=plan.code("figures"),
+        settings=plan.settings("draw_alpha"),
+        code=plan.code("draw_figures"),
     shell:
-        "ksfusion figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
+        "ksfusion draw-figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
 
 
 rule draw_genes:
@@ -114,10 +114,10 @@ rule draw_genes:
         "../../envs/results.yaml"
     params:
         stem="results/figures/genes_fold{fold}",
-        settings=plan.settings("gene-figure"),
-        code=plan.code("gene-figure"),
+        settings=plan.settings("draw_genes"),
+        code=plan.code("draw_genes"),
     shell:
-        "ksfusion gene-figure --ranking {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
+        "ksfusion draw-genes --ranking {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
 
 
 # The pictures themselves are not tracked: their names depend on the split. The list holds their digests.
@@ -140,10 +140,10 @@ rule draw_heatmaps:
         "../../envs/heatmaps.yaml"
     params:
         manifest=plan.config.cohort.samples,
-        settings=plan.settings("heatmaps"),
-        code=lambda wildcards: plan.code("heatmaps", method=wildcards.method),
+        settings=plan.settings("draw_heatmaps"),
+        code=lambda wildcards: plan.code("draw_heatmaps", method=wildcards.method),
     shell:
-        "ksfusion heatmaps --store {input.store} --expression {input.expression} --selected {input.selected}"
+        "ksfusion draw-heatmaps --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --features {input.features}"
         " --run results/models/{wildcards.task}/{wildcards.method}/fold{wildcards.fold}/seed{wildcards.seed}"
         " --manifest {params.manifest:q} --settings {params.settings:q} --output"
@@ -163,7 +163,7 @@ rule write_report:
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         overviews=plan.overviews(),
         heatmaps=plan.heatmaps_shown(),
-        template=plan.report_template(),
+        template=shipped_with_code("results/report/report.html.j2"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
     log:
@@ -171,10 +171,10 @@ rule write_report:
     conda:
         "../../envs/results.yaml"
     params:
-        settings=plan.settings("report"),
-        code=plan.code("report"),
+        settings=plan.settings("write_report"),
+        code=plan.code("write_report"),
     shell:
-        "ksfusion report --tables results/tables --figures results/figures --slides {input.slides}"
+        "ksfusion write-report --tables results/tables --figures results/figures --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps}"

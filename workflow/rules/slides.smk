@@ -15,11 +15,11 @@ rule tile_slides:
         "../../envs/slides.yaml"
     params:
         samples=plan.config.cohort.samples,
-        settings=plan.settings("tile"),
+        settings=plan.settings("tile_slides"),
         slides=lambda wildcards: plan.slide_identities(wildcards.batch),
-        code=plan.code("tile"),
+        code=plan.code("tile_slides"),
     shell:
-        "ksfusion tile --samples {params.samples:q} --batch {wildcards.batch} --masks {input.masks:q}"
+        "ksfusion tile-slides --samples {params.samples:q} --batch {wildcards.batch} --masks {input.masks:q}"
         " --settings {params.settings:q} --output {output} 2> {log}"
 
 
@@ -37,10 +37,10 @@ rule fit_stain:
         "../../envs/slides.yaml"
     params:
         samples=plan.config.cohort.samples,
-        settings=plan.settings("stain"),
-        code=plan.code("stain"),
+        settings=plan.settings("fit_stain"),
+        code=plan.code("fit_stain"),
     shell:
-        "ksfusion stain --samples {params.samples:q} --tiles {input.tiles} --settings {params.settings:q}"
+        "ksfusion fit-stain --samples {params.samples:q} --tiles {input.tiles} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 
 
@@ -61,10 +61,10 @@ rule draw_overviews:
         "../../envs/slides.yaml"
     params:
         samples=plan.config.cohort.samples,
-        settings=plan.settings("overviews"),
-        code=plan.code("overviews"),
+        settings=plan.settings("draw_overviews"),
+        code=plan.code("draw_overviews"),
     shell:
-        "ksfusion overviews --samples {params.samples:q} --tiles {input.tiles} --patches {input.patches}"
+        "ksfusion draw-overviews --samples {params.samples:q} --tiles {input.tiles} --patches {input.patches}"
         " --masks {input.masks:q} --settings {params.settings:q} --output {output} 2> {log}"
 
 
@@ -85,8 +85,8 @@ rule extract_features:
         "../../envs/features.yaml"
     params:
         samples=plan.config.cohort.samples,
-        settings=plan.settings("features"),
-        code=plan.code("features"),
+        settings=plan.settings("extract_features"),
+        code=plan.code("extract_features"),
     shell:
-        "ksfusion features --samples {params.samples:q} --tiles {input.tiles} --stain {input.stain}"
+        "ksfusion extract-features --samples {params.samples:q} --tiles {input.tiles} --stain {input.stain}"
         " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"

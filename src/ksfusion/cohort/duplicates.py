@@ -60,7 +60,7 @@ def close_images(hashes: Mapping[str, str]) -> tuple[list[Pair], Pair | None]:
     Parameters
     ----------
     hashes
-        Name to the hash of `ksfusion.slides.fingerprint.thumbnail_hash`.
+        Name to the hash of `ksfusion.slides.reading.fingerprint.thumbnail_hash`.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ksfusion.cohort.units import DAYS_IN
+from ksfusion.terms.units import DAYS_IN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
-from ksfusion.copies import is_copy
-from ksfusion.errors import UserError, first_of
-from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
+from ksfusion.core.errors import UserError, first_of
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
+from ksfusion.terms.gene_columns import is_copy
 
 LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
 # Identifiers whose layout names the patient, in any case and with the signs that other programs put for a hyphen: a

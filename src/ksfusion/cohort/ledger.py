@@ -12,10 +12,10 @@ import pandas as pd
 
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
-from ksfusion.flags import FLAGS
-from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, write_tsv
-from ksfusion.timing import read_timing
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.timing import read_timing
+from ksfusion.terms.flags import FLAGS
 
 SLIDE_COLUMNS = [
     "slide_id",

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ksfusion.batches import default_slide_id
-from ksfusion.cohort.tables import Row, Table, read_table
+from ksfusion.cohort.user_table import Row, Table, read_table
 from ksfusion.config import Cohort, Task
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
+from ksfusion.core.ids import default_slide_id
 
 SAMPLE_COLUMNS = ("sample_id", "case_id", "cohort", "slide", "expression_id")
 OPTIONAL_SAMPLE_COLUMNS = (

@@ -11,12 +11,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ksfusion.batches import default_slide_id
-from ksfusion.downloads import check_is_data
-from ksfusion.errors import UserError, first_of
-from ksfusion.storage import read_rows
+from ksfusion.core.data_files import check_is_data
+from ksfusion.core.errors import UserError
+from ksfusion.core.ids import default_slide_id
+from ksfusion.core.storage import read_rows
+from ksfusion.terms.splits import SPLITS, first_of
 
-SPLITS = ("train", "val", "test")
 FOLD_FILE = re.compile(r"splits_(\d+)\.csv")
 COLUMNS = ("fold", "case_id", "split")
 
@@ -153,7 +153,7 @@ def _rows_of_cases(path: Path) -> list[Entry]:
 
 
 def _comma_separated(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    """Read a table as `ksfusion.storage.read_rows` does, with commas between its columns."""
+    """Read a table as `ksfusion.core.storage.read_rows` does, with commas between its columns."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = tuple(name.strip() for name in next(reader))

@@ -25,9 +25,9 @@ from typing import Any
 import pandas as pd
 
 from ksfusion.cohort.split_files import COLUMNS, SPLITS, read_split_file
-from ksfusion.errors import UserError
-from ksfusion.provenance import provenance
-from ksfusion.storage import read_parquet, read_provenance, read_tsv, write_tsv
+from ksfusion.core.errors import UserError
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
 
 # The second field of a TCGA barcode is the tissue source site.
 TCGA_BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}.*")

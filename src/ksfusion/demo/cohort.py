@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ksfusion.storage import write_tsv
+from ksfusion.core.storage import write_tsv
 
 SEED = 20240
 GDC_COHORT, IVY_COHORT = "demo-gdc", "demo-ivygap"

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ksfusion.batches import stable_hash
-from ksfusion.genes.niches import gene_sets
-from ksfusion.storage import atomic
+from ksfusion.core.ids import stable_hash
+from ksfusion.core.storage import atomic
+from ksfusion.genes.sets.gene_sets import gene_sets
 
 # Symbols by family, so that a list of many hundreds stays readable.
 HOUSEKEEPING = {

@@ -1,24 +1,15 @@
-"""Gene expression: reading profiles, choosing genes, placing them in niches.
-
-Public names are loaded on first use, so that importing this package is quick.
-"""
+"""Gene expression: reading profiles, choosing genes, placing them in niches."""
 
 from __future__ import annotations
 
-import importlib
+from ksfusion.core.lazy import lazy_names
 
-_MODULE_OF = {
-    "collect_profiles": "ksfusion.genes.expression",
-    "gene_sets": "ksfusion.genes.niches",
-    "prepare_genes": "ksfusion.genes.selection",
-    "read_expression": "ksfusion.genes.expression",
-    "select_genes": "ksfusion.genes.ranking",
+_MODULES = {
+    "collect_profiles": "expression.profiles",
+    "gene_sets": "sets.gene_sets",
+    "prepare_genes": "selection",
+    "read_expression": "expression.profiles",
+    "select_genes": "ranking",
 }
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+__all__ = list(_MODULES)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 from ksfusion.genes.scaling import MIN_PROFILES
-from ksfusion.rankings import COUNT_FLAVOURS, RANKINGS
+from ksfusion.terms.rankings import COUNT_FLAVOURS, RANKINGS
 
 # The columns of its table by which scanpy orders genes, and whether the smallest comes first.
 SCANPY_ORDER = {

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from ksfusion.copies import is_copy, symbol_of
+from ksfusion.terms.gene_columns import is_copy, symbol_of
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 
 log = logging.getLogger(__name__)
 

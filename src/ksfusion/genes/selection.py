@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ksfusion.errors import UserError
-from ksfusion.genes.counts import log_to_counts
-from ksfusion.genes.niches import conflicts, gene_sets
+from ksfusion.core.errors import UserError
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
+from ksfusion.genes.expression.counts import log_to_counts
 from ksfusion.genes.ranking import select_genes
 from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import COMBAT, Scaling, combat, fit_scaling
-from ksfusion.niches import NICHES
-from ksfusion.provenance import provenance
-from ksfusion.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
-from ksfusion.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
+from ksfusion.genes.sets.gene_sets import conflicts, gene_sets
+from ksfusion.terms.niches import NICHES
+from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 
 log = logging.getLogger(__name__)
 

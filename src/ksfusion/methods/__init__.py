@@ -1,21 +1,12 @@
-"""The methods that are compared, one file each, and their registry.
-
-Public names are loaded on first use, so that importing this package is quick.
-"""
+"""The methods that are compared, one file each, and their registry."""
 
 from __future__ import annotations
 
-import importlib
+from ksfusion.core.lazy import lazy_names
 
-_MODULE_OF = {
-    "METHODS": "ksfusion.methods.registry",
-    "build": "ksfusion.methods.registry",
+_MODULES = {
+    "METHODS": "registry",
+    "build": "registry",
 }
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+__all__ = list(_MODULES)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 from ksfusion.methods.layers import scaled_linear
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 from ksfusion.methods.consistency import ge_con
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.layers import scaled_linear, self_normalising_network
@@ -86,13 +86,10 @@ class Stream(nn.Module):
     variants={
         "ksfusion-no-gecon": {"alpha": None},
         "ksfusion-no-cgcoord": {"cgcoord": False},
-        "ksfusion-alpha0": {"alpha": 0.0},
         "ksfusion-alpha000": {"alpha": 0.0},
         "ksfusion-alpha025": {"alpha": 0.25},
-        "ksfusion-alpha05": {"alpha": 0.5},
         "ksfusion-alpha050": {"alpha": 0.5},
         "ksfusion-alpha075": {"alpha": 0.75},
-        "ksfusion-alpha1": {"alpha": 1.0},
         "ksfusion-alpha100": {"alpha": 1.0},
     },
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method
@@ -77,6 +77,16 @@ class MethodInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     min_patches: int = 1
     rules: TrainingRules = TrainingRules()
+
+    @property
+    def alpha(self) -> float | None:
+        """The alpha that sets a variant apart; None where that is something else."""
+        return self.options["alpha"] if set(self.options) == {"alpha"} else None
+
+    @property
+    def ablates(self) -> bool:
+        """Whether a variant lacks a component of its base."""
+        return any(value is None or value is False for value in self.options.values())
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,12 @@
-"""Metrics, intervals, tables, figures and the report.
-
-Public names are loaded on first use, so that importing this package is quick.
-"""
+"""Metrics, intervals, tables, figures and the report."""
 
 from __future__ import annotations
 
-import importlib
+from ksfusion.core.lazy import lazy_names
 
-_MODULE_OF = {
-    "classification_metrics": "ksfusion.results.metrics",
-    "survival_metrics": "ksfusion.results.metrics",
+_MODULES = {
+    "classification_metrics": "metrics",
+    "survival_metrics": "metrics",
 }
-
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+__all__ = list(_MODULES)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ksfusion.errors import UserError
-from ksfusion.storage import read_parquet
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_parquet
 
 IDENTITY = ("task", "method", "fold", "seed")
 

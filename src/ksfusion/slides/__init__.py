@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from ksfusion.core.lazy import lazy_names
 
-_WHERE = {
-    "SlideError": "reader",
-    "StainProfile": "vahadane",
-    "build_encoder": "encoders",
-    "fit_stain": "vahadane",
-    "normalise_stain": "vahadane",
-    "open_slide": "reader",
-    "sample_patches": "sampling",
-    "stain_concentrations": "vahadane",
-    "tile_grid": "tiling",
-    "tissue_mask": "tissue",
+_MODULES = {
+    "SlideError": "reading.backends",
+    "StainProfile": "stain.vahadane",
+    "build_encoder": "encoders.build",
+    "fit_stain": "stain.vahadane",
+    "normalise_stain": "stain.vahadane",
+    "open_slide": "reading.slide",
+    "sample_patches": "tiles.sampling",
+    "stain_concentrations": "stain.vahadane",
+    "tile_grid": "tiles.grid",
+    "tissue_mask": "tiles.tissue",
 }
-
-__all__ = list(_WHERE)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+__all__ = list(_MODULES)
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import Tensor
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import PROVENANCE_KEY, atomic, write_parquet, write_tsv
 from ksfusion.methods.registry import build
-from ksfusion.storage import PROVENANCE_KEY, atomic, write_parquet, write_tsv
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method

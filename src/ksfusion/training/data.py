@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.errors import UserError
-from ksfusion.niches import NICHES
-from ksfusion.storage import read_parquet, read_tsv
-from ksfusion.training.groups import gene_groups
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.genes.sets.groups import gene_groups
+from ksfusion.terms.niches import NICHES
+from ksfusion.terms.splits import SPLITS
 
-SPLITS = ("train", "val", "test")
 ROWS_AT_ONCE = 2**16
 
 
@@ -38,7 +38,7 @@ class FoldData:
         Row of ``rows`` of each sample.
     genes : mapping of niche to Tensor (samples, genes), float32
     niches, groups
-        Niche, and group (see `ksfusion.training.groups`), to symbols.
+        Niche, and group (see `ksfusion.genes.sets.groups`), to symbols.
     modalities
         What the method reads: patches are not gathered where it lacks ``p``.
     resident : Tensor (unique patches of all slides, n_features), float16

@@ -14,14 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.errors import UserError
+from ksfusion.core.errors import UserError
 from ksfusion.methods.registry import TrainingRules
 from ksfusion.training.data import FoldData
 from ksfusion.training.epoch import Labelled, NotFiniteError, cut, predict, train_epoch
 from ksfusion.training.objective import Classification, Survival
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.progress import Progress
-from ksfusion.training.state import Best, Resume, TrainingState
+from ksfusion.training.resume import Best, Resume, TrainingState
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ksfusion.errors import UserError
-from ksfusion.memory import keep_freed_memory
+from ksfusion.core.errors import UserError
+from ksfusion.core.malloc import keep_freed_memory
+from ksfusion.core.provenance import provenance
 from ksfusion.methods.registry import METHODS, MethodInfo, build
-from ksfusion.provenance import provenance
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.epoch import predict
 from ksfusion.training.fit import HISTORY, Fitted, NotFiniteLossError, fit
 from ksfusion.training.objective import OBJECTIVES, Classification, Survival, sample_weights
 from ksfusion.training.reproducible import reproducible
-from ksfusion.training.state import Resume, key_of
+from ksfusion.training.resume import Resume, key_of
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method

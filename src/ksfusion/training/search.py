@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ksfusion.errors import UserError
-from ksfusion.memory import keep_freed_memory
+from ksfusion.core.errors import UserError
+from ksfusion.core.malloc import keep_freed_memory
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import write_text, write_tsv
 from ksfusion.methods.registry import METHODS
-from ksfusion.provenance import provenance
-from ksfusion.storage import write_text, write_tsv
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.loop import fit_method, on_device
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import reproducible
-from ksfusion.training.state import key_of
+from ksfusion.training.resume import key_of
 from ksfusion.training.trials import Trials
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ksfusion.training.state import FOLDER
+from ksfusion.training.resume import FOLDER
 
 if TYPE_CHECKING:
     import optuna
@@ -33,7 +33,7 @@ class Trials:
     folder
         Of the search's outputs.
     key
-        Of what the search is made from, see `ksfusion.training.state.key_of`: a journal of another key is removed.
+        Of what the search is made from, see `ksfusion.training.resume.key_of`: a journal of another key is removed.
     seed
         Of the settings that are drawn. What a trial draws depends on it, on its number and on the trials before it,
         and not on what this process has drawn already.

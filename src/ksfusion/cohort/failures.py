@@ -1,0 +1,52 @@
+"""Whether enough slides and samples came through to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ksfusion.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -> None:
+    """Stop where too many slides failed, or no sample is left; the ledger that says why stays.
+
+    Parameters
+    ----------
+    slides, samples
+        The ledger: tables with a ``status`` (``ok`` or not) and a ``reason``.
+    max_failed_fraction
+        The share of slides that may fail.
+
+    Raises
+    ------
+    UserError
+        If more failed, or no sample is complete.
+    """
+    from ksfusion.core.storage import read_tsv
+
+    n_slides, failed = _lost(read_tsv(slides, dtype=str))
+    if sum(failed.values()) > max_failed_fraction * n_slides:
+        raise UserError(
+            f"{sum(failed.values())} of {n_slides} slides failed ({_listed(failed)}), more than "
+            f"slides.max_failed_fraction = {max_failed_fraction}; {slides} says which: mend or remove them, "
+            "or raise that limit"
+        )
+    n_samples, excluded = _lost(read_tsv(samples, dtype=str))
+    if sum(excluded.values()) == n_samples:
+        raise UserError(
+            f"no sample has a readable slide, a profile and a label ({_listed(excluded)}); {samples} says what each "
+            "lacks: check the expression_id column and the paths of the sample table"
+        )
+
+
+def _lost(ledger: pd.DataFrame) -> tuple[int, dict[str, int]]:
+    """Return the number of rows, and of those that are not ``ok`` by reason, the most frequent first."""
+    return len(ledger), ledger.loc[ledger["status"] != "ok", "reason"].value_counts().to_dict()
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items())

@@ -1,0 +1,1 @@
+"""The tables of the paper's cohort, from what a user downloads."""

@@ -1,0 +1,1 @@
+"""What every part uses: storage, provenance, errors, devices, resources."""

@@ -1,0 +1,151 @@
+"""What made a file: the package version, the code of the stage, and its settings.
+
+Editing a module does not make Snakemake rerun a job, so every rule carries the version of the code it depends on.
+This module imports nothing heavy: the Snakefile uses it each time it is parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ksfusion
+
+PACKAGE_ROOT = Path(ksfusion.__file__).parent
+# The name of a module's logger, everywhere in this package.
+LOGGER = "log"
+# Of a method's registration: what it is called in print.
+UNHASHED_KEYWORDS = ("label",)
+
+
+def _module_file(module: str) -> Path | None:
+    """Return the file of a dotted module name of this package, or None for a package or a foreign module."""
+    parts = module.split(".")
+    if parts[0] != "ksfusion" or len(parts) < 2:
+        return None
+    path = PACKAGE_ROOT.joinpath(*parts[1:]).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield a module and all statements in it, but for those behind ``if TYPE_CHECKING``; each before what is in it."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending.extend(getattr(node, part, ()))
+
+
+def _only_what_computes(tree: ast.Module, *, of_settings: bool) -> ast.Module:
+    """Leave out of a module what changes no result: docstrings, what is logged, and the labels of methods.
+
+    Of a module of settings the fields and their checks are left out too: their values travel in the settings.
+    """
+    for node in _statements(tree):
+        for part in ("body", "orelse", "finalbody"):
+            if statements := getattr(node, part, None):
+                setattr(node, part, [entry for entry in statements if not _is_told(entry)])
+        if isinstance(node, ast.ClassDef):
+            if of_settings:
+                node.body = [entry for entry in node.body if not _is_field_or_check(entry)]
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call):
+                    decorator.keywords = [word for word in decorator.keywords if word.arg not in UNHASHED_KEYWORDS]
+    return tree
+
+
+def _is_told(node: ast.AST) -> bool:
+    """Return whether a statement only tells something: a docstring, or a call of the module's logger."""
+    if not isinstance(node, ast.Expr):
+        return False
+    call = node.value
+    if isinstance(call, ast.Constant):
+        return True
+    function = call.func if isinstance(call, ast.Call) else None
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == LOGGER
+
+
+def _is_field_or_check(node: ast.AST) -> bool:
+    """Return whether a statement of a settings class is a field, or checks one."""
+    if isinstance(node, ast.AnnAssign):
+        return True
+    calls = [part.func for part in getattr(node, "decorator_list", ()) if isinstance(part, ast.Call)]
+    return any(isinstance(call, ast.Name) and call.id in ("field_validator", "model_validator") for call in calls)
+
+
+def imported_names(module: str) -> set[str]:
+    """Return the dotted names that a module of this package imports when it runs, anywhere in it."""
+    return _imported_names(ast.parse(_module_file(module).read_text(encoding="utf-8")))
+
+
+def _imported_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in _statements(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@functools.cache
+def _parse(module: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a module's syntax tree and the modules of this package that it imports."""
+    tree = ast.parse(_module_file(module).read_text(encoding="utf-8"))
+    imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
+    computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
+    return hashlib.sha256(ast.dump(computing).encode()).hexdigest(), imported
+
+
+def code_version(*modules: str) -> str:
+    """Hash the syntax trees of modules and of all that they import from this package.
+
+    Comments, docstrings, layout, what is logged and the defaults of settings (whose values travel in the settings) do
+    not count: a job is redone when the code that made its output has changed.
+
+    Parameters
+    ----------
+    *modules
+        Dotted names, such as ``"ksfusion.slides.stain.target"``.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a module is not a file of this package.
+    """
+    pending, digests = list(modules), {}
+    while pending:
+        module = pending.pop()
+        if module in digests:
+            continue
+        if _module_file(module) is None:
+            raise ModuleNotFoundError(f"{module} is not a module file of ksfusion")
+        digests[module], imported = _parse(module)
+        pending.extend(imported)
+    listing = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()[:12]
+
+
+def provenance(modules: str | Iterable[str], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what makes a file: package version, code version of its modules, settings as JSON can hold them."""
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    return {"ksfusion": ksfusion.__version__, "code": code_version(*modules), "settings": dict(settings or {})}
+
+
+def as_json(value: Any) -> str:
+    """Write settings as one line of JSON with sorted keys, so that equal settings are equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,32 @@
+"""The files shipped with the project, found wherever the run's working directory is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ksfusion
+
+PACKAGE = Path(ksfusion.__file__).resolve().parent
+# A wheel carries what stands beside the package in a checkout.
+CARRIED = PACKAGE / "project"
+PROJECT = CARRIED if CARRIED.is_dir() else PACKAGE.parents[1]
+
+
+def resource(name: str) -> Path:
+    """Return the path of a shipped file, such as ``"gene_sets/tme.tsv"``."""
+    return PROJECT / "resources" / name
+
+
+def shipped(name: str) -> str:
+    """Return a shipped file relative to the working directory where it is in it, so that a moved project is current."""
+    return _relative(resource(name))
+
+
+def shipped_with_code(name: str) -> str:
+    """Return a file that stands beside the code, such as ``"results/report/report.html.j2"``, likewise."""
+    return _relative(PACKAGE / name)
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

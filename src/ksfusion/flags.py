@@ -1,7 +1,0 @@
-"""The quality flags of a tile, listed once: the slide stages set them, the configuration and the ledger name them."""
-
-FLAGS = {
-    "pen": "pen or surgical ink on the tile",
-    "fold": "tissue that lies double",
-    "blur": "out of focus",
-}

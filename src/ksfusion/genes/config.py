@@ -1,0 +1,94 @@
+"""The settings of expression: where it is, which genes are used, and their scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ksfusion.core.config_block import Block, Name
+from ksfusion.terms.niches import NICHES
+from ksfusion.terms.rankings import Rank
+from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
+
+# Formats whose files hold certain units alone.
+UNITS_OF = {"gdc-star": ("counts", "tpm", "fpkm"), "ivygap": ("fpkm",)}
+
+
+class ExpressionSource(Block):
+    """Where a cohort's expression profiles are."""
+
+    cohort: Name = Field(description="the cohort, as in the table of samples")
+    format: ExpressionFormat = Field(description="layout of the files")
+    unit: ExpressionUnit = Field(description="unit of the values")
+    path: str = Field(description="a folder for gdc-star and ivygap, a file for matrix and h5ad")
+    suffix: str | None = Field(None, description="ending of the gene columns of a matrix, such as _rnaseq")
+    sample_sheet: str | None = Field(
+        None, description="sample sheet of the GDC portal, for gdc-star: profiles are then named by their Sample ID"
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_format(self) -> ExpressionSource:
+        if self.suffix is not None and self.format != "matrix":
+            raise ValueError(f"suffix belongs to format matrix, not {self.format}")
+        if self.sample_sheet is not None and self.format != "gdc-star":
+            raise ValueError(f"sample_sheet belongs to format gdc-star, not {self.format}")
+        units = UNITS_OF.get(self.format)
+        if units and self.unit not in units:
+            raise ValueError(f"format {self.format} has no unit {self.unit}; use {' or '.join(units)}")
+        return self
+
+
+class ReadExpressionSettings(Block):
+    """Of `ksfusion.stages.read_expression`."""
+
+    sources: list[ExpressionSource]
+
+
+class Ranking(Block):
+    """By what genes are ranked, and how many are kept."""
+
+    top_fraction: float = Field(0.3, gt=0, le=1, description="share of the genes kept by variance")
+    rank: Rank = Field(
+        "within_cohort",
+        description="variance ranks averaged over cohorts; pooled; scanpy's seurat, cell_ranger, and for raw counts "
+        "seurat_v3, seurat_v3_paper",
+    )
+
+
+class Genes(Ranking):
+    """Which genes are used, and their scale; of `ksfusion.stages.select_genes`."""
+
+    fit_on: Literal["train", "all"] = Field(
+        "train", description="genes are chosen and scaled on training cases; all: on all, as in the paper"
+    )
+    harmonise: Literal["zscore_by_cohort", "zscore", "none", "combat"] = Field(
+        "zscore_by_cohort", description="how cohorts are brought to one scale; combat with fit_on: all alone"
+    )
+    clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
+    sets: str | dict[str, str] = Field(
+        "builtin", description="the shipped gene sets, a table, or a file for each niche"
+    )
+
+    @field_validator("sets", mode="before")
+    @classmethod
+    def _sets_of_niches(cls, sets: Any) -> Any:
+        files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
+        if not (files and all(isinstance(file, str) and file for file in files)):
+            raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
+        if isinstance(sets, str) and sets.lower().endswith(".gmt"):
+            raise ValueError(
+                f"a GMT file does not say its niche; write {' or '.join(NICHES)} before it, {{tme: my.gmt}}"
+            )
+        if unknown := [niche for niche in sets if niche not in NICHES] if isinstance(sets, Mapping) else []:
+            raise ValueError(f"{unknown[0]!r} is not a niche; use {' and '.join(NICHES)}")
+        return sets
+
+    @model_validator(mode="after")
+    def _combat_sees_all(self) -> Genes:
+        if self.harmonise == "combat" and self.fit_on != "all":
+            raise ValueError("harmonise: combat cannot be frozen on training samples; it needs fit_on: all")
+        if self.harmonise == "none" and self.clip is not None:
+            raise ValueError("clip counts standard deviations, and harmonise: none does not scale; remove either")
+        return self

@@ -1,0 +1,1 @@
+"""Expression profiles: their files, units and genes."""

@@ -1,0 +1,215 @@
+"""Expression profiles of every cohort, in log units and under common gene symbols."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ksfusion.core.errors import UserError
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.genes.expression.counts import LIBRARY_SIZE_COLUMNS, counts_to_log
+from ksfusion.genes.expression.files import FOLDER_FORMATS
+from ksfusion.genes.expression.matrix import read_matrix
+from ksfusion.genes.expression.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.expression.shared import shared_genes
+from ksfusion.genes.sets.symbols import current_symbols, one_column_per_symbol
+from ksfusion.terms.gene_columns import copies_apart, is_copy, symbol_of
+
+log = logging.getLogger(__name__)
+
+UNITS = ("counts", "tpm", "fpkm", "log", "zscore")
+# Profiles whose genes are put in order together: bounds the memory of their copy.
+ROWS_AT_A_TIME = 256
+FORMATS = ("gdc-star", "ivygap", "matrix", "h5ad")
+
+
+def read_expression(
+    path: Path | str, *, format: str, unit: str, suffix: str | None = None, sample_sheet: Path | str | None = None
+) -> pd.DataFrame:
+    """Read the expression profiles of one cohort.
+
+    Parameters
+    ----------
+    path
+        A folder for ``gdc-star`` and ``ivygap``, a file for ``matrix`` and ``h5ad``.
+    format
+        ``gdc-star``: STAR gene counts as gdc-client lays them out, the expression_id is the file's folder (or, for a
+        file directly in ``path``, its name up to the first dot). ``ivygap``: the atlas's ``fpkm_table.csv`` with
+        ``rows-genes.csv``, the expression_id is the rna_well_id. ``matrix``: genes x samples or samples x genes, the
+        expression_id is the sample's column name, or the row's ``expression_id`` (else its first text column).
+        ``h5ad``: AnnData, the expression_id is the obs name.
+    unit
+        ``counts`` become log2(CPM + 1), counts per million over all genes of the file; ``tpm`` and ``fpkm`` become
+        log2(x + 1); ``log`` and ``zscore`` are taken as they are.
+    suffix
+        Ending of the gene columns of a matrix (``_rnaseq``), or of its sample columns where genes are rows; columns
+        without it are ignored.
+    sample_sheet
+        The sample sheet of the GDC portal, for ``gdc-star``: the expression_id is then the Sample ID of the file.
+
+    Returns
+    -------
+    DataFrame
+        Profiles x genes, float32; index expression_id (without blanks round it), columns HGNC symbols. Ensembl ids
+        lose their version and get the symbol that the shipped sets, else the file itself, has for them; previous
+        symbols become that of today where the table has not got that one too (`ksfusion.genes.sets.symbols`). Of
+        several genes with one symbol the one with the highest mean is kept. Missing values stay missing; a profile
+        without any value or any count is left out.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice.
+    """
+    read = _read_log_units(Path(path), format, unit, suffix, sample_sheet)
+    return one_column_per_symbol(read.profiles, Path(path), read.symbol_of_id)
+
+
+def _read_log_units(
+    path: Path, format: str, unit: str, suffix: str | None, sample_sheet: Path | str | None
+) -> Expression:
+    """Read the profiles of one cohort in log units, genes named as in the file."""
+    if unit not in UNITS:
+        raise UserError(f"{path}: unknown unit {unit!r}; use {', '.join(UNITS)}")
+    if not path.exists():
+        raise UserError(f"{path}: not found; check the path of cohort.expression")
+    if (format in FOLDER_FORMATS) != path.is_dir():
+        raise UserError(f"{path}: format {format} wants a {'file' if path.is_dir() else 'folder'}")
+    match format:
+        case "gdc-star":
+            read = read_gdc_star(path, unit, Path(sample_sheet) if sample_sheet else None)
+        case "ivygap":
+            read = read_ivygap(path, unit)
+        case "matrix":
+            read = read_matrix(path, suffix or "")
+        case "h5ad":
+            read = read_h5ad(path)
+        case _:
+            raise UserError(f"{path}: unknown format {format!r}; use {', '.join(FORMATS)}")
+    # Arrow keeps what it has freed, as large as the file, for itself.
+    pa.default_memory_pool().release_unused()
+    if read.profiles.empty:
+        n_profiles, n_genes = read.profiles.shape
+        raise UserError(f"{path}: no profile found; it has {n_profiles} profiles of {n_genes} genes")
+    return _log_units(read, unit, path)
+
+
+def _log_units(read: Expression, unit: str, path: Path) -> Expression:
+    """Bring raw values to log units, in place; of counts the library sizes are kept."""
+    profiles, library_sizes = read.profiles, None
+    values = profiles.to_numpy()
+    if np.isinf(values).any():
+        raise UserError(f"{path}: {_first_cell(profiles, np.isinf(values))} is infinite; correct it")
+    if unit in ("counts", "tpm", "fpkm") and (values < 0).any():
+        raise UserError(f"{path}: {_first_cell(profiles, values < 0)} is negative; {unit} cannot be: check unit")
+    if unit == "counts":
+        library_sizes = pd.Series(counts_to_log(values), profiles.index).dropna()
+    elif unit in ("tpm", "fpkm"):
+        values += 1
+        np.log2(values, out=values)
+    is_empty = np.isnan(values).all(axis=1)
+    if is_empty.all():
+        raise UserError(f"{path}: no profile holds a value; check unit and format")
+    if is_empty.any():
+        log.warning("%s: %d profiles without any value are left out", path, int(is_empty.sum()))
+    values = values[~is_empty] if is_empty.any() else values
+    profiles = pd.DataFrame(values, profiles.index[~is_empty], profiles.columns)
+    return Expression(profiles, read.symbol_of_id, library_sizes)
+
+
+def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
+    row, column = np.argwhere(wrong)[0]
+    return f"profile {profiles.index[row]}, gene {profiles.columns[column]}: {profiles.iat[row, column]:g}"
+
+
+def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path, *, library_sizes: Path | None = None) -> None:
+    """Read all cohorts and write one table of the genes they share.
+
+    Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
+
+    Parameters
+    ----------
+    sources
+        One mapping for each cohort with ``cohort``, ``format``, ``unit``, ``path`` and, optional, ``suffix`` and
+        ``sample_sheet``.
+    output
+        ``genes/profiles.parquet``: cohort, expression_id and one float32 column for each gene that all cohorts have,
+        by symbol; rows by cohort and expression_id. Of genes with one symbol all are kept, as
+        `ksfusion.terms.gene_columns` names them, missing in cohorts that have fewer: which one counts is for each fold
+        to choose.
+    library_sizes
+        ``genes/library_sizes.tsv``: cohort, expression_id and library_size, the reads over all genes of the file, of
+        the profiles whose unit is ``counts``; what brings their counts back. Not written when None.
+
+    Raises
+    ------
+    UserError
+        As `read_expression`; or if two cohorts share no gene.
+    """
+    in_order = sorted(sources, key=lambda source: source["cohort"])
+    read = {
+        source["cohort"]: _read_log_units(
+            Path(source["path"]), source["format"], source["unit"], source.get("suffix"), source.get("sample_sheet")
+        )
+        for source in in_order
+    }
+    made_by = provenance(__name__, {"sources": [{key: _plain(source[key]) for key in source} for source in sources]})
+    if library_sizes is not None:
+        write_tsv(_library_sizes(read), library_sizes, made_by)
+    pairs: dict[str, str] = {}
+    for expression in read.values():
+        pairs = expression.symbol_of_id | pairs
+    cohorts = {}
+    for source in in_order:
+        values, own_pairs, _ = read.pop(source["cohort"])
+        cohorts[source["cohort"]] = _genes_apart(values, Path(source["path"]), pairs | own_pairs)
+        del values
+    shared = shared_genes(cohorts)
+    of_shared = set(shared)
+    copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
+    columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
+    table = _below_each_other(cohorts, columns)
+    write_parquet(table.reset_index(), output, made_by)
+
+
+def _library_sizes(read: Mapping[str, Expression]) -> pd.DataFrame:
+    """Return the library sizes of all cohorts of counts, by cohort and expression_id."""
+    known = {cohort: part.library_sizes for cohort, part in read.items() if part.library_sizes is not None}
+    rows = [(cohort, *row) for cohort, sizes in known.items() for row in sizes.sort_index().items()]
+    return pd.DataFrame(rows, columns=LIBRARY_SIZE_COLUMNS)
+
+
+def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str]) -> pd.DataFrame:
+    """Name genes by symbol, those that share one apart."""
+    names = copies_apart(current_symbols(list(profiles.columns), path, symbol_of_id))
+    if n_copies := sum(map(is_copy, names)):
+        log.info("%s: %d genes share a symbol with another; each fold chooses which one counts", path, n_copies)
+    return pd.DataFrame(profiles.to_numpy(), profiles.index.rename("expression_id"), names, copy=False)
+
+
+def _below_each_other(cohorts: dict[str, pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """Put the cohorts' profiles into one table, a column that a cohort lacks missing; empties ``cohorts``."""
+    names = [(cohort, expression_id) for cohort, table in cohorts.items() for expression_id in sorted(table.index)]
+    values = np.full((len(names), len(columns)), np.nan, np.float32, order="F")
+    start = 0
+    for cohort in list(cohorts):
+        # Popping lets each cohort's full table go as soon as its shared genes are taken.
+        table = cohorts.pop(cohort).sort_index()
+        read, places = table.to_numpy(), table.columns.get_indexer(columns)
+        part = values[start : start + len(table)]
+        for rows in range(0, len(table), ROWS_AT_A_TIME):
+            part[rows : rows + ROWS_AT_A_TIME, places >= 0] = read[rows : rows + ROWS_AT_A_TIME, places[places >= 0]]
+        start += len(table)
+    index = pd.MultiIndex.from_tuples(names, names=["cohort", "expression_id"])
+    return pd.DataFrame(values, index, columns, copy=False)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,179 @@
+"""The published layouts of expression data: each reader returns profiles x genes in the unit of the file.
+
+Column names of the returned tables are gene names as the file gives them and may repeat;
+`ksfusion.genes.expression.profiles` brings them to symbols and log units. Tables that people make themselves are read
+by `ksfusion.genes.expression.matrix`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.core.data_files import check_is_data
+from ksfusion.core.errors import UserError
+from ksfusion.genes.expression.files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, gdc_files
+from ksfusion.genes.expression.numeric_table import Table, plain_name, read_table, refuse_duplicates
+from ksfusion.genes.sets.symbols import symbols_of_ids
+
+GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
+# Read counts that belong to no gene: STAR's first four rows, HTSeq's last five.
+SUMMARY_ROW = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+")
+# Columns beside genes that hold their symbols, or their Ensembl ids, in small letters and digits.
+SYMBOL_COLUMNS = {"genename", "genesymbol", "genesymbols", "symbol", "hugosymbol", "hgncsymbol", "featurename"}
+ID_COLUMNS = {"geneid", "geneids", "ensembl", "ensemblid", "ensemblgeneid", "featureid"}
+IVYGAP_CORNER = "gene_id\\rna_well_id"
+
+
+class Expression(NamedTuple):
+    """Profiles x genes, genes named as in the file, the symbols that it gives beside Ensembl ids, reads of counts."""
+
+    profiles: pd.DataFrame
+    symbol_of_id: dict[str, str]
+    library_sizes: pd.Series | None = None
+
+
+def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> Expression:
+    """Read a folder of STAR gene counts as gdc-client lays it out; each file is read once.
+
+    The expression_id is the folder that a file sits in (its GDC file uuid); for a file directly in ``path``, its name
+    up to the first dot. With the sample sheet of the GDC portal it is the Sample ID of the file.
+    """
+    if unit not in GDC_COLUMNS:
+        raise UserError(f"{path}: unit {unit} is not in gdc-star files; use {', '.join(GDC_COLUMNS)}")
+    files = _gdc_files(path, _gdc_sample_ids(sample_sheet) if sample_sheet else None)
+    name = GDC_COLUMNS[unit]
+    values: np.ndarray | None = None
+    for row, file in enumerate(files.values()):
+        table = read_table(file, columns=["gene_id", "gene_name", name], text=["gene_id", "gene_name"])
+        column = table.numbers(name)
+        if values is None:
+            first = table
+            read_ids = table.columns["gene_id"]
+            is_gene = np.array([not SUMMARY_ROW.fullmatch(gene) for gene in table.texts("gene_id")])
+            gene_ids = np.array(table.texts("gene_id"), dtype=object)[is_gene]
+            symbols = np.array(table.texts("gene_name"), dtype=object)[is_gene]
+            values = np.empty((len(files), len(gene_ids)), np.float32)
+        if table.columns["gene_id"].equals(read_ids):
+            values[row] = column[is_gene]
+        else:
+            values[row] = column[_rows_of(gene_ids, table, first)]
+    names = np.where(symbols == "", gene_ids, symbols)
+    return Expression(
+        pd.DataFrame(values, index=list(files), columns=names, copy=False), symbols_of_ids(gene_ids, symbols)
+    )
+
+
+def _gdc_files(path: Path, sample_ids: dict[str, str] | None) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for file in (path / name for name, _ in gdc_files(path)):
+        expression_id = file.parent.name if file.parent != path else file.name.split(".")[0]
+        if sample_ids is not None:
+            if file.name not in sample_ids:
+                raise UserError(f"{file}: is not in the sample sheet; download the sheet of the same cart")
+            expression_id = sample_ids[file.name]
+        if expression_id in files:
+            raise UserError(f"{path}: {files[expression_id].name} and {file.name} are both {expression_id}; remove one")
+        files[expression_id] = file
+    if not files:
+        raise UserError(f"{path}: no *{GDC_SUFFIX} in it or its folders; check the path")
+    return files
+
+
+def _gdc_sample_ids(sample_sheet: Path) -> dict[str, str]:
+    table = read_table(sample_sheet, columns=["File Name", "Sample ID"], text=["File Name", "Sample ID"])
+    return dict(zip(table.texts("File Name"), table.texts("Sample ID"), strict=True))
+
+
+def _rows_of(gene_ids: np.ndarray, table: Table, first: Table) -> np.ndarray:
+    """Return the rows of a file in which the first file's genes stand."""
+    index = pd.Index(table.texts("gene_id"))
+    n_genes = sum(not SUMMARY_ROW.fullmatch(gene) for gene in index)
+    rows = index.get_indexer(gene_ids) if index.is_unique else np.array([-1])
+    if n_genes != len(gene_ids) or (rows < 0).any():
+        raise UserError(f"{table.path}: has other genes than {first.path}; download it again, or use one gene model")
+    return rows
+
+
+def read_ivygap(path: Path, unit: str) -> Expression:
+    """Read the gene expression download of the Ivy Glioblastoma Atlas Project; the expression_id is the rna_well_id.
+
+    ``fpkm_table.csv`` names genes by number; ``rows-genes.csv`` says which symbol each number is, and
+    ``columns-samples.csv`` which profiles there are.
+    """
+    if unit != "fpkm":
+        raise UserError(f"{path}: IvyGAP publishes fpkm, not {unit}; set unit: fpkm")
+    fpkm, genes, samples = path / FPKM_TABLE, path / GENES_TABLE, path / SAMPLES_TABLE
+    annotation = read_table(genes, columns=["gene_id", "gene_symbol"], text=["gene_id", "gene_symbol"])
+    gene_ids = annotation.texts("gene_id")
+    refuse_duplicates(gene_ids, genes, "a gene_id names one gene; download it again")
+    wells = set(read_table(samples, columns=["rna_well_id"], text=["rna_well_id"]).texts("rna_well_id"))
+    table = read_table(fpkm, text=[IVYGAP_CORNER])
+    if table.names[0] != IVYGAP_CORNER:
+        raise UserError(f"{fpkm}: the first column is {table.names[0]!r}, not {IVYGAP_CORNER!r}; is it IvyGAP's table?")
+    unknown = [well for well in table.names[1:] if well not in wells]
+    if unknown:
+        raise UserError(f"{samples}: no rna_well_id {unknown[0]}, which {fpkm.name} has; download both")
+    symbol_of = dict(zip(gene_ids, annotation.texts("gene_symbol"), strict=True))
+    read_ids = table.texts(IVYGAP_CORNER)
+    unknown = [gene for gene in read_ids if gene not in symbol_of]
+    if unknown:
+        raise UserError(f"{genes}: no gene_id {unknown[0]}, which {fpkm.name} has; download both")
+    return Expression(genes_by_samples(table, table.names[1:], [symbol_of[gene] for gene in read_ids]), {})
+
+
+def genes_by_samples(table: Table, names: list[str], genes: list[str], suffix: str = "") -> pd.DataFrame:
+    """Turn the columns ``names`` of a table of genes x samples into profiles x genes.
+
+    Rows without a gene's name, and rows of reads that belong to no gene, are left out.
+    """
+    is_gene = np.array([gene != "" and not SUMMARY_ROW.fullmatch(gene) for gene in genes], dtype=bool)
+    values = np.empty((len(names), int(is_gene.sum())), np.float32)
+    for row, name in enumerate(names):
+        values[row] = table.numbers(name)[is_gene]
+    ids = [name.removesuffix(suffix) for name in names]
+    return pd.DataFrame(values, index=ids, columns=np.array(genes, dtype=object)[is_gene], copy=False)
+
+
+def read_h5ad(path: Path) -> Expression:
+    """Read an AnnData file: obs_names are the expression ids, var_names the genes, X the values.
+
+    Symbols beside Ensembl ids stand in a column of var, or ids beside symbols.
+    """
+    import anndata
+    from scipy import sparse
+
+    check_is_data(path)
+    try:
+        with warnings.catch_warnings():
+            # Names that repeat are met below: profiles are refused, genes resolved.
+            warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
+            data = anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: is not a readable h5ad file ({' '.join(str(error).split())[:200]})") from None
+    if data.X is None:
+        raise UserError(f"{path}: has no X; write the expression values there")
+    ids = [str(name).strip() for name in data.obs_names]
+    refuse_duplicates(ids, path)
+    values = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
+    genes = [str(name) for name in data.var_names]
+    return Expression(
+        pd.DataFrame(values.astype(np.float32, copy=False), index=ids, columns=genes, copy=False),
+        _symbols_of_var(genes, data.var),
+    )
+
+
+def _symbols_of_var(genes: list[str], var: pd.DataFrame) -> dict[str, str]:
+    columns = {plain_name(str(name)): var[name].astype("string").fillna("") for name in var.columns}
+    pairs: dict[str, str] = {}
+    for name, values in columns.items():
+        if name in SYMBOL_COLUMNS:
+            pairs |= symbols_of_ids(genes, values)
+        elif name in ID_COLUMNS:
+            pairs |= symbols_of_ids(values, genes)
+    return pairs

@@ -1,0 +1,1 @@
+"""Gene sets: which genes speak of the tumour and which of its microenvironment."""

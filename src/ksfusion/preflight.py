@@ -1,0 +1,242 @@
+"""The files that a configuration and its tables name, and whether they are there and of the kind that is wanted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ksfusion.cohort.samples import CohortTables, Row
+from ksfusion.cohort.split_files import split_files
+from ksfusion.config import Config
+from ksfusion.core.errors import UserError
+from ksfusion.core.ids import batch_of
+from ksfusion.core.provenance import as_json
+from ksfusion.core.resources import shipped
+from ksfusion.genes.expression.files import folder_digest, source_files
+from ksfusion.slides.encoders.presets import check_encoder, check_patch_size, find_preset
+from ksfusion.slides.reading.slide_files import file_size, is_readable, precomputed_file
+from ksfusion.terms.niches import NICHES
+from ksfusion.terms.units import FOLDER_FORMATS, GDC_STAR
+
+# Where the demo's own rules draw.
+DEMO_EXPRESSION, DEMO_SLIDES = "demo/expression", "demo/slides"
+
+
+def file_problems(config: Config, source: str) -> list[str]:
+    """Return a line for each file or folder that a configuration names and that is of no use.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    source
+        What to call it in messages.
+    """
+    checks = (_missing_files, _misplaced_expression, _mask_problems, _feature_problems)
+    return [problem for check in checks for problem in check(config, source)]
+
+
+def is_drawn(path: str, config: Config) -> bool:
+    """Return whether a source of expression is one that the demo draws."""
+    return config.demo and Path(path).is_relative_to(DEMO_EXPRESSION)
+
+
+def _missing_files(config: Config, source: str) -> list[str]:
+    """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
+    named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
+    named |= {
+        f"cohort.expression.{number}.path": next((file for file in files if not Path(file).exists()), entry.path)
+        for number, entry in enumerate(config.cohort.expression)
+        if Path(entry.path).is_dir() and (files := source_files(entry.path, format=entry.format))
+    }
+    named |= {"stain.target": config.stain.target, **config.set_files()}
+    named |= {
+        f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
+        for number, entry in enumerate(config.cohort.expression)
+        if entry.sample_sheet
+    }
+    return [
+        f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
+        for key, path in named.items()
+        if path != "builtin" and not is_drawn(path, config) and not Path(path).exists()
+    ]
+
+
+def _mask_problems(config: Config, source: str) -> list[str]:
+    folder = config.slides.masks
+    if folder is None or _is_folder(folder):
+        return []
+    return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
+
+
+def _is_folder(path: str) -> bool:
+    return is_readable(path) and Path(path).is_dir()
+
+
+def _feature_problems(config: Config, source: str) -> list[str]:
+    """Say what is wrong with where features come from, as far as that can be seen without timm."""
+    features, preset = config.features, find_preset(config.features.encoder)
+    if features.source == "precomputed":
+        message = (
+            f"{source}: features.path: {features.path} is not a folder that can be read; name that of the .h5 files"
+        )
+        return [] if _is_folder(features.path) else [message]
+    try:
+        check_encoder(features.encoder, features.weights)
+        check_patch_size(features.encoder, preset.input_px if preset else None, config.slides.patch_px)
+    except UserError as error:
+        return [f"{source}: {error}"]
+    return []
+
+
+def _misplaced_expression(config: Config, source: str) -> list[str]:
+    """Say which expression paths are a file where the format has a folder, or the other way round."""
+    problems = []
+    for number, entry in enumerate(config.cohort.expression):
+        path, wanted = Path(entry.path), "folder" if entry.format in FOLDER_FORMATS else "file"
+        if path.exists() and path.is_dir() != (wanted == "folder"):
+            remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
+            problems.append(
+                f"{source}: cohort.expression.{number}.path: {path} is a {'file' if wanted == 'folder' else 'folder'}, "
+                f"format {entry.format} wants a {wanted}; {remedy}"
+            )
+    return problems
+
+
+@dataclass(frozen=True)
+class NamedFiles:
+    """The files that rules read and no rule makes, or that the demo draws."""
+
+    config: Config
+    tables: CohortTables
+
+    @cached_property
+    def batches(self) -> dict[str, list[Row]]:
+        """One row for each slide, by batch; batches without a slide are left out."""
+        batches = defaultdict(list)
+        for slide_id, row in self.tables.slides().items():
+            batches[str(batch_of(slide_id, self.config.slides.batches))].append(row)
+        return dict(sorted(batches.items(), key=lambda item: int(item[0])))
+
+    @property
+    def extracts(self) -> bool:
+        """Whether slides are read: not where another tool's features are taken."""
+        return self.config.features.source == "extract"
+
+    def is_drawn(self, row: Row) -> bool:
+        """Return whether a slide is one that the demo draws."""
+        return self.config.demo and Path(row["slide"]).parent.as_posix() == DEMO_SLIDES
+
+    def demo_slides(self) -> list[str]:
+        """Return the ids of the slides that the demo draws."""
+        return [row["slide_id"] for row in self.tables.slides().values() if self.is_drawn(row)]
+
+    def demo_profiles(self) -> list[str]:
+        """Return the ids of the profiles that the demo draws."""
+        return sorted({row["expression_id"] for row in self.tables.samples if row["expression_id"]})
+
+    def raw_slides(self, batch: str) -> list[str]:
+        """Return the slides of a batch that are there; the others become rows of the ledger."""
+        return [row["slide"] for row in self.batches[batch] if not self.is_drawn(row) and is_readable(row["slide"])]
+
+    def drawn_slides(self, batch: str) -> list[str]:
+        """Return the slides of a batch that the demo draws."""
+        return [row["slide"] for row in self.batches[batch] if self.is_drawn(row)]
+
+    def warnings(self) -> list[str]:
+        """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
+        if not self.extracts:
+            return []
+        own = [row for row in self.tables.slides().values() if not self.is_drawn(row) and "://" not in row["slide"]]
+        lost = [row["slide"] for row in own if not file_size(row["slide"])]
+        if not lost:
+            return []
+        table = self.config.cohort.samples
+        line = f"{table}: {len(lost)} of {len(own)} slide files are missing or empty, such as {lost[0]}"
+        if len(lost) > self.config.slides.max_failed_fraction * len(own):
+            return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
+        return [f"{line}; their samples will be left out"]
+
+    @cached_property
+    def _mask_names(self) -> set[str]:
+        folder = self.config.slides.masks
+        return {path.name for path in Path(folder).iterdir()} if folder else set()
+
+    def masks(self, batch: str) -> list[str]:
+        """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.
+
+        An input of the job rather than a setting, so that a mask that is added or edited redoes its batch alone.
+        """
+        candidates = ([row["slide_id"] + ending for ending in (".geojson", ".png")] for row in self.batches[batch])
+        found = (next((name for name in names if name in self._mask_names), None) for names in candidates)
+        return [str(Path(self.config.slides.masks or "", name)) for name in found if name]
+
+    def precomputed(self, batch: str) -> list[str]:
+        """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
+        folder = self.config.features.path or ""
+        files = [precomputed_file(folder, row["slide_id"]) for row in self.batches[batch]]
+        return [str(file) for file in files if is_readable(file)]
+
+    def check_precomputed(self, source: str) -> None:
+        """Raise UserError where another tool's features are wanted and no slide has any."""
+        if self.extracts or not self.batches or any(map(self.precomputed, self.batches)):
+            return
+        expected = precomputed_file(self.config.features.path or "", next(iter(self.tables.slides())))
+        raise UserError(f"{source}: features.path: no slide has its file there, such as {expected}; correct the path")
+
+    def slide_scales(self, batch: str) -> str:
+        """Return what is told of the slides of a batch whose files are not read: id and scale."""
+        return as_json([[row["slide_id"], row["mpp"]] for row in self.batches[batch]])
+
+    def stain_tables(self) -> list[str]:
+        """Return the tables of the fitted stains: none where the slides themselves are not read."""
+        return [f"results/stain/{batch}.parquet" for batch in self.batches] if self.extracts else []
+
+    def overviews(self) -> list[str]:
+        """Return the lists of the slides' pictures; none where no slide is read."""
+        return [f"results/slides/{batch}.tsv" for batch in self.batches] if self.extracts else []
+
+    def split_files(self) -> list[str]:
+        """Return the files of the user's own split."""
+        path = self.config.splits.file
+        return [str(file) for file in split_files(path)] if path else []
+
+    def expression_files(self) -> list[str]:
+        """Return the sources of expression, in the order of the configuration."""
+        files = []
+        for source in self.config.cohort.expression:
+            drawn = is_drawn(source.path, self.config)
+            files += [source.path] if drawn else source_files(source.path, format=source.format)
+            files += [source.sample_sheet] if source.sample_sheet else []
+        return files
+
+    def expression_contents(self) -> str:
+        """Return what tells one state of the folders of gene counts from another: they are inputs, their files not."""
+        sources = self.config.cohort.expression
+        own = [entry.path for entry in sources if entry.format == GDC_STAR and not is_drawn(entry.path, self.config)]
+        return as_json({path: folder_digest(path) for path in own})
+
+    def stain_target(self) -> list[str]:
+        """Return the file of the stain target."""
+        target = self.config.stain.target
+        return [shipped("stain_target.json") if target == "builtin" else target]
+
+    def encoder_weights(self) -> list[str]:
+        """Return the local weight file of the encoder, where one is given."""
+        weights = self.config.features.weights
+        return [weights] if weights else []
+
+    def gene_names(self) -> list[str]:
+        """Return the shipped files that bring gene names to symbols."""
+        return [shipped(f"gene_sets/{name}.tsv") for name in ("aliases", *NICHES)]
+
+    def gene_sets(self) -> list[str]:
+        """Return the files of the gene sets."""
+        sets = self.config.genes.sets
+        builtin = {niche: shipped(f"gene_sets/{niche}.tsv") for niche in NICHES}
+        if isinstance(sets, str):
+            return list(builtin.values()) if sets == "builtin" else [sets]
+        own = {niche: file for niche, file in sets.items() if file != "builtin"}
+        return list({**builtin, **own}.values())

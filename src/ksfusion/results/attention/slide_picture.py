@@ -1,0 +1,134 @@
+"""Slides as they are drawn: a small picture of each, and where its patches lie on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ksfusion.slides.reading.slide import open_slide
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.workers import IsolatedCalls
+
+UM_PER_MM = 1000
+
+
+class Patches(NamedTuple):
+    """The chosen patches of a slide.
+
+    Attributes
+    ----------
+    coords : numpy.ndarray (patches, 2)
+        x and y of their upper left corners.
+    index : numpy.ndarray (count,)
+        Which of them stands in each cell of the map.
+    um
+        Micrometres in a unit of the coordinates; NaN where not known.
+    """
+
+    coords: np.ndarray
+    index: np.ndarray
+    um: float
+
+    @property
+    def cells(self) -> np.ndarray:
+        """In how many cells each stands, of shape (patches,)."""
+        return np.bincount(self.index)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture of a slide, and patches on it.
+
+    Attributes
+    ----------
+    picture : numpy.ndarray (H, W, 3), uint8
+        The slide, or white.
+    is_slide
+        Whether it is the slide.
+    corners : numpy.ndarray (patches, 2)
+        x and y of the patches' upper left corners, in px of the picture.
+    side
+        Of a patch, in px of the picture.
+    px_mm
+        Side of a px of the picture, in mm; None where it is not known.
+    """
+
+    picture: np.ndarray
+    is_slide: bool
+    corners: np.ndarray
+    side: float
+    px_mm: float | None
+
+
+def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Patches]:
+    """Return the patches of slides from the files of the feature stage.
+
+    Parameters
+    ----------
+    features
+        ``features/{batch}.h5`` of all batches.
+    slide_ids
+        Slides that came through.
+    """
+    import h5py
+
+    found = {}
+    for path in features:
+        with h5py.File(path, "r") as file:
+            for slide_id in slide_ids & set(file):
+                group = file[slide_id]
+                um = 1.0 if group.attrs.get("unit") == "um" else float(group.attrs["mpp"])
+                found[slide_id] = Patches(group["coords"][:], group["index"][:], um)
+    return found
+
+
+def read_picture(path: str, mpp: float | None, settings: Mapping[str, Any], longest: int) -> tuple[np.ndarray, float]:
+    """Return a slide as a picture of at most ``longest`` px, and its micrometres per px; runs in a worker process."""
+    with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
+        scale = max(1.0, max(slide.dimensions) / longest) * slide.mpp
+        return slide.thumbnail(scale), scale
+
+
+def on_slide(
+    read: IsolatedCalls, source: SlideSource, patches: Patches, *, settings: Mapping[str, Any], longest: int
+) -> Sheet:
+    """Lay patches on their slide.
+
+    Parameters
+    ----------
+    read
+        `read_picture` in a process of its own.
+    source
+        The slide.
+    patches
+        In px of its level 0.
+    settings
+        Of reading.
+    longest
+        Longest side of the picture, in px.
+
+    Raises
+    ------
+    SlideError
+        If the slide cannot be read.
+    """
+    picture, scale = read(source.path, source.mpp, dict(settings), longest)
+    side = settings["patch_px"] * settings["mpp"] / scale
+    return Sheet(picture, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
+
+
+def on_white(patches: Patches, *, longest: int) -> Sheet:
+    """Lay patches on white, each as wide as the smallest step between two columns or rows."""
+    coords = patches.coords - patches.coords.min(axis=0)
+    steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])
+    side = int(steps.min()) if len(steps) else 1
+    coords = coords + side  # a margin
+    extent = coords.max(axis=0) + 2 * side
+    scale = extent.max() / longest
+    width, height = np.maximum(np.rint(extent / scale), 1).astype(int)
+    px_mm = None if np.isnan(patches.um) else float(patches.um * scale / UM_PER_MM)
+    return Sheet(np.full((height, width, 3), 255, np.uint8), False, coords / scale, float(side / scale), px_mm)

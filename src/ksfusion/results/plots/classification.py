@@ -1,0 +1,143 @@
+"""ROC curves and confusion matrices, a panel per method."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure
+from ksfusion.results.plots.style import CLASS_COLOURS, CONFUSION_MAP, INK, MUTED
+from ksfusion.results.runs import Run, outcome_columns
+from ksfusion.results.tables.layout import DASH, method_label, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
+
+
+def draw_roc(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+    """Draw the ROC curve of each class against the rest, and their mean, averaged over runs."""
+    from matplotlib.lines import Line2D
+
+    classes = task["classes"]
+    counts = _class_counts(runs, classes)
+    figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=0.45)
+    for method, (axes,) in zip(methods, panels, strict=True):
+        axes.set_title(method_label(method))
+        curves = _mean_curves([run for run in runs if run.method == method], task)
+        if not curves:
+            note_in(axes, _reasons(runs, method))
+            continue
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        lines = [(plain(classes[number]), _colour(number), 1.2, *curves[number]) for number in curves]
+        rates, areas = zip(*curves.values(), strict=True)
+        lines.append(("Mean", INK, 2.0, np.mean(rates, axis=0), float(np.mean(areas))))
+        for position, (name, colour, width, rate, area) in enumerate(reversed(lines)):
+            axes.plot(FALSE_POSITIVE_RATES, rate, color=colour, linewidth=width)
+            weight = "bold" if name == "Mean" else "normal"
+            y = 0.04 + 0.072 * position
+            halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+            axes.text(
+                0.99, y, f"{100 * area:.1f}", color=colour, ha="right", fontsize=7.5, fontweight=weight, bbox=halo
+            )
+        axes.text(0.99, 0.05 + 0.072 * len(lines), "AUC", color=MUTED, ha="right", fontsize=7.5)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    label_outer(panels, xlabel="1 - specificity", ylabels=["Sensitivity"])
+    handles = [
+        Line2D([], [], color=_colour(number), linewidth=1.6, label=f"{plain(name)} (n = {counts[number]})")
+        for number, name in enumerate(classes)
+    ]
+    handles.append(Line2D([], [], color=INK, linewidth=2.4, label="mean"))
+    _legend(figure, handles)
+    return figure
+
+
+def _mean_curves(runs: Sequence[Run], task: Mapping[str, Any]) -> dict[int, tuple[np.ndarray, float]]:
+    """Return class number to (sensitivity on the common grid, area), each averaged over runs."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    _, probabilities = outcome_columns(task)
+    rates: dict[int, list[np.ndarray]] = {}
+    areas: dict[int, list[float]] = {}
+    for run in runs:
+        if run.reason or run.test["y"].nunique() < 2:
+            continue
+        for number in sorted(run.test["y"].astype(int).unique()):
+            positive, score = run.test["y"] == number, run.test[probabilities[number]]
+            false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)
+            rates.setdefault(number, []).append(np.interp(FALSE_POSITIVE_RATES, false_positive, true_positive))
+            areas.setdefault(number, []).append(roc_auc_score(positive, score))
+    return {
+        number: (np.r_[0.0, np.mean(rates[number], axis=0)[1:]], float(np.mean(areas[number])))
+        for number in sorted(rates)
+    }
+
+
+def draw_confusion(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+    """Draw predicted against true classes, in percent of the true class, over all runs."""
+    classes = task["classes"]
+    counts = _class_counts(runs, classes)
+    names = [textwrap.fill(plain(name), 14, break_long_words=False) for name in classes]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    side = max(2.2, 0.55 * len(classes))
+    figure, panels = panel_figure(
+        len(methods), title=title, width=side, heights=(side,), gap=0.55 + 0.043 * longest, left=0.3 + 0.063 * longest
+    )
+    for position, (method, (axes,)) in enumerate(zip(methods, panels, strict=True)):
+        axes.set_title(method_label(method))
+        good = [run for run in runs if run.method == method and not run.reason]
+        if not good:
+            note_in(axes, _reasons(runs, method))
+            continue
+        percent = _confusion_percent(good, task)
+        axes.imshow(np.nan_to_num(percent), cmap=CONFUSION_MAP, vmin=0, vmax=100, aspect="equal")
+        for (row, column), value in np.ndenumerate(percent):
+            text = DASH if np.isnan(value) else f"{value:.0f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if value > 55 else INK)
+        axes.grid(False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks(range(len(classes)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
+        first_column = position % COLUMNS == 0
+        labels = [f"{name}\nn = {count}" for name, count in zip(names, counts, strict=True)]
+        axes.set_yticks(range(len(classes)), labels if first_column else [], fontsize=7)
+    return figure
+
+
+def _confusion_percent(runs: Sequence[Run], task: Mapping[str, Any]) -> np.ndarray:
+    """Return the confusion matrix (n_classes, n_classes) in percent of each row; NaN where a class is absent."""
+    from sklearn.metrics import confusion_matrix
+
+    _, probabilities = outcome_columns(task)
+    table = pd.concat([run.test for run in runs])
+    predicted = table[probabilities].to_numpy().argmax(axis=1)
+    counts = confusion_matrix(table["y"].astype(int), predicted, labels=range(len(task["classes"]))).astype(float)
+    totals = counts.sum(axis=1, keepdims=True)
+    return 100 * counts / np.where(totals > 0, totals, np.nan)
+
+
+def _class_counts(runs: Sequence[Run], classes: Sequence[str]) -> list[int]:
+    """Return the number of test samples of each class."""
+    table = pd.concat([run.test[["sample_id", "y"]] for run in runs if not run.reason]).drop_duplicates("sample_id")
+    return [int((table["y"] == number).sum()) for number in range(len(classes))]
+
+
+def _reasons(runs: Sequence[Run], method: str) -> str:
+    own = [run for run in runs if run.method == method]
+    reasons = sorted({run.reason for run in own if run.reason}) or ["one class only among the test samples"]
+    return plain("; ".join(reasons)) if own else "no run"
+
+
+def _colour(number: int) -> str:
+    return CLASS_COLOURS[number % len(CLASS_COLOURS)]
+
+
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    figure.legend(handles=handles, loc="lower center", ncols=min(5, len(handles)), handlelength=1.4, columnspacing=1.6)

@@ -1,0 +1,132 @@
+"""Figures made of panels: their frame, the figure that says why there is none, and how figures are saved."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ksfusion.core.storage import atomic
+from ksfusion.results.plots.style import MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+
+
+def panel_figure(
+    n_panels: int,
+    *,
+    title: str,
+    width: float = 2.75,
+    heights: Sequence[float] = (2.5,),
+    gap: float = 0.75,
+    left: float = 0.65,
+    between: float = 0.4,
+    footer: float = 0.1,
+    columns: int = COLUMNS,
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure of panels in rows, each a stack of axes.
+
+    Parameters
+    ----------
+    n_panels
+        How many.
+    title
+        Title of the figure, at the top left.
+    width
+        Width of a panel, inches.
+    heights
+        Heights of the axes of a panel from top to bottom, inches.
+    gap
+        Space under each row of panels for tick and axis labels and the next title, inches.
+    left, between
+        Space left of the panels and between them, inches.
+    footer
+        Space at the bottom for a legend, inches.
+    columns
+        Panels in a row, at most.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    panels : list of list of matplotlib.axes.Axes
+        The stack of each panel.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(columns, n_panels)
+    rows = -(-n_panels // columns)
+    head, right, inner_gap = 0.8, 0.2, 0.22
+    row_height = sum(heights) + inner_gap * (len(heights) - 1) + gap
+    total_width = max(left + right + columns * width + (columns - 1) * between, 5.2)
+    total_height = head + rows * row_height + footer - 0.25
+    figure = Figure(figsize=(total_width, total_height))
+    figure.text(left / total_width, 1 - 0.18 / total_height, title, fontsize=12, fontweight="bold", va="top")
+    panels = []
+    for number in range(n_panels):
+        row, column = divmod(number, columns)
+        x, top = left + column * (width + between), total_height - head - row * row_height
+        stack = []
+        for height in heights:
+            box = (x / total_width, (top - height) / total_height, width / total_width, height / total_height)
+            stack.append(figure.add_axes(box))
+            top -= height + inner_gap
+        panels.append(stack)
+    return figure, panels
+
+
+def label_outer(
+    panels: Sequence[Sequence[Axes]], *, xlabel: str, ylabels: Sequence[str], columns: int = COLUMNS
+) -> None:
+    """Name the axes once: x under the lowest panels, y left of the first ones.
+
+    Parameters
+    ----------
+    panels
+        As `panel_figure` returns them; panels that hold a note are left alone.
+    xlabel
+        Name of x.
+    ylabels
+        Name of y for each axes of a stack.
+    columns
+        Panels in a row, as given to `panel_figure`.
+    """
+    for number, stack in enumerate(panels):
+        if number + columns >= len(panels) and stack[-1].axison:
+            stack[-1].set_xlabel(xlabel)
+        if number % columns == 0:
+            for axes, label in zip(stack, ylabels, strict=True):
+                if axes.axison:
+                    axes.set_ylabel(label)
+
+
+def note_in(axes: Axes, text: str) -> None:
+    """Fill axes with a sentence in place of a drawing."""
+    axes.set_axis_off()
+    axes.text(
+        0.5, 0.5, textwrap.fill(text, 30), transform=axes.transAxes, ha="center", va="center", fontsize=8.5, color=MUTED
+    )
+
+
+def sentence_figure(title: str, sentence: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 1.9))
+    figure.text(0.04, 0.88, title, fontsize=12, fontweight="bold", va="top")
+    figure.text(0.04, 0.56, textwrap.fill(sentence, 92), fontsize=9.5, color=MUTED, va="top", linespacing=1.5)
+    return figure
+
+
+def save_figure(figure: Figure, stem: Path, description: str) -> None:
+    """Write a figure twice, without a date, so that equal figures are equal bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
+        with atomic(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, metadata={**metadata, "Description": description})

@@ -1,0 +1,124 @@
+"""Kaplan-Meier curves by predicted risk, a panel per method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
+from ksfusion.results.plots.style import HIGH_RISK, INK, LOW_RISK, MUTED
+from ksfusion.results.runs import Run, average_by_case, mean_prediction
+from ksfusion.results.tables.layout import method_label, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DAYS_PER_MONTH = 365.25 / 12
+GROUPS = (("low", "Low risk", LOW_RISK), ("high", "High risk", HIGH_RISK))
+
+
+def draw_survival(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+    """Draw survival of the halves of the test cases by predicted risk, with the numbers at risk."""
+    figure, panels = panel_figure(len(methods), title=title, heights=(2.3, 0.34), gap=0.8, left=0.8, between=0.55)
+    longest = max(run.test["days"].max() for run in runs if not run.reason) / DAYS_PER_MONTH
+    ticks = _month_ticks(longest)
+    for method, (axes, table_axes) in zip(methods, panels, strict=True):
+        axes.set_title(method_label(method))
+        cases = risk_groups([run for run in runs if run.method == method and not run.reason], task)
+        if cases["group"].nunique() < 2:
+            reasons = sorted({run.reason for run in runs if run.method == method and run.reason})
+            note_in(axes, plain("; ".join(reasons)) or "all predicted risks are equal" if len(cases) else "no run")
+            table_axes.set_axis_off()
+            continue
+        _draw_curves(axes, cases)
+        axes.text(0.99, 0.99, _log_rank(cases), transform=axes.transAxes, ha="right", va="top", fontsize=8, color=INK)
+        axes.set(xlim=(0, longest * 1.03), ylim=(0, 1.16), xticks=ticks)
+        axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+        axes.tick_params(axis="x", labelbottom=False)
+        _draw_numbers_at_risk(table_axes, cases, ticks, longest * 1.03)
+    label_outer(panels, xlabel="Months; numbers: cases at risk", ylabels=["Surviving", ""])
+    return figure
+
+
+def risk_groups(runs: Sequence[Run], task: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the test cases with days, event, risk and group.
+
+    The median is taken within each fold, for risks of different models have no common scale.
+
+    Parameters
+    ----------
+    runs
+        Good runs of one method.
+    task
+        ``kind`` and ``classes``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per case and fold; ``group`` is ``high`` above the median risk, else ``low``.
+    """
+    columns = ["case_id", "days", "event", "risk", "group"]
+    parts = [pd.DataFrame(columns=columns)]
+    for fold in sorted({run.fold for run in runs}):
+        cases = average_by_case(mean_prediction([run for run in runs if run.fold == fold], task), task)
+        parts.append(cases.assign(group=np.where(cases["risk"] > cases["risk"].median(), "high", "low"))[columns])
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def _draw_curves(axes: Axes, cases: pd.DataFrame) -> None:
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    for group, label, colour in GROUPS:
+        own = cases[cases["group"] == group]
+        event, days = own["event"].to_numpy(dtype=bool), own["days"].to_numpy(dtype=float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            times, alive, (low, high) = kaplan_meier_estimator(event, days, conf_type="log-log")
+        months = np.r_[0, times] / DAYS_PER_MONTH
+        axes.fill_between(months, np.r_[1, low], np.r_[1, high], step="post", color=colour, alpha=0.13, linewidth=0)
+        axes.step(months, np.r_[1, alive], where="post", color=colour, linewidth=1.8, label=label)
+        censored = np.sort(days[~event])
+        heights = np.r_[1, alive][np.searchsorted(np.r_[0, times], censored, side="right") - 1]
+        axes.plot(censored / DAYS_PER_MONTH, heights, "|", color=colour, markersize=5, markeredgewidth=0.9)
+
+
+def _draw_numbers_at_risk(axes: Axes, cases: pd.DataFrame, ticks: Sequence[float], end: float) -> None:
+    """Write under the curve how many are still followed at each tick; the rows are the curves' legend."""
+    axes.set(xlim=(0, end), ylim=(-0.5, 1.5), xticks=ticks, yticks=[1, 0])
+    axes.set_yticklabels(["Low", "High"], fontsize=7.5, fontweight="bold")
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", pad=9)
+    for y, (group, _, colour) in zip((1, 0), GROUPS, strict=True):
+        days = cases.loc[cases["group"] == group, "days"]
+        axes.get_yticklabels()[1 - y].set_color(colour)
+        for tick in ticks:
+            followed = int((days >= tick * DAYS_PER_MONTH).sum())
+            axes.text(
+                tick, y, str(followed), ha="center", va="center", fontsize=7.5, color=colour if followed else MUTED
+            )
+
+
+def _month_ticks(longest: float) -> list[float]:
+    """Return about five ticks, at whole years or half years where these fit."""
+    step = next((step for step in (1, 2, 3, 6, 12, 24, 36, 48, 60) if longest / step <= 5.5), 120)
+    return list(np.arange(0, longest * 1.001, step))
+
+
+def _log_rank(cases: pd.DataFrame) -> str:
+    from sksurv.compare import compare_survival
+    from sksurv.util import Surv
+
+    if not cases["event"].any():
+        return "no death observed"
+    followed = Surv.from_arrays(cases["event"].to_numpy(dtype=bool), cases["days"].to_numpy(dtype=float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        _, p = compare_survival(followed, cases["group"].to_numpy(dtype=str))
+    if np.isnan(p):
+        return "log-rank p undefined"
+    return "log-rank p < 0.001" if p < 0.001 else f"log-rank p = {p:.3f}" if p < 0.1 else f"log-rank p = {p:.2f}"

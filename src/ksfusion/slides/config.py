@@ -1,0 +1,177 @@
+"""The settings of reading slides, of their tiles, stains, patches and features."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ksfusion.core.config_block import Block, Fraction, Positive
+from ksfusion.terms.flags import Flag
+
+
+class TimeLimit(Block):
+    """How long a slide may take."""
+
+    timeout: float = Field(600, gt=0, description="seconds a slide may take in each stage that reads it")
+
+
+class EnoughTiles(Block):
+    """How many tiles make a slide usable."""
+
+    min_tiles: Positive = Field(10, description="a slide with fewer tiles fails with too_few_tiles")
+
+
+class Batches(Block):
+    """How slides are divided over jobs."""
+
+    batches: Positive = Field(75, description="jobs that the slides are divided over; about one per 32 slides")
+
+
+class Reading(TimeLimit):
+    """How slides are opened, and at which scale patches are read."""
+
+    reader: Literal["auto", "openslide", "tiffslide", "image"] = Field("auto", description="what opens the slides")
+    mpp: float = Field(0.5, gt=0, description="micrometres per pixel at which patches are read")
+    patch_px: Positive = Field(224, description="side of a patch in pixels at that scale")
+    max_upsampling: float = Field(1.1, ge=1, description="a slide coarser than this times mpp fails with too_coarse")
+    icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
+
+
+class Tiling(Reading, EnoughTiles, Batches):
+    """How the grid of tiles is laid."""
+
+    min_tissue: Fraction = Field(0.5, description="share of a tile that must be tissue")
+
+
+class Sampling(EnoughTiles):
+    """Which tiles may stand for a slide."""
+
+    exclude: list[Flag] = Field(
+        default_factory=list, description="flagged tiles that are kept out of the sampling: pen, fold, blur"
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _flags_differ(cls, flags: list[Flag]) -> list[Flag]:
+        return sorted(set(flags))
+
+
+class FailureLimit(Block):
+    """When too many slides have failed."""
+
+    max_failed_fraction: Fraction = Field(0.05, description="more failed slides than this stop the run")
+
+
+class Slides(Tiling, Sampling, FailureLimit):
+    """How slides are read and tiled."""
+
+    masks: str | None = Field(
+        None, description="a folder of {slide_id}.geojson or .png to take in place of the tissue found"
+    )
+
+
+class Stain(Block):
+    """Stain normalisation."""
+
+    method: Literal["vahadane", "macenko", "reinhard", "none"] = Field(
+        "vahadane", description="how slides are brought to the target's stain"
+    )
+    target: str = Field("builtin", description="the target: builtin, or a file of `ksfusion stain-target`")
+
+
+class Patches(Block):
+    """How many patches stand for a slide, and how they fill the square map."""
+
+    count: Positive = Field(2500, description="patches per slide, a square number")
+    order: Literal["raster", "hilbert"] = Field("raster", description="how they fill the map")
+
+    @field_validator("count")
+    @classmethod
+    def _is_square(cls, count: int) -> int:
+        if math.isqrt(count) ** 2 != count:
+            raise ValueError(f"must be a square number, such as {math.isqrt(count) ** 2}")
+        return count
+
+
+class Encoding(Block):
+    """What turns a patch into features."""
+
+    encoder: str = Field("resnet50", description="a preset, timm:NAME or hf-hub:OWNER/NAME")
+    weights: str | None = Field(None, description="a local weight file; null fetches the encoder's own")
+    batch_size: Positive = Field(256, description="patches encoded at once")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the products; on a GPU take bfloat16"
+    )
+    compile: bool = Field(False, description="compile the encoder first (torch.compile); worth it on a GPU")
+
+
+class FeatureFiles(Block):
+    """Where the patches' features come from: an encoder, or the files of another tool."""
+
+    source: Literal["extract", "precomputed"] = Field(
+        "extract", description="extract: read the slides; precomputed: the .h5 files of TRIDENT, CLAM or STAMP"
+    )
+    path: str | None = Field(None, description="the folder of the precomputed files, {slide_id}.h5 each")
+
+
+class Features(FeatureFiles, Encoding):
+    """Where features come from, and how they are made."""
+
+    @model_validator(mode="after")
+    def _path_goes_with_precomputed(self) -> Features:
+        if self.source == "precomputed" and not self.path:
+            raise ValueError("source precomputed needs path, the folder of the .h5 files")
+        if self.source == "extract" and self.path:
+            raise ValueError("path is for source precomputed; remove it, or set source")
+        return self
+
+
+class TileSlidesSettings(Block):
+    """Of `ksfusion.stages.tile_slides`."""
+
+    slides: Tiling
+
+
+class FitStainSettings(Block):
+    """Of `ksfusion.stages.fit_stain`."""
+
+    slides: Reading
+    stain: Stain
+
+
+class SamplePatchesSettings(Sampling):
+    """Of `ksfusion.stages.sample_patches`."""
+
+    patches: Patches
+
+
+class DrawOverviewsSettings(Block):
+    """Of `ksfusion.stages.draw_overviews`."""
+
+    slides: Reading
+
+
+class ExtractFeaturesSettings(Block):
+    """Of `ksfusion.stages.extract_features`."""
+
+    slides: Reading
+    stain: Stain
+    features: Encoding
+
+
+class ImportTilesSettings(EnoughTiles, Batches, TimeLimit):
+    """Of `ksfusion.stages.import_tiles`."""
+
+    path: str
+
+
+class ImportFeaturesSettings(TimeLimit):
+    """Of `ksfusion.stages.import_features`."""
+
+    features: FeatureFiles
+
+
+class BuildStoreSettings(FailureLimit):
+    """Of `ksfusion.stages.build_store`."""

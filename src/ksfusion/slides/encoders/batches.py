@@ -1,0 +1,91 @@
+"""From patches to feature vectors, on the device of the encoder."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from ksfusion.slides.encoders.build import Encoder
+from ksfusion.slides.stain.target import Profile, normalise
+
+PATCHES_AT_ONCE = 16
+# On a GPU, how many groups of patches may be under way before the caller waits.
+GROUPS_AHEAD = 2
+
+
+class Encoding:
+    """Normalises and encodes patches.
+
+    On a GPU the call returns while the work is still queued, so that the next patches can be copied meanwhile.
+
+    On a processor each thread works alone on its own few patches, rather than all on each small step: threads that
+    wait for one another at every step come to a standstill when the cores have other work, and the result would depend
+    on their number.
+
+    Parameters
+    ----------
+    encoder
+        On ``device``.
+    target
+        The stain that all slides are brought to.
+    device
+        A PyTorch device.
+    threads
+        How many threads work on a processor.
+    """
+
+    def __init__(self, encoder: Encoder, target: Profile, device: str, threads: int):
+        self._encoder, self._target, self._device = encoder, target, torch.device(device)
+        constant = {"dtype": torch.float32, "device": device}
+        std = torch.tensor(encoder.std, **constant)[:, None, None]
+        self._scale = 1 / (255 * std)
+        self._shift = -torch.tensor(encoder.mean, **constant)[:, None, None] / std
+        if self._device.type == "cpu":
+            self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        else:
+            self._copying = torch.cuda.Stream(self._device)
+            self._under_way: deque[torch.cuda.Event] = deque()
+
+    def __call__(self, rgb: np.ndarray, profile: Profile | None) -> torch.Tensor:
+        """Turn (n, px, px, 3) uint8 patches into (n, d) float16 on the device."""
+        if self._device.type != "cpu":
+            features = self._encode(self._copied(rgb), profile)
+            self._under_way.append(torch.cuda.current_stream(self._device).record_event())
+            if len(self._under_way) > GROUPS_AHEAD:
+                self._under_way.popleft().synchronize()
+            return features
+        patches = torch.from_numpy(rgb).split(PATCHES_AT_ONCE)
+        return torch.cat(list(self._pool.map(self._encode, patches, [profile] * len(patches))))
+
+    def gathered(self, parts: list[torch.Tensor]) -> np.ndarray:
+        """Return the features of several calls, once they are computed."""
+        return torch.cat(parts).cpu().numpy()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._device.type == "cpu":
+            self._pool.shutdown()
+
+    def _copied(self, rgb: np.ndarray) -> torch.Tensor:
+        """Copy patches beside what the GPU computes: on the stream of the computation they would wait for it."""
+        with torch.cuda.stream(self._copying):
+            patches = torch.from_numpy(rgb).pin_memory().to(self._device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._copying)
+        patches.record_stream(computing)
+        return patches
+
+    def _encode(self, patches: torch.Tensor, profile: Profile | None) -> torch.Tensor:
+        with torch.inference_mode():
+            if profile is not None:
+                patches = normalise(patches, profile, self._target)
+            planes = torch.empty(
+                (len(patches), 3, *patches.shape[1:3]), device=patches.device, memory_format=torch.channels_last
+            )
+            for colour in range(3):
+                planes[:, colour] = patches[..., colour]
+            planes.mul_(self._scale).add_(self._shift)
+            return self._encoder(planes).half()

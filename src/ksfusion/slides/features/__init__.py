@@ -1,0 +1,1 @@
+"""The features of patches: extracted, imported, kept, gathered, exported."""

@@ -1,0 +1,151 @@
+"""The features of this project in the files that TRIDENT's and CLAM's own readers open."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ksfusion.core.errors import UserError
+from ksfusion.slides.reading.slide_files import CLAM_FOLDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The objective that a scale stands for, where slides are named by objectives: below so many um/px it is so strong.
+OBJECTIVES = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10))
+WEAKEST_OBJECTIVE = 5
+
+
+@dataclass(frozen=True)
+class ExportedSlide:
+    """What is written of a slide: features (n, d), coords (n, 2) in px of level 0, and how its patches were made."""
+
+    slide_id: str
+    features: np.ndarray
+    coords: np.ndarray
+    mpp: float
+    size: tuple[int, int]
+    patch_px: int
+    patch_mpp: float
+    encoder: str
+
+    @property
+    def patch_px_level0(self) -> int:
+        """Side of a patch in px of level 0."""
+        return round(self.patch_px * self.patch_mpp / self.mpp)
+
+
+def nominal_magnification(mpp: float) -> int:
+    """Return the objective that goes with a scale in um/px, such as 40 for 0.25."""
+    return next((objective for limit, objective in OBJECTIVES if mpp < limit), WEAKEST_OBJECTIVE)
+
+
+def export_features(results: Path, output: Path, *, layout: str) -> None:
+    """Write the features of every slide that came through: unique patches in raster order, single precision.
+
+    Parameters
+    ----------
+    results
+        A folder of results, with ``features/{batch}.h5`` and ``slides.tsv``.
+    output
+        ``trident``: gets ``{slide_id}.h5``, as TRIDENT's folder of patch features. ``clam``: gets
+        ``h5_files/{slide_id}.h5`` and ``pt_files/{slide_id}.pt``, as CLAM's folder of features.
+    layout
+        ``trident`` or ``clam``.
+
+    Raises
+    ------
+    UserError
+        If there are no features, or they were not extracted here.
+    """
+    from ksfusion.core.storage import read_tsv
+
+    # A hidden file is what a batch keeps for its next run.
+    files = sorted((results / "features").glob("[0-9]*.h5"), key=lambda path: int(path.stem))
+    ledger = results / "slides.tsv"
+    if not files or not ledger.is_file():
+        raise UserError(f"{results}: has no features/*.h5 and slides.tsv; run the pipeline first, or give --results")
+    slides = read_tsv(ledger, dtype={"slide_id": str}).set_index("slide_id")
+    write, count = LAYOUTS[layout], 0
+    for path in files:
+        for slide in _extracted(path, slides):
+            write(slide, output)
+            count += 1
+    print(f"{count} of {len(slides)} slides written to {output}", file=sys.stderr)
+
+
+def _extracted(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide]:
+    """Yield the slides of a batch that came through."""
+    import h5py
+
+    from ksfusion.core.storage import PROVENANCE_KEY
+
+    with h5py.File(path, "r") as file:
+        settings = json.loads(file.attrs[PROVENANCE_KEY])["settings"]
+        if "slides" not in settings:
+            raise UserError(
+                f"{path}: its features come from {settings['features']['path']}, in another tool's layout already"
+            )
+        for slide_id, group in file.items():
+            if group.attrs["status"] != "ok":
+                continue
+            row = slides.loc[slide_id]
+            yield ExportedSlide(
+                slide_id,
+                group["features"][:].astype(np.float32),
+                group["coords"][:],
+                float(group.attrs["mpp"]),
+                (int(row["width"]), int(row["height"])),
+                settings["slides"]["patch_px"],
+                settings["slides"]["mpp"],
+                settings["features"]["encoder"],
+            )
+
+
+def _write(
+    path: Path, features: np.ndarray, coords: np.ndarray, of_features: dict[str, Any], of_coords: dict[str, Any]
+) -> None:
+    import h5py
+
+    from ksfusion.core.storage import atomic
+
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("features", data=features).attrs.update(of_features)
+        file.create_dataset("coords", data=coords).attrs.update(of_coords)
+
+
+def _write_trident(slide: ExportedSlide, output: Path) -> None:
+    # Its own `savetodir` is a path of the machine, which nothing reads; the folder's name says as much.
+    where = {"name": slide.slide_id, "savetodir": output.absolute().name}
+    attributes = {
+        **where,
+        "patch_size": slide.patch_px,
+        "patch_size_level0": slide.patch_px_level0,
+        "level0_magnification": nominal_magnification(slide.mpp),
+        "target_magnification": nominal_magnification(slide.patch_mpp),
+        "overlap": 0,
+        "level0_width": slide.size[0],
+        "level0_height": slide.size[1],
+    }
+    of_features = {**where, "encoder": slide.encoder}
+    _write(output / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int64), of_features, attributes)
+
+
+def _write_clam(slide: ExportedSlide, output: Path) -> None:
+    import torch
+
+    from ksfusion.core.storage import atomic
+
+    attributes = {"name": slide.slide_id, "patch_level": 0, "patch_size": slide.patch_px_level0}
+    _write(output / CLAM_FOLDER / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int32), {}, attributes)
+    with atomic(output / "pt_files" / f"{slide.slide_id}.pt") as temporary:
+        torch.save(torch.from_numpy(slide.features), temporary)
+
+
+LAYOUTS: dict[str, Callable[[ExportedSlide, Path], None]] = {"trident": _write_trident, "clam": _write_clam}

@@ -1,0 +1,59 @@
+"""Which slides the table of samples names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+CLAM_FOLDER = "h5_files"
+
+
+def is_readable(path: Path | str) -> bool:
+    """Say whether something can be read there; no path is not the working directory."""
+    try:
+        return bool(str(path)) and os.access(path, os.R_OK)
+    except ValueError:  # a character that no path has
+        return False
+
+
+def file_size(path: Path | str) -> int | None:
+    """Return the size of a file in bytes; None where there is none that can be read."""
+    if not is_readable(path):
+        return None
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+class SlideSource(NamedTuple):
+    """A slide's file, and its scale where the manifest gives it."""
+
+    path: str
+    mpp: float | None
+
+    def size(self) -> int | None:
+        """Return the size of the file in bytes; None where there is none, or it is not a local file."""
+        return file_size(self.path)
+
+
+def slide_sources(samples: Path) -> dict[str, SlideSource]:
+    """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""
+    from ksfusion.core.ids import default_slide_id
+    from ksfusion.core.storage import read_rows
+
+    header, rows = read_rows(samples)
+    sources = {}
+    for _, fields in rows:
+        row = dict(zip(header, fields, strict=True))
+        slide_id = row.get("slide_id") or default_slide_id(row["slide"])
+        if slide_id:
+            sources[slide_id] = SlideSource(row["slide"], float(row["mpp"]) if row.get("mpp") else None)
+    return dict(sorted(sources.items()))
+
+
+def precomputed_file(folder: str | Path, slide_id: str) -> Path:
+    """Return where another tool's features of a slide are: in its folder, or in the subfolder that CLAM makes."""
+    subfolder = Path(folder, CLAM_FOLDER)
+    return (subfolder if subfolder.is_dir() else Path(folder)) / f"{slide_id}.h5"

@@ -1,0 +1,199 @@
+"""Where a slide holds tissue, and where it holds ink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ksfusion.slides.reading.disk_image import SpooledImage
+
+# Otsu's threshold parts two classes even where there is one, so it is kept between what glass can reach and what
+# pale tissue falls short of. Both are optical densities: the spread of the channels, and their mean.
+SATURATION_RANGE = (0.04, 0.085)
+DENSITY_RANGE = (0.02, 0.045)
+# The rim of tissue, a mixture of it and glass, is cut off where it is this much paler than the tissue within 100 um.
+RIM_DENSITY, RIM_WINDOW_PX = 0.4, 25
+SMALLEST_PX = 128
+CLOSED_GAP_PX = 5
+# Glass is bright and nearly neutral; where hardly anything is, the white that the reader pads with stands for it.
+DARKEST_GLASS, GREYEST_GLASS, LEAST_GLASS = 200, 20, 0.01
+# Thumbnails are worked on in strips of about so many px, which keeps memory flat in their size. The margin is more rows
+# than a px of the mask depends on: 12 by the rim, 4 each by closing and opening, 2 by the blur and the ink.
+STRIP_PIXELS, STRIP_MARGIN = 1 << 19, 32
+
+
+def glass_colour(rgb: np.ndarray | SpooledImage) -> np.ndarray:
+    """Return the colour of empty glass in a thumbnail, as (3,) float; white where none is seen."""
+    levels = 256 - DARKEST_GLASS
+    counts = np.zeros(levels**3, dtype=np.int64)
+    for rows in strips(rgb.shape):
+        strip = rgb[rows]
+        darkest, brightest = _extremes(strip)
+        candidates = strip[(darkest >= DARKEST_GLASS) & (brightest - darkest <= GREYEST_GLASS)]
+        red, green, blue = candidates.T.astype(np.int32) - DARKEST_GLASS
+        counts += np.bincount((red * levels + green) * levels + blue, minlength=counts.size)
+    if counts.sum() < max(1, LEAST_GLASS * rgb.shape[0] * rgb.shape[1]):
+        return np.full(3, 255.0)
+    colours = np.stack(np.unravel_index(np.flatnonzero(counts), (levels,) * 3)) + DARKEST_GLASS
+    counts, brightness = counts[counts > 0], colours.sum(axis=0)
+    # Pale tissue is among them; the brighter half is not.
+    bright = brightness >= _median_of_counts(np.bincount(brightness, counts))
+    return np.array([_median_of_counts(np.bincount(channel[bright], counts[bright])) for channel in colours])
+
+
+def _median_of_counts(counts: np.ndarray) -> float:
+    """Return the median of whole numbers that occur so many times each."""
+    cumulated = np.cumsum(counts)
+    middle = [(cumulated[-1] - 1) // 2, cumulated[-1] // 2]
+    return float(np.searchsorted(cumulated, middle, side="right").mean())
+
+
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield the rows of an image, some at a time."""
+    step = max(1, STRIP_PIXELS // max(1, shape[1]))
+    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
+
+
+def _with_margin(rows: slice, margin: int, height: int) -> tuple[slice, slice]:
+    """Return rows with up to ``margin`` more on either side, and where among these the first are."""
+    wider = slice(max(rows.start - margin, 0), min(rows.stop + margin, height))
+    return wider, slice(rows.start - wider.start, rows.stop - wider.start)
+
+
+def optical_density(rgb: np.ndarray, glass: np.ndarray) -> np.ndarray:
+    """Return the absorbance of each channel (natural logarithm) relative to glass, not negative, as float32."""
+    import cv2
+
+    levels = np.maximum(np.arange(256), 1)[:, None]
+    table = np.maximum(np.log(np.asarray(glass) / levels), 0).astype(np.float32)
+    return cv2.LUT(rgb, table[None])
+
+
+def ink_mask(density: np.ndarray) -> np.ndarray:
+    """Find what absorbs light as neither hematoxylin, eosin nor blood do.
+
+    All three absorb green the most. Blue and green ink absorb more red than green; red ink as much blue as green, or
+    green alone and more of it than stained tissue; black ink, dark dust and the rim of a coverslip all alike.
+
+    Parameters
+    ----------
+    density : numpy.ndarray of shape (..., 3)
+        Optical density relative to glass, of pixels of about 8 um.
+
+    Returns
+    -------
+    numpy.ndarray of shape (...), bool
+    """
+    red, green, blue = (density[..., channel] for channel in range(3))
+    return (red > 1.2 * green + 0.05) | (blue > 0.85 * green + 0.05) | ((green > 1.6) & (red < 0.25 * green))
+
+
+def tissue_mask(rgb: np.ndarray | SpooledImage) -> np.ndarray:
+    """Find tissue in a thumbnail: coloured and dense at once, and not ink.
+
+    Glass is neither; dust and the edge of a coverslip are grey. Holes in the tissue stay out, and so does what lies
+    under opaque ink.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray of shape (height, width, 3), uint8
+        A slide at about 8 um/px; or one in a file (`Slide.spooled_thumbnail`), of which a few rows at a time are read.
+
+    Returns
+    -------
+    numpy.ndarray of shape (height, width), bool
+    """
+    glass = glass_colour(rgb)
+    thresholds = _thresholds(rgb, glass)
+    mask = np.empty(rgb.shape[:2], dtype=np.uint8)
+    for rows in strips(rgb.shape):
+        wider, inner = _with_margin(rows, STRIP_MARGIN, len(mask))
+        mask[rows] = _tissue(rgb[wider], glass, *thresholds)[inner]
+    return _without_crumbs(mask)
+
+
+def _thresholds(rgb: np.ndarray | SpooledImage, glass: np.ndarray) -> tuple[np.float16, np.float16]:
+    """Return Otsu's thresholds of the spread and the mean of the channels' optical density."""
+    saturations, densities = (np.zeros(1 << 16, dtype=np.int64) for _ in range(2))
+    for rows in strips(rgb.shape):
+        wider, inner = _with_margin(rows, 1, rgb.shape[0])
+        for counts, values in zip((saturations, densities), _absorbed(rgb[wider], glass)[:2], strict=True):
+            # There are few enough numbers of 16 bits to count each.
+            counts += np.bincount(values[inner].view(np.uint16).ravel(), minlength=1 << 16)
+    return np.float16(_otsu(saturations, SATURATION_RANGE)), np.float16(_otsu(densities, DENSITY_RANGE))
+
+
+def _tissue(rgb: np.ndarray, glass: np.ndarray, least_saturation: np.float16, least_density: np.float16) -> np.ndarray:
+    """Return the mask of a strip, as uint8; small pieces are in it."""
+    import cv2
+
+    saturation, density, ink = _absorbed(rgb, glass)
+    # The rim of a stroke is a mixture of ink and glass.
+    clean = cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0
+    mask = (saturation > least_saturation) & (density > least_density) & clean
+    mask = _without_rim(mask, density)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CLOSED_GAP_PX, CLOSED_GAP_PX))
+    # Closing at the rim of the image would count what lies outside as background.
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), *[CLOSED_GAP_PX] * 4, cv2.BORDER_REPLICATE)
+    for operation in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
+        padded = cv2.morphologyEx(padded, operation, disc)
+    return padded[CLOSED_GAP_PX:-CLOSED_GAP_PX, CLOSED_GAP_PX:-CLOSED_GAP_PX]
+
+
+def _absorbed(rgb: np.ndarray, glass: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the spread of the optical density's channels, their mean (both float16), and where ink is (uint8)."""
+    import cv2
+
+    absorbed = optical_density(cv2.GaussianBlur(rgb, (3, 3), 0), glass)
+    least, most = _extremes(absorbed)
+    density = cv2.transform(absorbed, np.full((1, 3), 1 / 3))
+    return (most - least).astype(np.float16), density.astype(np.float16), ink_mask(absorbed).view(np.uint8)
+
+
+def _without_rim(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Leave out what is much paler than the mean of the mask round it."""
+    import cv2
+
+    inside, dense, window = mask.astype(np.float32), density.astype(np.float32), (RIM_WINDOW_PX, RIM_WINDOW_PX)
+    share, total = cv2.blur(inside, window), cv2.blur(dense * inside, window)
+    return mask & (dense * share > RIM_DENSITY * total)
+
+
+def _without_crumbs(mask: np.ndarray) -> np.ndarray:
+    """Leave out pieces of fewer than ``SMALLEST_PX``; labels of all pieces would take four bytes a px."""
+    import cv2
+
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    for contour in contours:
+        first = contour[0, 0].tolist()
+        # The contour of a hole runs over its piece, which is done by then or will be.
+        if mask[first[1], first[0]] == 1 and cv2.floodFill(mask, None, first, 2, flags=8)[0] < SMALLEST_PX:
+            cv2.floodFill(mask, None, first, 0, flags=8)
+    return mask == 2
+
+
+def _extremes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest channel; NumPy is slow along an axis of three."""
+    red, green, blue = (image[..., channel] for channel in range(3))
+    return np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+
+
+def _otsu(counts: np.ndarray, bounds: tuple[float, float]) -> float:
+    """Return Otsu's threshold, of 256 levels, within bounds.
+
+    Parameters
+    ----------
+    counts : numpy.ndarray of shape (65536,)
+        How often each float16 occurs, by its bits.
+    """
+    occurring = np.flatnonzero(counts)
+    values = occurring.astype(np.uint16).view(np.float16).astype(np.float32)
+    top = max(float(values.max()), 1e-6)
+    levels = np.bincount(np.round(values * (255 / top)).astype(int), counts[occurring], minlength=256)
+    below = np.cumsum(levels) / levels.sum()
+    sums = np.cumsum(levels * np.arange(256)) / levels.sum()
+    between = (sums[-1] * below - sums) ** 2 / np.maximum(below * (1 - below), 1e-12)
+    return float(np.clip(np.argmax(between) * top / 255, *bounds))

@@ -1,0 +1,1 @@
+"""The words that all parts share: niches, flags, rankings, units, names of gene columns."""

@@ -1,0 +1,3 @@
+"""The sides of a split."""
+
+SPLITS = ("train", "val", "test")

@@ -1,0 +1,14 @@
+"""The units that users' tables come in, and the formats of expression."""
+
+from typing import Literal, get_args
+
+# Of a month and a year as calendars have them on average.
+DAYS_IN = {"days": 1, "months": 30.4375, "years": 365.25}
+
+ExpressionFormat = Literal["gdc-star", "ivygap", "matrix", "h5ad"]
+ExpressionUnit = Literal["counts", "tpm", "fpkm", "log", "zscore"]
+FORMATS: tuple[str, ...] = get_args(ExpressionFormat)
+UNITS: tuple[str, ...] = get_args(ExpressionUnit)
+# Formats whose path is a folder.
+GDC_STAR, IVYGAP = "gdc-star", "ivygap"
+FOLDER_FORMATS = (GDC_STAR, IVYGAP)

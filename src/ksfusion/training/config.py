@@ -1,0 +1,109 @@
+"""The settings of training, and of the search for them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from ksfusion.core.config_block import Block, Fraction, Positive
+from ksfusion.terms.tasks import TaskOutcome
+
+
+class Optimisation(Block):
+    """What every method's training reads."""
+
+    batch_size: Positive = Field(8, description="samples of a step")
+    lr: float = Field(1.0e-3, gt=0, description="learning rate of the first step; it falls along a cosine")
+    weight_decay: float = Field(0.1, ge=0, description="L2, in Adam")
+    dropout: float = Field(0.1, ge=0, lt=1, description="of all methods")
+    weight_by: Literal["sample", "case"] = Field(
+        "sample", description="sample, or case: samples of a case share its weight"
+    )
+
+
+class Search(Block):
+    """A search of training settings on the validation samples: how many trials, and the range of each setting."""
+
+    trials: Positive = Field(20, description="settings that are tried, beside the configured ones")
+    lr: tuple[float, float] = Field((1e-4, 1e-2), description="lowest and highest")
+    weight_decay: tuple[float, float] = Field((1e-4, 1e-1), description="lowest and highest")
+    dropout: tuple[Fraction, Fraction] = Field((0.0, 0.5), description="lowest and highest")
+    alpha: tuple[Fraction, Fraction] = Field((0.0, 1.0), description="lowest and highest")
+
+    @field_validator("lr", "weight_decay", "dropout", "alpha")
+    @classmethod
+    def _is_a_range(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        low, high = limits
+        if low > high:
+            raise ValueError("must be the lowest and the highest value, in this order")
+        if info.field_name in ("lr", "weight_decay") and low <= 0:
+            raise ValueError("must be above 0: it is searched by orders of magnitude")
+        if info.field_name == "dropout" and high >= 1:
+            raise ValueError("must stay below 1")
+        return limits
+
+
+class Training(Optimisation):
+    """How models are trained."""
+
+    seeds: list[int] = Field(
+        [0, 1, 2],
+        min_length=1,
+        description="of initialisation and of the order of the samples; the mean over seeds is reported",
+    )
+    alpha: Fraction = Field(0.5, description="weight of the tumour's alignment loss against the microenvironment's")
+    epochs: dict[str, Positive] = Field(
+        default_factory=lambda: {"diagnosis": 20, "grading": 20, "survival": 10}, description="of each task"
+    )
+    search: Search | None = Field(
+        None, description="settings that are chosen on validation samples before training, such as {trials: 20}"
+    )
+    tensorboard: bool = Field(False, description="write event files for TensorBoard into each run's folder")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+            raise ValueError("seeds must be different numbers from 0 to 4294967295")
+        return seeds
+
+
+class RunSettings(Optimisation):
+    """What one method's training reads; alpha only where the method has it."""
+
+    alpha: Fraction | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings that the method reads."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class TrainedTask(TaskOutcome):
+    """A task, and how long a model is trained for it."""
+
+    epochs: Positive
+
+
+class TrainModelSettings(Block):
+    """Of `ksfusion.stages.train_model`."""
+
+    task: TrainedTask
+    training: RunSettings
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings that the method reads."""
+        return {"task": self.task.record(), "training": self.training.record()}
+
+
+class SearchSettings(TrainModelSettings):
+    """Of `ksfusion.stages.search_settings`: those of a run, and the range of each setting that is searched."""
+
+    space: dict[str, tuple[float, float]]
+    trials: Positive
+    seed: int
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings that the method reads."""
+        searched = self.model_dump(mode="json", include={"space", "trials", "seed"})
+        return {**super().record(), **searched}

@@ -1,0 +1,79 @@
+"""Which edit changes the version of a stage's code."""
+
+import pytest
+
+import ksfusion.core.provenance as provenance
+from ksfusion.core.ids import batch_of
+from ksfusion.core.storage import atomic, read_provenance, read_tsv, write_parquet, write_tsv
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    root = tmp_path / "ksfusion"
+    (root / "slides").mkdir(parents=True)
+    (root / "slides" / "__init__.py").write_text("")
+    (root / "slides" / "stain.py").write_text('"""Doc."""\nfrom ksfusion.slides.reading.slide import read\n\nK = 2\n')
+    (root / "slides" / "reader.py").write_text("def read():\n    return 1\n")
+    (root / "slides" / "tissue.py").write_text("T = 1\n")
+    monkeypatch.setattr(provenance, "PACKAGE_ROOT", root)
+
+    def version(name="ksfusion.slides.stain.target"):
+        provenance._parse.cache_clear()
+        return provenance.code_version(name)
+
+    yield root, version
+    provenance._parse.cache_clear()
+
+
+def test_code_counts_and_comments_do_not(package):
+    root, version = package
+    before = version()
+    stain = root / "slides" / "stain.py"
+    stain.write_text('"""Another doc."""\n# why\nfrom ksfusion.slides.reading.slide import read\n\nK  =  2\n')
+    assert version() == before
+    stain.write_text('"""Doc."""\nfrom ksfusion.slides.reading.slide import read\n\nK = 3\n')
+    assert version() != before
+
+
+def test_what_is_imported_counts_and_what_is_not_does_not(package):
+    root, version = package
+    before = version()
+    (root / "slides" / "tissue.py").write_text("T = 2\n")
+    assert version() == before
+    (root / "slides" / "reader.py").write_text("def read():\n    return 2\n")
+    assert version() != before
+
+
+def test_an_unknown_module_is_an_error(package):
+    with pytest.raises(ModuleNotFoundError):
+        provenance.code_version("ksfusion.slides.nothing")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_says_what_made_it(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"gene": ["NA", "EGFR"], "value": [1.5, None]})
+    made_by = provenance.provenance("ksfusion.core.storage", {"count": 9})
+    write_parquet(table, tmp_path / "a.parquet", made_by)
+    write_tsv(table, tmp_path / "a.tsv", made_by)
+    for name in ("a.parquet", "a.tsv"):
+        assert read_provenance(tmp_path / name)["settings"] == {"count": 9}
+    assert read_tsv(tmp_path / "a.tsv")["gene"].tolist() == ["NA", "EGFR"]
+
+
+def test_a_slide_stays_in_its_batch():
+    # sha256("TCGA-06-0174") begins with these eight hexadecimal digits (computed with coreutils' sha256sum).
+    import subprocess
+
+    digest = subprocess.run(["sha256sum"], input=b"TCGA-06-0174", capture_output=True, check=True).stdout
+    assert batch_of("TCGA-06-0174", 75) == int(digest[:8], 16) % 75

@@ -1,0 +1,238 @@
+"""The report: everything on one page, nothing from elsewhere, nothing of the tables taken as markup."""
+
+import base64
+import io
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from PIL import Image
+from run_files import GRADING, ROWS, write_run
+
+from ksfusion.core.resources import resource
+from ksfusion.core.storage import write_tsv
+from ksfusion.results.plots.figures import make_figures
+from ksfusion.results.plots.genes import make_gene_figure
+from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
+from ksfusion.results.report.page import make_report
+from ksfusion.results.tables.scores import make_tables
+
+SCRIPT = "<script>alert(1)</script>"
+SLIDES = [
+    ("A", "ok", "", 12.0, 5, "ok", "", "automatic", 40, 0.0, 0.0, 0.0),
+    ("B", "ok", "", 20.0, 0, "fallback", "too_few_pixels", "external", 50, 0.02, 0.3, 0.0),
+    (SCRIPT, "failed", "missing_mpp", float("nan"), 0, "failed", "missing_mpp", "", 0, *[float("nan")] * 3),
+]
+SLIDE_COLUMNS = ["slide_id", "status", "reason", "tissue_mm2", "repeated_patches", "stain", "stain_reason"]
+SLIDE_COLUMNS += ["mask", "tiles", "pen", "fold", "blur"]
+SAMPLES = [
+    ("S1", "C1", "a", "A", "E1", "ok", ""),
+    ("S2", "C1", "a", "B", "E2", "ok", ""),
+    ("S3", "C2", "b", "A", "E3", "ok", ""),
+    ("S4", "C3", "b", SCRIPT, "E4", "excluded", "missing_mpp"),
+    ("S5", "C3", "b", "A", "E5", "excluded", '"><img src=x onerror=alert(1)>'),
+]
+SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
+
+
+def write_heatmaps(folder, seed, sample_ids):
+    path = folder / "heatmaps/grading/ksfusion/fold0" / f"seed{seed}" / "heatmaps.tsv"
+    table = pd.DataFrame({"sample_id": sample_ids, "heatmap": [f"{sample_id}.png" for sample_id in sample_ids]})
+    write_tsv(table, path)
+    for name in table["heatmap"]:
+        Image.new("RGB", (2000, 600), "teal").save(path.with_name(name))
+    return path
+
+
+def write_report(
+    folder, *, notice=None, caveats=(), alpha=False, findings=(("no_label_grading", SCRIPT, "grade unknown"),)
+):
+    runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
+    options = {"tasks": [GRADING], "methods": ["snn"]}
+    make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
+    make_figures(runs, folder / "figures", **options)
+    if alpha:
+        runs = [write_run(folder / "models", GRADING, ROWS, method="ksfusion-alpha025")]
+        options = {"tasks": [GRADING], "methods": ["ksfusion-alpha025"]}
+        make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"), names=["alpha"])
+        make_figures(runs, folder / "figures", **options, only_alpha=True)
+    write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
+    pictures = [("A", "A.png", ""), ("B", "B.png", ""), (SCRIPT, "", "missing_mpp")]
+    write_tsv(pd.DataFrame(pictures, columns=["slide_id", "overview", "reason"]), folder / "slides" / "0.tsv")
+    for name in ("A", "B"):
+        Image.new("RGB", (1200, 900), "pink").save(folder / "slides" / f"{name}.png")
+    heatmaps = [write_heatmaps(folder, seed, ["S1", "S2", "S3", "S9"]) for seed in (0, 1)]
+    heatmaps.append(write_heatmaps(folder, 2, []))
+    write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
+    write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
+    leakage = [
+        ("same_file", SCRIPT, "B", "identical; cases C1 and C2", "allowed"),
+        ("slides", "", "", "3 files", "fine"),
+    ]
+    columns = ["check", "first", "second", "detail", "verdict"]
+    write_tsv(pd.DataFrame(leakage, columns=columns), folder / "leakage.tsv")
+    genes = pd.DataFrame({"symbol": [f"GENE{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
+    genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
+    write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
+    write_tsv(genes.assign(chosen=True), folder / "genes" / "fold0" / "ranking.tsv")
+    make_gene_figure(
+        folder / "genes" / "fold0" / "ranking.tsv", folder / "figures" / "genes_fold0", rank="pooled", top_fraction=1.0
+    )
+    make_report(
+        folder / "report.html",
+        tables=folder / "tables",
+        figures=folder / "figures",
+        slides_ledger=folder / "slides.tsv",
+        samples_ledger=folder / "samples.tsv",
+        audit=folder / "audit.tsv",
+        leakage=folder / "leakage.tsv",
+        selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
+        overviews=[folder / "slides" / "0.tsv"],
+        heatmaps=heatmaps,
+        config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
+        notice=notice,
+        caveats=caveats,
+        alpha=alpha,
+    )
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return write_report(tmp_path_factory.mktemp("report"), notice="This cohort is synthetic & drawn.")
+
+
+def test_it_needs_nothing_from_elsewhere(page):
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
+    assert len(sources) > 3
+    assert all(source.startswith(("data:image/", "#", "x", "slides/", "heatmaps/")) for source in sources)
+    assert not re.search(r"url\(|@import|https?://|<script|<link|<iframe", page)
+
+
+def test_links_lead_somewhere(page):
+    targets = set(re.findall(r'href="#([^"]+)"', page))
+    assert targets <= set(re.findall(r' id="([^"]+)"', page))
+
+
+def test_images_are_pngs(page):
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 4
+    assert all(base64.b64decode(image, validate=True).startswith(b"\x89PNG") for image in images)
+
+
+def test_tables_are_not_taken_as_markup(page):
+    assert SCRIPT not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # slide, sample, finding, configuration
+    assert "<img src=x" not in page
+
+
+def test_it_counts_what_was_used(page):
+    cards = re.findall(r'<div class="card"><b>(\d+)</b>(\w+)<br><span>(.*?)</span>', page)
+    assert cards == [
+        ("2", "Cases", "used, of 3; 1 left out"),
+        ("3", "Samples", "used, of 5; 2 left out"),
+        ("2", "Slides", "used, of 3; 1 left out"),
+        ("2", "Cohorts", "all of them used"),
+    ]
+    assert "1 of 3 slides could not be used" in page
+    assert "median tissue area is 16.0" in page
+
+
+def test_the_papers_values_stand_beside_ours(page):
+    assert re.search(r'<small class="paper">90\.52</small>', page)  # SNN's AUC for grading
+    assert "1/236" in page
+
+
+def test_genes_are_counted_and_the_first_listed(page):
+    assert "20 genes: 16 tumour microenvironment, 4 tumour." in page
+    assert "<em>GENE14</em>" in page
+    assert "<em>GENE15</em>" not in page
+
+
+def test_a_notice_stands_at_the_top(page, tmp_path):
+    assert page.index("This cohort is synthetic &amp; drawn.") < page.index("<h2")
+    plain = write_report(tmp_path, findings=())
+    assert 'class="notice"' not in plain
+    assert "Nothing found." in plain
+
+
+def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
+    findings = [
+        ("cohort_confounded_with_label", "b", "grading: 100% of its 9 labelled cases are G4"),
+        ("event_looks_flipped", "event", "1 must mean died"),
+        *(("pairing_same_case", f"S{number}", "share the case") for number in range(350)),
+    ]
+    page = write_report(tmp_path, findings=findings)
+    told = "Cohort confounded with label (b): grading: 100% of its 9 labelled cases are G4."
+    assert page.index('id="cohort"') < page.index(told) < page.index('id="table1"')
+    assert "Event looks flipped (event): 1 must mean died." in page
+    # A long list is cut, with its length and where all of it is.
+    assert page.count("<td>share the case</td>") == 200
+    assert "The first 200; all 350 stand in results/cohort/audit.tsv." in page
+
+
+def test_what_the_gate_let_pass_is_listed(page):
+    row = re.search(r"<tr><td>Same file</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert row[1].endswith(", B") and row[2] == "identical; cases C1 and C2" and row[3] == "allowed"
+
+
+def test_a_caveat_stands_at_the_top_and_under_every_table(page, tmp_path):
+    caveat = "Adjusted on test samples too."
+    shown = write_report(tmp_path, caveats=[caveat])
+    assert caveat not in page
+    assert shown.index(caveat) < shown.index("<h2")
+    tables = shown.count('<table class="results">')
+    assert tables > 1
+    assert shown.count(f'<ul class="notes"><li>{caveat}</li>') == tables
+
+
+def test_slides_are_shown_with_the_worst_first(page):
+    section = page[page.index('id="overviews"') : page.index('id="slides"')]
+    captions = re.findall(r"<strong>(\w+)</strong><br>(.*?)</figcaption>", section)
+    assert [name for name, _ in captions] == ["B", "A"]
+    assert captions[0][1].startswith("20 mm² of tissue, your mask, 50 tiles")
+    assert "fold 30%, stain not fitted" in captions[0][1] and "pen" not in captions[0][1]
+    assert captions[1][1] == "12 mm² of tissue, 40 tiles, 5 patches repeated"
+    assert re.findall(r'href="(slides/\w\.png)"', section) == ["slides/B.png", "slides/A.png"]
+    small = [base64.b64decode(image) for image in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', section)]
+    assert [Image.open(io.BytesIO(image)).size for image in small] == [(420, 315)] * 2
+    assert re.search(r"<td>fold</td>.*?<td class=\"number\">1</td><td class=\"number\">30 %</td>", section)
+
+
+def test_heatmaps_of_the_ends_are_shown_and_the_others_linked(page, tmp_path):
+    section = page[page.index('id="heatmaps"') : page.index('id="overviews"')]
+    # The ends of a task and method once, though two of its seeds were drawn; a run without pictures is left out.
+    assert re.findall(r"<h3>(.*?)</h3>", section) == ["Grading, KS-Fusion, fold 0, seed 0"]
+    pictures = re.findall(r'<figure><a href="([^"]+)"><img src="data:image/jpeg;base64,([^"]+)"', section)
+    assert [link for link, _ in pictures] == [
+        f"heatmaps/grading/ksfusion/fold0/seed0/{name}.png" for name in ("S1", "S9")
+    ]
+    sizes = {Image.open(io.BytesIO(base64.b64decode(image))).size for _, image in pictures}
+    assert sizes == {(1160, 348)}
+    linked = re.findall(r'<a href="heatmaps/grading/ksfusion/fold0/(seed\d)/(S\d).png">\2</a>', section)
+    assert linked == [("seed0", "S2"), ("seed0", "S3"), *(("seed1", name) for name in ("S1", "S2", "S3", "S9"))]
+    assert heatmap_gallery([write_heatmaps(tmp_path, 0, ["S1"])], report=tmp_path / "report.html")[0]["links"] == []
+
+
+def test_a_large_cohort_shows_few_and_links_the_rest(tmp_path):
+    names = [f"S{number:03d}" for number in range(60)]
+    Image.new("RGB", (64, 64)).save(tmp_path / "S000.png")
+    for name in names[1:]:
+        shutil.copy(tmp_path / "S000.png", tmp_path / f"{name}.png")
+    pictures = pd.DataFrame({"slide_id": [*names, "failed"], "overview": [f"{name}.png" for name in names] + [""]})
+    write_tsv(pictures, tmp_path / "0.tsv")
+    slides = pd.DataFrame({"slide_id": names, "tissue_mm2": 1.0, "tiles": 9, "repeated_patches": 0, "stain": "ok"})
+    slides = slides.assign(mask="automatic", pen=0.0, fold=0.0, blur=0.01)
+    slides.loc[[40, 50], "blur"] = [0.2, 0.6]
+    gallery = slide_gallery(slides, [tmp_path / "0.tsv"], report=tmp_path / "report.html")
+    shown = [picture["slide_id"] for picture in gallery["pictures"]]
+    assert shown == ["S050", "S040", *names[:22]]
+    assert len(gallery["links"]) == 36 and gallery["links"][-1] == {"slide_id": "S059", "link": "S059.png"}
+    assert gallery["flags"][2] == {"flag": "blur", "meaning": "out of focus", "slides": 60, "highest": 60}
+
+
+def test_alpha_is_shown_where_it_is_asked_for(page, tmp_path):
+    shown = write_report(tmp_path, alpha=True)
+    for text in ("KS-Fusion, alpha 0.25", "sensitivity to alpha"):
+        assert text in shown and text not in page

@@ -1,0 +1,255 @@
+"""Tables of runs whose means, deviations and intervals are worked by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_files import GRADING, SURVIVAL, write_run
+
+from ksfusion.core.resources import resource
+from ksfusion.core.storage import read_provenance, read_tsv
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.statistics import interval
+from ksfusion.results.tables.layout import PAPER_NOTE, alpha_of, lay_out, to_latex, to_markdown
+from ksfusion.results.tables.scores import COLUMNS, choose_methods, make_tables, read_table
+
+PAPER = resource("paper_tables.tsv")
+
+
+def classified(predicted, *, y=(0, 0, 1, 1), cases=("C1", "C2", "C3", "C4"), cohorts=("a", "a", "b", "b")):
+    """Rows of samples whose predicted class is given."""
+    rows = zip(cases, cohorts, y, predicted, strict=True)
+    return [(f"S{i}", case, cohort, y, 0.9 - 0.8 * p, 0.1 + 0.8 * p) for i, (case, cohort, y, p) in enumerate(rows)]
+
+
+def tables_of(folder, runs, *, tasks=(GRADING,), methods=("snn",)):
+    make_tables(runs, folder / "tables", tasks=tasks, methods=methods, paper=PAPER)
+    return read_table(folder / "tables" / "table1.tsv")
+
+
+def cell(table, metric, *, level="sample", cohort="all", fold="all", method="snn"):
+    keys = {"method": method, "metric": metric, "level": level, "cohort": cohort, "fold": fold}
+    (row,) = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].itertuples()
+    return row
+
+
+def test_mean_and_deviation_over_seeds(tmp_path):
+    # 2, 3 and 4 of 4 are right: mean 75 %, deviation 25.
+    predicted = [(0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 1, 1)]
+    runs = [write_run(tmp_path, GRADING, classified(p), seed=seed) for seed, p in enumerate(predicted)]
+    table = tables_of(tmp_path, runs)
+    assert list(table.columns) == COLUMNS
+    row = cell(table, "accuracy")
+    assert (row.mean, row.sd, row.n, row.reason) == (75, 25, 4, "")
+    # Cohort a: 1, 1 and 2 of its 2; its samples are all of one class.
+    row = cell(table, "accuracy", cohort="a")
+    assert row.mean == pytest.approx(200 / 3, abs=1e-4)
+    assert (row.n, row.reason) == (2, "")
+    row = cell(table, "auc", cohort="a")
+    assert np.isnan(row.mean)
+    assert row.reason == "one class only among the test samples"
+    assert cell(table, "accuracy", fold="0").mean == 75
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    row = cell(tables_of(tmp_path, [write_run(tmp_path, GRADING, classified((0, 0, 1, 0)))]), "accuracy")
+    assert row.mean == 75
+    assert np.isnan(row.sd)
+
+
+def test_interval_is_that_of_the_mean_over_seeds(tmp_path):
+    # Two seeds, each wrong where the other is right: their mean is one half in every draw of cases.
+    runs = [write_run(tmp_path, GRADING, classified(p), seed=s) for s, p in enumerate([(0, 1, 0, 1), (1, 0, 1, 0)])]
+    row = cell(tables_of(tmp_path, runs), "accuracy")
+    assert (row.mean, row.ci_low, row.ci_high) == (50, 50, 50)
+
+
+def test_interval_of_one_seed_is_binomial(tmp_path):
+    # Right in 30 of 40 cases: a draw's number of right ones is binomial.
+    y = [0, 1] * 20
+    predicted = [1 - y[i] if i < 10 else y[i] for i in range(40)]
+    rows = classified(predicted, y=y, cases=[f"C{i:02d}" for i in range(40)], cohorts=["a"] * 40)
+    row = cell(tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)]), "accuracy")
+    exact = interval(100 * np.random.default_rng(9).binomial(40, 0.75, 200_000) / 40)
+    assert (row.ci_low, row.ci_high) == pytest.approx(exact, abs=3)
+
+
+def test_cases_are_scored_by_their_mean_prediction(tmp_path):
+    # C1 has three samples of G2: 0.9, 0.4 and 0.4 average 0.57, right; C2's two of G3 are wrong and stay wrong.
+    prob_g2 = [("C1", 0, 0.9), ("C1", 0, 0.4), ("C1", 0, 0.4), ("C2", 1, 0.6), ("C2", 1, 0.7), ("C3", 1, 0.2)]
+    rows = [(f"S{i}", case, "a", y, p, 1 - p) for i, (case, y, p) in enumerate(prob_g2)]
+    table = tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)])
+    by_sample, by_case = cell(table, "accuracy"), cell(table, "accuracy", level="case")
+    assert (by_sample.mean, by_sample.n) == (pytest.approx(100 * 2 / 6, abs=1e-4), 6)
+    assert (by_case.mean, by_case.n) == (pytest.approx(100 * 2 / 3, abs=1e-4), 3)
+    assert np.isnan(by_case.paper)
+
+
+def test_survival_of_samples_and_cases(tmp_path):
+    # Samples: S1 (dies first) outranks S3 but not S4; S2 of the same case likewise ties neither. By case: 2 > 1.5.
+    rows = [("S1", "C1", "a", 10, 1, 1.0), ("S2", "C1", "a", 10, 1, 3.0), ("S3", "C2", "a", 20, 0, 0.5)]
+    rows.append(("S4", "C2", "a", 20, 0, 2.5))
+    table = tables_of(tmp_path, [write_run(tmp_path, SURVIVAL, rows)], tasks=[SURVIVAL])
+    assert cell(table, "c_index").mean == 75
+    assert cell(table, "c_index", level="case").mean == 100
+
+
+def test_folds_are_averaged(tmp_path):
+    runs = [write_run(tmp_path, GRADING, classified(p), fold=f) for f, p in enumerate([(0, 1, 1, 1), (0, 0, 1, 1)])]
+    table = tables_of(tmp_path, runs)
+    assert [cell(table, "accuracy", fold=fold).mean for fold in ("0", "1", "all")] == [75, 100, 87.5]
+    assert cell(table, "accuracy").n == 8
+    assert "mean over folds and seeds" in (tmp_path / "tables" / "table1.md").read_text()
+
+
+def test_skipped_task_is_a_row_with_its_reason(tmp_path):
+    runs = [write_run(tmp_path, GRADING, [], reason="fewer than two classes", seed=seed) for seed in range(3)]
+    table = tables_of(tmp_path, runs)
+    assert set(zip(table["metric"], table["level"], strict=True)) >= {("auc", "sample"), ("f1", "case")}
+    assert set(table["reason"]) == {"fewer than two classes"}
+    assert set(table["n"]) == {0}
+    assert table["mean"].isna().all()
+    assert cell(table, "auc").paper == 90.52
+    markdown = (tmp_path / "tables" / "table1.md").read_text()
+    assert "fewer than two classes" in markdown
+
+
+def test_part_of_the_seeds_skipped_is_told(tmp_path):
+    runs = [
+        write_run(tmp_path, GRADING, classified((0, 0, 1, 1))),
+        write_run(tmp_path, GRADING, [], reason="diverged", seed=1),
+    ]
+    row = cell(tables_of(tmp_path, runs), "accuracy")
+    assert (row.mean, row.reason) == (100, "1 of 2 runs skipped: diverged")
+
+
+def test_method_without_a_run_is_told(tmp_path):
+    run = write_run(tmp_path, GRADING, classified((0, 0, 1, 1)))
+    table = tables_of(tmp_path, [run], methods=("snn", "attmil"))
+    assert cell(table, "auc", method="attmil").reason == "no run"
+
+
+def test_absent_class_is_told(tmp_path):
+    task = {"name": "grading", "kind": "classification", "classes": ["G2", "G3", "G4"]}
+    rows = [(*row, 0.0) for row in classified((0, 0, 1, 1))]
+    table = tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task])
+    assert cell(table, "f1").mean == 100
+    assert cell(table, "f1").reason == "no test sample of G4: average over the other classes"
+    assert cell(table, "accuracy").reason == ""
+
+
+def test_a_single_case_has_no_interval(tmp_path):
+    rows = classified((0, 1), y=(0, 1), cases=("C1", "C1"), cohorts=("a", "a"))
+    row = cell(tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)]), "accuracy")
+    assert (row.mean, row.reason) == (100, "too few test cases for an interval")
+    assert np.isnan(row.ci_low)
+
+
+def test_paper_column_is_the_published_table(tmp_path):
+    published = read_tsv(PAPER)
+    tasks = [
+        {"name": "diagnosis", "kind": "classification", "classes": ["a", "b"]},
+        GRADING,
+        SURVIVAL,
+    ]
+    methods = [method for method in dict.fromkeys(published["method"]) if method in METHODS]
+    make_tables([], tmp_path, tasks=tasks, methods=methods, paper=PAPER)
+    keys = ["method", "task", "metric"]
+    for name in ("table1", "table2"):
+        table = read_table(tmp_path / f"{name}.tsv").dropna(subset="paper")
+        assert set(table["level"]) == set(["sample"])
+        own = published[published["method"].isin(choose_methods(methods)[name])]
+        assert len(table) == len(own)
+        assert table.set_index(keys)["paper"].to_dict() == own.set_index(keys)["percent"].to_dict()
+
+
+def test_published_accuracies_are_of_236_samples():
+    accuracies = read_tsv(PAPER).query("metric == 'accuracy'")["percent"]
+    assert len(accuracies) == 22
+    assert all(round(100 * round(value * 2.36) / 236, 2) == value for value in accuracies)
+    assert "1/236" in PAPER_NOTE
+
+
+def test_each_method_stands_in_its_table(tmp_path):
+    methods = ["snn", "ksfusion", "ksfusion-no-gecon", "ksfusion-alpha025", "ksfusion-alpha1"]
+    assert choose_methods(methods) == {
+        "table1": ["snn", "ksfusion"],
+        "table2": ["ksfusion", "ksfusion-no-gecon"],
+        "alpha": ["ksfusion", "ksfusion-alpha025", "ksfusion-alpha1"],
+    }
+    make_tables([], tmp_path, tasks=[GRADING], methods=["snn"], paper=PAPER)
+    for name in ("table2", "alpha"):
+        assert (tmp_path / f"{name}.tsv").read_text() == "\t".join(COLUMNS) + "\n"
+    assert "No such method" in (tmp_path / "table2.md").read_text()
+    assert "No such method" in (tmp_path / "table2.tex").read_text()
+
+
+def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
+    """KS-Fusion's AUC of grading is published; the runs are of ksfusion, trained with each of two alphas."""
+    published = read_tsv(PAPER).query("method == 'ksfusion' and task == 'grading' and metric == 'auc'")["percent"]
+    assert published.nunique() == 1
+    ours = write_run(tmp_path, GRADING, classified((0, 0, 1, 1)), method="ksfusion")
+    other = write_run(tmp_path, GRADING, classified((1, 0, 1, 1)), method="ksfusion-alpha075")
+    for alpha, paper in (("050", published.iloc[0]), ("025", np.nan)):
+        same = f"ksfusion-alpha{alpha}"
+        make_tables(
+            [ours, other],
+            tmp_path,
+            tasks=[GRADING],
+            methods=[same, "ksfusion-alpha075"],
+            paper=PAPER,
+            names=["alpha"],
+            shared={same: "ksfusion"},
+        )
+        table = read_table(tmp_path / "alpha.tsv")
+        assert list(table["method"].unique()) == [same, "ksfusion-alpha075"]
+        row = cell(table, "accuracy", method=same)
+        assert (row.mean, row.reason) == (100, "") and cell(table, "accuracy", method="ksfusion-alpha075").mean == 75
+        np.testing.assert_equal(cell(table, "auc", method=same).paper, paper)
+        assert np.isnan(cell(table, "auc", method="ksfusion-alpha075").paper)
+        assert [row.label for row in lay_out(table).rows] == [
+            f"KS-Fusion, alpha 0.{alpha.strip('0')}",
+            "KS-Fusion, alpha 0.75",
+        ]
+
+
+def test_only_the_tables_asked_for_are_written(tmp_path):
+    make_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], paper=PAPER, names=["alpha"])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["alpha.tsv"]
+    assert "ksfusion-alpha025\tgrading" in (tmp_path / "alpha.tsv").read_text()
+
+
+@pytest.mark.parametrize(("digits", "alpha"), [("0", 0), ("000", 0), ("025", 0.25), ("05", 0.5), ("1", 1), ("100", 1)])
+def test_alpha_of_a_name(digits, alpha):
+    assert alpha_of(f"ksfusion-alpha{digits}") == alpha
+
+
+def test_files_are_the_same_each_time_and_say_what_made_them(tmp_path):
+    runs = [write_run(tmp_path, GRADING, classified((0, 1, 1, 1)), seed=seed) for seed in range(2)]
+    tables_of(tmp_path / "first", runs)
+    tables_of(tmp_path / "second", runs[::-1])
+    for name in ("table1.tsv", "table1.md", "table1.tex", "table2.tsv", "alpha.tsv"):
+        first, second = (tmp_path / order / "tables" / name for order in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+    assert read_provenance(tmp_path / "first" / "tables" / "table1.tsv")["settings"]["methods"] == ["snn"]
+
+
+def test_papers_layout_is_escaped(tmp_path):
+    task = {"name": "idh_status", "kind": "classification", "classes": ["wild*type", "A&B_{c}"]}
+    rows = classified((0, 0), y=(0, 0), cases=("C1", "C2"), cohorts=("a", "a"))
+    layout = lay_out(tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task]))
+    layout = type(layout)(layout.groups, layout.rows, ("50 % of A&B_{c}, wild*type <b>",))
+    latex = to_latex(layout, title="T", label="tab:t", note="")
+    assert r"50 \% of A\&B\_\{c\}" in latex
+    assert r"\multicolumn{5}{c}{Idh status}" in latex
+    markdown = to_markdown(layout, title="T", note="")
+    assert r"wild\*type \<b\>" in markdown
+    widths = {len(line) for line in markdown.splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_a_caveat_stands_under_the_tables(tmp_path):
+    runs = [write_run(tmp_path / "runs", GRADING, classified((0, 1, 1, 1)))]
+    caveat = "Adjusted on test samples too."
+    make_tables(runs, tmp_path, tasks=[GRADING], methods=["snn"], paper=PAPER, caveats=[caveat])
+    for name in ("table1.md", "table2.md", "table1.tex", "table2.tex"):
+        assert caveat in (tmp_path / name).read_text()

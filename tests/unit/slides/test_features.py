@@ -1,0 +1,297 @@
+"""From tiles to the store, end to end on small drawn slides."""
+
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from safetensors.torch import save_file
+from slide_files import write_slide
+from stained_slides import PLANTED, SLIDES, stained
+
+from ksfusion.cohort.failures import check_failures
+from ksfusion.core.errors import UserError
+from ksfusion.slides import build_encoder, normalise_stain, open_slide
+from ksfusion.slides.features.cache import Aside
+from ksfusion.slides.features.extraction import extract_batch
+from ksfusion.slides.features.store import build_store, open_store
+from ksfusion.slides.reading.fingerprint import file_digest
+from ksfusion.slides.stain.target import fit_batch, load_target, profile_of, read_profiles
+from ksfusion.slides.tiles.sampling import sample_batch
+from ksfusion.terms.flags import FLAGS
+
+STAIN = {"method": "vahadane", "target": "builtin"}
+FEATURES = {"encoder": "seeded-conv", "weights": None, "batch_size": 3, "precision": "float32", "compile": False}
+TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """A slide of 9 tiles at 0.25 um/px, one of 2 at 0.5, and one that failed; 4 patches each."""
+    folder = tmp_path_factory.mktemp("slides")
+    write_slide(folder / "many.tiff", stained(PLANTED, side=1344), 0.25)
+    write_slide(folder / "few.tiff", stained(PLANTED, side=448, seed=1)[:224], 0.5)
+    rows = [("many", "ok", "", n, n % 3 * 448, n // 3 * 448, 0.25) for n in range(9)]
+    rows += [("few", "ok", "", n, n * 224, 0, 0.5) for n in range(2)]
+    rows += [("gone", "failed", "no_tissue", -1, -1, -1, 0.5)]
+    columns = ["slide_id", "status", "reason", "tile", "x", "y", "mpp"]
+    tiles = pd.DataFrame(rows, columns=columns).assign(**dict.fromkeys(FLAGS, False), digest="")
+    tiles.to_parquet(folder / "tiles.parquet")
+    names = ["many", "few", "gone"]
+    paths = [str(folder / f"{name}.tiff") for name in names]
+    pd.DataFrame({"slide_id": names, "slide": paths, "mpp": np.nan}).to_csv(
+        folder / "samples.tsv", sep="\t", index=False
+    )
+    samples, tiles, stain, patches = (folder / name for name in TABLES)
+    fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN)
+    sample_batch(tiles, patches, patches={"count": 4, "order": "raster"})
+    return folder
+
+
+def copied(cohort, folder):
+    """Copy a cohort that a test will damage."""
+    shutil.copytree(cohort, folder / "copy")
+    table = (folder / "copy" / "samples.tsv").read_text()
+    (folder / "copy" / "samples.tsv").write_text(table.replace(str(cohort), str(folder / "copy")))
+    return folder / "copy"
+
+
+def damage_middle_tile(path):
+    """Overwrite a tile in the middle of a TIFF with zeros."""
+    with tifffile.TiffFile(path) as file:
+        middle = len(file.pages[0].dataoffsets) // 2 - 4
+        offset, size = file.pages[0].dataoffsets[middle], file.pages[0].databytecounts[middle]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(size))
+
+
+def extract(cohort, output, *, stain=STAIN, slides=SLIDES, threads=None, **features):
+    inputs = [cohort / name for name in TABLES]
+    extract_batch(*inputs, output, slides=slides, stain=stain, features=FEATURES | features, threads=threads)
+    return output
+
+
+@pytest.fixture(scope="module")
+def extracted(cohort):
+    return extract(cohort, cohort / "features.h5")
+
+
+class TestExtract:
+    def test_each_tile_once_in_map_order(self, extracted):
+        with h5py.File(extracted) as file:
+            # Of nine tiles for four patches: i * 9 / 4 = 0, 2.25, 4.5, 6.75, so 0, 2, 4, 7. Of two: 0, 1, 0, 1.
+            assert file["many"]["coords"][:].tolist() == [[0, 0], [896, 0], [448, 448], [448, 896]]
+            assert file["many"]["index"][:].tolist() == [0, 1, 2, 3]
+            assert file["few"]["coords"][:].tolist() == [[0, 0], [224, 0]]
+            assert file["few"]["index"][:].tolist() == [0, 1, 0, 1]
+            assert file["many"]["features"].dtype == np.float16 and file["many"].attrs["mpp"] == 0.25
+            assert len(file["many"].attrs["key"]) == 32
+            assert dict(file["gone"].attrs) == {"status": "failed", "reason": "no_tissue", "mpp": 0.5}
+            assert len(file["gone"]) == 0
+            assert "code" in file.attrs["ksfusion"]
+
+    def test_is_what_the_parts_give(self, cohort, extracted):
+        encoder = build_encoder("seeded-conv")
+        profile = profile_of(read_profiles(cohort / "stain.parquet").loc["many"])
+        with open_slide(cohort / "many.tiff") as slide:
+            rgb = torch.from_numpy(slide.read(448, 896, 224, 0.5))
+        normalised = normalise_stain(rgb[None], profile, load_target("builtin"))
+        patch = normalised.permute(0, 3, 1, 2) / 255
+        with torch.inference_mode():
+            expected = encoder((patch - 0.5) / 0.25)[0]
+        with h5py.File(extracted) as file:
+            # float16 keeps eleven bits.
+            assert np.allclose(file["many"]["features"][3], expected, rtol=2**-10, atol=2e-3)
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_same_bytes_whatever_the_threads(self, cohort, extracted, tmp_path, threads):
+        assert extract(cohort, tmp_path / "again.h5", threads=threads).read_bytes() == extracted.read_bytes()
+
+    def test_without_normalisation_differs(self, cohort, extracted, tmp_path):
+        plain = extract(cohort, tmp_path / "plain.h5", stain=STAIN | {"method": "none"})
+        with h5py.File(plain) as a, h5py.File(extracted) as b:
+            assert not np.allclose(a["few"]["features"], b["few"]["features"], atol=0.01)
+
+    def test_a_broken_tile_fails_its_slide_alone(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        damage_middle_tile(project / "many.tiff")
+        with h5py.File(extract(project, project / "f.h5", batch_size=1)) as file:
+            assert file["many"].attrs["status"] == "failed" and file["many"].attrs["reason"] == "unreadable"
+            assert len(file["many"]) == 0
+            assert file["few"]["features"].shape == (2, 192)
+        assert "many\tunreadable: " in capsys.readouterr().err
+
+    def test_a_slide_that_hangs_fails_alone(self, cohort, tmp_path):
+        project = copied(cohort, tmp_path)
+        (project / "many.tiff").unlink()
+        # Opening a pipe that nobody writes to never returns.
+        os.mkfifo(project / "many.tiff")
+        with h5py.File(extract(project, project / "f.h5", slides=SLIDES | {"timeout": 10}, threads=2)) as file:
+            assert file["many"].attrs["reason"] == "timeout"
+            assert file["few"]["features"].shape == (2, 192)
+
+    def test_an_error_of_ours_is_raised_and_leaves_no_file(self, cohort, tmp_path):
+        with pytest.raises(RuntimeError, match="TypeError"):
+            extract(cohort, tmp_path / "f.h5", slides=SLIDES | {"mpp": "half"})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_encoder_of_another_size(self, cohort, tmp_path):
+        import timm
+
+        model = timm.create_model("test_vit.r160_in1k", pretrained=False, num_classes=0)
+        save_file(model.state_dict(), tmp_path / "vit.safetensors")
+        with pytest.raises(UserError, match=r"patch_px"):
+            extract(
+                cohort, tmp_path / "f.h5", encoder="timm:test_vit.r160_in1k", weights=str(tmp_path / "vit.safetensors")
+            )
+
+
+class TestAside:
+    def encoded(self, capsys):
+        """Return the slides that the last run encoded."""
+        return [line.split("\t")[0] for line in capsys.readouterr().err.splitlines() if "patches" in line]
+
+    def test_a_killed_job_goes_on(self, cohort, extracted, tmp_path, monkeypatch, capsys):
+        keep = Aside.keep
+
+        def keep_and_die(self, slide_id, *rest):
+            keep(self, slide_id, *rest)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Aside, "keep", keep_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            extract(cohort, tmp_path / "f.h5")
+        assert not (tmp_path / "f.h5").exists()
+        monkeypatch.undo()
+        capsys.readouterr()
+        assert extract(cohort, tmp_path / "f.h5").read_bytes() == extracted.read_bytes()
+        assert self.encoded(capsys) == ["many"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".f.kept.h5", ".f.timing.tsv", "f.h5"]
+
+    def test_a_new_slide_leaves_its_neighbours(self, cohort, extracted, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        patches = pd.read_parquet(project / "patches.parquet")
+        patches[patches["slide_id"] != "few"].to_parquet(project / "patches.parquet")
+        extract(project, project / "f.h5").unlink()  # as Snakemake does before it runs the job again
+        patches.to_parquet(project / "patches.parquet")
+        capsys.readouterr()
+        result = extract(project, project / "f.h5")
+        assert self.encoded(capsys) == ["few"]
+        with h5py.File(result) as file, h5py.File(extracted) as whole:
+            assert np.array_equal(file["many"]["features"], whole["many"]["features"])
+
+    def test_what_made_them_decides(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        changes = [
+            ({}, ["few", "many"]),
+            ({}, []),
+            ({"slides": SLIDES | {"timeout": 61}}, []),
+            ({"stain": STAIN | {"method": "none"}}, ["few", "many"]),
+            ({"batch_size": 2, "stain": STAIN | {"method": "none"}}, ["few", "many"]),
+        ]
+        for options, expected in changes:
+            extract(project, project / "f.h5", **options)
+            assert self.encoded(capsys) == expected
+        write_slide(project / "few.tiff", stained(PLANTED, side=448, seed=2)[:224], 0.5)
+        extract(project, project / "f.h5", batch_size=2, stain=STAIN | {"method": "none"})
+        assert self.encoded(capsys) == ["few"]
+
+    def test_a_file_replaced_by_one_of_the_same_size(self, cohort, tmp_path, capsys):
+        project = copied(cohort, tmp_path)
+        tiles, sizes = pd.read_parquet(project / "tiles.parquet"), set()
+        for seed, expected in ((1, ["few", "many"]), (2, ["few"])):
+            path = write_slide(project / "few.tiff", stained(PLANTED, side=448, seed=seed)[:224], 0.5, compression=None)
+            sizes.add(path.stat().st_size)
+            digest = file_digest(path)
+            tiles.assign(digest=tiles["digest"].mask(tiles["slide_id"] == "few", digest)).to_parquet(
+                project / "tiles.parquet"
+            )
+            extract(project, project / "f.h5", stain=STAIN | {"method": "none"})
+            assert self.encoded(capsys) == expected
+        assert len(sizes) == 1
+
+    def test_what_is_kept_is_found_without_loading_it(self, tmp_path):
+        aside = Aside(tmp_path / "f.h5")
+        assert ("a", "key") not in aside and aside.find("a", "key") is None
+        aside.keep("a", "key", np.eye(3))
+        assert ("a", "key") in aside and ("a", "other") not in aside
+        assert np.array_equal(aside.find("a", "key"), np.eye(3))
+
+
+class TestStore:
+    def write(self, path, slides, settings="{}", count=4):
+        with h5py.File(path, "w") as file:
+            file.attrs["ksfusion"] = f'{{"settings": {settings}}}'
+            for slide_id, features in slides.items():
+                group = file.create_group(slide_id)
+                group.attrs["status"] = "failed" if features is None else "ok"
+                if features is not None:
+                    group["features"] = np.asarray(features, dtype=np.float16)
+                    group["index"] = np.arange(count, dtype=np.int32) % len(features)
+        return path
+
+    def test_of_extracted_features(self, extracted, tmp_path):
+        build_store([extracted], tmp_path / "store")
+        store = open_store(tmp_path / "store")
+        assert store.slide_ids == ("few", "many")
+        assert isinstance(store.features, np.memmap)
+        with h5py.File(extracted) as file:
+            for position, slide_id in enumerate(store.slide_ids):
+                expected = file[slide_id]["features"][:][file[slide_id]["index"][:]]
+                assert np.array_equal(store.patches(position), expected)
+
+    def test_offsets_by_hand(self, tmp_path):
+        first = self.write(tmp_path / "0.h5", {"c": [[5, 5]], "x": None})
+        second = self.write(tmp_path / "1.h5", {"a": [[1, 1], [2, 2]], "b": [[3, 3], [4, 4]]})
+        build_store([first, second], tmp_path / "store")
+        build_store([second, first], tmp_path / "again")
+        store = open_store(tmp_path / "store")
+        assert store.slide_ids == ("a", "b", "c")
+        assert store.offsets.tolist() == [0, 2, 4] and store.n_unique.tolist() == [2, 2, 1]
+        assert store.features[:, 0].tolist() == [1, 2, 3, 4, 5]
+        assert store.rows(1).tolist() == [2, 3, 2, 3]
+        for path in (tmp_path / "store").iterdir():
+            assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("second", "options", "message"),
+        [
+            ({"a": [[1, 1]]}, {}, "slide a is in"),
+            ({"b": [[1, 1, 1]]}, {}, "slide a has 2 features a patch, slide b has 3 features a patch; all must"),
+            ({"b": [[1, 1]]}, {"count": 9}, "different settings"),
+            ({"b": [[1, 1]]}, {"settings": '{"mpp": 1}'}, "different settings"),
+        ],
+    )
+    def test_files_that_do_not_belong_together(self, tmp_path, second, options, message):
+        paths = [self.write(tmp_path / "0.h5", {"a": [[0, 0]]}), self.write(tmp_path / "1.h5", second, **options)]
+        with pytest.raises(UserError, match=message):
+            build_store(paths, tmp_path / "store")
+
+    def test_no_slide_came_through(self, tmp_path):
+        with pytest.raises(UserError, match="no slide came through"):
+            build_store([self.write(tmp_path / "0.h5", {"x": None})], tmp_path / "store")
+
+
+class TestFailures:
+    def check(self, folder, slides, samples, limit=0.5):
+        for name, reasons in (("slides", slides), ("samples", samples)):
+            table = pd.DataFrame({"status": ["failed" if reason else "ok" for reason in reasons], "reason": reasons})
+            table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+        check_failures(folder / "slides.tsv", folder / "samples.tsv", max_failed_fraction=limit)
+
+    def test_as_many_as_may_fail(self, tmp_path):
+        self.check(tmp_path, ["", "", "timeout", "truncated"], ["", "timeout"])
+
+    def test_one_more(self, tmp_path):
+        message = r"3 of 4 slides failed \(timeout 2, truncated 1\), more than .* = 0.5; .*/slides.tsv says which"
+        with pytest.raises(UserError, match=message):
+            self.check(tmp_path, ["", "timeout", "timeout", "truncated"], [""])
+
+    def test_no_sample_is_complete(self, tmp_path):
+        with pytest.raises(UserError, match=r"no sample has .* \(missing_label 2\); .*/samples.tsv says"):
+            self.check(tmp_path, ["", ""], ["missing_label", "missing_label"])

@@ -1,0 +1,137 @@
+"""Processes that read slides: what kills or blocks one, and which reads what."""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from slide_files import write_slide
+
+from ksfusion.core.errors import UserError
+from ksfusion.slides import SlideError
+from ksfusion.slides.reading import workers as isolation
+from ksfusion.slides.reading.patch_readers import PatchReaders
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.workers import IsolatedCalls, Worker
+
+SLIDES = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "timeout": 60}
+
+
+def misbehave(how):
+    if how == "memory":
+        raise MemoryError
+    if how == "user":
+        raise UserError("install it")
+    if how == "bug":
+        raise KeyError("ours")
+    if how == "exit":
+        os._exit(1)
+    return how
+
+
+def opened_by(path, mpp, **_):
+    """Stand for a slide whose pixels are the number of the process that opened it."""
+    return Numbered(path)
+
+
+class Numbered:
+    def __init__(self, path):
+        time.sleep(0.2)
+        self.path = path
+
+    def read(self, x, y, size_px, mpp):
+        return np.frombuffer(os.getpid().to_bytes(3, "little"), np.uint8)
+
+    def close(self):
+        pass
+
+
+def numbered_reading(settings):
+    """Make the function of a reader whose slides are `Numbered`."""
+    from ksfusion.slides.reading import patch_readers as reading
+    from ksfusion.slides.reading import slide as reader
+
+    reader.open_slide = opened_by
+    return reading._reading(settings)
+
+
+@pytest.fixture(scope="module")
+def call():
+    with IsolatedCalls(misbehave, 60) as function:
+        yield function
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("memory", SlideError, "memory"),
+        ("user", UserError, "install it"),
+        ("bug", RuntimeError, "KeyError"),
+        ("exit", SlideError, "crashed"),
+    ],
+)
+def test_what_goes_wrong_in_a_worker(call, how, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call(how)
+    if how == "memory":
+        assert caught.value.reason == "too_large"
+    assert call("well") == "well"
+
+
+def test_a_process_that_cannot_be_killed_stops_nothing(monkeypatch):
+    worker = Worker(isolation._same, time.sleep)
+    worker.await_start()
+    worker.call(600)
+    process = worker._process
+    kill = process.kill
+    monkeypatch.setattr(process, "kill", lambda: None)  # as one that waits for a dead disk
+    monkeypatch.setattr(isolation, "STOPPING_SECONDS", 0.2)
+    started = time.monotonic()
+    worker.stop()
+    assert time.monotonic() - started < 5
+    # The interpreter waits for its active children when it ends.
+    assert process.is_alive() and process not in multiprocessing.active_children()
+    kill()
+    process.join()
+
+
+class TestWhoReads:
+    def readers_of(self, monkeypatch, names, groups=4):
+        """Return, slide by slide, the processes that read its groups."""
+        monkeypatch.setattr("ksfusion.slides.reading.patch_readers._reading", numbered_reading)
+        work = [(SlideSource(name, None), np.zeros((2 * groups, 2), int)) for name in names]
+        found = [[] for _ in names]
+        with PatchReaders(SLIDES, 2) as readers:
+            for part in readers.read(work, 2):
+                found[part.slide].append(bytes(part.rgb[0, 0, 0]))
+        assert [len(processes) for processes in found] == [groups] * len(names)
+        return [set(processes) for processes in found]
+
+    def test_a_plain_image_has_one_reader(self, monkeypatch):
+        first, second = self.readers_of(monkeypatch, ["a.png", "b.jpg"])
+        assert len(first) == len(second) == 1 and first != second
+
+    def test_another_slide_has_all(self, monkeypatch):
+        assert [len(processes) for processes in self.readers_of(monkeypatch, ["a.svs"])] == [2]
+
+
+def test_plain_images_and_others_come_in_order(tmp_path):
+    work, expected = [], []
+    for number, name in enumerate(["a.png", "b.tiff", "gone.png", "c.png", "d.tiff"]):
+        rgb = np.random.default_rng(number).integers(0, 256, (448, 1120, 3), dtype=np.uint8)
+        corners = np.array([(x, y) for y in (0, 224) for x in range(0, 1120, 224)])
+        if name.endswith("tiff"):
+            write_slide(tmp_path / name, rgb, 0.5, compression="deflate")
+        elif name != "gone.png":
+            Image.fromarray(rgb).save(tmp_path / name)
+        work.append((SlideSource(str(tmp_path / name), 0.5), corners))
+        expected.append([rgb[y : y + 224, x : x + 224] for x, y in corners])
+    found = [[] for _ in work]
+    with PatchReaders(SLIDES, 3) as readers:
+        for part in readers.read(work, 3):
+            found[part.slide] += [part.failure.reason] if part.failure else list(part.rgb)
+    assert found[2] == ["missing_file"]
+    for number in (0, 1, 3, 4):
+        assert np.array_equal(found[number], expected[number])

@@ -1,0 +1,121 @@
+"""A training that is killed goes on after its last finished epoch, to the bytes it would have had."""
+
+import subprocess
+import sys
+
+import pytest
+from killing import run_until_killed
+from training_cohort import DIAGNOSIS, SURVIVAL
+
+from ksfusion.core.storage import read_tsv
+from ksfusion.training import epoch
+from ksfusion.training.resume import FOLDER, key_of
+
+
+def files_of(folder) -> dict[str, bytes]:
+    """Return the files of a run, hidden ones too; the history without seconds, which differ by nature."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    history = read_tsv(folder / "history.tsv").drop(columns="seconds")
+    return {**files, "history.tsv": history.to_csv().encode()}
+
+
+def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
+    arguments, folder = cohort.command("run"), cohort.folder / "run"
+    # In the third of six steps of the third epoch.
+    run_until_killed("ksfusion.training.epoch", "training_step", 15, arguments)
+    assert [path.name for path in folder.iterdir()] == [FOLDER]
+    # In the validation of the fourth epoch.
+    assert "after epoch 2" in run_until_killed("ksfusion.training.fit", "predict", 2, arguments)
+    # The state of the fourth epoch is written, but has not yet taken the place of that of the third.
+    assert "after epoch 3" in run_until_killed("pathlib", "Path.replace", 1, arguments)
+    assert len(list((folder / FOLDER).iterdir())) == 2
+    # All epochs are done, and some files of the run are there.
+    assert "after epoch 3" in run_until_killed("ksfusion.training.checkpoint", "write_parquet", 1, arguments)
+    assert (folder / "model.safetensors").is_file() and not (folder / "predictions.parquet").exists()
+
+    cohort.train("run")
+    assert files_of(folder) == files_of(runs["diagnosis", "ksfusion"])
+
+
+def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
+    """Snakemake removes what a job had finished when it is killed; the first seed's last state brings it back."""
+    folders = [cohort.folder / f"seed{seed}" for seed in (0, 1)]
+    arguments = cohort.command("run", method="snn")
+    arguments[arguments.index("--seed") + 1 : arguments.index("--seed") + 2] = ["0", "1"]
+    place = arguments.index("--output") + 1
+    arguments[place : place + 1] = map(str, folders)
+    # In the second epoch of the second seed, of six epochs of six steps each.
+    run_until_killed("ksfusion.training.epoch", "training_step", 36 + 8, arguments)
+    for path in folders[0].iterdir():
+        if path.name != FOLDER:
+            path.unlink()
+    done = subprocess.run([sys.executable, "-m", "ksfusion", *arguments], capture_output=True, text=True, check=True)
+    assert "going on after epoch 6" in done.stderr and "going on after epoch 1" in done.stderr
+    for seed, folder in enumerate(folders):
+        assert files_of(folder) == files_of(cohort.train(f"alone{seed}", method="snn", seed=seed))
+
+
+@pytest.fixture
+def interrupted(cohort, monkeypatch):
+    """Return a cohort with a run of snn that ended within its second epoch."""
+    calls = []
+
+    def step(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return training_step(*args, **kwargs)
+
+    training_step = epoch.training_step
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(epoch, "training_step", step)
+        cohort.train("run", method="snn")
+    assert (cohort.folder / "run" / FOLDER).is_dir()
+    return cohort
+
+
+@pytest.mark.parametrize("change", ["lr", "task", "expression", "file"])
+def test_a_state_of_something_else_is_not_used(interrupted, change, caplog):
+    """Settings, inputs, or a file cut short: the result is that of a run which was never interrupted."""
+    settings = {"lr": 2e-3} if change == "lr" else {}
+    task = SURVIVAL if change == "task" else DIAGNOSIS
+    if change == "expression":
+        path = interrupted.folder / "expression.parquet"
+        import pandas as pd
+
+        (pd.read_parquet(path) * 2).to_parquet(path)
+    if change == "file":
+        (path,) = (interrupted.folder / "run" / FOLDER).iterdir()
+        path.write_bytes(path.read_bytes()[:-100])
+    with caplog.at_level("INFO"):
+        again = interrupted.train("run", method="snn", task=task, **settings)
+    assert "training starts anew" in caplog.text
+    assert files_of(again) == files_of(interrupted.train("other", method="snn", task=task, **settings))
+
+
+def test_an_unchanged_state_is_used(interrupted, caplog):
+    with caplog.at_level("INFO"):
+        again = interrupted.train("run", method="snn")
+    assert "after epoch 1" in caplog.text
+    assert files_of(again) == files_of(interrupted.train("other", method="snn"))
+
+
+def test_the_key_follows_contents_and_settings(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    features, table = tmp_path / "store" / "features.npy", tmp_path / "table.tsv"
+    features.write_bytes(b"12345678")
+    table.write_text("a")
+    files = [tmp_path / "store", table]
+    keys = [key_of({"lr": 1}, files), key_of({"lr": 2}, files)]
+    table.write_text("b")
+    keys.append(key_of({"lr": 1}, files))
+    features.write_bytes(b"12345679")
+    keys.append(key_of({"lr": 1}, files))
+    assert len(set(keys)) == 4
+    # Content counts, not the time; that of a large file is its size and time.
+    table.write_text("b")
+    assert key_of({"lr": 1}, files) == keys[-1]
+    monkeypatch.setattr("ksfusion.training.resume.LARGE", 8)
+    of_time = key_of({"lr": 1}, files)
+    features.touch()
+    assert key_of({"lr": 1}, files) != of_time

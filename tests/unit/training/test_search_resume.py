@@ -1,0 +1,143 @@
+"""A search that is killed goes on after its last finished trial, to the bytes it would have had."""
+
+import json
+import math
+
+import pytest
+from killing import run_until_killed
+from search_runs import SHORT, SPACE, search
+from training_cohort import SETTINGS, Cohort
+
+from ksfusion.training import search as module
+from ksfusion.training.resume import FOLDER
+
+# Of 13 trials the last two are drawn by the estimator: it wants ten that were drawn at random before them.
+N_TRIALS = 12
+
+
+def command(cohort: Cohort, name: str) -> list[str]:
+    """Return the arguments of ``ksfusion`` that search the same as `search` does."""
+    names = ["store", "expression", "selected", "samples", "cases", "splits"]
+    files = [text for pair in zip(names, map(str, cohort.files), strict=True) for text in (f"--{pair[0]}", pair[1])]
+    settings = {"task": SHORT, "training": SETTINGS, "space": SPACE, "trials": N_TRIALS, "seed": 0}
+    outputs = [f"--{what}={cohort.folder / name / what}" for what in ("chosen", "trials")]
+    outputs = [f"{option}.{ending}" for option, ending in zip(outputs, ("json", "tsv"), strict=True)]
+    place = ["--method", "snn", "--fold", "0", "--settings", json.dumps(settings), "--device", "cpu"]
+    return ["search", *files, *place, *outputs]
+
+
+def files_of(cohort: Cohort, name: str) -> dict[str, bytes]:
+    """Return the files of a search, hidden ones too."""
+    return {path.name: path.read_bytes() for path in (cohort.folder / name).iterdir()}
+
+
+def journal(cohort: Cohort, name: str):
+    (path,) = (cohort.folder / name / FOLDER).glob("*.journal")
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(drawn, tmp_path_factory) -> dict[str, bytes]:
+    folder = str(tmp_path_factory.mktemp("uninterrupted"))
+    search(drawn, folder, n_trials=N_TRIALS)
+    return files_of(drawn, folder)
+
+
+def test_killed_again_and_again_it_ends_as_it_would_have(cohort, uninterrupted, caplog):
+    arguments = command(cohort, "search")
+    # In the fourth of 13 trials, of three epochs of six steps each.
+    run_until_killed("ksfusion.training.epoch", "training_step", 3 * 18 + 5, arguments)
+    assert [path.name for path in (cohort.folder / "search").iterdir()] == [FOLDER]
+    # The row of the sixth trial is kept, but Optuna has not yet been told.
+    assert "after trial 2" in run_until_killed("optuna", "Study.tell", 4, arguments)
+    # While a line is written: Optuna's lock stays behind.
+    assert "after trial 5" in run_until_killed("os", "fsync", 20, arguments)
+    assert len(list((cohort.folder / "search" / FOLDER).iterdir())) == 2
+    # A last line that is half written.
+    path = journal(cohort, "search")
+    path.write_bytes(path.read_bytes()[:-7])
+    # All trials are done, and some files of the search are there, which Snakemake removes.
+    told = run_until_killed("ksfusion.training.search", "write_text", 1, arguments)
+    assert "going on after trial" in told and f"trial {N_TRIALS}:" in told
+    (cohort.folder / "search" / "trials.tsv").unlink()
+    with caplog.at_level("INFO"):
+        search(cohort, "search", n_trials=N_TRIALS)
+    assert f"after trial {N_TRIALS}," in caplog.text and "epoch" not in caplog.text
+    assert files_of(cohort, "search") == uninterrupted
+
+
+@pytest.fixture
+def interrupted(cohort, monkeypatch) -> Cohort:
+    """Return a cohort with a search that ended within its third trial."""
+    calls = []
+
+    def fit(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit_method(*args, **kwargs)
+
+    fit_method = module.fit_method
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "fit_method", fit)
+        search(cohort, "search")
+    assert journal(cohort, "search").is_file()
+    return cohort
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 2e-3}, {"space": {"lr": [1e-4, 1e-3]}}, {"n_trials": 4}, {"method": "attmil"}], ids=str
+)
+def test_trials_of_another_search_are_not_used(interrupted, change, caplog):
+    search(interrupted, "other", **change)
+    with caplog.at_level("INFO"):
+        search(interrupted, "search", **change)
+    assert "other settings, code or inputs: the search starts anew" in caplog.text
+    assert "going on" not in caplog.text
+    assert files_of(interrupted, "search") == files_of(interrupted, "other")
+
+
+def test_trials_of_other_inputs_are_not_used(interrupted, caplog):
+    interrupted.relabel(interrupted.cases_of("train")[:9], label_diagnosis=0)
+    search(interrupted, "other")
+    with caplog.at_level("INFO"):
+        search(interrupted, "search")
+    assert "the search starts anew" in caplog.text and "going on" not in caplog.text
+    assert files_of(interrupted, "search") == files_of(interrupted, "other")
+
+
+def test_a_journal_that_cannot_be_read_is_not_used(interrupted, caplog):
+    path = journal(interrupted, "search")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], bytes(40) + b"\n", *lines[1:]]))
+    search(interrupted, "search")
+    assert "cannot be read" in caplog.text and "going on" not in caplog.text
+    search(interrupted, "other")
+    assert files_of(interrupted, "search") == files_of(interrupted, "other")
+
+
+def test_a_trial_that_failed_is_not_run_again(cohort, monkeypatch, caplog):
+    """It draws a rate at which the loss is not finite; the search is then interrupted in its third trial."""
+    space = {"lr": [1e30, 1e31]}
+    ended = []
+
+    def fit(*args, **kwargs):
+        if len(ended) == 2:
+            raise KeyboardInterrupt
+        ended.append(kwargs["settings"]["lr"])
+        return fit_method(*args, **kwargs)
+
+    fit_method = module.fit_method
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "fit_method", fit)
+        search(cohort, "search", space=space, n_trials=2)
+    with caplog.at_level("INFO"):
+        _, trials = search(cohort, "search", space=space, n_trials=2)
+    assert "going on after trial 1" in caplog.text
+    assert (
+        trials["lr"].tolist()[:2] == pytest.approx(ended)
+        and math.isnan(trials["value"][1])
+        and "not finite" in trials["reason"][1]
+    )
+    search(cohort, "other", space=space, n_trials=2)
+    assert files_of(cohort, "search") == files_of(cohort, "other")
