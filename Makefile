@@ -1,13 +1,14 @@
 # make demo: from raw slides to results/report.html.  make test: every test.  Both set up .venv first.
+# While working: make lint types fast, as a pull request is checked.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lock clean-demo
+.PHONY: setup demo test fast lint types format reference wheel lock clean-demo
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
@@ -19,10 +20,36 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# The unit tests that take no long time.
+fast: setup
+	$(BIN)/python -m pytest tests/unit -m "not slow and not real"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+# After a key of the configuration was added or changed: the page, the schema and the defaults in config.yaml.
+reference: setup
+	$(BIN)/ksfusion write-reference --output .
+
+wheel: setup
+	$(BIN)/python -m build --no-isolation --wheel
+
 # Needs uv; run it after changing the dependencies in pyproject.toml, then bring envs/ in step.
 lock:
-	uv pip compile --quiet --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --extra dev --extra slurm --extra tensorboard --generate-hashes \
+		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean-demo:
 	rm -rf demo results

@@ -1,6 +1,7 @@
 # From raw whole-slide images and gene expression to result tables.
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from snakemake.utils import min_version
 
 min_version("9.6")
 
-# The rules find the package without an install step: here, and in every job through PYTHONPATH.
-SOURCE = str(Path(workflow.basedir, "src"))
+# The rules find the package without an install step: beside this file in a checkout, around it in a wheel.
+IN_CHECKOUT = Path(workflow.basedir, "src").is_dir()
+SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.basedir).parents[1])
 sys.path.insert(0, SOURCE)
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import shipped, shipped_with_code
@@ -33,10 +35,16 @@ if workflow.is_main_process:
 
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
 PYTHON = "python" if CONDA else sys.executable
+SETUP, CALL = "", "-m ksfusion"
+if IN_CHECKOUT:
+    SETUP = f"export PYTHONPATH={shlex.quote(SOURCE)}; "
+elif CONDA:
+    # Beside an installed ksfusion stand other packages, which must not take the place of the environment's own.
+    CODE = f"import sys; sys.path.append({SOURCE!r}); from ksfusion.cli import main; main()"
+    CALL = f"-c {shlex.quote(CODE)}"
 # Snakemake formats the prefix, hence the doubled braces.
 shell.prefix(
-    f"export PYTHONPATH='{SOURCE}'; TENSORBOARD='{plan.tensorboard_option}';"
-    f" ksfusion() {{{{ '{PYTHON}' -m ksfusion \"$@\"; }}}}; "
+    f"{SETUP}TENSORBOARD='{plan.tensorboard_option}'; ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} \"$@\"; }}}}; "
 )
 
 BATCHES = list(plan.batches)

@@ -8,7 +8,6 @@ in as many folders as asked, which share 20 distinct files. Each measurement is 
 """
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -22,8 +21,9 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ksfusion.config import Genes
 from ksfusion.genes import gene_sets
+from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
+from ksfusion.terms.published_files import GDC_SUFFIX
 
 DISTINCT_FILES, GDC_GENES = 20, 60_660
 LIBRARY = """
@@ -34,7 +34,7 @@ import pandas as pd
 profiles = read_expression(sys.argv[1], format="matrix", unit="tpm")
 chosen = select_genes({"C": profiles}).query("chosen")["symbol"]
 cohorts = pd.Series("C", index=profiles.index)
-fit_scaling(profiles[chosen], cohorts).apply(profiles[chosen], cohorts)
+fit_scaling(profiles[chosen], cohorts, harmonise="zscore_by_cohort").apply(profiles[chosen], cohorts)
 """
 
 
@@ -104,7 +104,7 @@ def draw_gdc(folder, n_files):
     for number in range(n_files):
         place = folder / "files" / f"{number:08}-0000-4000-8000-000000000000"
         place.mkdir(parents=True)
-        name = f"{number:08}.rna_seq.augmented_star_gene_counts.tsv"
+        name = f"{number:08}{GDC_SUFFIX}"
         (place / name).symlink_to(folder / f"{number % DISTINCT_FILES}.tsv")
     return folder / "files"
 
@@ -113,10 +113,13 @@ def verb(*arguments):
     return [sys.executable, "-m", "ksfusion", *map(str, arguments)]
 
 
+def read_expression(source, output):
+    return verb("read-expression", "--settings", ReadExpressionSettings(sources=[source]).as_json(), "--output", output)
+
+
 def time_pipeline(folder, matrix, n_samples):
-    """Run the verbs `profiles` and `genes` on the matrix, every fifth case held out."""
-    source = {"cohort": "C", "format": "matrix", "unit": "tpm", "path": str(matrix)}
-    settings = Genes().model_dump()
+    """Run the verbs `read-expression` and `select-genes` on the matrix, every fifth case held out."""
+    source = ExpressionSource(cohort="C", format="matrix", unit="tpm", path=str(matrix))
     samples = pd.DataFrame({"sample_id": [f"S{number:04}" for number in range(n_samples)]})
     samples = samples.assign(case_id=samples["sample_id"], expression_id=samples["sample_id"], cohort="C", status="ok")
     samples.to_csv(folder / "samples.tsv", sep="\t", index=False)
@@ -124,14 +127,13 @@ def time_pipeline(folder, matrix, n_samples):
     splits = pd.DataFrame({"fold": 0, "case_id": samples["case_id"], "split": np.where(held_out, "test", "train")})
     splits.to_csv(folder / "splits.tsv", sep="\t", index=False)
     profiles = folder / "profiles.parquet"
-    read = measure(
-        "ksfusion profiles", verb("profiles", "--settings", json.dumps({"expression": [source]}), "--output", profiles)
-    )
+    read = measure("ksfusion read-expression", read_expression(source, profiles))
     chosen = measure(
-        "ksfusion genes",
+        "ksfusion select-genes",
         verb(
-            "genes", "--profiles", profiles, "--samples", folder / "samples.tsv", "--splits", folder / "splits.tsv",
-            "--output", folder / "fold0", "--fold", 0, "--settings", json.dumps(settings | {"sets": "builtin"}),
+            "select-genes", "--profiles", profiles, "--samples", folder / "samples.tsv",
+            "--splits", folder / "splits.tsv", "--output", folder / "fold0", "--fold", 0,
+            "--settings", Genes().as_json(),
         ),
     )  # fmt: skip
     print(f"{'both':44} {read + chosen:7.1f} s")
@@ -155,11 +157,10 @@ def main():
             time_pipeline(folder, matrix, arguments.samples)
         if arguments.files:
             files = draw_gdc(folder, arguments.files)
-            source = {"cohort": "C", "format": "gdc-star", "unit": "tpm", "path": str(files)}
-            settings = json.dumps({"expression": [source]})
+            source = ExpressionSource(cohort="C", format="gdc-star", unit="tpm", path=str(files))
             seconds = measure(
-                f"ksfusion profiles, {arguments.files} gdc-star files",
-                verb("profiles", "--settings", settings, "--output", folder / "gdc.parquet"),
+                f"ksfusion read-expression, {arguments.files} gdc-star files",
+                read_expression(source, folder / "gdc.parquet"),
             )
             print(f"{'per file':44} {seconds / arguments.files * 1e3:7.1f} ms")
 

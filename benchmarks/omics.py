@@ -40,8 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 TABLE = "omics/tcga_gbmlgg_all_clean.csv.zip"
 DAYS_PER_MONTH = 30.4375
 N_FOLDS, VAL_SHARE = 5, 1 / 8
-TASK = {"name": "survival", "kind": "survival", "classes": [], "epochs": 10}
-PAPER = {"batch_size": 8, "lr": 1e-3, "weight_decay": 0.1, "dropout": 0.1, "weight_by": "sample"}
+EPOCHS = 10
 GRID = [{"weight_decay": decay, "dropout": dropout} for decay, dropout in product([0.1, 0.03, 0.01], [0.1, 0.25, 0.5])]
 PENALTIES = [10.0, 100.0, 1000.0]
 CLIPS = [None, 10.0]
@@ -90,13 +89,16 @@ def divide(cases: pd.DataFrame, divisions: list[int]) -> pd.DataFrame:
 def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
     """Write what the pipeline's stages before the genes would have written; slides stand as one patch of zeros."""
     from ksfusion.core.storage import write_parquet, write_tsv
-    from ksfusion.genes import collect_profiles, gene_sets
+    from ksfusion.genes import gene_sets
+    from ksfusion.genes.config import ExpressionSource, ReadExpressionSettings
+    from ksfusion.stages.read_expression import read_expression
 
     cases = read_cases(data)
     matrix = cases.set_index("case_id").filter(regex="_rnaseq$").rename_axis("expression_id")
     matrix.to_csv(folder / "matrix.tsv", sep="\t")
-    source = {"cohort": "tcga", "format": "matrix", "unit": "zscore", "suffix": "_rnaseq"}
-    collect_profiles([{**source, "path": folder / "matrix.tsv"}], folder / "profiles.parquet")
+    path = str(folder / "matrix.tsv")
+    source = ExpressionSource(cohort="tcga", format="matrix", unit="zscore", suffix="_rnaseq", path=path)
+    read_expression(folder / "profiles.parquet", settings=ReadExpressionSettings(sources=[source]))
     ids = cases["case_id"]
     samples = {"sample_id": ids, "case_id": ids, "cohort": "tcga", "slide_id": ids, "expression_id": ids}
     write_tsv(pd.DataFrame({**samples, "status": "ok", "reason": ""}), folder / "samples.tsv")
@@ -106,7 +108,7 @@ def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
     store.mkdir()
     np.save(store / "features.npy", np.zeros((1, 1), np.float16))
     np.save(store / "index.npy", np.zeros((len(ids), 1), np.int64))
-    write_tsv(pd.DataFrame({"slide_id": ids, "offset": 0}), store / "slides.tsv")
+    write_tsv(pd.DataFrame({"slide_id": ids, "offset": 0, "n_unique": 1}), store / "slides.tsv")
     # Without gene sets every gene is kept; snn reads both niches as one, so that it does not matter where they stand.
     placed = gene_sets().drop_duplicates("symbol")
     symbols = [name.removesuffix("_rnaseq") for name in matrix.columns]
@@ -117,9 +119,9 @@ def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
 
 def choose_genes(folder: Path, arm: str, fold: int, clip: float | None) -> Path:
     """Choose and scale the genes of a fold; return their folder, with the ledger of its samples."""
-    from ksfusion.config import Genes
     from ksfusion.core.storage import read_tsv, write_tsv
-    from ksfusion.genes import prepare_genes
+    from ksfusion.genes.config import Genes
+    from ksfusion.stages.select_genes import select_genes
 
     output = folder / arm.replace(" ", "_") / f"fold{fold}_clip{clip}"
     sets = "builtin" if arm == "gene sets" else str(folder / "everything.tsv")
@@ -128,7 +130,7 @@ def choose_genes(folder: Path, arm: str, fold: int, clip: float | None) -> Path:
     own = splits.loc[splits["fold"] == fold, "case_id"]
     write_tsv(samples[samples["case_id"].isin(own)], output / "samples.tsv")
     inputs = [folder / "profiles.parquet", output / "samples.tsv", folder / "splits.tsv"]
-    prepare_genes(*inputs, output, fold=fold, genes=Genes(sets=sets, clip=clip).model_dump())
+    select_genes(*inputs, output, fold=fold, settings=Genes(sets=sets, clip=clip))
     return output
 
 
@@ -141,14 +143,18 @@ def score(table: pd.DataFrame) -> float:
 
 
 def train_snn(folder: Path, genes: Path, fold: int, seed: int, chosen: dict[str, float]) -> pd.DataFrame:
-    """Train snn as the pipeline does and return its predictions."""
+    """Train snn as the pipeline does, at the paper's settings but for what was chosen, and return its predictions."""
     from ksfusion.core.storage import read_parquet
-    from ksfusion.training.loop import train
+    from ksfusion.stages.train_model import train_model
+    from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
+    from ksfusion.training.data import FoldFiles
 
     output = genes / "_".join([f"seed{seed}", *(f"{key}{value:g}" for key, value in chosen.items())])
     own = [genes / name for name in ("expression.parquet", "selected.tsv", "samples.tsv")]
-    files = [folder / "store", *own, folder / "cases.parquet", folder / "splits.tsv"]
-    train(*files, {seed: output}, task=TASK, method="snn", fold=fold, settings={**PAPER, **chosen})
+    files = FoldFiles(folder / "store", *own, folder / "cases.parquet", folder / "splits.tsv")
+    task = TrainedTask(name="survival", kind="survival", epochs=EPOCHS)
+    settings = TrainModelSettings(task=task, training=RunSettings(**chosen))
+    train_model(files, [output], method="snn", fold=fold, seed=[seed], settings=settings, device="cpu")
     return read_parquet(output / "predictions.parquet")
 
 

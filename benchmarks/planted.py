@@ -46,15 +46,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from ksfusion.config import PAPER_METHODS
 from ksfusion.methods import METHODS
+from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
 
 N_TRAIN, N_VAL = 534, 66
 N_GENES = {"tumour": 59, "tme": 361}
 CLASSES = ["00", "01", "10", "11"]
 TASKS = {
-    "diagnosis": {"name": "diagnosis", "kind": "classification", "classes": CLASSES},
-    "survival": {"name": "survival", "kind": "survival", "classes": []},
+    "diagnosis": TaskOutcome(name="diagnosis", kind="classification", classes=CLASSES),
+    "survival": TaskOutcome(name="survival", kind="survival"),
 }
 FILES = ["store", "expression.parquet", "selected.tsv", "samples.tsv", "cases.parquet", "splits.tsv"]
+EPOCHS = {"diagnosis": 20, "survival": 10}
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -157,22 +160,30 @@ def draw_cohort(folder: Path, *, n_test: int, n_patches: int, width: int, seed: 
     return cases
 
 
-def run(folder: Path, task: dict, method: str, seed: int, settings: dict, device: str) -> tuple:
+def run(folder: Path, task: TrainedTask, method: str, seed: int, settings: RunSettings, device: str) -> tuple:
     """Train once; return task, method, weight decay, seed, test metric in percent and a note."""
     from ksfusion.results.metrics import classification_metrics, survival_metrics
-    from ksfusion.training.loop import train
+    from ksfusion.stages.train_model import train_model
+    from ksfusion.training.data import FoldFiles
 
-    start, output = time.perf_counter(), folder / task["name"] / method / str(settings["weight_decay"]) / str(seed)
-    files = [folder / name for name in FILES]
-    train(*files, {seed: output}, task=task, method=method, fold=0, settings=settings, device=device)
+    start, output = time.perf_counter(), folder / task.name / method / str(settings.weight_decay) / str(seed)
+    train_model(
+        FoldFiles(*(folder / name for name in FILES)),
+        [output],
+        method=method,
+        fold=0,
+        seed=[seed],
+        settings=TrainModelSettings(task=task, training=settings),
+        device=device,
+    )
     table = pd.read_parquet(output / "predictions.parquet").query("split == 'test'")
-    if task["kind"] == "survival":
+    if task.kind == "survival":
         score = survival_metrics(table["days"], table["event"], table["risk"])["c_index"]
     else:
         score = classification_metrics(table["y"], table[[f"prob_{name}" for name in CLASSES]])["auc"]
     chosen = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     note = f"epoch {chosen['best_epoch']}, validation {next(iter(chosen['val'].values())):.1f}"
-    return task["name"], method, settings["weight_decay"], seed, score, f"{note}, {time.perf_counter() - start:.0f} s"
+    return task.name, method, settings.weight_decay, seed, score, f"{note}, {time.perf_counter() - start:.0f} s"
 
 
 def oracle(cases: pd.DataFrame, known: str) -> dict[str, float]:
@@ -216,7 +227,7 @@ def main() -> None:
     parser.add_argument("--weight-decay", nargs="+", type=float, default=[0.1, 0.01], help="the paper's, and a tenth")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--test-cases", type=int, default=400)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
     args = parser.parse_args()
 
@@ -229,9 +240,9 @@ def main() -> None:
         runs = []
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
             for name in args.tasks:
-                task = {**TASKS[name], "epochs": args.epochs or (10 if name == "survival" else 20)}
+                task = TrainedTask.of(TASKS[name], epochs=args.epochs or EPOCHS[name])
                 for method, decay in rows:
-                    settings = {**common, "weight_decay": decay}
+                    settings = RunSettings(**common, weight_decay=decay)
                     runs += [pool.submit(run, folder, task, method, s, settings, args.device) for s in args.seeds]
             results = []
             for future in runs:

@@ -31,29 +31,51 @@ from PIL import Image
 from processes import run
 
 from ksfusion.core.malloc import keep_freed_memory
-from ksfusion.core.provenance import as_json
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid
-from ksfusion.slides.encoders.batches import Encoding
-from ksfusion.slides.reading.patch_readers import PatchReaders, _reading
+from ksfusion.slides.config import (
+    DrawOverviewsSettings,
+    Encoding,
+    ExtractFeaturesSettings,
+    FitStainSettings,
+    Patches,
+    Reading,
+    SamplePatchesSettings,
+    Stain,
+    TileSlidesSettings,
+    Tiling,
+)
+from ksfusion.slides.encoders.batches import PatchEncoder
+from ksfusion.slides.reading.patch_readers import PatchReaders, make_patch_reader
 from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.stain.target import fit_batch, load_target
-from ksfusion.slides.tiles.grid import tile_batch
-from ksfusion.slides.tiles.sampling import sample_batch
+from ksfusion.slides.stain.target import load_target
+from ksfusion.stages.fit_stain import fit_stain as fit_stain_of_slides
+from ksfusion.stages.sample_patches import sample_patches
+from ksfusion.stages.tile_slides import tile_slides
 
 TILE = 256
 GLASS = (242, 242, 242)
-STAGES = ("tile", "stain", "overviews", "features")
+VERBS = ("tile-slides", "fit-stain", "draw-overviews", "extract-features")
+READING, STAIN = Reading(), Stain()
 FORWARD_PATCHES = 400  # that the encoder alone is timed on
 PARTS = ("normalise", "tile", "extract", "memory")
 
 
-def settings(**changes):
-    """Return the blocks of the configuration, at their defaults but for these changes of ``features``."""
-    from ksfusion.config import Features, Slides, Stain
+def settings(**encoding):
+    """Return the settings of each verb, at their defaults but for these of the encoder."""
+    encoding = Encoding(**{"batch_size": 64} | encoding)
+    of_verbs = (
+        TileSlidesSettings(slides=Tiling(batches=1)),
+        FitStainSettings(slides=READING, stain=STAIN),
+        DrawOverviewsSettings(slides=READING),
+        ExtractFeaturesSettings(slides=READING, stain=STAIN, features=encoding),
+    )
+    return dict(zip(VERBS, of_verbs, strict=True))
 
-    slides = Slides(batches=1).model_dump(mode="json")
-    features = Features(batch_size=64).model_dump(mode="json") | changes
-    return {"slides": slides, "stain": Stain().model_dump(mode="json"), "features": features}
+
+def sample(tiles, patches, count):
+    """Choose so many patches of each slide, in raster order."""
+    chosen = SamplePatchesSettings(patches=Patches(count=count), min_tiles=1)
+    sample_patches(tiles, patches, settings=chosen)
 
 
 def best_of(repeats, function):
@@ -142,35 +164,34 @@ def time_tiling(region, folder):
             return tile_grid(slide)
 
     print(f"tile 100,000 x 80,000 px: tissue and grid {best_of(3, tile):.2f} s (aim: 5), {len(tile())} tiles")
-    seconds, memory = run(stage(folder, "tile", write_samples(folder, [path])), folder)
+    seconds, memory = run(stage(folder, "tile-slides", write_samples(folder, [path])), folder)
     print(f"                          the whole stage {seconds:.2f} s with its start, {memory:.2f} GiB (aim: 1)")
 
 
-def stage(folder, verb, samples, blocks=None, **options):
+def stage(folder, verb, samples, of_verbs=None, **options):
     """Return the command of a stage on the slides of a table."""
-    blocks = blocks or settings(encoder="seeded-conv")
-    names = list(blocks)[: {"tile": 1, "overviews": 1, "stain": 2, "features": 3}[verb]]
-    given = {"samples": samples, "settings": as_json({name: blocks[name] for name in names})}
-    given |= {"batch": 0} if verb == "tile" else {"tiles": folder / "tile.out"}
+    of_verbs = of_verbs or settings(encoder="seeded-conv")
+    given = {"samples": samples, "settings": of_verbs[verb].as_json()}
+    given |= {"batch": 0} if verb == "tile-slides" else {"tiles": folder / "tile-slides.out"}
     given |= {"output": folder / f"{verb}.out"} | options
     command = [sys.executable, "-m", "ksfusion", verb]
     return command + [str(word) for name, value in given.items() for word in (f"--{name}", value)]
 
 
-def _read_and_keep(settings, source, corners, group):
+def _read_and_keep(source, corners, group):
     """Read patches in groups as a reader of the stage does, and hand none on; runs in a process of its own."""
-    read = _reading(settings)
+    read = make_patch_reader(READING)
     for start in range(0, len(corners), group):
         read(source, corners[start : start + group])
 
 
-def time_plain_reading(settings, source, corners, group, processes):
+def time_plain_reading(source, corners, group, processes):
     """Return the seconds that reading takes in so many processes, each its share, where nothing is handed on."""
     parts = np.array_split(corners, max(1, min(processes, -(-len(corners) // group))))
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
 
         def read_all():
-            list(pool.map(_read_and_keep, *zip(*[(settings, source, part, group) for part in parts], strict=True)))
+            list(pool.map(_read_and_keep, *zip(*[(source, part, group) for part in parts], strict=True)))
 
         read_all()  # the processes start, and open the slide
         return best_of(2, read_all)
@@ -191,25 +212,25 @@ def time_extraction(region, folder, arguments):
         torch.manual_seed(0)
         save_file(timm.create_model(name, num_classes=0).state_dict(), folder / "drawn.safetensors")
         changes["weights"] = str(folder / "drawn.safetensors")
-    blocks = settings(**changes)
     if arguments.device != "cpu":
-        blocks["features"]["batch_size"] = 256
-    tile_batch(samples, tiles, batch=0, slides=blocks["slides"])
-    fit_batch(samples, tiles, stain, slides=blocks["slides"], stain=blocks["stain"])
-    sample_batch(tiles, patches, patches={"count": arguments.patches, "order": "raster"})
+        changes["batch_size"] = 256
+    of_verbs = settings(**changes)
+    tile_slides(samples, tiles, batch=0, settings=of_verbs["tile-slides"])
+    fit_stain_of_slides(samples, tiles, stain, settings=of_verbs["fit-stain"])
+    sample(tiles, patches, arguments.patches)
     corners = pd.read_parquet(patches).drop_duplicates("tile")[["x", "y"]].to_numpy()
-    n, group = len(corners), blocks["features"]["batch_size"]
+    n, group = len(corners), of_verbs["extract-features"].features.batch_size
     source = SlideSource(str(path), None)
 
     keep_freed_memory()  # as the stage does
     encoder = build_encoder(
         arguments.encoder, changes.get("weights"), device=arguments.device, precision=arguments.precision
     )
-    encode = Encoding(encoder, load_target("builtin"), arguments.device, arguments.threads)
-    with PatchReaders(blocks["slides"], arguments.threads) as readers:
+    encode = PatchEncoder(encoder, load_target("builtin"), arguments.device, arguments.threads)
+    with PatchReaders(READING, arguments.threads) as readers:
         groups = [part.rgb for part in readers.read([(source, corners)], group)]
         piped = best_of(2, lambda: list(readers.read([(source, corners)], group)))
-    reading = time_plain_reading(blocks["slides"], source, corners, group, arguments.threads)
+    reading = time_plain_reading(source, corners, group, arguments.threads)
 
     groups = groups[: -(-FORWARD_PATCHES // group)]
     n_forward = sum(map(len, groups))
@@ -230,7 +251,7 @@ def time_extraction(region, folder, arguments):
     encode.close()
     options = {"tiles": tiles, "stain": stain, "patches": patches, "output": folder / "features.h5"}
     options |= {"device": arguments.device, "threads": arguments.threads}
-    extraction, _ = run(stage(folder, "features", samples, blocks, **options), folder)
+    extraction, _ = run(stage(folder, "extract-features", samples, of_verbs, **options), folder)
     print(f"{arguments.encoder}, {arguments.precision}, {arguments.device}, {arguments.threads} threads, {n} patches")
     print(f"read and decode     {n / reading:6.0f} patches/s with as many processes, {n / piped:.0f} handed on as well")
     print(f"encoder's forward   {n / network:6.0f} patches/s, {n / encoding:.0f} with stain normalisation before it")
@@ -257,12 +278,12 @@ def compare_memory(region, folder):
         place.mkdir()
         paths = [write_pyramid(place / f"s{i}.tiff", region, *size) for i, size in enumerate(sizes)]
         samples, patches = write_samples(place, paths), place / "patches.out"
-        peaks = [peak_memory(stage(place, verb, samples)) for verb in ("tile", "stain")]
-        sample_batch(place / "tile.out", patches, patches={"count": 400, "order": "raster"})
-        peaks.append(peak_memory(stage(place, "overviews", samples, patches=patches)))
-        options = {"stain": place / "stain.out", "patches": patches, "threads": 2}
-        peaks.append(peak_memory(stage(place, "features", samples, **options)))
-        print(f"memory, {name:18}  " + "  ".join(f"{v} {p:.2f} GiB" for v, p in zip(STAGES, peaks, strict=True)))
+        peaks = [peak_memory(stage(place, verb, samples)) for verb in VERBS[:2]]
+        sample(place / "tile-slides.out", patches, 400)
+        peaks.append(peak_memory(stage(place, "draw-overviews", samples, patches=patches)))
+        options = {"stain": place / "fit-stain.out", "patches": patches, "threads": 2}
+        peaks.append(peak_memory(stage(place, "extract-features", samples, **options)))
+        print(f"memory, {name:18}  " + "  ".join(f"{v} {p:.2f} GiB" for v, p in zip(VERBS, peaks, strict=True)))
 
 
 def main():

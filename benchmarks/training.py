@@ -41,9 +41,10 @@ from ksfusion.config import PAPER_METHODS
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.methods import METHODS, build
 from ksfusion.training.data import FoldData
-from ksfusion.training.epoch import predict
+from ksfusion.training.fit import STRATEGIES
 from ksfusion.training.objective import Classification
 from ksfusion.training.optimiser import Adam
+from ksfusion.training.predict import predict
 from ksfusion.training.reproducible import reproducible
 from ksfusion.training.step import training_step
 
@@ -118,7 +119,7 @@ def measure(method: str, batch: int, n_patches: int, device_name: str, args: arg
     """Time the steps after the first."""
     keep_freed_memory()
     device = torch.device(device_name)
-    rules, bf16 = METHODS[method].rules, device.type == "cuda"
+    strategy, bf16 = STRATEGIES[METHODS[method].training], device.type == "cuda"
     with reproducible(0, device=device, threads=args.threads):
         sizes = {"n_features": args.features, "n_patches": n_patches, "n_outputs": 4}
         model = build(method, **sizes, niches=NICHES, groups=GROUPS).to(device).train()
@@ -140,7 +141,7 @@ def measure(method: str, batch: int, n_patches: int, device_name: str, args: arg
                 truth,
                 weights,
                 objective=objective,
-                coordinate_rows=rules.coordinate_rows,
+                strategy=strategy,
                 bf16=bf16,
             )
 

@@ -31,7 +31,9 @@ NAMES = {
 }
 ALIASES = {"gate": "check-leakage"}
 # Given by position.
-POSITIONAL = {"recipe"}
+POSITIONAL = {"recipe", "config", "targets"}
+# Gets what stands behind ``--``.
+PASSED_ON = "passed_on"
 
 
 def verbs() -> dict[str, str]:
@@ -102,7 +104,9 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
     """Add an option for each parameter; return the parameters that are several options together, with their class."""
     hints, said, grouped = get_type_hints(function), _descriptions(function), {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if is_dataclass(hints[name]):
+        if name == PASSED_ON:
+            parser.set_defaults(**{PASSED_ON: ()})
+        elif is_dataclass(hints[name]):
             grouped[name] = hints[name]
             kinds = get_type_hints(hints[name])
             texts = _descriptions(hints[name])
@@ -112,7 +116,7 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
         else:
             options = _option(hints[name], parameter.default)
             if name in POSITIONAL:
-                options.pop("required")
+                options.pop("required", None)
             flag = name if name in POSITIONAL else _flag(name)
             parser.add_argument(flag, **options, help=said.get(name))
     return grouped
@@ -143,10 +147,14 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run a verb; the user's mistakes are lines without a traceback, and exit code 2."""
     argv = sys.argv[1:] if argv is None else argv
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("ksfusion").setLevel(logging.INFO)
     try:
+        behind = argv.index("--") if "--" in argv else len(argv)
         parser = build_parser(argv[0] if argv else None)
-        args = vars(parser.parse_args(argv))
+        args = vars(parser.parse_args(argv[:behind]))
+        if PASSED_ON in args:
+            args[PASSED_ON] = argv[behind + 1 :]
         function, grouped = args.pop("function"), args.pop("grouped")
         del args["verb"]
         for name, kind in grouped.items():

@@ -10,21 +10,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
 from ksfusion.core.config_block import Block, Name, Positive
 from ksfusion.core.errors import UserError
+from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes
-from ksfusion.methods.registry import METHODS
+from ksfusion.methods.registry import METHODS, unknown_method
 from ksfusion.results.config import Heatmaps
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.training.config import Training
 
 
-class Cohort(CohortFiles, Pairing, CheckLeakageSettings):
+class Cohort(CheckLeakageSettings, Pairing, CohortFiles):
     """Who is in the study."""
 
     expression: list[ExpressionSource] = Field(
@@ -75,6 +76,12 @@ PAPER_METHODS = [
 EPOCHS_OF_KIND = {"classification": 20, "survival": 10}
 
 
+def _tasks_by_name_too(schema: dict[str, Any]) -> None:
+    """Let the JSON schema of ``tasks`` take the names of built-in tasks beside a mapping."""
+    mapping = {key: schema.pop(key) for key in list(schema) if key not in ("description", "title", "default")}
+    schema["anyOf"] = [{"type": "array", "items": {"enum": list(BUILTIN_TASKS)}, "minItems": 1}, mapping]
+
+
 class Config(Block):
     """A whole configuration."""
 
@@ -89,9 +96,13 @@ class Config(Block):
         default_factory=lambda: dict(BUILTIN_TASKS),
         min_length=1,
         description="built-in tasks by name, or a mapping of name to task",
+        json_schema_extra=_tasks_by_name_too,
     )
     methods: list[str] = Field(
-        default_factory=lambda: list(PAPER_METHODS), min_length=1, description="the rows of Tables 1 and 2"
+        default_factory=lambda: list(PAPER_METHODS),
+        min_length=1,
+        description="the rows of Tables 1 and 2",
+        json_schema_extra={"items": {"enum": list(METHODS)}},
     )
     training: Training = Field(Training(), description="how models are trained")
     heatmaps: Heatmaps = Field(Heatmaps(), description="pictures of where a model looks")
@@ -114,7 +125,7 @@ class Config(Block):
     def _known_methods(cls, methods: list[str]) -> list[str]:
         for name in methods:
             if name not in METHODS:
-                raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+                raise ValueError(unknown_method(name))
         if len(set(methods)) < len(methods):
             raise ValueError("a method is listed twice")
         return methods
@@ -242,13 +253,12 @@ def _describe(problem: Mapping[str, Any], source: str) -> str:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:
-    model: Any = Config
+    block: type[BaseModel] | None = Config
     for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, Block) else None
-        model = field.annotation if field else None
-    if isinstance(model, type) and issubclass(model, Block):
-        return "known here: " + ", ".join(model.model_fields)
-    return "see config.yaml, where every key is explained"
+        # The number of an item in a list, or the name of a task, leads no further.
+        if block is not None and isinstance(part, str) and part in block.model_fields:
+            block = block_of(block.model_fields[part])
+    return f"known here: {', '.join(block.model_fields)}" if block else "see config.yaml, where every key is explained"
 
 
 def load_config(path: Path) -> Config:

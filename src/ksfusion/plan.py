@@ -80,8 +80,8 @@ class Plan(NamedFiles):
 
     def _trained_as(self, method: str) -> str:
         training = self.config.training
-        given = training.model_dump(exclude={"search"})
-        return trained_as(method, given, self.config.methods, searched=training.search is not None)
+        searched = training.search is not None
+        return trained_as(method, self.config.methods, alpha=training.alpha, searched=searched)
 
     # What each stage depends on: its settings and its code.
 
@@ -138,6 +138,10 @@ class Plan(NamedFiles):
         if not self.extracts:
             settings["import_tiles"] = slides.ImportTilesSettings.of(config.slides, config.features)
         return settings
+
+    def stage_settings(self, stage: str) -> Block:
+        """Return the settings of a stage; raise KeyError where it is not part of the plan."""
+        return self._settings[stage]
 
     def settings(self, stage: str) -> str:
         """Return the settings that a stage's output depends on, as one JSON string."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ksfusion.cohort.samples import CohortTables, Row
+from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.split_files import split_files
+from ksfusion.cohort.user_table import Row
 from ksfusion.config import Config
 from ksfusion.core.errors import UserError
 from ksfusion.core.ids import batch_of
@@ -71,8 +72,8 @@ def _mask_problems(config: Config, source: str) -> list[str]:
     return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
 
 
-def _is_folder(path: str) -> bool:
-    return is_readable(path) and Path(path).is_dir()
+def _is_folder(path: str | None) -> bool:
+    return path is not None and is_readable(path) and Path(path).is_dir()
 
 
 def _feature_problems(config: Config, source: str) -> list[str]:

@@ -19,7 +19,8 @@ def draw_slide(path, seed):
     random = np.random.default_rng(seed)
     tone = np.kron(random.uniform(0.7, 1.2, (10, 10)), np.ones((30, 30)))[..., None]
     rgb = np.array([150, 70, 145]) * tone + random.normal(0, 8, (300, 300, 3))
-    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path)
+    # Not compressed: the file has one size with every version of the library that compresses.
+    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path, compress_level=0)
 
 
 def write_tables(folder, cases):
@@ -32,11 +33,21 @@ def write_tables(folder, cases):
 
 
 def make_project(folder):
-    """Write a cohort of 24 small slides, all of one batch, and its configuration."""
+    """Write a cohort of 24 small slides, all of one batch, and its configuration, into a copy of the project."""
     copy_project(folder)
+    write_study(folder)
+    return Project(folder, "folds.yaml")
+
+
+def draw_slides(folder, cases):
     (folder / "slides").mkdir()
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(cases):
         draw_slide(folder / f"slides/{case}.png", number)
+
+
+def write_study(folder):
+    """Write what a user has: slides, tables, and the configuration folds.yaml."""
+    draw_slides(folder, CASES)
     write_tables(folder, CASES)
     genes = gene_sets().groupby("niche")["symbol"].head(30).unique()
     # Read counts of genes over three orders of magnitude.
@@ -58,4 +69,3 @@ def make_project(folder):
         "training": {"seeds": [0, 1]},
     }
     (folder / "folds.yaml").write_text(yaml.safe_dump(config))
-    return Project(folder, "folds.yaml")

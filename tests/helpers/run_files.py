@@ -5,25 +5,22 @@ import json
 import pandas as pd
 
 from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.terms.tasks import TaskOutcome
 
-GRADING = {"name": "grading", "kind": "classification", "classes": ["G2", "G3"]}
-
-
-SURVIVAL = {"name": "survival", "kind": "survival", "classes": []}
+GRADING = TaskOutcome(name="grading", kind="classification", classes=["G2", "G3"])
+SURVIVAL = TaskOutcome(name="survival", kind="survival")
 
 
 def write_run(folder, task, rows, *, method="snn", fold=0, seed=0, reason="", best_epoch=2):
     """Write a run. Rows: sample_id, case_id, cohort, then y and the probabilities, or days, event and risk."""
-    run = folder / task["name"] / method / f"fold{fold}" / f"seed{seed}"
+    run = folder / task.name / method / f"fold{fold}" / f"seed{seed}"
     run.mkdir(parents=True)
-    outcome = (
-        ["days", "event", "risk"] if task["kind"] == "survival" else ["y", *(f"prob_{c}" for c in task["classes"])]
-    )
+    outcome = ["days", "event", "risk"] if task.kind == "survival" else ["y", *(f"prob_{c}" for c in task.classes)]
     columns = ["sample_id", "case_id", "cohort", *outcome]
     predictions = pd.DataFrame([] if reason else rows, columns=columns).assign(fold=fold, split="test")
     write_parquet(predictions, run / "predictions.parquet", {})
     metrics = {"status": "skipped" if reason else "ok", "reason": reason, "best_epoch": best_epoch}
-    metrics.update(task=task["name"], method=method, fold=fold, seed=seed)
+    metrics.update(task=task.name, method=method, fold=fold, seed=seed)
     (run / "metrics.json").write_text(json.dumps(metrics))
     history = {"epoch": [1, 2, 3], "train_loss": [1.0, 0.8, 0.7], "val_metric": [0.5, 0.7, 0.6]}
     write_tsv(pd.DataFrame(history), run / "history.tsv")

@@ -4,17 +4,27 @@ import cv2
 import numpy as np
 from slide_files import GLASS, TISSUE
 
-SETTINGS = {
-    "reader": "auto",
-    "icc": "none",
-    "mpp": 0.5,
-    "patch_px": 224,
-    "min_tissue": 0.5,
-    "min_tiles": 1,
-    "max_upsampling": 1.1,
-    "batches": 1,
-    "timeout": 60,
-}
+from ksfusion.slides.config import Patches, SamplePatchesSettings, TileSlidesSettings, Tiling
+from ksfusion.stages.sample_patches import sample_patches
+from ksfusion.stages.tile_slides import tile_slides
+
+SETTINGS = Tiling(min_tiles=1, batches=1, timeout=60)
+
+
+def tile(samples, output, *, batch=0, masks=(), **changes):
+    """Tile a batch, with other settings than `SETTINGS` where these are given."""
+    settings = TileSlidesSettings(slides=SETTINGS.model_copy(update=changes))
+    tile_slides(samples, output, batch=batch, masks=masks, settings=settings)
+
+
+def sample(tiles, output, *, count=4, order="raster", exclude=(), min_tiles=1):
+    """Choose the patches of a batch."""
+    patches = Patches(count=count, order=order)
+    sample_patches(
+        tiles,
+        output,
+        settings=SamplePatchesSettings(patches=patches, exclude=list(exclude), min_tiles=min_tiles),
+    )
 
 
 def draw_section(side_um, mpp, seed=0):

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from ksfusion.slides import SlideError, open_slide
-from ksfusion.slides.reading import backends as backends_module
+from ksfusion.slides.reading.errors import REASONS
 
 REAL_DATA = Path(os.environ.get("KSFUSION_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -40,5 +40,5 @@ def plain(width, height, colour=TISSUE):
 def reason_of(path, mpp=None, **options):
     with pytest.raises(SlideError) as caught:
         open_slide(path, mpp, **options)
-    assert caught.value.reason in backends_module.REASONS
+    assert caught.value.reason in REASONS
     return caught.value.reason

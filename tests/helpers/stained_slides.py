@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from ksfusion.slides.config import Reading
+
 REGIONS = ["TCGA-06-0174_gbm_roi_0.5mpp.png", "TCGA-HT-7470_lgg_roi_0.5mpp.png"]
 
 
-SLIDES = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "timeout": 60}
+SLIDES = Reading(timeout=60)
 
 
 PLANTED = np.array([[0.60, 0.70, 0.39], [0.15, 0.93, 0.33]])

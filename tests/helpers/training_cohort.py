@@ -1,25 +1,21 @@
 """A small cohort with a planted signal, as the earlier stages leave it, and training on it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
+from ksfusion.training.data import FoldFiles
 
-SETTINGS = {
-    "batch_size": 8,
-    "lr": 1e-3,
-    "weight_decay": 1e-2,
-    "dropout": 0.1,
-    "alpha": 0.5,
-    "weight_by": "sample",
-}
+SETTINGS = RunSettings(batch_size=8, lr=1e-3, weight_decay=1e-2, dropout=0.1, alpha=0.5, weight_by="sample")
 CLASSES = ["low", "middle", "high"]
-DIAGNOSIS = {"name": "diagnosis", "kind": "classification", "classes": CLASSES, "epochs": 6}
-SURVIVAL = {"name": "survival", "kind": "survival", "classes": [], "epochs": 12}
+DIAGNOSIS = TrainedTask(name="diagnosis", kind="classification", classes=CLASSES, epochs=6)
+SURVIVAL = TrainedTask(name="survival", kind="survival", classes=[], epochs=12)
 N_PATCHES, N_FEATURES = 36, 12
 NICHES = {"tumour": [f"T{number}" for number in range(5)], "tme": [f"E{number}" for number in range(7)]}
 
@@ -31,31 +27,52 @@ class Cohort:
     folder: Path
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> FoldFiles:
         names = ["store", "expression.parquet", "selected.tsv", "samples.tsv", "cases.parquet", "splits.tsv"]
-        return [self.folder / name for name in names]
+        return FoldFiles(*(self.folder / name for name in names))
 
     def train(
-        self, output: str, *, task: dict = DIAGNOSIS, method: str = "ksfusion", seed: int = 0, **settings
+        self, output: str, *, task: TrainedTask = DIAGNOSIS, method: str = "ksfusion", seed: int = 0, **settings
     ) -> Path:
         folder = self.folder / output
         self.train_seeds({seed: folder}, task=task, method=method, **settings)
         return folder
 
     def train_seeds(
-        self, outputs: dict[int, Path], *, task: dict = DIAGNOSIS, method: str = "ksfusion", **settings
+        self,
+        outputs: dict[int, Path],
+        *,
+        task: TrainedTask = DIAGNOSIS,
+        method: str = "ksfusion",
+        chosen: Sequence[Path] = (),
+        tensorboard: bool = False,
+        **settings,
     ) -> None:
-        from ksfusion.training.loop import train
+        from ksfusion.stages.train_model import train_model
 
-        train(*self.files, outputs, task=task, method=method, fold=0, settings={**SETTINGS, **settings})
+        train_model(
+            self.files,
+            list(outputs.values()),
+            method=method,
+            fold=0,
+            seed=list(outputs),
+            settings=TrainModelSettings(task=task, training=SETTINGS.model_copy(update=settings)),
+            chosen=chosen,
+            tensorboard=tensorboard,
+            device="cpu",
+        )
 
-    def command(self, output: str, *, task: dict = DIAGNOSIS, method: str = "ksfusion", **settings) -> list[str]:
+    def file_options(self) -> list[str]:
+        """Return the arguments of ``ksfusion`` that name the files."""
+        return [
+            text for field in fields(FoldFiles) for text in (f"--{field.name}", str(getattr(self.files, field.name)))
+        ]
+
+    def command(self, output: str, *, task: TrainedTask = DIAGNOSIS, method: str = "ksfusion", **settings) -> list[str]:
         """Return the arguments of ``ksfusion`` that train the same as `train` does."""
-        names = ["store", "expression", "selected", "samples", "cases", "splits"]
-        options = [text for pair in zip(names, map(str, self.files), strict=True) for text in (f"--{pair[0]}", pair[1])]
-        values = json.dumps({"task": task, "training": {**SETTINGS, **settings}})
-        place = ["--output", str(self.folder / output), "--device", "cpu"]
-        return ["train", *options, "--method", method, "--fold", "0", "--seed", "0", "--settings", values, *place]
+        values = TrainModelSettings(task=task, training=SETTINGS.model_copy(update=settings)).as_json()
+        run = ["--method", method, "--fold", "0", "--seed", "0", "--settings", values]
+        return ["train-model", *self.file_options(), *run, "--output", str(self.folder / output), "--device", "cpu"]
 
     def cases_of(self, split: str) -> list[str]:
         splits = read_tsv(self.folder / "splits.tsv", dtype=str)
@@ -121,6 +138,11 @@ def draw_cohort(folder: Path, n_cases: int = 60) -> Cohort:
     blocks.to_csv(store / "slides.tsv", sep="\t", index=False)
     (store / "store.json").write_text(json.dumps({"d": N_FEATURES, "count": N_PATCHES}))
     return Cohort(folder)
+
+
+def epochs(task: TrainedTask, number: int) -> TrainedTask:
+    """Return a task that is trained for another number of epochs."""
+    return task.model_copy(update={"epochs": number})
 
 
 def read_metrics(folder: Path) -> dict:

@@ -34,7 +34,7 @@ def cohort(drawn, tmp_path) -> Cohort:
 @pytest.fixture(scope="session")
 def runs(drawn) -> dict[tuple[str, str], Path]:
     return {
-        (task["name"], method): drawn.train(f"{task['name']}/{method}", task=task, method=method)
+        (task.name, method): drawn.train(f"{task.name}/{method}", task=task, method=method)
         for task in (DIAGNOSIS, SURVIVAL)
         for method in ("attmil", "snn", "ksfusion")
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ksfusion.config import Block, Config, load_config, parse_config
+from ksfusion.config import Config, load_config, parse_config
+from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
@@ -85,6 +86,8 @@ def changed(**blocks):
         ),
         (changed(genes={"rank": "variance"}), ["genes.rank", "within_cohort", "cell_ranger"]),
         (changed(genes={"rank": "seurat_v3"}), ["genes.rank", "raw counts", "TCGA (log)", "use within_cohort"]),
+        (changed(genes={"fit_on": "val"}), ["genes.fit_on", "'train' or 'all'", "'val'"]),
+        (changed(genes={"harmonise": "quantile"}), ["genes.harmonise", "'none' or 'combat'", "'quantile'"]),
         (changed(genes={"harmonise": "combat"}), ["genes", "fit_on: all"]),
         (changed(genes={"harmonise": "none", "clip": 10}), ["genes", "clip counts standard deviations"]),
         (changed(genes={"clip": 0}), ["genes.clip", "greater than 0"]),
@@ -139,20 +142,20 @@ def test_rankings_of_counts_name_the_cohorts_that_have_another_unit():
 
 
 def test_what_sees_test_samples_is_said():
-    assert parse_config(MINIMAL).genes.caveats() == []
+    assert parse_config(MINIMAL).caveats() == []
     sources = [{**MINIMAL["cohort"]["expression"][0], "cohort": name} for name in ("TCGA", "IvyGAP")]
     cohort = {**MINIMAL["cohort"], "expression": sources}
     config = parse_config({"cohort": cohort, "genes": {"harmonise": "combat", "fit_on": "all"}})
-    chosen, adjusted = config.genes.caveats()
+    chosen, adjusted = config.caveats()
     assert "fit_on: all" in chosen
     assert "ComBat" in adjusted
 
 
 def test_files_of_gene_sets():
-    assert parse_config(MINIMAL).genes.set_files() == {}
-    assert parse_config(changed(genes={"sets": "my.tsv"})).genes.set_files() == {"genes.sets": "my.tsv"}
+    assert parse_config(MINIMAL).set_files() == {}
+    assert parse_config(changed(genes={"sets": "my.tsv"})).set_files() == {"genes.sets": "my.tsv"}
     mixed = {"tme": "GeneList.txt", "tumour": "builtin"}
-    assert parse_config(changed(genes={"sets": mixed})).genes.set_files() == {"genes.sets.tme": "GeneList.txt"}
+    assert parse_config(changed(genes={"sets": mixed})).set_files() == {"genes.sets.tme": "GeneList.txt"}
 
 
 def test_a_task_of_ones_own_needs_no_code():

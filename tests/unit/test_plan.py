@@ -29,10 +29,10 @@ def test_the_sweep_trains_each_alpha_once(alpha, twin):
 
 
 def test_a_variant_that_is_named_is_trained_unless_ksfusion_is_and_has_its_alpha():
-    methods = ["ksfusion", "ksfusion-no-gecon", "ksfusion-no-cgcoord", "ksfusion-alpha050", "ksfusion-alpha05"]
+    methods = ["ksfusion", "ksfusion-no-gecon", "ksfusion-no-cgcoord", "ksfusion-alpha050"]
     plan = plan_of(methods=[*methods, "ksfusion-alpha075", "snn"])
     assert plan.trained(plan.config.methods) == [*methods[:3], "ksfusion-alpha075", "snn"]
-    assert plan.alphas == ["ksfusion", "ksfusion-alpha050", "ksfusion-alpha05", "ksfusion-alpha075"]
+    assert plan.alphas == ["ksfusion", "ksfusion-alpha050", "ksfusion-alpha075"]
     alone = plan_of(methods=["snn", "ksfusion-alpha050"])
     assert alone.trained(alone.config.methods) == ["snn", "ksfusion-alpha050"]
 

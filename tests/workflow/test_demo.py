@@ -1,7 +1,5 @@
 """The demo at a reduced size, from raw slides to the report, checked against what was planted."""
 
-import json
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -169,9 +167,9 @@ def test_the_truth_is_read_by_no_stage(demo):
 def test_committed_tables_are_those_of_the_model(tmp_path):
     from project import ROOT
 
-    from ksfusion.demo.cohort import write_tables
+    from ksfusion.stages.write_demo_tables import write_demo_tables
 
-    write_tables(tmp_path)
+    write_demo_tables(tmp_path)
     for name in ("samples.tsv", "cases.tsv"):
         assert (tmp_path / name).read_bytes() == (ROOT / "resources/demo" / name).read_bytes()
 
@@ -180,16 +178,19 @@ def test_the_split_of_the_demo_has_thirty_test_cases_and_four_of_every_class(tmp
     import yaml
     from project import ROOT
 
-    from ksfusion.cohort.splits import split_cases
+    from ksfusion.cohort.config import CheckCohortSettings, SplitCasesSettings
     from ksfusion.demo.cohort import draw_cases
     from ksfusion.plan import make_plan
     from ksfusion.stages.check_cohort import check_cohort
+    from ksfusion.stages.split_cases import split_cases
 
     monkeypatch.chdir(ROOT)
     plan = make_plan(yaml.safe_load((ROOT / "config.yaml").read_text()), source="config.yaml")
     files = [tmp_path / name for name in ("samples.parquet", "cases.parquet")]
-    check_cohort(*files, tmp_path / "audit.tsv", settings=json.loads(plan.settings("check")))
-    split_cases(*files, tmp_path / "splits.tsv", **json.loads(plan.settings("split")))
+    of_check = CheckCohortSettings.model_validate_json(plan.settings("check_cohort"))
+    check_cohort(*files, tmp_path / "audit.tsv", settings=of_check)
+    of_split = SplitCasesSettings.model_validate_json(plan.settings("split_cases"))
+    split_cases(*files, tmp_path / "splits.tsv", settings=of_split)
     samples = pd.read_parquet(files[0])
     complete = samples.loc[(samples["slide"] != "") & (samples["expression_id"] != ""), "case_id"]
     side = pd.read_csv(tmp_path / "splits.tsv", sep="\t").set_index("case_id")["split"]

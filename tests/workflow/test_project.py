@@ -68,10 +68,9 @@ def imported(verb: str) -> set[str]:
     """Return the third-party packages that the code of a verb imports anywhere in it."""
     from ksfusion.core.provenance import imported_names
     from ksfusion.methods.registry import METHODS
-    from ksfusion.plan import STAGES
 
-    pending, seen, packages = [STAGES[verb]], set(), set()
-    if verb in ("train", "heatmaps"):
+    pending, seen, packages = [f"ksfusion.stages.{verb.replace('-', '_')}"], set(), set()
+    if verb in ("train-model", "search-settings", "draw-heatmaps"):
         pending += [method.module for method in METHODS.values()]
     while pending:
         module = pending.pop()
@@ -98,17 +97,28 @@ def run(*command: str) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 
-def test_ruff():
-    run(sys.executable, "-m", "ruff", "check", ".")
-    run(sys.executable, "-m", "ruff", "format", "--check", ".")
+@pytest.mark.parametrize("target", ["lint", "types"])
+def test_what_a_pull_request_must_pass(target):
+    # With the programs of this environment, which is not set up anew.
+    run("make", "--assume-old", ".venv/.installed", target, f"BIN={Path(sys.executable).parent}")
 
 
-def test_snakefmt():
-    run(str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "workflow")
+def test_the_version_stands_in_one_place():
+    import ksfusion
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == ksfusion.__version__
+    assert re.search(rf"^## {re.escape(ksfusion.__version__)}( |$)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-def test_snakemake_lint():
-    run(sys.executable, "-m", "snakemake", "--lint")
+def test_the_pull_request_workflow_runs_the_make_targets():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/checks.yaml").read_text())["jobs"]
+    called = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert called["fast"] == ["make setup", "make lint", "make types", "make fast"]
+    assert called["all"][-1] == "make test"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"make ([a-z ]+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert {name for names in named for name in names.split() if name in {"lint", "types", "fast", "setup"}} <= targets
 
 
 def test_the_lock_names_no_registry():

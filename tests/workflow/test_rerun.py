@@ -32,7 +32,7 @@ def test_nothing_changed_nothing_reruns(demo):
 def test_readme_and_comments_rerun_nothing(demo):
     with edited(demo.folder / "README.md", "#", "# Edited:"):
         assert demo.planned() == {}
-    with edited(demo.folder / "src/ksfusion/slides/stain.py", "\n\n", "\n# A remark.\n\n"):
+    with edited(demo.folder / "src/ksfusion/slides/stain/vahadane.py", "\n\n", "\n# A remark.\n\n"):
         assert demo.planned() == {}
 
 
@@ -125,10 +125,32 @@ def test_gene_set_reruns_genes_and_what_follows(demo):
 
 
 def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):
-    path = demo.folder / "src/ksfusion/slides/stain.py"
+    path = demo.folder / "src/ksfusion/stages/fit_stain.py"
     with edited(path, "\n\n\ndef ", "\n\n\nANOTHER_LINE = 1\n\n\ndef "):
         planned = demo.planned()
     assert set(planned) == {"fit_stain", "extract_features"} | AFTER_FEATURES
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "redone"),
+    [
+        # Not said in the configuration of the test: a default.
+        ("results/config.py", "        8, description=", "        9, description=", {"draw_heatmaps", "write_report"}),
+        ("training/config.py", "Field(\n        0.5, description=", "Field(\n        0.25, description=", set()),
+        ("slides/config.py", "min_tissue: Fraction = Field(0.5", "min_tissue: Fraction = Field(0.4", set()),
+        # Another check of a setting.
+        ("slides/config.py", "must be a square number", "has to be a square number", set()),
+        ("training/progress.py", "%s: epoch %d of %d: %s", "%s: %d epochs of %d: %s", set()),
+        ("training/fit.py", '"""', '"""Edited: ', set()),
+        ("slides/tiles/tissue.py", "\n\n\ndef ", "\n\n\n# A remark.\ndef ", set()),
+    ],
+)
+def test_what_does_not_concern_a_stage_does_not_redo_it(demo, file, old, new, redone):
+    config = demo.folder / demo.configfile
+    shown = "  samples: 8\n"
+    with edited(demo.folder / "src/ksfusion" / file, old, new), edited(config, shown, "" if redone else shown):
+        planned = demo.planned()
+    assert set(planned) == redone
 
 
 @pytest.fixture

@@ -156,8 +156,9 @@ def test_each_job_asks_for_what_the_profile_says(first, training):
 def test_only_the_rules_that_use_a_gpu_see_one(project, first, training):
     devices = dict(line.split() for line in (project.folder / "seen.txt").read_text().splitlines())
     # The node has two; the jobs ran one after the other, each on the first.
-    assert (devices["features"], devices["train"]) == ("0", "0")
-    assert {devices[verb] for verb in ("tile", "stain", "sample", "check", "profiles")} == {"None"}
+    assert (devices["extract-features"], devices["train-model"]) == ("0", "0")
+    others = ("tile-slides", "fit-stain", "sample-patches", "check-cohort", "read-expression")
+    assert {devices[verb] for verb in others} == {"None"}
 
 
 def test_a_job_killed_for_memory_asks_for_more(project, first):

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ksfusion.core.config_block import Block, Fraction, Name
 from ksfusion.terms.tasks import TaskKind
+from ksfusion.terms.units import TimeUnit
+
+PairingRule = Literal["any", "closest"]
 
 
 class CohortFiles(Block):
@@ -28,7 +31,7 @@ class Labelling(Block):
     classes: list[str] = Field(default_factory=list, description="of classification: the values of that column")
     time: str | None = Field(None, description="of survival: the column with the time")
     event: str | None = Field(None, description="of survival: the column with 1 for an event, 0 for a censored case")
-    unit: Literal["days", "months", "years"] = Field("days", description="of survival: unit of time")
+    unit: TimeUnit = Field("days", description="of survival: unit of time")
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -52,6 +55,12 @@ class Labelling(Block):
         if self.time == "survival_days" and self.unit != "days":
             raise ValueError("the column survival_days is in days; give a column of another name, or remove unit")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of cases that the labels come from: that of the classes, or the time and the event."""
+        names = (self.column,) if self.kind == "classification" else (self.time, self.event)
+        return tuple(name for name in names if name)
 
 
 class Splits(Block):
@@ -88,7 +97,7 @@ class Splits(Block):
 class Pairing(Block):
     """Which samples of a slide count."""
 
-    pairing: Literal["any", "closest"] = Field(
+    pairing: PairingRule = Field(
         "any", description="closest: of a slide's profiles only those taken closest to it (specimen, block, tumour)"
     )
 

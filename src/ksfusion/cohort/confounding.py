@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from ksfusion.cohort.findings import Finding
+
 # A cohort nearly all of one class, which the other cohorts are not.
 NEARLY_ALL = 0.95
-
-Finding = dict[str, str]
 
 
 def confounding_findings(samples: pd.DataFrame, labels: Mapping[str, pd.Series]) -> Iterator[Finding]:
@@ -35,4 +35,4 @@ def confounding_findings(samples: pd.DataFrame, labels: Mapping[str, pd.Series])
                     f"{np.mean(others == label):.0%}; a model may tell the cohort and not the disease, so read the "
                     "results by cohort"
                 )
-                yield {"check": "cohort_confounded_with_label", "subject": cohort, "detail": detail}
+                yield Finding(check="cohort_confounded_with_label", subject=cohort, detail=detail)

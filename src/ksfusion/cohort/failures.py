@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ksfusion.core.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ksfusion.core.storage import read_tsv
 
 
 def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -> None:
@@ -26,8 +25,6 @@ def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -
     UserError
         If more failed, or no sample is complete.
     """
-    from ksfusion.core.storage import read_tsv
-
     n_slides, failed = _lost(read_tsv(slides, dtype=str))
     if sum(failed.values()) > max_failed_fraction * n_slides:
         raise UserError(

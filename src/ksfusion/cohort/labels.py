@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ksfusion.cohort.config import Labelling
+from ksfusion.cohort.findings import Finding
+from ksfusion.terms.tasks import TaskKind
 from ksfusion.terms.units import DAYS_IN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MARKERS = ("idh", "codel_1p19q", "cdkn2a", "grade")
+# The markers of a case, in the order in which `diagnose` takes them, and the values that they may have.
+MARKER_VALUES = {
+    "idh": ("WT", "Mutant"),
+    "codel_1p19q": ("codel", "non-codel"),
+    "cdkn2a": ("homdel", "intact"),
+    "grade": ("G2", "G3", "G4"),
+}
 GLIOBLASTOMA, ASTROCYTOMA_G4, ASTROCYTOMA, OLIGODENDROGLIOMA = (
     "glioblastoma",
     "astrocytoma_g4",
@@ -65,12 +74,12 @@ def contradiction(idh: str, codel_1p19q: str, grade: str) -> str:
     return ""
 
 
-def label_column(task: str, kind: str) -> str:
+def label_column(task: str, kind: TaskKind) -> str:
     """Return the column that says whether a case has a label for a task: its class, or whether it died."""
     return f"event_{task}" if kind == "survival" else f"label_{task}"
 
 
-def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Labelling]) -> tuple[pd.DataFrame, list[Finding]]:
     """Add the label columns of every task.
 
     Parameters
@@ -78,49 +87,72 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Mapping]) -> tuple[pd.D
     cases : pandas.DataFrame, one row per case
         Text columns as the user gave them.
     tasks
-        Name to ``{kind, column, classes, time, event, unit}``.
+        Name of each task to what its labels are.
 
     Returns
     -------
     labelled : pandas.DataFrame
         With ``label_{task}`` (class number) or ``days_{task}`` (brought to days from the task's unit: a month has
         30.4375 days, a year 365.25) and ``event_{task}``; missing where unknown.
-    findings : list of dict
-        Cases without a label, and contradictory markers: check, subject, detail.
+    findings : list of Finding
+        Cases without a label, and contradictory markers.
     """
-    import pandas as pd
-
-    labelled, findings = cases.copy(), []
-    markers = {name: cases[name] if name in cases else pd.Series("", index=cases.index) for name in MARKERS}
-    for row in zip(cases["case_id"], *markers.values(), strict=True):
-        case_id, idh, codel, _, grade = row
-        if detail := contradiction(idh, codel, grade):
-            findings.append({"check": "contradictory_markers", "subject": case_id, "detail": detail})
+    labelled, findings = cases.copy(), _contradictory_markers(cases)
     for name, task in tasks.items():
-        if task["kind"] == "survival":
-            days, event = (cases.get(task[key], pd.Series("", index=cases.index)) for key in ("time", "event"))
-            known = (days != "") & (event != "")
-            labelled[f"days_{name}"] = pd.to_numeric(days.where(known, ""), errors="coerce") * DAYS_IN[task["unit"]]
-            labelled[f"event_{name}"] = pd.to_numeric(event.where(known, ""), errors="coerce").astype("Int64")
-            reasons = (~known).map({True: "time or event unknown", False: ""})
-        else:
-            if task["column"] in cases:
-                values = cases[task["column"]]
-                reasons = (values == "").map({True: f"{task['column']} unknown", False: ""})
-            elif task["column"] == "diagnosis":
-                derived = [diagnose(*values) for values in zip(*markers.values(), strict=True)]
-                values = pd.Series([value for value, _ in derived], index=cases.index)
-                reasons = pd.Series([reason for _, reason in derived], index=cases.index)
-            else:
-                values = pd.Series("", index=cases.index)
-                reasons = pd.Series(f"{task['column']} unknown", index=cases.index)
-            numbers = {value: number for number, value in enumerate(task["classes"])}
-            labelled[f"label_{name}"] = values.map(numbers).astype("Int64")
-            other = (values != "") & ~values.isin(numbers)
-            reasons = reasons.mask(other, values + f" is not among the classes of {name}")
+        columns, reasons = _survival(cases, name, task) if task.kind == "survival" else _classes(cases, name, task)
+        for column, values in columns.items():
+            labelled[column] = values
         findings += [
-            {"check": f"no_label_{name}", "subject": case_id, "detail": reason}
+            Finding(check=f"no_label_{name}", subject=case_id, detail=reason)
             for case_id, reason in zip(cases["case_id"], reasons, strict=True)
             if reason
         ]
     return labelled, findings
+
+
+def _column(cases: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column of text, empty where the table has none of that name."""
+    import pandas as pd
+
+    return cases[name] if name in cases else pd.Series("", index=cases.index)
+
+
+def _contradictory_markers(cases: pd.DataFrame) -> list[Finding]:
+    markers = (_column(cases, name) for name in ("idh", "codel_1p19q", "grade"))
+    return [
+        Finding(check="contradictory_markers", subject=case_id, detail=detail)
+        for case_id, *values in zip(cases["case_id"], *markers, strict=True)
+        if (detail := contradiction(*values))
+    ]
+
+
+def _survival(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return the columns of a task of survival, and why a case has no label (empty where it has one)."""
+    import pandas as pd
+
+    days, event = (_column(cases, column) for column in task.columns)
+    known = (days != "") & (event != "")
+    columns = {
+        f"days_{name}": pd.to_numeric(days.where(known, ""), errors="coerce") * DAYS_IN[task.unit],
+        f"event_{name}": pd.to_numeric(event.where(known, ""), errors="coerce").astype("Int64"),
+    }
+    return columns, (~known).map({True: "time or event unknown", False: ""})
+
+
+def _classes(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return the column of a task of classification, and why a case has no label (empty where it has one)."""
+    import pandas as pd
+
+    (column,) = task.columns
+    if column == "diagnosis" and column not in cases:
+        markers = (_column(cases, marker) for marker in MARKER_VALUES)
+        derived = [diagnose(*values) for values in zip(*markers, strict=True)]
+        values = pd.Series([value for value, _ in derived], index=cases.index)
+        reasons = pd.Series([reason for _, reason in derived], index=cases.index)
+    else:
+        values = _column(cases, column)
+        reasons = (values == "").map({True: f"{column} unknown", False: ""})
+    numbers = {value: number for number, value in enumerate(task.classes)}
+    other = (values != "") & ~values.isin(numbers)
+    reasons = reasons.mask(other, values + f" is not among the classes of {name}")
+    return {f"label_{name}": values.map(numbers).astype("Int64")}, reasons

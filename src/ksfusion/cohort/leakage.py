@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
 
 from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
 from ksfusion.core.errors import UserError, first_of
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
 from ksfusion.terms.gene_columns import is_copy
 
 LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
@@ -27,7 +24,6 @@ SPECIMENS = ("slide_specimen_id", "expression_specimen_id")
 NAMES = (
     "case_id", "tumour_id", *SPECIMENS, "slide_block_id", "expression_block_id", "slide_id", "expression_id"
 )  # fmt: skip
-PROFILE_KEYS = ("cohort", "expression_id")
 REMEDIES = {
     "case_on_two_sides": "put it on one",
     "same_patient": "give them one case_id",
@@ -39,7 +35,7 @@ REMEDIES = {
 }
 
 
-class Finding(NamedTuple):
+class LeakageFinding(NamedTuple):
     """Two things that are one, or what was looked at; a row of ``leakage.tsv``."""
 
     check: str
@@ -49,41 +45,42 @@ class Finding(NamedTuple):
     verdict: str
 
 
-def check_leakage(
-    samples: Path,
-    splits: Path,
-    profiles: Path,
-    tiles: Iterable[Path],
-    output: Path,
+def find_leaks(
+    samples: pd.DataFrame,
+    splits: pd.DataFrame,
+    slides: pd.DataFrame,
+    profiles: pd.DataFrame,
     *,
-    allow_duplicates: Sequence[Sequence[str]] = (),
-) -> None:
-    """Write ``leakage.tsv`` (check, first, second, detail, verdict), and fail where a verdict is ``leak``.
+    allowed: Iterable[tuple[str, str]] = (),
+) -> list[LeakageFinding]:
+    """Compare the names, slides and profiles of all samples, and the sides that their cases stand on.
 
     Parameters
     ----------
-    samples, splits, profiles, tiles
-        ``cohort/samples.parquet``, ``cohort/splits.tsv``, ``genes/profiles.parquet`` and the tiles of all batches.
-    output
-        The file to write.
-    allow_duplicates
+    samples : pandas.DataFrame
+        The validated table.
+    splits : pandas.DataFrame
+        fold, case_id, split.
+    slides : pandas.DataFrame, slides x (digest, thumbnail_hash)
+        Indexed by slide_id; each slide once.
+    profiles : pandas.DataFrame, profiles x genes
+        Indexed by cohort and expression_id; a profile's further genes of a symbol are not looked at.
+    allowed
         Pairs of slide_id or expression_id that may be the same file, image or profile.
 
-    Raises
-    ------
-    UserError
-        With the leaks: which two, on which sides, and the remedy.
+    Returns
+    -------
+    list of LeakageFinding
+        What was found, the leaks among it with the verdict ``leak``.
     """
-    table = read_parquet(samples)
-    slides = pd.concat([read_parquet(path, columns=["slide_id", "digest", "thumbnail_hash"]) for path in tiles])
-    slides = slides.drop_duplicates("slide_id").set_index("slide_id").sort_index()
-    gate = Gate(table, read_tsv(splits, dtype={"case_id": str}), allow_duplicates)
-    expression = read_wide_parquet(profiles, PROFILE_KEYS)
+    gate = Gate(samples, splits, allowed)
     # Further genes of a symbol, which stand last, are missing in some cohorts: that would hide equal profiles.
-    expression = expression.iloc[:, : sum(not is_copy(name) for name in expression.columns)]
-    findings = [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(expression)]
-    settings = {"allow_duplicates": [list(pair) for pair in allow_duplicates]}
-    write_tsv(pd.DataFrame(findings, columns=Finding._fields), output, provenance("ksfusion.cohort.leakage", settings))
+    profiles = profiles.iloc[:, : sum(not is_copy(name) for name in profiles.columns)]
+    return [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(profiles)]
+
+
+def refuse_leaks(findings: Iterable[LeakageFinding]) -> None:
+    """Raise a UserError with the leaks, if there are any: which two, on which sides, and the remedy."""
     leaks = defaultdict(list)
     for row in findings:
         if row.verdict == LEAK:
@@ -123,7 +120,7 @@ class Gate:
         Pairs of ids that may be duplicates.
     """
 
-    def __init__(self, samples: pd.DataFrame, splits: pd.DataFrame, allowed: Sequence[Sequence[str]]):
+    def __init__(self, samples: pd.DataFrame, splits: pd.DataFrame, allowed: Iterable[tuple[str, str]]) -> None:
         self._samples = samples
         self._splits = splits
         self._allowed = {frozenset(pair) for pair in allowed}
@@ -131,20 +128,20 @@ class Gate:
         self._sides = {case_id: tuple(by_fold[case_id]) for case_id in by_fold}
 
     def _differ(self, first: str, second: str) -> str:
-        """Say on which sides two cases stand in the first fold that parts them; empty where none does."""
+        """Return on which sides two cases stand in the first fold that parts them; empty where none does."""
         pairs = zip(self._sides.get(first, ()), self._sides.get(second, ()), strict=False)
         return next((f"{one} and {other}" for one, other in pairs if one != other), "")
 
-    def cases(self) -> Iterator[Finding]:
+    def cases(self) -> Iterator[LeakageFinding]:
         """Yield cases that a fold has on two sides."""
         for (fold, case_id), sides in self._splits.groupby(["fold", "case_id"])["split"]:
             if sides.nunique() > 1:
                 detail = f"fold {fold} has it in {' and '.join(sorted(set(sides)))}"
-                yield Finding("case_on_two_sides", case_id, "", detail, LEAK)
+                yield LeakageFinding("case_on_two_sides", case_id, "", detail, LEAK)
         detail = f"{self._splits['case_id'].nunique()} cases in {self._splits['fold'].nunique()} folds"
-        yield Finding("cases", "", "", detail, FINE)
+        yield LeakageFinding("cases", "", "", detail, FINE)
 
-    def names(self) -> Iterator[Finding]:
+    def names(self) -> Iterator[LeakageFinding]:
         """Yield cases that share a patient, a tumour or a specimen; blocks are often A1, A2, ... in each case."""
         patients: dict[str, set[str]] = defaultdict(set)
         for column in NAMES:
@@ -163,15 +160,15 @@ class Gate:
                 found[name].update(cases)
         return found
 
-    def _shared(self, check: str, cases_of: dict[str, set[str]], *, always: bool = False) -> Iterator[Finding]:
+    def _shared(self, check: str, cases_of: dict[str, set[str]], *, always: bool = False) -> Iterator[LeakageFinding]:
         for name, cases in sorted(cases_of.items()):
             first, *others = sorted(cases)
             for second in others:
                 sides = self._differ(first, second)
                 detail = f"both have {name}, in {sides}" if sides else f"both have {name}"
-                yield Finding(check, first, second, detail, LEAK if sides or always else SAME_SIDE)
+                yield LeakageFinding(check, first, second, detail, LEAK if sides or always else SAME_SIDE)
 
-    def slides(self, slides: pd.DataFrame) -> Iterator[Finding]:
+    def slides(self, slides: pd.DataFrame) -> Iterator[LeakageFinding]:
         """Yield slides that are the same file, or nearly the same image."""
         case_of = dict(zip(self._samples["slide_id"], self._samples["case_id"], strict=True))
         slides = slides[slides.index.isin(case_of)]
@@ -181,20 +178,20 @@ class Gate:
         same = {frozenset(pair[:2]) for pair in files}
         images, nearest = close_images(hashes)
         yield from self._duplicates("same_image", [pair for pair in images if frozenset(pair[:2]) not in same], case_of)
-        yield Finding("slides", "", "", f"{len(digests)} files, {len(hashes)} images", FINE)
+        yield LeakageFinding("slides", "", "", f"{len(digests)} files, {len(hashes)} images", FINE)
         if nearest:
             detail = f"of all images that are none of these the closest two; {nearest.detail}; a copy is below"
-            yield Finding("nearest_images", nearest.first, nearest.second, f"{detail} {MAX_DISTANCE:.0%}", FINE)
+            yield LeakageFinding("nearest_images", nearest.first, nearest.second, f"{detail} {MAX_DISTANCE:.0%}", FINE)
 
-    def profiles(self, profiles: pd.DataFrame) -> Iterator[Finding]:
+    def profiles(self, profiles: pd.DataFrame) -> Iterator[LeakageFinding]:
         """Yield profiles that are identical to the last digit."""
         names = self._samples["cohort"] + "/" + self._samples["expression_id"]
         case_of = dict(zip(names, self._samples["case_id"], strict=True))
         yield from self._duplicates("same_profile", equal_profiles(profiles, case_of), case_of)
         compared = sum(f"{cohort}/{name}" in case_of for cohort, name in profiles.index)
-        yield Finding("profiles", "", "", f"{compared} profiles of {profiles.shape[1]} genes", FINE)
+        yield LeakageFinding("profiles", "", "", f"{compared} profiles of {profiles.shape[1]} genes", FINE)
 
-    def _duplicates(self, check: str, pairs: Iterable[Pair], case_of: dict[str, str]) -> Iterator[Finding]:
+    def _duplicates(self, check: str, pairs: Iterable[Pair], case_of: dict[str, str]) -> Iterator[LeakageFinding]:
         for first, second, detail in pairs:
             cases = case_of[first], case_of[second]
             names = frozenset(name.rpartition("/")[2] for name in (first, second))
@@ -204,4 +201,4 @@ class Gate:
                 verdict = ALLOWED if names in self._allowed else LEAK
                 sides = self._differ(*cases)
                 detail += f"; cases {cases[0]} and {cases[1]}" + (f", in {sides}" if sides else "")
-            yield Finding(check, first, second, detail, verdict)
+            yield LeakageFinding(check, first, second, detail, verdict)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 
+from ksfusion.cohort.config import PairingRule
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_tsv
-from ksfusion.core.timing import read_timing
+from ksfusion.core.storage import read_parquet
 from ksfusion.terms.flags import FLAGS
+from ksfusion.terms.tasks import TaskKind
 
 SLIDE_COLUMNS = [
     "slide_id",
@@ -38,56 +37,21 @@ SLIDE_COLUMNS = [
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
 
 
-def write_ledger(
-    slides_output: Path,
-    samples_output: Path,
-    timing_output: Path,
-    *,
-    samples: Path,
-    cases: Path,
-    profiles: Path,
-    tiles: Sequence[Path],
-    stain: Sequence[Path],
-    patches: Sequence[Path],
-    features: Sequence[Path],
-    settings: dict[str, Any],
-) -> None:
-    """Write ``slides.tsv`` and ``samples.tsv``, and ``slides_timing.tsv``: the seconds that each stage took.
-
-    Parameters
-    ----------
-    slides_output, samples_output, timing_output
-        The files to write.
-    samples, cases, profiles
-        The validated tables, and the expression profiles that were found.
-    tiles, stain, patches, features
-        The files of all batches; no stain where the slides themselves were not read.
-    settings
-        ``pairing`` and ``tasks`` (their names and kinds).
-    """
-    sample_table = read_parquet(samples)
-    slide_table = slide_ledger(tiles, stain, patches, features)
-    found = read_parquet(profiles, columns=["cohort", "expression_id"])
-    sample_ledger_table = sample_ledger(
-        sample_table,
-        slide_table,
-        set(found.itertuples(index=False, name=None)),
-        labelled_cases(read_parquet(cases), settings["tasks"]),
-        pairing=settings["pairing"],
-    )
-    _say_failures(slide_table, sample_ledger_table)
-    made_by = provenance("ksfusion.cohort.ledger", settings)
-    write_tsv(slide_table, slides_output, made_by)
-    write_tsv(sample_ledger_table, samples_output, made_by)
-    seconds = {"tile": tiles, "stain": stain, "features": features}
-    timing = pd.DataFrame({f"{stage}_seconds": read_timing(outputs) for stage, outputs in seconds.items()})
-    write_tsv(timing.reindex(slide_table["slide_id"]).reset_index(names="slide_id"), timing_output)
-
-
 def slide_ledger(
     tiles: Iterable[Path], stain: Iterable[Path], patches: Iterable[Path], features: Iterable[Path]
 ) -> pd.DataFrame:
-    """Join what each stage says of each slide; the last stage's status is the slide's."""
+    """Join what each stage says of each slide; the last stage's status is the slide's.
+
+    Parameters
+    ----------
+    tiles, stain, patches, features
+        The files of all batches; no stain where the slides themselves were not read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per slide, by slide_id, with the columns `SLIDE_COLUMNS`.
+    """
     about_slide = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "mask"]
     parts = []
     for path in tiles:
@@ -120,8 +84,6 @@ def slide_ledger(
 
 
 def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
-    import h5py
-
     rows = {}
     for path in features:
         with h5py.File(path, "r") as file:
@@ -130,8 +92,8 @@ def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["status", "reason"])
 
 
-def labelled_cases(cases: pd.DataFrame, tasks: dict[str, str]) -> set[str]:
-    """Return the cases that have a label for at least one task (a mapping of name to kind)."""
+def labelled_cases(cases: pd.DataFrame, tasks: Mapping[str, TaskKind]) -> set[str]:
+    """Return the cases that have a label for at least one task (name to kind)."""
     columns = [label_column(name, kind) for name, kind in tasks.items()]
     return set(cases.loc[cases[columns].notna().any(axis=1), "case_id"])
 
@@ -142,9 +104,9 @@ def sample_ledger(
     profiles: set[tuple[str, str]],
     labelled: set[str],
     *,
-    pairing: str = "any",
+    pairing: PairingRule,
 ) -> pd.DataFrame:
-    """Say of each sample whether it is complete, and if not, the first thing that it lacks.
+    """Return of each sample whether it is complete, and if not, the first thing that it lacks.
 
     Parameters
     ----------
@@ -176,11 +138,3 @@ def sample_ledger(
         ledger.loc[usable & ~is_closest(samples, usable), "reason"] = "excluded_by_pairing"
     ledger["status"] = ledger["reason"].map(lambda text: "excluded" if text else "ok")
     return ledger.sort_values("sample_id", ignore_index=True)[SAMPLE_COLUMNS]
-
-
-def _say_failures(slides: pd.DataFrame, samples: pd.DataFrame) -> None:
-    failed = slides[slides["status"] != "ok"]
-    for row in failed.itertuples():
-        print(f"slide {row.slide_id}: {row.reason}", file=sys.stderr)
-    excluded = samples.loc[samples["status"] != "ok", "reason"].value_counts().to_dict()
-    print(f"{len(samples)} samples, excluded: {json.dumps(excluded)}", file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ksfusion.cohort.findings import Finding
+
 # From the closest to the loosest. Specimens and blocks have a column for the slide and one for the profile; a sample
 # has one tumour.
 LEVELS = ("specimen", "block", "tumour", "case")
@@ -18,9 +20,9 @@ def pairing_levels(samples: pd.DataFrame) -> pd.Series:
     return levels.where((samples["slide_id"] != "") & (samples["expression_id"] != ""), "")
 
 
-def pairing_findings(samples: pd.DataFrame) -> list[dict[str, str]]:
-    """Say of every slide with a profile how close they are, and where their ids are known to differ."""
-    findings = []
+def pairing_findings(samples: pd.DataFrame) -> list[Finding]:
+    """Return how close each slide and its profile are, and where their ids are known to differ."""
+    findings: list[Finding] = []
     for row, level in zip(samples.to_dict("records"), pairing_levels(samples), strict=True):
         if not level:
             continue
@@ -29,12 +31,13 @@ def pairing_findings(samples: pd.DataFrame) -> list[dict[str, str]]:
             pair = row[f"slide_{other}_id"], row[f"expression_{other}_id"]
             if all(pair) and pair[0] != pair[1]:
                 details.append(f"slide from {other} {pair[0]}, profile from {pair[1]}")
-        findings.append({"check": f"pairing_same_{level}", "subject": row["sample_id"], "detail": "; ".join(details)})
+        subject, detail = row["sample_id"], "; ".join(details)
+        findings.append(Finding(check=f"pairing_same_{level}", subject=subject, detail=detail))
     return findings
 
 
 def is_closest(samples: pd.DataFrame, usable: pd.Series) -> pd.Series:
-    """Say which samples pair their slide as closely as any usable sample of that slide does.
+    """Return which samples pair their slide as closely as any usable sample of that slide does.
 
     Parameters
     ----------

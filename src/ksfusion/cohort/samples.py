@@ -5,13 +5,15 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ksfusion.cohort.user_table import Row, Table, read_table
-from ksfusion.config import Cohort, Task
+from ksfusion.cohort.config import CohortFiles, Labelling
+from ksfusion.cohort.labels import MARKER_VALUES
+from ksfusion.cohort.user_table import Row, UserTable, read_user_table
 from ksfusion.core.errors import UserError
 from ksfusion.core.ids import default_slide_id
+from ksfusion.terms.units import TimeUnit
 
 SAMPLE_COLUMNS = ("sample_id", "case_id", "cohort", "slide", "expression_id")
 OPTIONAL_SAMPLE_COLUMNS = (
@@ -24,12 +26,6 @@ OPTIONAL_SAMPLE_COLUMNS = (
     "expression_specimen_id",
     "expression_block_id",
 )
-MARKER_VALUES = {
-    "idh": ("WT", "Mutant"),
-    "codel_1p19q": ("codel", "non-codel"),
-    "cdkn2a": ("homdel", "intact"),
-    "grade": ("G2", "G3", "G4"),
-}
 SURVIVAL_COLUMNS = ("survival_days", "event")
 # A table may lack these: its cases then have no label for the task. A diagnosis is derived where none is given.
 BUILTIN_COLUMNS = (*MARKER_VALUES, *SURVIVAL_COLUMNS, "diagnosis")
@@ -50,52 +46,64 @@ class CohortTables:
         }
 
 
-def read_cohort(cohort: Cohort, tasks: Mapping[str, Task]) -> CohortTables:
+def read_cohort(files: CohortFiles, tasks: Mapping[str, Labelling], cohorts: Collection[str]) -> CohortTables:
     """Read and validate both tables.
+
+    Parameters
+    ----------
+    files
+        Where they are.
+    tasks
+        Name of each task to what its labels are.
+    cohorts
+        The cohorts that have expression profiles.
 
     Raises
     ------
     UserError
         With the problems of both tables, a line each: file, row, what is wrong, the remedy.
     """
-    cases = read_table(cohort.cases, required=("case_id",))
-    samples = read_table(cohort.samples, required=SAMPLE_COLUMNS)
+    cases = read_user_table(files.cases, required=("case_id",))
+    samples = read_user_table(files.samples, required=SAMPLE_COLUMNS)
     if cases.columns:
         check_cases(cases, tasks)
     if samples.columns:
-        _check_samples(samples, {row["case_id"] for row in cases.rows} if cases.columns else None, cohort)
+        case_ids = {row["case_id"] for row in cases.rows} if cases.columns else None
+        _check_samples(samples, case_ids, files.cases, cohorts)
     problems = cases.all_problems() + samples.all_problems()
     if problems:
         raise UserError("\n".join(problems))
     return CohortTables(samples.rows, cases.rows, cases.columns)
 
 
-def check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
+def check_cases(table: UserTable, tasks: Mapping[str, Labelling]) -> None:
     """Note what is wrong in a table of cases: columns, choices, times and events, a case that stands twice."""
     for column in table.columns:
         if column not in BUILTIN_COLUMNS and column.lower() in BUILTIN_COLUMNS:
             table.problems.append(f"{table.path}: row 1: column {column} must be written {column.lower()}; rename it")
-    times, events = {"survival_days": "days"}, {"event"}
+    times: dict[str, TimeUnit] = {"survival_days": "days"}
+    events = {"event"}
     choices: dict[str, Iterable[str]] = dict(MARKER_VALUES)
     for name, task in tasks.items():
-        needed = [task.column] if task.kind == "classification" else [task.time, task.event]
-        for column in needed:
+        for column in task.columns:
             if column not in table.columns and column not in BUILTIN_COLUMNS:
                 table.problems.append(
                     f"{table.path}: row 1: column {column} is missing, task {name} needs it; "
                     "add it or correct the task in the configuration"
                 )
-        allowed = MARKER_VALUES.get(task.column)
-        if allowed and not set(task.classes) <= set(allowed):
+        if task.kind == "survival":
+            time, event = task.columns
+            times.setdefault(time, task.unit)
+            events.add(event)
+            continue
+        (column,) = task.columns
+        values = MARKER_VALUES.get(column)
+        if values and not set(task.classes) <= set(values):
             table.problems.append(
                 f"{table.path}: task {name}: its classes {', '.join(task.classes)} are not values of column "
-                f"{task.column}; write {', '.join(allowed)} in the configuration"
+                f"{column}; write {', '.join(values)} in the configuration"
             )
-        if task.kind == "classification":
-            choices.setdefault(task.column, task.classes)
-        else:
-            times.setdefault(task.time, task.unit)
-            events.add(task.event)
+        choices.setdefault(column, task.classes)
     for line, row in table.numbered():
         table.check_id(line, "case_id", row["case_id"])
         for column, allowed in choices.items():
@@ -107,14 +115,13 @@ def check_cases(table: Table, tasks: Mapping[str, Task]) -> None:
     table.check_unique("case_id")
 
 
-def _check_samples(table: Table, case_ids: set[str] | None, cohort: Cohort) -> None:
+def _check_samples(table: UserTable, case_ids: set[str] | None, cases: str, cohorts: Collection[str]) -> None:
     unknown = [name for name in table.columns if name not in SAMPLE_COLUMNS + OPTIONAL_SAMPLE_COLUMNS]
     if unknown:
         table.problems.append(
             f"{table.path}: row 1: unknown column {', '.join(unknown)}; remove it or correct its name "
             f"(optional: {', '.join(OPTIONAL_SAMPLE_COLUMNS)})"
         )
-    sources = {source.cohort for source in cohort.expression}
     for line, row in table.numbered():
         for column in OPTIONAL_SAMPLE_COLUMNS:
             row.setdefault(column, "")
@@ -124,13 +131,13 @@ def _check_samples(table: Table, case_ids: set[str] | None, cohort: Cohort) -> N
             table.problem(
                 line,
                 "unknown case_id",
-                f"case_id {row['case_id']!r} is not in {cohort.cases}; add the case there or correct the id",
+                f"case_id {row['case_id']!r} is not in {cases}; add the case there or correct the id",
             )
-        if table.check_id(line, "cohort", row["cohort"]) and row["expression_id"] and row["cohort"] not in sources:
+        if table.check_id(line, "cohort", row["cohort"]) and row["expression_id"] and row["cohort"] not in cohorts:
             table.problem(
                 line,
                 "unknown cohort",
-                f"cohort {row['cohort']!r} has no source in cohort.expression ({', '.join(sorted(sources))}); add it",
+                f"cohort {row['cohort']!r} has no source in cohort.expression ({', '.join(sorted(cohorts))}); add it",
             )
         for column in ("slide_id", "expression_id"):
             if row[column]:

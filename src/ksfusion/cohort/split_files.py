@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ksfusion.core.data_files import check_is_data
-from ksfusion.core.errors import UserError
+from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
 from ksfusion.core.storage import read_rows
-from ksfusion.terms.splits import SPLITS, first_of
+from ksfusion.terms.splits import SPLITS
 
 FOLD_FILE = re.compile(r"splits_(\d+)\.csv")
 COLUMNS = ("fold", "case_id", "split")
@@ -56,7 +56,8 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
         If a file cannot be read, leaves a case out, or has one on two sides.
     """
     path = Path(path)
-    known, unknown, twice = {}, [], []
+    known: dict[tuple[int, str], Entry] = {}
+    unknown, twice = [], []
     for entry in _entries(path):
         case_id = entry.name if entry.name in cases else _case_of(entry.name, case_of_slide)
         if case_id is None:

@@ -19,57 +19,64 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ksfusion.cohort.split_files import COLUMNS, SPLITS, read_split_file
+from ksfusion.cohort.config import Splits
+from ksfusion.cohort.split_files import COLUMNS, read_split_file
 from ksfusion.core.errors import UserError
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
+from ksfusion.terms.splits import SPLITS
 
 # The second field of a TCGA barcode is the tissue source site.
 TCGA_BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}.*")
 
 
-def split_cases(samples: Path, cases: Path, output: Path, *, splits: Mapping[str, Any], stratify: str) -> None:
-    """Write ``splits.tsv`` (fold, case_id, split): every case that has a sample, once in each fold.
+def divide_cases(
+    samples: pd.DataFrame,
+    cases: pd.DataFrame,
+    settings: Splits,
+    *,
+    stratify: str,
+    earlier: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Divide the cases that have a sample.
 
     Parameters
     ----------
-    samples, cases
-        ``samples.parquet`` and ``cases.parquet`` of the check.
-    output
-        The file to write; what stands there from the same settings is kept.
-    splits
-        The settings: ``scheme`` (``holdout``, ``kfold``, ``file`` or ``site``), ``fractions``, ``seed``, ``k``,
-        ``file``.
+    samples : pandas.DataFrame
+        The validated table.
+    cases : pandas.DataFrame, one row per case
+        With its labels.
+    settings
+        How the cases are divided.
     stratify
         The column of ``cases`` that makes the strata, together with the cohort.
+    earlier : pandas.DataFrame, optional
+        The split of the same settings that is there: whoever has a side in it keeps it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        fold, case_id, split; every case once in each fold.
 
     Raises
     ------
     UserError
         If a side is empty, a case has no site or more than one, or the user's file does not fit the cases.
     """
-    sample_table = read_parquet(samples)
-    units = _strata(sample_table, read_parquet(cases), stratify)
-    settings = {"splits": dict(splits), "stratify": stratify}
-    kept = _earlier_split(output, settings)
-    match splits["scheme"]:
-        case "holdout":
-            folds = {0: _named(assign(units, splits["fractions"], seed=splits["seed"], kept=_sides(kept, 0)))}
-        case "kfold":
-            folds = _cross_validation(units, splits, kept)
-        case "site":
-            folds = {0: _by_site(units.index, sample_table, splits, _sides(kept, 0))}
-        case "file":
-            folds = _from_file(units, sample_table, splits)
+    units = _strata(samples, cases, stratify)
+    kept = _sides(earlier, 0)
+    if settings.file is not None:
+        folds = _from_file(units, samples, settings.file, settings)
+    elif settings.scheme == "kfold":
+        folds = _cross_validation(units, settings, earlier)
+    elif settings.scheme == "site":
+        folds = {0: _by_site(units.index, samples, settings, kept)}
+    else:
+        folds = {0: _named(assign(units, settings.fractions, seed=settings.seed, kept=kept))}
     _refuse_empty_sides(folds)
     rows = [(fold, case_id, sides[case_id]) for fold, sides in sorted(folds.items()) for case_id in sorted(sides)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_tsv(table, output, provenance("ksfusion.cohort.splits", settings))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def assign(
@@ -93,11 +100,12 @@ def assign(
     dict
         Id to the number of its side.
     """
-    sides = {}
+    sides: dict[str, int] = {}
+    kept = kept or {}
     for stratum, rows in units.groupby("stratum", sort=True):
         sizes = rows["size"].to_dict()
         ordered = sorted(sizes, key=lambda unit: _hash(seed, unit))
-        known = {unit: kept[unit] for unit in ordered if unit in (kept or {})}
+        known = {unit: kept[unit] for unit in ordered if unit in kept}
         if known:
             sides |= _fill(ordered, sizes, shares, known)
         else:
@@ -152,20 +160,6 @@ def _named(numbers: Mapping[str, int]) -> dict[str, str]:
     return {unit: SPLITS[number] for unit, number in numbers.items()}
 
 
-def _earlier_split(output: Path, settings: Mapping[str, Any]) -> pd.DataFrame | None:
-    """Return the split that is there, if the same settings made it."""
-    try:
-        earlier = read_provenance(output)["settings"]["splits"]
-        table = read_tsv(output, dtype={"case_id": str})
-    except (OSError, ValueError, KeyError):
-        return None
-    if earlier != settings["splits"]:
-        return None
-    if not (set(COLUMNS) <= set(table.columns) and table["split"].isin(SPLITS).all()):
-        raise UserError(f"{output}: was changed and is no split any more; delete it, or give it as splits.file")
-    return table
-
-
 def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
     """Return the numbers of the sides that cases have in a fold of an earlier split."""
     if table is None:
@@ -174,38 +168,35 @@ def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
     return {case_id: SPLITS.index(side) for case_id, side in zip(rows["case_id"], rows["split"], strict=True)}
 
 
-def _cross_validation(
-    units: pd.DataFrame, splits: Mapping[str, Any], kept: pd.DataFrame | None
-) -> dict[int, dict[str, str]]:
+def _cross_validation(units: pd.DataFrame, settings: Splits, earlier: pd.DataFrame | None) -> dict[int, dict[str, str]]:
     """Test every case in one of k folds; the others train and validate as the fractions of those two relate."""
-    k, seed = splits["k"], splits["seed"]
-    tests = kept[kept["split"] == "test"] if kept is not None else pd.DataFrame(columns=["case_id", "fold"])
+    k, seed = settings.k, settings.seed
+    tests = pd.DataFrame(columns=["case_id", "fold"]) if earlier is None else earlier[earlier["split"] == "test"]
     test_fold = assign(units, [1 / k] * k, seed=seed, kept=dict(zip(tests["case_id"], tests["fold"], strict=True)))
     folds = {}
     for fold in range(k):
         others = units[[test_fold[case_id] != fold for case_id in units.index]]
         sides = dict.fromkeys(units.index, "test")
-        folds[fold] = sides | _train_and_validate(others, splits, fold, _sides(kept, fold))
+        folds[fold] = sides | _train_and_validate(others, settings, fold, _sides(earlier, fold))
     return folds
 
 
-def _train_and_validate(
-    units: pd.DataFrame, splits: Mapping[str, Any], fold: int, kept: Mapping[str, int]
-) -> dict[str, str]:
-    train, val, _ = splits["fractions"]
+def _train_and_validate(units: pd.DataFrame, settings: Splits, fold: int, kept: Mapping[str, int]) -> dict[str, str]:
+    train, val, _ = settings.fractions
     shares = [train / (train + val), val / (train + val)]
-    return _named(assign(units, shares, seed=f"{splits['seed']}:fold {fold}", kept=kept))
+    return _named(assign(units, shares, seed=f"{settings.seed}:fold {fold}", kept=kept))
 
 
 def _by_site(
-    case_ids: Sequence[str], samples: pd.DataFrame, splits: Mapping[str, Any], kept: Mapping[str, int]
+    case_ids: Sequence[str], samples: pd.DataFrame, settings: Splits, kept: Mapping[str, int]
 ) -> dict[str, str]:
     """Put whole tissue source sites on one side; the fractions count cases, as nearly as whole sites allow."""
     found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
     for case_id, site in zip(samples["case_id"], samples["site"], strict=True):
-        barcode = TCGA_BARCODE.fullmatch(case_id)
-        if site or barcode:
-            found[case_id].add(site or barcode[1])
+        if site:
+            found[case_id].add(site)
+        elif barcode := TCGA_BARCODE.fullmatch(case_id):
+            found[case_id].add(barcode[1])
     for case_id, sites in found.items():
         if len(sites) != 1:
             what = f"has sites {', '.join(sorted(sites))}" if sites else "has no site and is no TCGA barcode"
@@ -214,20 +205,20 @@ def _by_site(
     sizes = pd.Series(site_of).value_counts()
     units = pd.DataFrame({"stratum": "", "size": sizes})
     kept_sites = {site_of[case_id]: side for case_id, side in kept.items() if case_id in site_of}
-    sides = _named(assign(units, splits["fractions"], seed=splits["seed"], kept=kept_sites))
+    sides = _named(assign(units, settings.fractions, seed=settings.seed, kept=kept_sites))
     return {case_id: sides[site] for case_id, site in site_of.items()}
 
 
-def _from_file(units: pd.DataFrame, samples: pd.DataFrame, splits: Mapping[str, Any]) -> dict[int, dict[str, str]]:
+def _from_file(units: pd.DataFrame, samples: pd.DataFrame, file: str, settings: Splits) -> dict[int, dict[str, str]]:
     """Take the sides of the user's file; a fold without validation cases gets some of its training cases."""
     case_of_slide = dict(zip(samples["slide_id"], samples["case_id"], strict=True))
     folds: dict[int, dict[str, str]] = {}
-    for entry in read_split_file(splits["file"], set(units.index), case_of_slide):
+    for entry in read_split_file(file, set(units.index), case_of_slide):
         folds.setdefault(entry.fold, {})[entry.name] = entry.side
     for fold, sides in folds.items():
         if "val" not in sides.values():
             training = units.loc[[case_id for case_id, side in sides.items() if side == "train"]]
-            sides |= _train_and_validate(training, splits, fold, {})
+            sides |= _train_and_validate(training, settings, fold, {})
     return folds
 
 

@@ -8,22 +8,23 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ksfusion.cohort.findings import Finding
+from ksfusion.terms.units import TimeUnit
+
 # One-sided 5 %, and where the normal distribution has it: how sure a comparison must be to be told.
-CHANCE = 0.05
-SURE = 1.645
-FEW = 10
+SIGNIFICANCE = 0.05
+CRITICAL_Z = 1.645
+FEWEST_CASES = 10
 FEWEST_DEATHS = 5
 # Glioma is followed for years: of ten cases and more some pass 400 days, and hardly any 400 months or 40 years. The
 # longest times are not asked, since a single wrong one would hide a whole column.
 NEARLY_LONGEST = 0.95
-LONGEST = {"months": 400, "years": 40}
+LONGEST: dict[TimeUnit, float] = {"months": 400, "years": 40}
 TYPICAL_MONTHS = 60
-
-Finding = dict[str, str]
 
 
 def survival_findings(
-    cases: pd.DataFrame, time: str, event: str, *, cohorts: pd.Series | None = None, unit: str = "days"
+    cases: pd.DataFrame, time: str, event: str, *, cohorts: pd.Series | None = None, unit: TimeUnit
 ) -> Iterator[Finding]:
     """Yield what looks wrong in a column of times and its column of events, in each cohort by itself.
 
@@ -60,7 +61,7 @@ def _events(days: pd.Series, died: pd.Series, grades: pd.Series, event: str, whe
     are the evidence there, unless the times speak against it (grade 2 followed for longer).
     """
     by_grade = excess_deaths(days, died, grades)
-    if by_grade < -SURE or (by_grade <= SURE and fewer_deaths(died, grades) < CHANCE):
+    if by_grade < -CRITICAL_Z or (by_grade <= CRITICAL_Z and fewer_deaths(died, grades) < SIGNIFICANCE):
         deaths = ", ".join(
             f"{int(died[grades == grade].sum())} of {int((grades == grade).sum())} cases of {grade} have {event} 1"
             for grade in ("G4", "G2")
@@ -68,7 +69,7 @@ def _events(days: pd.Series, died: pd.Series, grades: pd.Series, event: str, whe
         detail = f"{where}{deaths} (log-rank z of grade 4 {by_grade:.1f}): it dies more slowly; 1 must mean died"
         yield _finding("event_looks_flipped", event, detail)
     # A column that the grades bear out is right, whenever its deaths come.
-    if by_grade <= SURE and (share := _later_deaths(days, died)):
+    if by_grade <= CRITICAL_Z and (share := _later_deaths(days, died)):
         detail = (
             f"{where}{share:.0%} of the pairs of a death (1) and a censoring (0) have the death later; that is natural "
             f"where nearly all or few die ({died.mean():.0%} here), else see whether 1 means died"
@@ -86,7 +87,7 @@ def excess_deaths(days: pd.Series, died: pd.Series, grades: pd.Series) -> float:
     """
     compared = grades.isin(["G2", "G4"])
     days, died, is_high = (column[compared].to_numpy() for column in (days, died, grades == "G4"))
-    if min(is_high.sum(), (~is_high).sum()) < FEW or died.sum() < FEWEST_DEATHS:
+    if min(is_high.sum(), (~is_high).sum()) < FEWEST_CASES or died.sum() < FEWEST_DEATHS:
         return 0.0
     moments = np.unique(days[died])[:, None]
     at_risk, high_at_risk = (days >= moments).sum(axis=1), ((days >= moments) & is_high).sum(axis=1)
@@ -107,7 +108,7 @@ def fewer_deaths(died: pd.Series, grades: pd.Series) -> float:
     """
     high, low = int((grades == "G4").sum()), int((grades == "G2").sum())
     high_deaths, deaths = int(died[grades == "G4"].sum()), int(died[grades.isin(["G2", "G4"])].sum())
-    if min(high, low) < FEW:
+    if min(high, low) < FEWEST_CASES:
         return 1.0
     ways = (math.comb(high, number) * math.comb(low, deaths - number) for number in range(high_deaths + 1))
     return sum(ways) / math.comb(high + low, deaths)
@@ -116,15 +117,15 @@ def fewer_deaths(died: pd.Series, grades: pd.Series) -> float:
 def _later_deaths(days: pd.Series, died: pd.Series) -> float:
     """Return the share of pairs whose death is the later one, 0 where that is no more than half (Mann-Whitney)."""
     deaths, censored = int(died.sum()), int((~died).sum())
-    if min(deaths, censored) < FEW:
+    if min(deaths, censored) < FEWEST_CASES:
         return 0.0
     later = (days.rank()[died].sum() - deaths * (deaths + 1) / 2) / (deaths * censored)
     spread = math.sqrt((deaths + censored + 1) / (12 * deaths * censored))
-    return later if (later - 0.5) / spread > SURE else 0.0
+    return later if (later - 0.5) / spread > CRITICAL_Z else 0.0
 
 
-def _unit(times: pd.Series, time: str, unit: str, where: str) -> Iterator[Finding]:
-    if len(times) < FEW:
+def _unit(times: pd.Series, time: str, unit: TimeUnit, where: str) -> Iterator[Finding]:
+    if len(times) < FEWEST_CASES:
         return
     long, middle = times.quantile(NEARLY_LONGEST), times.median()
     numbers = f"{where}{NEARLY_LONGEST:.0%} are at most {long:g}, the median is {middle:g}"
@@ -137,4 +138,4 @@ def _unit(times: pd.Series, time: str, unit: str, where: str) -> Iterator[Findin
 
 
 def _finding(check: str, subject: str, detail: str) -> Finding:
-    return {"check": check, "subject": subject, "detail": detail}
+    return Finding(check=check, subject=subject, detail=detail)

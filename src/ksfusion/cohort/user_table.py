@@ -24,7 +24,7 @@ Row = dict[str, str]
 
 
 @dataclass
-class Table:
+class UserTable:
     """Rows of a text table with the line each stands on, and the problems found so far."""
 
     path: str
@@ -101,7 +101,7 @@ class Table:
 
 
 def _not_data(path: str) -> str:
-    """Say what stands in the table's place, such as a web page; a file that is not there has its own line."""
+    """Return what stands in the table's place, such as a web page; a file that is not there has its own line."""
     try:
         check_is_data(Path(path))
     except UserError as error:
@@ -109,9 +109,9 @@ def _not_data(path: str) -> str:
     return ""
 
 
-def read_table(path: str, required: tuple[str, ...]) -> Table:
+def read_user_table(path: str, required: tuple[str, ...]) -> UserTable:
     """Read a tab-separated table; what is wrong with it as a whole is among its problems."""
-    table = Table(path)
+    table = UserTable(path)
     if problem := _not_data(path):
         table.problems.append(problem)
         return table

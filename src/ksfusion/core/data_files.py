@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 from ksfusion.core.errors import UserError
 
@@ -50,7 +50,7 @@ def _workbook(path: Path) -> UserError:
 
 
 @contextlib.contextmanager
-def open_data(path: Path) -> Iterator[BinaryIO]:
+def open_data(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressing gzip and one-member zip files; its first bytes decide, not its name.
 
     Raises
@@ -78,12 +78,12 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be decompressed ({error}); download it again")
 
 
-def _opened(path: Path, start: bytes, stack: contextlib.ExitStack) -> BinaryIO:
+def _opened(path: Path, start: bytes, stack: contextlib.ExitStack) -> IO[bytes]:
     if start.startswith(ZIP_MAGIC):
         archive = stack.enter_context(zipfile.ZipFile(path))
         return stack.enter_context(archive.open(_only_member(archive, path)))
     if start.startswith(GZIP_MAGIC):
-        return stack.enter_context(gzip.open(path))
+        return stack.enter_context(cast(IO[bytes], gzip.open(path)))
     return stack.enter_context(path.open("rb"))
 
 

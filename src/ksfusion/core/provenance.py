@@ -19,8 +19,8 @@ import ksfusion
 PACKAGE_ROOT = Path(ksfusion.__file__).parent
 # The name of a module's logger, everywhere in this package.
 LOGGER = "log"
-# Of a method's registration: what it is called in print.
-UNHASHED_KEYWORDS = ("label",)
+# Of a method's registration: what it and its variants are called in print.
+UNHASHED_KEYWORDS = ("label", "labels")
 
 
 def _module_file(module: str) -> Path | None:
@@ -30,6 +30,14 @@ def _module_file(module: str) -> Path | None:
         return None
     path = PACKAGE_ROOT.joinpath(*parts[1:]).with_suffix(".py")
     return path if path.is_file() else None
+
+
+def _tree(module: str) -> ast.Module:
+    """Return the syntax tree of a module of this package; raise ModuleNotFoundError where it is no file."""
+    path = _module_file(module)
+    if path is None:
+        raise ModuleNotFoundError(f"{module} is not a module file of ksfusion")
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
@@ -83,7 +91,7 @@ def _is_field_or_check(node: ast.AST) -> bool:
 
 def imported_names(module: str) -> set[str]:
     """Return the dotted names that a module of this package imports when it runs, anywhere in it."""
-    return _imported_names(ast.parse(_module_file(module).read_text(encoding="utf-8")))
+    return _imported_names(_tree(module))
 
 
 def _imported_names(tree: ast.Module) -> set[str]:
@@ -100,7 +108,7 @@ def _imported_names(tree: ast.Module) -> set[str]:
 @functools.cache
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     """Return the digest of a module's syntax tree and the modules of this package that it imports."""
-    tree = ast.parse(_module_file(module).read_text(encoding="utf-8"))
+    tree = _tree(module)
     imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
     computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
     return hashlib.sha256(ast.dump(computing).encode()).hexdigest(), imported
@@ -132,8 +140,6 @@ def code_version(*modules: str) -> str:
         module = pending.pop()
         if module in digests:
             continue
-        if _module_file(module) is None:
-            raise ModuleNotFoundError(f"{module} is not a module file of ksfusion")
         digests[module], imported = _parse(module)
         pending.extend(imported)
     listing = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))

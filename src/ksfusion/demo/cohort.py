@@ -18,13 +18,15 @@ One cohort has the layout of the GDC; the other that of IvyGAP, all glioblastoma
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.core.storage import write_tsv
+from ksfusion.core.ids import stable_hash
+from ksfusion.terms.units import GDC_STAR, IVYGAP
 
 SEED = 20240
 GDC_COHORT, IVY_COHORT = "demo-gdc", "demo-ivygap"
@@ -124,7 +126,7 @@ def draw_samples(cases: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
         The columns of the sample table, and case-level latents, slide_width_um, slide_height_um, slide_mpp.
     """
     random = np.random.default_rng([seed, 1])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in cases.itertuples():
         ivy = case.cohort == IVY_COHORT
         count = 2 if random.random() < (0.33 if ivy else 0.05) else 1
@@ -179,6 +181,24 @@ def planted_samples() -> pd.DataFrame:
     return samples.merge(cases[["case_id", "diagnosis", "tumour", "tme", "site"]], on="case_id")
 
 
+def planted_profiles(expression_ids: Collection[str]) -> pd.DataFrame:
+    """Return profiles of the demo as `ksfusion.demo.expression.write_expression` draws them.
+
+    Parameters
+    ----------
+    expression_ids
+        Which profiles; the demo's sample table names them.
+    """
+    planted = planted_samples()
+    profiles = planted[planted["expression_id"].isin(set(expression_ids))].drop_duplicates("expression_id").copy()
+    profiles["layout"] = np.where(profiles["cohort"] == IVY_COHORT, IVYGAP, GDC_STAR)
+    profiles["library"] = [stable_hash(text) / 2**32 - 0.5 for text in profiles["expression_id"]]
+    profiles["tumor_name"] = profiles["case_id"]
+    profiles["block_name"] = profiles["slide_block_id"]
+    profiles["specimen_name"] = profiles["sample_id"]
+    return profiles
+
+
 CASE_TABLE = ["case_id", "idh", "codel_1p19q", "cdkn2a", "grade", "survival_days", "event", "age", "sex"]
 SAMPLE_TABLE = [
     "sample_id",
@@ -193,13 +213,16 @@ SAMPLE_TABLE = [
 ]
 
 
-def write_tables(folder: Path, seed: int = SEED) -> None:
-    """Write the demo's ``samples.tsv`` and ``cases.tsv``: what a user would have, without the planted truth."""
-    cases = draw_cases(seed)
-    table = cases[CASE_TABLE].astype(object)
+def sample_table(seed: int = SEED) -> pd.DataFrame:
+    """Return the demo's samples as a user would have them, without the planted truth."""
+    return draw_samples(draw_cases(seed), seed)[SAMPLE_TABLE]
+
+
+def case_table(seed: int = SEED) -> pd.DataFrame:
+    """Return the demo's cases as a user would have them, without the planted truth."""
+    table = draw_cases(seed)[CASE_TABLE].astype(object)
     # Real tables have gaps: a grade and a marker that were never reported, a patient lost at once.
     table.loc[table["case_id"] == "KG-009", "grade"] = ""
     table.loc[table["case_id"] == "KG-030", "codel_1p19q"] = ""
     table.loc[table["case_id"] == "KG-051", ["survival_days", "event"]] = ""
-    write_tsv(draw_samples(cases, seed)[SAMPLE_TABLE], folder / "samples.tsv")
-    write_tsv(table, folder / "cases.tsv")
+    return table

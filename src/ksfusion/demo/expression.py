@@ -27,6 +27,8 @@ import pandas as pd
 from ksfusion.core.ids import stable_hash
 from ksfusion.core.storage import atomic
 from ksfusion.genes.sets.gene_sets import gene_sets
+from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
+from ksfusion.terms.units import GDC_STAR, IVYGAP
 
 # Symbols by family, so that a list of many hundreds stays readable.
 HOUSEKEEPING = {
@@ -119,7 +121,6 @@ PLATFORM_SHIFT = 0.8
 DISPERSION = 0.08
 READS = 4.0e6
 
-GDC_SUFFIX = ".rna_seq.augmented_star_gene_counts.tsv"
 GDC_HEADER = (
     "gene_id",
     "gene_name",
@@ -183,8 +184,8 @@ def draw_levels(profile: pd.Series, genes: pd.DataFrame, random: np.random.Gener
         score[category] = shared + random.normal(0.0, TME_CATEGORY_NOISE)
     own = genes["symbol"].map({symbol: effects[diagnosis] for symbol, effects in OWN_EFFECTS.items()}).fillna(0.0)
     moved = genes["loading"] * genes["category"].map(score).fillna(0.0)
-    noise = random.normal(0.0, GENE_NOISE, len(genes))
-    return (genes["base"] + moved + own + profile["library"] * genes["drift"] + noise).to_numpy()
+    of_genes = random.normal(0.0, GENE_NOISE, len(genes))
+    return (genes["base"] + moved + own + profile["library"] * genes["drift"] + of_genes).to_numpy()
 
 
 def draw_counts(levels: np.ndarray, reads: float, random: np.random.Generator) -> np.ndarray:
@@ -217,13 +218,13 @@ def write_expression(truth: pd.DataFrame, folder: Path, seed: int) -> None:
         gdc.mkdir()
         in_gdc = genes["in_gdc"].to_numpy()
         order = np.argsort(genes.loc[in_gdc, "gene_id"].to_numpy())
-        for _, profile in truth[truth["layout"] == "gdc-star"].iterrows():
+        for _, profile in truth[truth["layout"] == GDC_STAR].iterrows():
             random = _generator(profile, seed)
             levels = draw_levels(profile, genes, random)[in_gdc]
             file = gdc / profile["expression_id"] / f"{profile['expression_id']}{GDC_SUFFIX}"
             _write_gdc(genes[in_gdc].iloc[order], levels[order], file, random)
     with atomic(folder / "ivygap") as ivygap:
-        _write_ivygap(genes[genes["in_ivygap"]], genes, truth[truth["layout"] == "ivygap"], ivygap, seed)
+        _write_ivygap(genes[genes["in_ivygap"]], genes, truth[truth["layout"] == IVYGAP], ivygap, seed)
 
 
 def _generator(profile: pd.Series, seed: int) -> np.random.Generator:
@@ -260,7 +261,7 @@ def _write_ivygap(genes: pd.DataFrame, all_genes: pd.DataFrame, truth: pd.DataFr
     numbers = 499300000 + np.random.default_rng([seed, 1]).permutation(len(genes))
     order = np.argsort(numbers)
     genes, numbers = genes.iloc[order], numbers[order]
-    fpkm = {"gene_id\\rna_well_id": numbers}
+    fpkm: dict[str, np.ndarray | list[str]] = {"gene_id\\rna_well_id": numbers}
     for _, profile in truth.iterrows():
         random = _generator(profile, seed)
         levels = draw_levels(profile, all_genes, random)[genes.index] + genes["platform"].to_numpy()
@@ -279,5 +280,5 @@ def _write_ivygap(genes: pd.DataFrame, all_genes: pd.DataFrame, truth: pd.DataFr
     names = ["tumor_name", "block_name", "specimen_name"]
     samples = truth[["expression_id", *names]].rename(columns={"expression_id": "rna_well_id"})
     samples = samples.assign(structure_abbreviation="CT", structure_name="Cellular Tumor")
-    for name, table in {"fpkm_table": pd.DataFrame(fpkm), "rows-genes": rows, "columns-samples": samples}.items():
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    for name, table in {FPKM_TABLE: pd.DataFrame(fpkm), GENES_TABLE: rows, SAMPLES_TABLE: samples}.items():
+        table.to_csv(folder / name, index=False, lineterminator="\n")

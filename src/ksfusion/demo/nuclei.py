@@ -143,7 +143,7 @@ def cell_stamps(kind: str, mpp: float) -> tuple[Stamp, ...]:
     body = body * (cytoplasm > 0.3) * 0.8
     ragged = np.clip(1 + 0.25 * texture, 0, 2) * body
     stain = np.stack([amount, look.eosin * (1 + 0.12 * texture)], axis=-1) * nucleus[..., None]
-    surroundings = (1 - clear) * (1 - body), ragged[..., None] * np.float32(look.cytoplasm_stain)
+    surroundings = (1 - clear) * (1 - body), ragged[..., None] * np.array(look.cytoplasm_stain, np.float32)
     layers = surroundings, (1 - nucleus, stain)
     return tuple(
         Stamp(*(cropped(keep[i, ::step, ::step], add[i, ::step, ::step]) for keep, add in layers))

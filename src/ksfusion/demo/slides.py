@@ -76,7 +76,7 @@ class SlideTruth:
         Areas; the tissue contains the necrosis.
     """
 
-    stain_matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    stain_matrix: tuple[tuple[float, ...], ...]
     n_tumour_nuclei: int
     n_lymphocytes: int
     n_vessels: int
@@ -195,15 +195,15 @@ def place_vessels(rng: np.random.Generator, maps: TissueMaps, appearance: SlideA
         (grow_vessel(stream, centre, appearance.vessels, branching) for _ in range(6))
         for centre, stream in zip(centres, rng.spawn(len(centres)), strict=True)
     )
-    vessels = [next((vessel for vessel in grown if lies_in(vessel, tissue)), None) for grown in attempts]
-    vessels = [vessel for vessel in vessels if vessel is not None]
+    fitting = [next((vessel for vessel in grown if lies_in(vessel, tissue)), None) for grown in attempts]
+    vessels = [vessel for vessel in fitting if vessel is not None]
     taken = filled([o for v in vessels for o in v.body], np.zeros(2), maps.free.shape, COARSE_UM)
     maps.free &= taken < 127
     return vessels
 
 
 def lies_in(vessel: Vessel, mask: np.ndarray) -> bool:
-    """Whether the whole outline of a vessel lies in a coarse mask."""
+    """Return whether the whole outline of a vessel lies in a coarse mask."""
     column, row = (np.concatenate(vessel.body) / COARSE_UM).astype(int).T
     on_slide = (row >= 0) & (column >= 0) & (row < mask.shape[0]) & (column < mask.shape[1])
     return bool(on_slide.all() and mask[row, column].all())

@@ -108,7 +108,7 @@ def grow_vessel(rng: np.random.Generator, centre: np.ndarray, proliferation: flo
     return Vessel([ring(rng, centre, radius, 0.08)], [ring(rng, centre, open_radius, 0.14)], thin=radius < 12)
 
 
-def filled(outlines: list[np.ndarray], origin_um: np.ndarray, shape: tuple[int, int], mpp: float) -> np.ndarray:
+def filled(outlines: list[np.ndarray], origin_um: np.ndarray, shape: tuple[int, ...], mpp: float) -> np.ndarray:
     """Mask (0..255) of the outlines in a window that starts at `origin_um`."""
     mask = np.zeros(shape, np.uint8)
     for outline in outlines:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from ksfusion.core.lazy import lazy_names
 
 _MODULES = {
-    "collect_profiles": "expression.profiles",
     "gene_sets": "sets.gene_sets",
-    "prepare_genes": "selection",
     "read_expression": "expression.profiles",
     "select_genes": "ranking",
 }

@@ -10,10 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from ksfusion.core.config_block import Block, Name
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import Rank
-from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
+from ksfusion.terms.units import GDC_STAR, IVYGAP, ExpressionFormat, ExpressionUnit
 
 # Formats whose files hold certain units alone.
-UNITS_OF = {"gdc-star": ("counts", "tpm", "fpkm"), "ivygap": ("fpkm",)}
+UNITS_OF = {GDC_STAR: ("counts", "tpm", "fpkm"), IVYGAP: ("fpkm",)}
+
+FitOn = Literal["train", "all"]
+Harmonise = Literal["zscore_by_cohort", "zscore", "none", "combat"]
 
 
 class ExpressionSource(Block):
@@ -32,7 +35,7 @@ class ExpressionSource(Block):
     def _options_fit_the_format(self) -> ExpressionSource:
         if self.suffix is not None and self.format != "matrix":
             raise ValueError(f"suffix belongs to format matrix, not {self.format}")
-        if self.sample_sheet is not None and self.format != "gdc-star":
+        if self.sample_sheet is not None and self.format != GDC_STAR:
             raise ValueError(f"sample_sheet belongs to format gdc-star, not {self.format}")
         units = UNITS_OF.get(self.format)
         if units and self.unit not in units:
@@ -60,10 +63,10 @@ class Ranking(Block):
 class Genes(Ranking):
     """Which genes are used, and their scale; of `ksfusion.stages.select_genes`."""
 
-    fit_on: Literal["train", "all"] = Field(
+    fit_on: FitOn = Field(
         "train", description="genes are chosen and scaled on training cases; all: on all, as in the paper"
     )
-    harmonise: Literal["zscore_by_cohort", "zscore", "none", "combat"] = Field(
+    harmonise: Harmonise = Field(
         "zscore_by_cohort", description="how cohorts are brought to one scale; combat with fit_on: all alone"
     )
     clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.genes.scaling import MIN_PROFILES
-from ksfusion.terms.rankings import COUNT_FLAVOURS, RANKINGS
+from ksfusion.terms.rankings import COUNT_FLAVOURS, RANKINGS, Rank
 
 # The columns of its table by which scanpy orders genes, and whether the smallest comes first.
 SCANPY_ORDER = {
@@ -26,7 +26,7 @@ GENES_AT_A_TIME = 2048
 
 
 def select_genes(
-    profiles_by_cohort: Mapping[str, pd.DataFrame], *, top_fraction: float = 0.3, rank: str = "within_cohort"
+    profiles_by_cohort: Mapping[str, pd.DataFrame], *, top_fraction: float = 0.3, rank: Rank = "within_cohort"
 ) -> pd.DataFrame:
     """Rank the genes that all cohorts share by variance and choose the top ones.
 

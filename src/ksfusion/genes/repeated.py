@@ -23,6 +23,7 @@ def most_expressed(means: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     means : numpy.ndarray, (genes,)
         NaN for a gene without values.
     symbols : numpy.ndarray, (genes,)
+        Symbol of each gene.
     """
     ranked = pd.Series(np.where(np.isnan(means), -np.inf, means))
     return np.sort(ranked.groupby(symbols, sort=False).idxmax().to_numpy())

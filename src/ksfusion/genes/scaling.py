@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
+from ksfusion.genes.config import Harmonise
 
-log = logging.getLogger(__name__)
-
-COMBAT = "combat"
-HARMONISE = ("zscore_by_cohort", "zscore", "none", COMBAT)
 # Fewer profiles than these give a cohort no spread of its own.
 MIN_PROFILES = 2
 POOLED = "all"
@@ -23,7 +19,12 @@ POOLED = "all"
 class Scaling:
     """A frozen transform: ``(value - mean) / sd``, a missing value counting as ``fill``, cut off at -clip and clip.
 
-    The first three are tables of cohorts x genes; the row ``"all"`` serves every cohort that has no row of its own.
+    Attributes
+    ----------
+    mean, sd, fill
+        Cohorts x genes; the row ``"all"`` serves every cohort that has no row of its own.
+    clip
+        In standard deviations; None for no limit.
     """
 
     mean: pd.DataFrame
@@ -62,7 +63,7 @@ class Scaling:
 
 
 def fit_scaling(
-    profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: str = "zscore_by_cohort", clip: float | None = None
+    profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: Harmonise, clip: float | None = None
 ) -> Scaling:
     """Fit the scaling of each gene.
 
@@ -79,19 +80,9 @@ def fit_scaling(
         standard deviation of 0 counts as 1.
     clip
         Standard deviations at which scaled values are cut off, as ``max_value`` of scanpy's ``pp.scale``: one
-        profile's outlier of thousands would otherwise speak for a whole network. None for no limit.
-
-    Raises
-    ------
-    UserError
-        If ``harmonise`` is not one of these, or leaves values that ``clip`` has no measure for.
+        profile's outlier of thousands would otherwise speak for a whole network. None for no limit; ``none`` leaves
+        nothing that could be cut off.
     """
-    if harmonise not in HARMONISE:
-        raise UserError(f"genes.harmonise: {harmonise!r} is unknown; use {', '.join(HARMONISE)}")
-    if harmonise == "none" and clip is not None:
-        raise UserError(
-            "genes.clip: counts standard deviations, and harmonise: none does not scale; remove one of them"
-        )
     groups = {POOLED: np.ones(len(profiles), bool)}
     if harmonise == "zscore_by_cohort":
         labels = cohorts.to_numpy()

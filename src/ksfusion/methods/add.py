@@ -8,7 +8,7 @@ from ksfusion.methods.fusion import WIDTH, LateFusion
 from ksfusion.methods.registry import Inputs, register
 
 
-@register("add", modalities="pg")
+@register("add", label="Addition", modalities="pg")
 class Addition(LateFusion):
     """AttMIL and SNN, added."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,11 +41,11 @@ class SlideEncoder(nn.Module):
         return self.pool(self.embed(patches))
 
 
-@register("attmil", modalities="p")
+@register("attmil", label="AttMIL", modalities="p")
 class AttMIL(Method):
     """Classify a slide from the weighted mean of its patches; genes are ignored."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         settings = AttMILSettings(**options)
         self.encoder = SlideEncoder(inputs.n_features, settings)

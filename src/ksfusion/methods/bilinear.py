@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,11 +53,11 @@ def kronecker(first: Tensor, second: Tensor) -> Tensor:
     return torch.einsum("bn,bm->bnm", first, second).flatten(1)
 
 
-@register("bilinear", modalities="pg")
+@register("bilinear", label="Bilinear", modalities="pg")
 class Bilinear(LateFusion):
     """AttMIL and SNN, each gated, and fused by their Kronecker product."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         settings = BilinearSettings(**options)
         width, fused, gain = settings.gated_width, settings.fused_width, math.sqrt(2)
         super().__init__(inputs, dropout=settings.dropout, fused_width=fused)

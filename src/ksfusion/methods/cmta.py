@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,19 +39,26 @@ class Translator(nn.Module):
 
     def __init__(self, settings: CMTASettings, *, positions: bool) -> None:
         super().__init__()
-        sizes = {"heads": settings.heads, "n_landmarks": settings.n_landmarks, "dropout": settings.dropout}
-        self.encode = NystromTransformer(settings.width, **sizes, positions=positions)
-        self.decode = NystromTransformer(settings.width, **sizes, positions=positions)
+        self.encode, self.decode = (
+            NystromTransformer(
+                settings.width,
+                heads=settings.heads,
+                n_landmarks=settings.n_landmarks,
+                dropout=settings.dropout,
+                positions=positions,
+            )
+            for _ in range(2)
+        )
         self.attend = CoAttention(settings.width)  # from this modality's tokens to those of the other
         for transformer in (self.encode, self.decode):
             nn.init.normal_(transformer.class_token, std=1e-6)
 
 
-@register("cmta", modalities="pg")
+@register("cmta", label="CMTA", modalities="pg")
 class CMTA(Method):
     """Patches and groups of genes, each encoded, and decoded from the other. The order of the patches matters."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         self.settings = settings = CMTASettings(**options)
         width, gain = settings.width, math.sqrt(2)

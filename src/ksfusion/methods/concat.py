@@ -9,7 +9,7 @@ from ksfusion.methods.fusion import WIDTH, LateFusion
 from ksfusion.methods.registry import Inputs, register
 
 
-@register("concat", modalities="pg")
+@register("concat", label="Concatenation", modalities="pg")
 class Concatenation(LateFusion):
     """AttMIL and SNN, concatenated."""
 

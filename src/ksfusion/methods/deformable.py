@@ -59,11 +59,11 @@ class CMDeform(nn.Module):
     Parameters
     ----------
     side
-        Of the square map, in patches.
+        Side of the square map, in patches.
     width
-        Of both maps.
+        Channels of both maps.
     heads, head_width
-        One group of channels, one set of points a head.
+        Number of heads, and the width of each: a head has one group of channels and one set of points.
     grid
         Points along one side of the reference grid, at most. The depthwise convolution that makes the offsets has the
         stride that leaves so many, a kernel of one patch more on either side, and a padding of 1: on the paper's map of
@@ -79,6 +79,8 @@ class CMDeform(nn.Module):
     UserError
         If the map has fewer than 2 x 2 patches.
     """
+
+    reference: Tensor
 
     def __init__(
         self,
@@ -139,14 +141,18 @@ class CMDeform(nn.Module):
         maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
         sampled = self.sample(maps, points).to(patches.dtype)  # (heads, B, P, C)
 
-        # A group has C = width / heads channels, fewer than head_width, and W_q, W_k, W_v no bias. So the same results
-        # come with C columns: q k^T = grouped (W_q W_k^T) sampled^T, (weights v) W_o = (weights sampled) (W_v W_o).
+        # A group has C = width / heads channels, fewer than head_width, and W_q, W_k, W_v have no bias. So the products
+        # below have C columns instead of head_width.
         scale = self.w_q.shape[2] ** -0.5
+        # q k^T / sqrt(head_width) = (grouped W_q) (sampled W_k)^T / sqrt(head_width)
+        #                          = grouped (sampled (W_k W_q^T / sqrt(head_width)))^T  (eq. 1 and 2)
         keys = sampled @ (self.w_k @ self.w_q.mT * scale)[:, None]  # (heads, B, P, C)
         weights = self.biased(grouped @ keys.mT, points).softmax(dim=-1)  # (heads, B, N, P)
         attention = None if self.training else weights.mean(dim=2).transpose(0, 1)
         if self.training:
+            # dropout(weights) sampled = drop(weights) (sampled / (1 - dropout)): scales P x C numbers, not N x P
             weights, sampled = drop(weights, self.dropout), sampled / (1 - self.dropout)
+        # concatenate(weights v) W_o + b = sum over heads of (weights sampled) (W_v W_o) + b  (eq. 2 and 3)
         attended = weights @ sampled  # (heads, B, N, C)
         w_vo = self.w_v @ self.w_o.weight.T.unflatten(0, (self.heads, -1))  # (heads, C, width)
         attended = attended.permute(1, 2, 0, 3).flatten(2) @ w_vo.flatten(0, 1) + self.w_o.bias  # (B, N, width)

@@ -26,10 +26,11 @@ class LateFusion(Method):
     Parameters
     ----------
     inputs
+        What the method is built for.
     dropout
-        Of the encoders.
+        Probability of dropout in the encoders.
     fused_width
-        Of what `fuse` returns.
+        Width of what `fuse` returns.
     """
 
     def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int) -> None:

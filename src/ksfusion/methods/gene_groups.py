@@ -27,6 +27,8 @@ def columns_by_group(inputs: Inputs) -> list[list[int]]:
 class GroupedGenes(nn.Module):
     """A self-normalising network for each group."""
 
+    order: Tensor
+
     def __init__(self, inputs: Inputs, widths: Sequence[int], *, dropout: float) -> None:
         super().__init__()
         groups = columns_by_group(inputs)

@@ -69,7 +69,7 @@ class Stream(nn.Module):
         """Return z, the gene embedding (both (B, width)), points and attention for (B, N, n_features), (B, n_genes)."""
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
         patch = functional.relu(self.project(patches))  # (B, N, width)
-        # The layer on [patch, gene], computed without repeating the gene embedding over the patches.
+        # W [patch, gene] + b = W_patch patch + (W_gene gene + b): the gene embedding is not repeated over the patches.
         of_patch, of_gene = self.teach.weight.split([patch.shape[2], gene.shape[1]], dim=1)
         guidance = functional.linear(gene, of_gene, self.teach.bias)  # (B, width)
         teacher = functional.linear(patch, of_patch) + guidance.unsqueeze(1)  # (B, N, width)
@@ -80,6 +80,7 @@ class Stream(nn.Module):
 
 @register(
     "ksfusion",
+    label="KS-Fusion",
     modalities="pg",
     settings=("alpha",),
     min_patches=4,
@@ -91,6 +92,10 @@ class Stream(nn.Module):
         "ksfusion-alpha050": {"alpha": 0.5},
         "ksfusion-alpha075": {"alpha": 0.75},
         "ksfusion-alpha100": {"alpha": 1.0},
+    },
+    labels={
+        "ksfusion-no-gecon": "KS-Fusion without Ge-Con",
+        "ksfusion-no-cgcoord": "KS-Fusion without CG-Coord",
     },
 )
 class KSFusion(Method):

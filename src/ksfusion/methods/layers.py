@@ -30,7 +30,7 @@ def self_normalising_network(sizes: Sequence[int], *, dropout: float) -> nn.Sequ
     Parameters
     ----------
     sizes
-        Of the input, then of each layer.
+        Widths of the input, then of each layer.
     dropout
         Probability of alpha dropout.
     """
@@ -48,9 +48,9 @@ class GatedPooling(nn.Module):
     Parameters
     ----------
     width, attention_width
-        Of an instance, and of the two branches of the gate.
+        Widths of an instance, and of the two branches of the gate.
     dropout
-        Of both branches.
+        Probability of dropout in both branches.
     """
 
     def __init__(self, width: int, attention_width: int, *, dropout: float = 0.0) -> None:
@@ -81,12 +81,15 @@ class CoAttention(nn.Module):
         """Return what each query gathers (B, Q, width), and its weights (B, Q, N), from a context (B, N, width)."""
         scale = queries.shape[2] ** -0.5
         values = self.out.weight @ self.v.weight  # (width, width)
-        # All layers are linear, so that either side can bear them: the side with fewer tokens does.
+        # softmax(q k^T / sqrt(width)) v W_o + b, where q = queries W_q + b_q, k = context W_k, v = context W_v. All
+        # layers are linear, so that either side can bear them: the side with fewer tokens does.
         if queries.shape[1] <= context.shape[1]:
+            # q k^T = (q W_k^T) context^T, and attention v W_o = (attention context) (W_v W_o)
             asked = self.q(queries) @ self.k.weight * scale  # (B, Q, width)
-            attention = (asked @ context.mT).softmax(dim=-1)
+            attention = (asked @ context.mT).softmax(dim=-1)  # (B, Q, N)
             gathered = (attention @ context) @ values.T
         else:
+            # q k^T = queries (k W_q^T)^T + (k b_q)^T, and attention v W_o = attention (context (W_v W_o))
             keys = self.k(context) * scale  # (B, N, width)
             logits = queries @ (keys @ self.q.weight).mT + (keys @ self.q.bias).unsqueeze(1)
             attention = logits.softmax(dim=-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +55,11 @@ def fusion_layers(width: int) -> nn.Sequential:
     )
 
 
-@register("mcat", modalities="pg")
+@register("mcat", label="MCAT", modalities="pg")
 class MCAT(Method):
     """Each group of genes is a query to the patches. The order of the patches does not matter."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         settings = MCATSettings(**options)
         width = settings.width

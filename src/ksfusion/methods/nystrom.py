@@ -7,6 +7,7 @@ arXiv:2106.00908 (the pyramid position encoding, the square of tokens, the sizes
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -58,11 +59,11 @@ def nystrom_attention(
     ----------
     q, k, v : Tensor (B, heads, N, d)
     n_landmarks
-        At most; where each token would be one, the attention is computed as it is.
+        Number of landmarks, at most; where each token would be one, the attention is computed as it is.
     iterations
-        Of the pseudo-inverse.
+        Iterations of the pseudo-inverse.
     first
-        Return the first token's row of weights too.
+        Whether the first token's row of weights is returned too.
     along : Tensor (heads, kernel), optional
         A convolution of the values along the tokens, to be added: one odd kernel for all channels of a head.
 
@@ -75,7 +76,7 @@ def nystrom_attention(
     q = q * q.shape[3] ** -0.5
     if q.shape[2] <= n_landmarks:
         weights = (q @ k.mT).softmax(dim=-1)
-        # The convolution too is a matrix over the tokens, and one product serves both.
+        # weights v + (v convolved along the tokens) = (weights + convolution matrix) v
         attended = (weights if along is None else weights + convolution_matrix(along, q.shape[2])) @ v
         return attended, weights[:, :, 0] if first else None
     q_marks, k_marks = landmarks(q, most=n_landmarks), landmarks(k, most=n_landmarks)
@@ -84,7 +85,7 @@ def nystrom_attention(
         among = (q_marks.float() @ k_marks.float().mT).softmax(dim=-1)  # (B, heads, m, m)
         inverse = pseudo_inverse(among.flatten(0, 1), iterations=iterations).view_as(among).to(q.dtype)
     to_marks, from_marks = (q @ k_marks.mT).softmax(dim=-1), (q_marks @ k.mT).softmax(dim=-1)
-    attended = to_marks @ (inverse @ (from_marks @ v))
+    attended = to_marks @ (inverse @ (from_marks @ v))  # eq. 13, right to left: the smallest products
     if along is not None:
         kernel = along[:, None, :, None]
         attended = attended + functional.conv2d(v, kernel, padding=(along.shape[1] // 2, 0), groups=len(along))
@@ -132,10 +133,12 @@ class PPEG(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return tokens (B, side * side, width) that know of their neighbours."""
-        side, reach = math.isqrt(tokens.shape[1]), self.convolutions[0].kernel_size[0] // 2
-        # Convolutions add up: one with the sum of the kernels, the smaller ones padded, does the work of all.
-        weight = sum(functional.pad(c.weight, [reach - c.kernel_size[0] // 2] * 4) for c in self.convolutions)
-        bias = sum(c.bias for c in self.convolutions)
+        convolutions = [layer for layer in self.convolutions if isinstance(layer, nn.Conv2d)]
+        side, reach = math.isqrt(tokens.shape[1]), convolutions[0].kernel_size[0] // 2
+        # x * k7 + x * k5 + x * k3 = x * (k7 + k5 + k3), the smaller kernels padded with zeros to the largest's size
+        padded = [functional.pad(layer.weight, [reach - layer.kernel_size[0] // 2] * 4) for layer in convolutions]
+        weight = reduce(torch.add, padded)
+        bias = reduce(torch.add, [layer.bias for layer in convolutions if layer.bias is not None])
         square = tokens.mT.unflatten(2, (side, side))  # (B, width, side, side)
         encoded = functional.conv2d(square, weight, bias, padding=reach, groups=square.shape[1])
         return tokens + encoded.flatten(2).mT
@@ -147,16 +150,17 @@ class NystromTransformer(nn.Module):
     Parameters
     ----------
     width, heads, n_landmarks, dropout
-        Of the layers.
+        Sizes of the layers, see `NystromLayer`.
     positions
         Whether the tokens are a slide's patches: they are filled up to a square with their first ones, and encoded.
     """
 
     def __init__(self, width: int, *, heads: int, n_landmarks: int, dropout: float, positions: bool) -> None:
         super().__init__()
-        sizes = {"heads": heads, "n_landmarks": n_landmarks, "dropout": dropout}
         self.class_token = nn.Parameter(torch.randn(1, 1, width))
-        self.first, self.second = NystromLayer(width, **sizes), NystromLayer(width, **sizes)
+        self.first, self.second = (
+            NystromLayer(width, heads=heads, n_landmarks=n_landmarks, dropout=dropout) for _ in range(2)
+        )
         self.positions = PPEG(width) if positions else None
         self.norm = nn.LayerNorm(width)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method returns for a batch of B samples; None where it has no such thing.
+    """What a method returns for a batch of B samples; None or empty where it has no such thing.
 
     Attributes
     ----------
     logits : Tensor (B, n_outputs)
-        Of the classes, or of the hazards of the survival intervals.
+        Log odds of the classes, or of the hazards of the survival intervals.
     attention : Tensor (B, N), or mapping of stream to Tensor
         Weights that sum to one over patches; for a method with streams, over its sampling points.
     points : mapping of stream to Tensor (B, groups, n_points, 2)
@@ -31,10 +31,10 @@ class MethodOutput:
 
     logits: Tensor
     attention: Tensor | Mapping[str, Tensor] | None = None
-    points: Mapping[str, Tensor] | None = None
-    embeddings: Mapping[str, Tensor] | None = None
-    gene_embeddings: Mapping[str, Tensor] | None = None
-    translations: Mapping[str, Tensor] | None = None
+    points: Mapping[str, Tensor] = field(default_factory=dict)
+    embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    gene_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    translations: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class AuxiliaryLoss(NamedTuple):

@@ -5,9 +5,10 @@ After Liu et al.: Swin transformer V2, CVPR 2022, arXiv:2111.09883 (log-spaced c
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from ksfusion.methods.layers import scaled_linear
 
@@ -28,7 +29,7 @@ class _PairMLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, last: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, last: Tensor) -> Tensor:
         """Return (M, side, side, P) from tables (M, side, P, H), weight (H, H), bias (H,) and last (H,)."""
         ctx.save_for_backward(rows, columns, weight, bias, last)
         m, side, n_points, _ = rows.shape
@@ -40,7 +41,7 @@ class _PairMLP(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of all five."""
         rows, columns, weight, bias, last = ctx.saved_tensors
         of_rows, of_columns, of_weight, of_bias, of_last = (torch.zeros_like(part) for part in ctx.saved_tensors)
@@ -74,10 +75,12 @@ class PositionBias(nn.Module):
     Parameters
     ----------
     side
-        Of the map of queries, whose corners are at -1 and 1.
+        Side of the map of queries in patches; its corners are at -1 and 1.
     width
-        Of the hidden layers.
+        Width of the hidden layers.
     """
+
+    line: Tensor
 
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
@@ -92,6 +95,7 @@ class PositionBias(nn.Module):
                 self.line[:, None, None] - points.to(self.line.dtype).flatten(0, 1)[:, None]
             )  # (M, side, P, 2)
             of_x, of_y = self.first.weight.unbind(1)  # (H,) each
+            # first(x, y) = (x of_x + b) + y of_y: a table over the map's columns, and one over its rows
             columns = away[..., :1] * of_x + self.first.bias  # (M, side, P, H)
             rows = away[..., 1:] * of_y
             bias = _PairMLP.apply(rows, columns, self.second.weight, self.second.bias, self.last)

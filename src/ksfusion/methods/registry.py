@@ -13,36 +13,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ksfusion.core.errors import UserError
+from ksfusion.terms.niches import NICHES
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method
 
 FOLDER = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class TrainingRules:
-    """How a method is trained where that is part of what it is; the defaults are those of all others.
-
-    Attributes
-    ----------
-    drop_last
-        Leave out the last batch of an epoch where it is incomplete (and not the only one).
-    censored_cuts
-        Cut survival time at the quartiles of all training cases, those that did not die too.
-    keep_by_accuracy
-        Keep an epoch of a classification when the validation's AUC or accuracy is above that of the epoch kept before.
-    coordinate_rows
-        Coordinate the gradient of each class by itself, see `ksfusion.training.coordination.coordinate_rows`.
-    """
-
-    drop_last: bool = False
-    censored_cuts: bool = False
-    keep_by_accuracy: bool = False
-    coordinate_rows: bool = False
+# Patches, genes, or both.
+Modalities = Literal["p", "g", "pg"]
+# How a method is trained: `ksfusion.training.fit.STRATEGIES` has one for each.
+TrainingName = Literal["paper", "released"]
+# Variants that had two names, by the one that is gone.
+RENAMED = {
+    "ksfusion-alpha0": "ksfusion-alpha000",
+    "ksfusion-alpha05": "ksfusion-alpha050",
+    "ksfusion-alpha1": "ksfusion-alpha100",
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +41,11 @@ class MethodInfo:
     Attributes
     ----------
     name
-        Of the method, or of a variant of one.
+        Name of the method, or of a variant of one.
+    label
+        Name in print.
     base
-        The method that it is a variant of, or its own name.
+        Method that it is a variant of, or its own name.
     module
         Dotted name of the file.
     modalities
@@ -65,23 +56,25 @@ class MethodInfo:
         What sets a variant apart: keyword arguments of the method's settings.
     min_patches
         Fewest patches per slide that it works on.
-    rules
-        How it is trained.
+    training
+        Name of the way it is trained.
     """
 
     name: str
+    label: str
     base: str
     module: str
-    modalities: str
+    modalities: Modalities
     settings: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     min_patches: int = 1
-    rules: TrainingRules = TrainingRules()
+    training: TrainingName = "paper"
 
     @property
     def alpha(self) -> float | None:
         """The alpha that sets a variant apart; None where that is something else."""
-        return self.options["alpha"] if set(self.options) == {"alpha"} else None
+        alpha: float | None = self.options["alpha"] if set(self.options) == {"alpha"} else None
+        return alpha
 
     @property
     def ablates(self) -> bool:
@@ -118,28 +111,34 @@ _CLASSES: dict[str, type[Method]] = {}
 def register(
     name: str,
     *,
-    modalities: str,
+    label: str,
+    modalities: Modalities,
     settings: tuple[str, ...] = (),
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    labels: Mapping[str, str] | None = None,
     min_patches: int = 1,
-    rules: Mapping[str, bool] | None = None,
+    training: TrainingName = "paper",
 ) -> Callable[[type[Method]], type[Method]]:
     """Enter a class as a method; all arguments must be literals.
 
     Parameters
     ----------
     name
-        Lower case, as in the paper's tables.
+        Name in configurations and paths, in lower case.
+    label
+        Name in print.
     modalities
-        ``p``, ``g`` or ``pg``.
+        Modalities that it reads: ``p`` (patches), ``g`` (genes) or ``pg``.
     settings
         Keys of ``training`` that are passed to the class as options, beyond ``dropout``.
     variants
         Name of a variant to the options that set it apart.
+    labels
+        Name of a variant to its name in print; one that another alpha sets apart has its alpha there, and needs none.
     min_patches
         Fewest patches per slide that the method works on.
-    rules
-        Fields of `TrainingRules` that differ from the default.
+    training
+        Name of the way it is trained, where that is part of what the method is.
     """
 
     def enter(method: type[Method]) -> type[Method]:
@@ -150,6 +149,7 @@ def register(
 
 
 def _decorators(path: Path) -> Iterator[ast.Call]:
+    """Yield the calls of `register` that decorate the classes of a file."""
     text = path.read_text(encoding="utf-8")
     if "@register(" not in text:
         return
@@ -164,21 +164,48 @@ def _read_methods(folder: Path) -> dict[str, MethodInfo]:
     methods: dict[str, MethodInfo] = {}
     for path in sorted(folder.glob("*.py")):
         for call in _decorators(path):
-            base = ast.literal_eval(call.args[0])
+            base: str = ast.literal_eval(call.args[0])
             given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+            labels = {base: given["label"], **given.get("labels", {})}
             settings = tuple(given.get("settings", ()))
             for name, options in {base: {}, **given.get("variants", {})}.items():
                 if name in methods:
                     raise ValueError(f"{path.name}: method {name} is also in {methods[name].module}")
-                read = tuple(key for key in settings if key not in options)
-                module = f"ksfusion.methods.{path.stem}"
-                fixed, fewest = MappingProxyType(dict(options)), given.get("min_patches", 1)
-                rules = TrainingRules(**given.get("rules", {}))
-                methods[name] = MethodInfo(name, base, module, given["modalities"], read, fixed, fewest, rules)
+                methods[name] = MethodInfo(
+                    name=name,
+                    label=labels[name] if name in labels else f"{given['label']}, alpha {options['alpha']:g}",
+                    base=base,
+                    module=f"ksfusion.methods.{path.stem}",
+                    modalities=given["modalities"],
+                    settings=tuple(key for key in settings if key not in options),
+                    options=MappingProxyType(dict(options)),
+                    min_patches=given.get("min_patches", 1),
+                    training=given.get("training", "paper"),
+                )
     return methods
 
 
 METHODS: Mapping[str, MethodInfo] = MappingProxyType(_read_methods(FOLDER))
+
+
+def unknown_method(name: str) -> str:
+    """Return what is wrong with a name that no method has, and what to do."""
+    if name in RENAMED:
+        return f"unknown method {name!r}: it is {RENAMED[name]} now; use that name"
+    return f"unknown method {name!r}; known: {', '.join(METHODS)}"
+
+
+def method_info(name: str) -> MethodInfo:
+    """Return what is known of a method.
+
+    Raises
+    ------
+    UserError
+        If there is no method of that name.
+    """
+    if name not in METHODS:
+        raise UserError(unknown_method(name))
+    return METHODS[name]
 
 
 def build(
@@ -196,9 +223,9 @@ def build(
     Parameters
     ----------
     name
-        A key of `METHODS`.
+        Name of the method, a key of `METHODS`.
     n_features, n_patches, niches, n_outputs, groups
-        See `Inputs`.
+        Sizes and symbols, see `Inputs`.
     **options
         Settings of the method that differ from the published ones; what its variant fixes stays.
 
@@ -213,12 +240,10 @@ def build(
     UserError
         If the method is unknown, or cannot work on such a map or without genes.
     """
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
-    for niche in ("tumour", "tme"):
+    info = method_info(name)
+    for niche in NICHES:
         if not niches.get(niche):
             raise UserError(f"method {name}: niche {niche} has no genes; see selected.tsv of the fold")
-    info = METHODS[name]
     importlib.import_module(info.module)
     inputs = Inputs(n_features, n_patches, niches, n_outputs, groups)
     return _CLASSES[info.base](inputs, **{**options, **info.options})

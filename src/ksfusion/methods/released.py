@@ -1,10 +1,12 @@
 """KS-Fusion as its released code computes it, for comparison with the paper's text.
 
-What differs is listed in the classes below; how it is trained stands in the decorator. The released code cut survival
-time at the quartiles of all patients, those of the test set included; here at those of all training cases.
+What differs is listed in the classes below, and how it is trained in `ksfusion.training.released`. The released code
+cut survival time at the quartiles of all patients, those of the test set included; here at those of all training cases.
 """
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from ksfusion.methods.registry import register
 class ReleasedDeform(CMDeform):
     """A position bias is added to the logits, and the sampling takes the corners' centres for the map's edges."""
 
-    def __init__(self, side: int, *, width: int, **sizes: float) -> None:
+    def __init__(self, side: int, *, width: int, **sizes: Any) -> None:
         super().__init__(side, width=width, **sizes)
         self.position_bias = PositionBias(side, width // 4)
 
@@ -73,10 +75,11 @@ def released_ge_con(genes: Tensor, points: Tensor, *, line: int) -> Tensor:
 
 @register(
     "ksfusion-released",
+    label="KS-Fusion, released code",
     modalities="pg",
     settings=("alpha",),
     min_patches=4,
-    rules={"drop_last": True, "censored_cuts": True, "keep_by_accuracy": True, "coordinate_rows": True},
+    training="released",
 )
 class ReleasedKSFusion(KSFusion):
     """KS-Fusion with the released code's attention, consistency loss and training."""
@@ -85,4 +88,5 @@ class ReleasedKSFusion(KSFusion):
 
     def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
         """Return the released consistency loss of a stream."""
-        return released_ge_con(genes, points, line=self.streams[niche].attend.points_per_line)
+        attend = cast(Stream, self.streams[niche]).attend
+        return released_ge_con(genes, points, line=attend.points_per_line)

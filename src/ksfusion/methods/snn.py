@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +40,11 @@ class ProfileEncoder(nn.Module):
         return self.layers(torch.cat([genes[niche] for niche in self.niches], dim=1))
 
 
-@register("snn", modalities="g")
+@register("snn", label="SNN", modalities="g")
 class SNN(Method):
     """Classify a sample from its genes; patches are ignored."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         settings = SNNSettings(**options)
         self.encoder = ProfileEncoder(inputs.niches, settings)

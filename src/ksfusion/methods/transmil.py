@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,11 +28,11 @@ class TransMILSettings:
     dropout: float = 0.1
 
 
-@register("transmil", modalities="p")
+@register("transmil", label="TransMIL", modalities="p")
 class TransMIL(Method):
     """Classify a slide from its class token; genes are ignored. The order of the patches matters."""
 
-    def __init__(self, inputs: Inputs, **options: float) -> None:
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         settings = TransMILSettings(**options)
         self.embed = nn.Sequential(scaled_linear(inputs.n_features, settings.width, gain=math.sqrt(2)), nn.ReLU())

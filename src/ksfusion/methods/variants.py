@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from ksfusion.methods.registry import METHODS
 
@@ -23,7 +22,7 @@ def compared_by_alpha(methods: Iterable[str]) -> list[str]:
     return [name for name, info in METHODS.items() if info.alpha is not None]
 
 
-def trained_as(method: str, settings: Mapping[str, Any], methods: Iterable[str], *, searched: bool) -> str:
+def trained_as(method: str, methods: Iterable[str], *, alpha: float, searched: bool) -> str:
     """Return the method whose runs a method's results come from: itself, or its base where both are one.
 
     A variant that fixes nothing but what ``training`` says, such as ``ksfusion-alpha050`` where alpha is 0.5, would
@@ -33,14 +32,14 @@ def trained_as(method: str, settings: Mapping[str, Any], methods: Iterable[str],
     Parameters
     ----------
     method
-        A key of `METHODS`.
-    settings
-        Of ``training``.
+        Name of the method, a key of `METHODS`.
     methods
-        All that are trained.
+        Names of all that are trained.
+    alpha
+        Value that ``training`` gives to methods without an alpha of their own.
     searched
         Whether settings are searched.
     """
     info = METHODS[method]
-    same = all(settings.get(key) == value for key, value in info.options.items())
+    same = not info.options or info.alpha == alpha
     return info.base if same and not searched and info.base in methods else method

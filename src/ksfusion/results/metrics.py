@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ksfusion.terms.ties import TIED_RISK
+
+if TYPE_CHECKING:
+    from ksfusion.terms.tasks import TaskKind
+
 NAN = float("nan")
 
 # Kind of task -> its metrics, in the order of the paper's tables.
-METRICS = {
+METRICS: dict[TaskKind, tuple[str, ...]] = {
     "classification": ("auc", "accuracy", "sensitivity", "specificity", "f1"),
     "survival": ("c_index",),
 }
@@ -25,8 +30,6 @@ METRIC_LABELS = {
 }
 # These are averages over classes; the accuracy is not.
 MACRO_METRICS = ("auc", "sensitivity", "specificity", "f1")
-# Risks closer than this are ties, as in scikit-survival.
-TIED_RISK = 1e-8
 
 
 def classification_metrics(y_true: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
@@ -41,6 +44,7 @@ def classification_metrics(y_true: ArrayLike, probabilities: ArrayLike) -> dict[
     y_true : array-like, shape (n_samples,)
         Class numbers.
     probabilities : array-like, shape (n_samples, n_classes)
+        Probability of each class.
 
     Returns
     -------
@@ -55,26 +59,26 @@ def classification_metrics(y_true: ArrayLike, probabilities: ArrayLike) -> dict[
     from sklearn import config_context
     from sklearn.metrics import confusion_matrix, roc_auc_score
 
-    y_true, probabilities = check_classification(y_true, probabilities)
+    labels, scores = check_classification(y_true, probabilities)
     metrics = dict.fromkeys(METRICS["classification"], NAN)
-    if len(y_true) == 0:
+    if len(labels) == 0:
         return metrics
-    predicted = probabilities.argmax(axis=1)
-    metrics["accuracy"] = 100 * float(np.mean(predicted == y_true))
-    present = np.unique(y_true)
+    predicted = scores.argmax(axis=1)
+    metrics["accuracy"] = 100 * float(np.mean(predicted == labels))
+    present = np.unique(labels)
     if len(present) < 2:
         return metrics
 
     with config_context(assume_finite=True, skip_parameter_validation=True):  # checked above
-        counts = confusion_matrix(y_true, predicted, labels=np.arange(probabilities.shape[1]))  # (true, predicted)
-        areas = [roc_auc_score(y_true == number, probabilities[:, number]) for number in present]
+        counts = confusion_matrix(labels, predicted, labels=np.arange(scores.shape[1]))  # (true, predicted)
+        areas = [roc_auc_score(labels == number, scores[:, number]) for number in present]
     true_positives = np.diag(counts)[present]
     positives, called = counts.sum(axis=1)[present], counts.sum(axis=0)[present]
-    true_negatives = len(y_true) - positives - called + true_positives
+    true_negatives = len(labels) - positives - called + true_positives
     per_class = {
         "auc": areas,
         "sensitivity": true_positives / positives,
-        "specificity": true_negatives / (len(y_true) - positives),
+        "specificity": true_negatives / (len(labels) - positives),
         "f1": 2 * true_positives / (positives + called),
     }
     metrics.update({name: 100 * float(np.mean(values)) for name, values in per_class.items()})
@@ -125,31 +129,34 @@ def survival_metrics(
     """
     from sksurv.metrics import concordance_index_censored
 
-    days, event, risk = check_survival(days, event, risk)
+    followed, died, risks = check_survival(days, event, risk)
     concordance = NAN
-    if comparable_pairs(days, event).any():
-        concordance = concordance_index_censored(event, days, risk, tied_tol=TIED_RISK)[0]
+    if comparable_pairs(followed, died).any():
+        concordance = concordance_index_censored(died, followed, risks, tied_tol=TIED_RISK)[0]
     metrics = {"c_index": 100 * float(concordance)}
     if survival is not None and times is not None and train is not None:
-        metrics.update(_curve_metrics(days, event, risk, np.asarray(survival), np.asarray(times), train))
+        metrics.update(_curve_metrics(followed, died, risks, np.asarray(survival), np.asarray(times), train))
     return metrics
 
 
 def comparable_pairs(days: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Say of each pair (row i, column j) whether i is known to have died before j.
+    """Return of each pair (row i, column j) whether i is known to have died before j.
 
     Who is censored on the day another dies outlived the other.
 
     Parameters
     ----------
     days : numpy.ndarray, shape (n_samples,)
+        Days to death or to the last contact.
     event : numpy.ndarray of bool, shape (n_samples,)
+        Whether the case died.
 
     Returns
     -------
     numpy.ndarray of bool, shape (n_samples, n_samples)
     """
-    return event[:, None] & ((days[:, None] < days) | ((days[:, None] == days) & ~event))
+    earlier: np.ndarray = event[:, None] & ((days[:, None] < days) | ((days[:, None] == days) & ~event))
+    return earlier
 
 
 def _curve_metrics(
@@ -163,7 +170,7 @@ def _curve_metrics(
     from sksurv.metrics import cumulative_dynamic_auc, integrated_brier_score
     from sksurv.util import Surv
 
-    train_days, train_event, _ = check_survival(*train, np.zeros(len(train[0])))
+    train_days, train_event, _ = check_survival(*train, np.zeros_like(train[0], dtype=float))
     if survival.shape != (len(days), len(times)) or not np.isfinite(survival).all():
         raise ValueError("survival must be finite, one row per sample and one column per time")
     if len(times) < 2 or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
@@ -186,19 +193,19 @@ def _curve_metrics(
 
 def check_classification(y_true: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return class numbers (n,) and probabilities (n, n_classes) as arrays, or raise ValueError."""
-    labels, probabilities = np.asarray(y_true, dtype=float), np.asarray(probabilities, dtype=float)
-    if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
+    labels, scores = np.asarray(y_true, dtype=float), np.asarray(probabilities, dtype=float)
+    if labels.ndim != 1 or scores.ndim != 2 or len(labels) != len(scores):
         raise ValueError("y_true must be (n_samples,) and probabilities (n_samples, n_classes)")
-    _check_finite(y_true=labels, probabilities=probabilities)
-    if (labels != labels.astype(int)).any() or (labels < 0).any() or (labels >= probabilities.shape[1]).any():
+    _check_finite(y_true=labels, probabilities=scores)
+    if (labels != labels.astype(int)).any() or (labels < 0).any() or (labels >= scores.shape[1]).any():
         raise ValueError("y_true must be class numbers, each with a column in probabilities")
-    return labels.astype(int), probabilities
+    return labels.astype(int), scores
 
 
 def check_survival(days: ArrayLike, event: ArrayLike, risk: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return days, event (bool) and risk, each (n,), as arrays, or raise ValueError."""
-    values: dict[str, Any] = {"days": days, "event": event, "risk": risk}
-    values = {name: np.asarray(value, dtype=float) for name, value in values.items()}
+    given = {"days": days, "event": event, "risk": risk}
+    values = {name: np.asarray(value, dtype=float) for name, value in given.items()}
     if len({value.shape for value in values.values()}) != 1 or values["days"].ndim != 1:
         raise ValueError("days, event and risk must have one value per sample")
     _check_finite(**values)

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet
+from ksfusion.terms.tasks import TaskOutcome
 
 IDENTITY = ("task", "method", "fold", "seed")
+Identity: TypeAlias = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +26,9 @@ class Run:
     Attributes
     ----------
     task, method, fold, seed
-        Which model.
+        What was trained.
     folder
-        Where its files are.
+        The folder of its files.
     reason
         Why the run has no predictions; empty for a good run.
     best_epoch
@@ -44,25 +46,30 @@ class Run:
     best_epoch: int | None
     test: pd.DataFrame
 
+    @property
+    def identity(self) -> Identity:
+        """Task, method, fold and seed, which no two runs share."""
+        return self.task, self.method, self.fold, self.seed
 
-def outcome_columns(task: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the columns of truth and of prediction in ``predictions.parquet`` for a kind of task."""
-    if task["kind"] == "survival":
+
+def outcome_columns(task: TaskOutcome) -> tuple[list[str], list[str]]:
+    """Return the columns of truth and of prediction of a task in ``predictions.parquet``."""
+    if task.kind == "survival":
         return ["days", "event"], ["risk"]
-    return ["y"], [f"prob_{name}" for name in task["classes"]]
+    return ["y"], [f"prob_{name}" for name in task.classes]
 
 
 def read_runs(
-    run_dirs: Iterable[Path], tasks: Iterable[Mapping[str, Any]], *, shared: Mapping[str, str] | None = None
+    folders: Iterable[Path], tasks: Iterable[TaskOutcome], *, shared: Mapping[str, str] | None = None
 ) -> list[Run]:
     """Read runs in order of task, method, fold and seed; those of other tasks are left out.
 
     Parameters
     ----------
-    run_dirs
-        Their folders.
+    folders
+        The folder of each run, with ``predictions.parquet`` and ``metrics.json``.
     tasks
-        ``name``, ``kind`` and ``classes`` of each task.
+        The tasks whose runs are read.
     shared
         Methods that were not trained because they are others under another name: each such method to the one whose
         runs are its own too.
@@ -72,26 +79,26 @@ def read_runs(
     UserError
         If a run's files are missing or not what they should be, or two runs are the same.
     """
-    by_name = {task["name"]: task for task in tasks}
-    runs: dict[tuple, Run] = {}
-    for folder in sorted(Path(run_dir) for run_dir in run_dirs):
+    by_name = {task.name: task for task in tasks}
+    runs: dict[Identity, Run] = {}
+    for folder in sorted(folders):
         metrics = _read_metrics(folder / "metrics.json")
         if metrics["task"] not in by_name:
             continue
         run = _read_run(folder, metrics, by_name[metrics["task"]])
-        identity = (run.task, run.method, run.fold, run.seed)
-        if identity in runs:
-            raise UserError(f"{folder}: the same run as {runs[identity].folder}; give each run once")
-        runs[identity] = run
+        if run.identity in runs:
+            raise UserError(f"{folder}: the same run as {runs[run.identity].folder}; give each run once")
+        runs[run.identity] = run
     for method, trained in (shared or {}).items():
         for run in [run for run in runs.values() if run.method == trained]:
-            runs[run.task, method, run.fold, run.seed] = replace(run, method=method)
+            same = replace(run, method=method)
+            runs[same.identity] = same
     return [runs[identity] for identity in sorted(runs)]
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if missing := [key for key in (*IDENTITY, "status") if key not in metrics]:
             raise ValueError(f"lacks {', '.join(missing)}")
     except (OSError, ValueError) as error:
@@ -99,7 +106,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _read_run(folder: Path, metrics: Mapping[str, Any], task: Mapping[str, Any]) -> Run:
+def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome) -> Run:
     truth, prediction = outcome_columns(task)
     columns = ["sample_id", "case_id", "cohort", *truth, *prediction]
     reason = "" if metrics["status"] == "ok" else str(metrics.get("reason") or metrics["status"])
@@ -127,7 +134,7 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: Mapping[str, Any])
     )
 
 
-def average_by_case(samples: pd.DataFrame, task: Mapping[str, Any]) -> pd.DataFrame:
+def average_by_case(samples: pd.DataFrame, task: TaskOutcome) -> pd.DataFrame:
     """Return one row per case: the mean prediction over its samples, and its own truth.
 
     Parameters
@@ -135,7 +142,7 @@ def average_by_case(samples: pd.DataFrame, task: Mapping[str, Any]) -> pd.DataFr
     samples : pandas.DataFrame
         As `Run.test`.
     task
-        ``kind`` and ``classes``.
+        The task that is predicted.
 
     Returns
     -------
@@ -148,7 +155,7 @@ def average_by_case(samples: pd.DataFrame, task: Mapping[str, Any]) -> pd.DataFr
     return cases.assign(sample_id=cases["case_id"])
 
 
-def mean_prediction(runs: Iterable[Run], task: Mapping[str, Any]) -> pd.DataFrame:
+def mean_prediction(runs: Iterable[Run], task: TaskOutcome) -> pd.DataFrame:
     """Return each test sample once, its prediction averaged over the runs (the seeds of one fold)."""
     truth, prediction = outcome_columns(task)
     rows = pd.concat([run.test for run in runs], ignore_index=True)

@@ -12,7 +12,8 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ksfusion.results.metrics import METRICS, NAN, TIED_RISK, check_classification, check_survival, comparable_pairs
+from ksfusion.results.metrics import METRICS, NAN, check_classification, check_survival, comparable_pairs
+from ksfusion.terms.ties import TIED_RISK
 
 RESAMPLES = 500
 SEED = 0
@@ -32,6 +33,7 @@ def sample_weights(case_ids: ArrayLike, *, resamples: int = RESAMPLES, seed: int
     Parameters
     ----------
     case_ids : array-like, shape (n_samples,)
+        The case of each sample.
     resamples, seed
         Number of draws, and their seed. Equal cases give equal draws, so that methods are compared on the same ones.
 
@@ -54,25 +56,26 @@ def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weight
     y_true, probabilities
         As in `ksfusion.results.metrics.classification_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
+        How often each sample is drawn.
 
     Returns
     -------
     dict
         Metric to values in percent, shape (resamples,).
     """
-    y_true, probabilities = check_classification(y_true, probabilities)
+    labels, scores = check_classification(y_true, probabilities)
     weights = weights.astype(float)
-    present = np.unique(y_true)
-    predicted = probabilities.argmax(axis=1)
+    present = np.unique(labels)
+    predicted = scores.argmax(axis=1)
     total = weights.sum(axis=1)
-    hit = weights @ (predicted == y_true)
+    hit = weights @ (predicted == labels)
     undefined = np.full(len(weights), NAN)
     metrics = dict.fromkeys(METRICS["classification"], undefined)
     metrics["accuracy"] = 100 * hit / total
     if len(present) < 2:
         return metrics
 
-    is_true = y_true[:, None] == present  # (n, classes)
+    is_true = labels[:, None] == present  # (n, classes)
     is_predicted = predicted[:, None] == present
     positives = weights @ is_true  # (resamples, classes)
     called = weights @ is_predicted
@@ -83,7 +86,7 @@ def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weight
     metrics["sensitivity"] = 100 * np.mean(true_positives / positives, axis=1)
     metrics["specificity"] = 100 * np.mean(1 - (called - true_positives) / negatives, axis=1)
     metrics["f1"] = 100 * np.mean(2 * true_positives / (positives + called), axis=1)
-    metrics["auc"] = 100 * np.mean([weighted_auc(y_true == c, probabilities[:, c], weights) for c in present], axis=0)
+    metrics["auc"] = 100 * np.mean([weighted_auc(labels == c, scores[:, c], weights) for c in present], axis=0)
     return metrics
 
 
@@ -93,8 +96,11 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     Parameters
     ----------
     positive : numpy.ndarray of bool, shape (n_samples,)
+        Whether each sample is of the class.
     score : numpy.ndarray, shape (n_samples,)
+        Higher where the class is more likely.
     weights : numpy.ndarray, shape (resamples, n_samples)
+        How often each sample is drawn.
 
     Returns
     -------
@@ -107,7 +113,8 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     down = np.add.reduceat(weights * ~positive, first_of_ties, axis=1)
     ordered_pairs = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
     pairs = up.sum(axis=1) * down.sum(axis=1)
-    return ordered_pairs / np.where(pairs > 0, pairs, NAN)
+    area: np.ndarray = ordered_pairs / np.where(pairs > 0, pairs, NAN)
+    return area
 
 
 def resampled_survival(
@@ -120,15 +127,22 @@ def resampled_survival(
     days, event, risk
         As in `ksfusion.results.metrics.survival_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
+        How often each sample is drawn.
+
+    Returns
+    -------
+    dict
+        ``c_index`` to values, shape (resamples,).
     """
-    days, event, risk = check_survival(days, event, risk)
-    comparable = comparable_pairs(days, event).astype(np.float32)
-    difference = risk[:, None] - risk
+    followed, died, risks = check_survival(days, event, risk)
+    comparable = comparable_pairs(followed, died).astype(np.float32)
+    difference = risks[:, None] - risks
     concordance = comparable * np.where(np.abs(difference) <= TIED_RISK, 0.5, difference > 0).astype(np.float32)
     counts = weights.astype(np.float32)
 
     def weighted_pairs(pairs: np.ndarray) -> np.ndarray:
-        return ((counts @ pairs).astype(float) * weights).sum(axis=1)
+        total: np.ndarray = ((counts @ pairs).astype(float) * weights).sum(axis=1)
+        return total
 
     pairs = weighted_pairs(comparable)
     return {"c_index": 100 * weighted_pairs(concordance) / np.where(pairs > 0, pairs, NAN)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ksfusion.core.lazy import lazy_names
 
 _MODULES = {
-    "SlideError": "reading.backends",
+    "SlideError": "reading.errors",
     "StainProfile": "stain.vahadane",
     "build_encoder": "encoders.build",
     "fit_stain": "stain.vahadane",

@@ -39,7 +39,7 @@ class Reading(TimeLimit):
     icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
 
 
-class Tiling(Reading, EnoughTiles, Batches):
+class Tiling(Batches, EnoughTiles, Reading):
     """How the grid of tiles is laid."""
 
     min_tissue: Fraction = Field(0.5, description="share of a tile that must be tissue")
@@ -64,7 +64,7 @@ class FailureLimit(Block):
     max_failed_fraction: Fraction = Field(0.05, description="more failed slides than this stop the run")
 
 
-class Slides(Tiling, Sampling, FailureLimit):
+class Slides(FailureLimit, Sampling, Tiling):
     """How slides are read and tiled."""
 
     masks: str | None = Field(
@@ -116,7 +116,7 @@ class FeatureFiles(Block):
     path: str | None = Field(None, description="the folder of the precomputed files, {slide_id}.h5 each")
 
 
-class Features(FeatureFiles, Encoding):
+class Features(Encoding, FeatureFiles):
     """Where features come from, and how they are made."""
 
     @model_validator(mode="after")
@@ -161,7 +161,7 @@ class ExtractFeaturesSettings(Block):
     features: Encoding
 
 
-class ImportTilesSettings(EnoughTiles, Batches, TimeLimit):
+class ImportTilesSettings(TimeLimit, Batches, EnoughTiles):
     """Of `ksfusion.stages.import_tiles`."""
 
     path: str

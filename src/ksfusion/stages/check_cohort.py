@@ -1,61 +1,47 @@
-"""The check stage: validated tables, cases with their labels, and what is worth a second look."""
+"""The check of the user's two tables: validated samples, cases with their labels, and what is worth a second look."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ksfusion.cohort.confounding import confounding_findings
+from ksfusion.cohort.audit import audit_tables
+from ksfusion.cohort.config import CheckCohortSettings
+from ksfusion.cohort.findings import FINDING_COLUMNS
 from ksfusion.cohort.labels import label_cases
-from ksfusion.cohort.pairing import pairing_findings, pairing_levels
+from ksfusion.cohort.pairing import pairing_levels
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.cohort.survival import survival_findings
-from ksfusion.config import Cohort, Task
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_parquet, write_tsv
 
 
-def check_cohort(samples: Path, cases: Path, audit: Path, *, settings: dict[str, Any]) -> None:
-    """Write ``samples.parquet``, ``cases.parquet`` and ``audit.tsv`` (check, subject, detail).
+def check_cohort(samples_output: Path, cases_output: Path, audit: Path, *, settings: CheckCohortSettings) -> None:
+    """Validate the tables, derive labels, look for what is contradictory.
 
     Parameters
     ----------
-    samples, cases, audit
-        The files to write.
+    samples_output
+        Gets the validated samples, with the level at which slide and profile are paired.
+    cases_output
+        Gets the cases with their labels.
+    audit
+        Gets the findings: check, subject, detail.
     settings
-        ``cohort`` and ``tasks`` of the configuration.
+        The two tables, the cohorts that have expression, and the tasks.
 
     Raises
     ------
     UserError
         If a table is not valid; every problem is a line.
     """
-    cohort = Cohort.model_validate(settings["cohort"])
-    tasks = {name: Task.model_validate(task) for name, task in settings["tasks"].items()}
-    tables = read_cohort(cohort, tasks)
-    sample_table = pd.DataFrame(tables.samples)
-    sample_table["mpp"] = pd.to_numeric(sample_table["mpp"], errors="coerce")
-    labelled, findings = label_cases(
-        pd.DataFrame(tables.cases, columns=list(tables.case_columns)),
-        {name: task.model_dump() for name, task in tasks.items()},
-    )
-    cohorts = labelled["case_id"].map(sample_table.groupby("case_id")["cohort"].min()).fillna("")
-    for task in tasks.values():
-        if task.kind == "survival":
-            findings += survival_findings(labelled, task.time, task.event, cohorts=cohorts, unit=task.unit)
-    unused = sorted(set(labelled["case_id"]) - set(sample_table["case_id"]))
-    findings += [
-        {"check": "case_without_sample", "subject": case_id, "detail": "no sample names it"} for case_id in unused
-    ]
-    sample_table["pairing"] = pairing_levels(sample_table)
-    findings += pairing_findings(sample_table)
-    classes = {name: task.classes for name, task in tasks.items() if task.kind == "classification"}
-    of_case = labelled.set_index("case_id")
-    labels = {name: of_case[f"label_{name}"].map(dict(enumerate(names))) for name, names in classes.items()}
-    findings += confounding_findings(sample_table, labels)
-    made_by = provenance("ksfusion.stages.check_cohort", settings)
-    write_parquet(sample_table.sort_values("sample_id", ignore_index=True), samples, made_by)
-    write_parquet(labelled.sort_values("case_id", ignore_index=True), cases, made_by)
-    write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), audit, made_by)
+    tables = read_cohort(settings.cohort, settings.tasks, settings.expression_cohorts)
+    samples = pd.DataFrame(tables.samples)
+    samples["mpp"] = pd.to_numeric(samples["mpp"], errors="coerce")
+    samples["pairing"] = pairing_levels(samples)
+    cases, findings = label_cases(pd.DataFrame(tables.cases, columns=list(tables.case_columns)), settings.tasks)
+    findings += audit_tables(samples, cases, settings.tasks)
+    made_by = provenance(__name__, settings.record())
+    write_parquet(samples.sort_values("sample_id", ignore_index=True), samples_output, made_by)
+    write_parquet(cases.sort_values("case_id", ignore_index=True), cases_output, made_by)
+    write_tsv(pd.DataFrame(findings, columns=FINDING_COLUMNS), audit, made_by)

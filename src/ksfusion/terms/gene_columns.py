@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+# What names a profile, in each table of profiles.
+PROFILE_KEYS = ("cohort", "expression_id")
 # HGNC writes two colons in the names of fusion genes (BCR::ABL1), with a symbol behind them, never a number.
 COPY = re.compile(r"(.+)::\d+")
 
@@ -25,7 +27,7 @@ def copies_apart(symbols: Iterable[str]) -> list[str]:
 
 
 def is_copy(column: str) -> bool:
-    """Say whether a column is a copy: a further gene of its symbol."""
+    """Return whether a column is a copy: a further gene of its symbol."""
     return COPY.fullmatch(column) is not None
 
 

@@ -1,9 +1,12 @@
 """The units that users' tables come in, and the formats of expression."""
 
+from __future__ import annotations
+
 from typing import Literal, get_args
 
+TimeUnit = Literal["days", "months", "years"]
 # Of a month and a year as calendars have them on average.
-DAYS_IN = {"days": 1, "months": 30.4375, "years": 365.25}
+DAYS_IN: dict[TimeUnit, float] = {"days": 1, "months": 30.4375, "years": 365.25}
 
 ExpressionFormat = Literal["gdc-star", "ivygap", "matrix", "h5ad"]
 ExpressionUnit = Literal["counts", "tpm", "fpkm", "log", "zscore"]

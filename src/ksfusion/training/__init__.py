@@ -1,1 +1,1 @@
-"""Training: data of a fold, losses, gradient coordination, and the loop."""
+"""Training: data of a fold, the epochs and their steps, losses, gradient coordination, and the search of settings."""

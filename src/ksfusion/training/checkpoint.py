@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import PROVENANCE_KEY, atomic, write_parquet, write_tsv
+from ksfusion.methods.output import Method
 from ksfusion.methods.registry import build
-
-if TYPE_CHECKING:
-    from ksfusion.methods.output import Method
 
 MODEL, CONFIG, PREDICTIONS, HISTORY, METRICS = (
     "model.safetensors",
@@ -36,8 +35,6 @@ def write_run(
     metrics: Mapping[str, Any],
 ) -> None:
     """Write the files of a run; ``config["provenance"]`` goes into each."""
-    from safetensors.torch import save_file
-
     made_by = config["provenance"]
     with atomic(folder / MODEL) as temporary:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -66,8 +63,6 @@ def load_model(folder: Path | str) -> Method:
     RuntimeError
         If the weights do not fit the method, whose code has changed since.
     """
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if "n_outputs" not in config:

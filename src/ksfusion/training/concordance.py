@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Risks closer than this are ties, as in scikit-survival.
-TIED_RISK = 1e-8
+from ksfusion.terms.ties import TIED_RISK
 
 
 def concordance_index(days: Tensor, event: Tensor, risk: Tensor) -> Tensor:

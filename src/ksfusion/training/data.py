@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,48 @@ import torch
 from torch import Tensor
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.feature_store import open_store
 from ksfusion.core.storage import read_parquet, read_tsv
-from ksfusion.genes.sets.groups import gene_groups
+from ksfusion.terms.gene_categories import gene_groups
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.splits import SPLITS
+from ksfusion.terms.tasks import TaskOutcome
 
 ROWS_AT_ONCE = 2**16
+# Of a GPU's free memory, what the features of all slides may take.
+SHARE_OF_GPU = 0.6
+
+
+@dataclass(frozen=True)
+class FoldFiles:
+    """The files of the stages before that a model of one fold is trained on.
+
+    Parameters
+    ----------
+    store
+        Folder with the features of all slides, of `build-store`.
+    expression
+        Scaled expression of the fold's genes, of `select-genes`.
+    selected
+        Table of the fold's genes and their niches, of `select-genes`.
+    samples
+        Table of samples and whether each is in use, of `write-ledger`.
+    cases
+        Table of cases with the labels of each task, of `check-cohort`.
+    splits
+        Table of folds, cases and their split, of `split-cases`.
+    """
+
+    store: Path
+    expression: Path
+    selected: Path
+    samples: Path
+    cases: Path
+    splits: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yield the paths, in the order of the fields."""
+        return iter((self.store, self.expression, self.selected, self.samples, self.cases, self.splits))
 
 
 @dataclass(frozen=True)
@@ -38,7 +73,7 @@ class FoldData:
         Row of ``rows`` of each sample.
     genes : mapping of niche to Tensor (samples, genes), float32
     niches, groups
-        Niche, and group (see `ksfusion.genes.sets.groups`), to symbols.
+        Niche, and group (see `ksfusion.terms.gene_categories`), to symbols.
     modalities
         What the method reads: patches are not gathered where it lacks ``p``.
     resident : Tensor (unique patches of all slides, n_features), float16
@@ -98,86 +133,93 @@ class FoldData:
 
         Patches are bfloat16 where that is asked for; everything else is float32.
         """
-        genes = {niche: moved(values[positions], device) for niche, values in self.genes.items()}
+        genes = {niche: to_device(values[positions], device) for niche, values in self.genes.items()}
         if "p" not in self.modalities:
             return None, genes
         rows = self.rows[self.slides[positions]]
         if self.resident is None:
-            patches = moved(torch.from_numpy(np.take(self.features, rows, axis=0)), device)
+            patches = to_device(torch.from_numpy(np.take(self.features, rows, axis=0)), device)
         else:
-            patches = self.resident[moved(torch.from_numpy(rows), device)]
+            patches = self.resident[to_device(torch.from_numpy(rows), device)]
         return patches.to(torch.bfloat16 if bf16 else torch.float32), genes
 
 
-def moved(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """Return values on a device; the copy to a GPU does not wait for what is computed there."""
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
 
 
-def read_fold(
-    store: Path,
-    expression: Path,
-    selected: Path,
-    samples_ledger: Path,
-    cases: Path,
-    splits: Path,
-    *,
-    task: Mapping[str, Any],
-    fold: int,
-    modalities: str,
-) -> FoldData:
+def on_device(data: FoldData, device: torch.device) -> FoldData:
+    """Return the data with its features on the GPU where they leave room for the model."""
+    if device.type != "cuda":
+        return data
+    return data.hold(device, memory=SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
+
+
+def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str) -> FoldData:
     """Read what a run needs and join it.
+
+    Parameters
+    ----------
+    files
+        Files of the stages before.
+    task
+        Task whose truth is read.
+    fold
+        Number of the fold.
+    modalities
+        Modalities that the method reads: ``p``, ``g`` or ``pg``.
 
     Raises
     ------
     UserError
         If files do not fit together: a sample in use without features, expression or split, a task without its columns.
     """
-    samples = read_tsv(samples_ledger, dtype={name: str for name in ("sample_id", "case_id", "cohort", "slide_id")})
+    samples = read_tsv(files.samples, dtype={name: str for name in ("sample_id", "case_id", "cohort", "slide_id")})
     samples = samples.loc[samples["status"] == "ok", ["sample_id", "case_id", "cohort", "slide_id"]]
     samples = samples.sort_values("sample_id", ignore_index=True)
 
-    sides = read_tsv(splits, dtype={"case_id": str})
+    sides = read_tsv(files.splits, dtype={"case_id": str})
     sides = sides[sides["fold"] == fold].set_index("case_id")["split"]
     samples["split"] = samples["case_id"].map(sides)
-    _require(samples, samples["split"].isin(SPLITS), f"case is not in fold {fold} of {splits}; split the cases again")
-    samples = samples.join(_truth(cases, task), on="case_id")
+    in_fold = samples["split"].isin(SPLITS).to_numpy()
+    _require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
+    samples = samples.join(_truth(files.cases, task), on="case_id")
 
-    blocks = read_tsv(store / "slides.tsv", dtype={"slide_id": str})
-    slides = pd.Index(blocks["slide_id"]).get_indexer(samples["slide_id"])
-    _require(samples, slides >= 0, f"slide is not in {store}; build the store again")
-    index = np.load(store / "index.npy", mmap_mode="r", allow_pickle=False)
-    genes, niches, groups = _read_genes(expression, selected, samples)
+    store = open_store(files.store)
+    slides = pd.Index(store.slide_ids).get_indexer(samples["slide_id"])
+    _require(samples, slides >= 0, f"slide is not in {files.store}; build the store again")
+    genes, niches, groups = _read_genes(files.expression, files.selected, samples)
     return FoldData(
-        samples.drop(columns="slide_id"),
-        np.load(store / "features.npy", mmap_mode="r", allow_pickle=False),
-        blocks["offset"].to_numpy(np.int64)[:, None] + index,
-        slides,
-        genes,
-        niches,
-        groups,
-        modalities,
+        samples=samples.drop(columns="slide_id"),
+        features=store.features,
+        rows=store.offsets[:, None] + store.index,
+        slides=slides,
+        genes=genes,
+        niches=niches,
+        groups=groups,
+        modalities=modalities,
     )
 
 
-def _require(samples: pd.DataFrame, good: Any, remedy: str) -> None:
-    if not np.all(good):
-        row = samples[~np.asarray(good)].iloc[0]
+def _require(samples: pd.DataFrame, good: np.ndarray, remedy: str) -> None:
+    """Raise the error of the first sample that is not good, where there is one."""
+    if not good.all():
+        row = samples[~good].iloc[0]
         raise UserError(f"sample {row['sample_id']} (case {row['case_id']}, slide {row['slide_id']}): its {remedy}")
 
 
-def _truth(cases: Path, task: Mapping[str, Any]) -> pd.DataFrame:
+def _truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
     """Return the truth of a task by case_id."""
-    name = task["name"]
-    if task["kind"] == "survival":
-        columns = {f"days_{name}": "days", f"event_{name}": "event"}
+    if task.kind == "survival":
+        columns = {f"days_{task.name}": "days", f"event_{task.name}": "event"}
     else:
-        columns = {f"label_{name}": "y"}
+        columns = {f"label_{task.name}": "y"}
     table = read_parquet(cases)
     if missing := [column for column in columns if column not in table]:
-        raise UserError(f"{cases}: lacks {', '.join(missing)} of task {name}; check the cohort again")
+        raise UserError(f"{cases}: lacks {', '.join(missing)} of task {task.name}; check the cohort again")
     return table.astype({"case_id": str}).set_index("case_id")[list(columns)].rename(columns=columns)
 
 

@@ -1,13 +1,13 @@
-"""The epochs of a training, and which of them is kept."""
+"""The epochs of a training: steps on the training samples, validation, and the best epoch kept."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,25 +15,176 @@ import torch
 from torch import Tensor
 
 from ksfusion.core.errors import UserError
-from ksfusion.methods.registry import TrainingRules
+from ksfusion.methods.output import Method
+from ksfusion.methods.registry import METHODS, MethodInfo, TrainingName, build
+from ksfusion.training.config import Optimisation, RunSettings, TrainedTask
 from ksfusion.training.data import FoldData
-from ksfusion.training.epoch import Labelled, NotFiniteError, cut, predict, train_epoch
-from ksfusion.training.objective import Classification, Survival
+from ksfusion.training.labelled import Labelled
+from ksfusion.training.objective import OBJECTIVES, Objective, sample_weights
 from ksfusion.training.optimiser import Adam
+from ksfusion.training.predict import batched, predict
 from ksfusion.training.progress import Progress
+from ksfusion.training.released import ReleasedStrategy
 from ksfusion.training.resume import Best, Resume, TrainingState
+from ksfusion.training.step import training_step
+from ksfusion.training.strategy import Strategy, Validation
 
-if TYPE_CHECKING:
-    from ksfusion.methods.output import Method
+# By the name in a method's registration.
+STRATEGIES: Mapping[TrainingName, Strategy] = {"paper": Strategy(), "released": ReleasedStrategy()}
+HISTORY_COLUMNS = ["epoch", "train_loss", "val_loss", "val_metric", "learning_rate", "seconds"]
 
-HISTORY = ["epoch", "train_loss", "val_loss", "val_metric", "learning_rate", "seconds"]
+
+def fit(
+    model: Method,
+    data: FoldData,
+    objective: Objective,
+    *,
+    epochs: int,
+    seed: int,
+    settings: Optimisation,
+    strategy: Strategy,
+    name: str,
+    bf16: bool = False,
+    resume: Resume | None = None,
+    tensorboard: Path | None = None,
+) -> Fitted:
+    """Train a model with Adam, its learning rate falling along a cosine from the first step to the last.
+
+    Parameters
+    ----------
+    model
+        Model, which is changed; its final state is that of the last epoch.
+    data
+        Samples of a fold: the labelled training samples teach, the labelled validation samples choose the epoch.
+    objective
+        What the task asks of the model, fitted on the training samples.
+    epochs
+        How many times each sample is seen.
+    seed
+        Seed of the order of samples.
+    settings
+        Batch size, learning rate, weight decay, and what samples are weighted by.
+    strategy
+        The method's way to train.
+    name
+        Name of the run, for messages.
+    bf16
+        Whether the model is computed in bfloat16 where torch's autocast allows it.
+    resume
+        Where the state is kept after each epoch; what is kept there already is gone on from.
+    tensorboard
+        Folder of event files.
+
+    Raises
+    ------
+    NotFiniteLossError
+        If the loss is no longer finite.
+    """
+    device, batch_size = next(model.parameters()).device, settings.batch_size
+    train = Labelled.of(data, "train", objective, weight_by=settings.weight_by, device=device)
+    val = Labelled.of(data, "val", objective, weight_by=settings.weight_by, device=torch.device("cpu"))
+    # L2 weight decay in the gradient, as in the paper, not AdamW's.
+    optimiser = Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    state = TrainingState(model, optimiser, np.random.default_rng(seed))
+    if resume is not None:
+        resume.load(state)
+    steps, done = strategy.steps(len(train), batch_size=batch_size), len(state.history)
+
+    with Progress(name, epochs=epochs, steps=steps, done=done, tensorboard=tensorboard) as progress:
+        for epoch in range(done + 1, epochs + 1):
+            start = time.perf_counter()
+            rates = cosine(settings.lr, np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps))
+            batches = list(batched(state.order.permutation(len(train)), batch_size))[:steps]
+            model.train()
+            records = []
+            for batch, rate in zip(batches, rates, strict=True):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                patches, genes = data.gather(train.positions[batch], device, bf16=bf16)
+                truth, weights = train.batch(batch)
+                records.append(
+                    training_step(
+                        model,
+                        optimiser,
+                        patches,
+                        genes,
+                        truth,
+                        weights,
+                        objective=objective,
+                        strategy=strategy,
+                        bf16=bf16,
+                    )
+                )
+                progress.step()
+            try:
+                means = _means(records)
+                found = _validate(model, data, val, objective, batch_size=batch_size)
+            except _NotFiniteError as error:
+                raise NotFiniteLossError(
+                    f"{name}: the loss of {error} in epoch {epoch} is not finite; lower training.lr ({settings.lr}), "
+                    "or look for extreme values in the features and the expression"
+                ) from None
+            if state.best is None or strategy.is_better(found, state.best.validation):
+                state.best = Best.of(model, epoch, found)
+            row = {"epoch": epoch, **means, "val_loss": found.loss, "val_metric": 100 * found.score}
+            row |= {"learning_rate": rates[0], "seconds": round(time.perf_counter() - start, 3)}
+            state.history.append(row)
+            if resume is not None:
+                resume.save(state)
+            progress.epoch(row)
+    return _summary(state, objective, strategy, val)
+
+
+def cosine(highest: float, shares: np.ndarray) -> list[float]:
+    """Return the learning rate at shares (0 to 1) of the way from the first step to the end."""
+    rates: list[float] = (highest * (1 + np.cos(np.pi * shares)) / 2).tolist()
+    return rates
+
+
+def _means(records: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Return the mean of each value of `training_step` over the steps where it is defined.
+
+    A batch of one has no spread. Read at the end of the epoch: on a GPU each reading waits for all steps before.
+
+    Raises
+    ------
+    _NotFiniteError
+        If a loss is not finite.
+    """
+    names = dict.fromkeys(name for record in records for name in record)
+    values = {name: torch.stack([record[name] for record in records if name in record]).cpu() for name in names}
+    for number, loss in enumerate(values["train_loss"].tolist(), start=1):
+        if not math.isfinite(loss):
+            raise _NotFiniteError(f"batch {number} of {len(records)}")
+    return {name: float(value.double().mean()) for name, value in values.items()}
+
+
+def _validate(model: Method, data: FoldData, val: Labelled, objective: Objective, *, batch_size: int) -> Validation:
+    """Score the model on the validation samples.
+
+    Raises
+    ------
+    _NotFiniteError
+        If the loss is not finite.
+    """
+    if not len(val):
+        return Validation(math.nan, math.nan, math.nan)
+    logits = predict(model, data, val.positions, batch_size=batch_size)
+    loss = float(objective.loss(logits, val.truth, val.weights))
+    if not math.isfinite(loss):
+        raise _NotFiniteError("the validation samples")
+    return Validation(objective.score(logits, val.truth), loss, objective.accuracy(logits, val.truth))
+
+
+class _NotFiniteError(ArithmeticError):
+    """A loss that is infinite or no number; the message says of which samples."""
 
 
 class NotFiniteLossError(UserError):
     """A training whose loss is no longer finite; the message says where, and what to do."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fitted:
     """A training's outcome.
 
@@ -42,10 +193,10 @@ class Fitted:
     weights
         State of the model after the best epoch.
     best_epoch
-        From 1.
+        Number of that epoch, from 1.
     selected_by
-        On validation samples: ``auc`` or ``c_index`` (the highest; equal ones by loss), ``auc_or_accuracy`` (the last
-        to raise one of them), ``loss`` (the lowest); or ``last``.
+        What it was chosen by, on validation samples: ``auc`` or ``c_index`` (the highest; equal ones by loss),
+        ``auc_or_accuracy`` (the last to raise one of them), ``loss`` (the lowest); or ``last``.
     selection_reason
         Why it was not chosen by the metric; empty where it was.
     val
@@ -61,150 +212,116 @@ class Fitted:
     val: dict[str, float | None]
     history: pd.DataFrame
 
+    def describe(self) -> dict[str, Any]:
+        """Return which epoch was kept, by what, and how it did on the validation samples."""
+        return {name: getattr(self, name) for name in ("best_epoch", "selected_by", "selection_reason", "val")}
 
-def fit(
-    model: Method,
+
+def _summary(state: TrainingState, objective: Objective, strategy: Strategy, val: Labelled) -> Fitted:
+    """Return which epoch was kept, and why."""
+    best = state.kept
+    reason = ""
+    if not len(val):
+        reason = "no labelled validation sample"
+    elif math.isnan(best.validation.score):
+        reason = objective.why_undefined(val.truth)
+    kept = {objective.metric: 100 * best.validation.score, "loss": best.validation.loss}
+    table = pd.DataFrame(state.history)
+    return Fitted(
+        weights=dict(best.weights),
+        best_epoch=best.epoch,
+        selected_by=strategy.chosen_by(objective.metric, best.validation),
+        selection_reason=reason,
+        val={key: None if math.isnan(value) else value for key, value in kept.items()},
+        history=table[HISTORY_COLUMNS + [column for column in table if column not in HISTORY_COLUMNS]],
+    )
+
+
+def fit_method(
     data: FoldData,
-    objective: Classification | Survival,
     *,
-    epochs: int,
+    task: TrainedTask,
+    method: str,
     seed: int,
-    settings: Mapping[str, Any],
-    rules: TrainingRules,
+    settings: RunSettings,
+    device: torch.device,
     name: str,
-    bf16: bool = False,
     resume: Resume | None = None,
     tensorboard: Path | None = None,
-) -> Fitted:
-    """Train a model with Adam, its learning rate falling along a cosine from the first step to the last.
+) -> tuple[Method, Objective, Fitted]:
+    """Build a method for a fold and train it, on a GPU in bfloat16.
 
     Parameters
     ----------
-    model
-        Is changed; its final state is that of the last epoch.
     data
-        Its labelled training samples teach, its labelled validation samples choose the epoch.
-    objective
-        Fitted on the training samples.
-    epochs
-        How many times each sample is seen.
+        Samples of the fold.
+    task
+        Task, and its number of epochs.
+    method
+        Name of the method, a key of `ksfusion.methods.METHODS`.
     seed
-        Of the order of samples.
+        Seed of the order of samples. Initialisation and dropout draw from torch's generators, see
+        `ksfusion.training.reproducible`.
     settings
-        ``batch_size``, ``lr``, ``weight_decay`` and ``weight_by``.
-    rules
-        Of the method.
-    name
-        Which run this is, for messages.
-    bf16
-        Compute the model in bfloat16 where torch's autocast allows it.
-    resume
-        Where the state is kept after each epoch; what is kept there already is gone on from.
-    tensorboard
-        Folder of event files.
+        What the method's training reads.
+    device
+        Device of the model.
+    name, resume, tensorboard
+        Name, state and event files of the run, see `fit`.
+
+    Returns
+    -------
+    model
+        In the state of the last epoch.
+    objective
+        What the task asks of a model, fitted on the training samples.
+    fitted
+        The training's outcome, with the weights of the best epoch.
 
     Raises
     ------
     NotFiniteLossError
         If the loss is no longer finite.
     """
-    lr, batch_size, weight_by = settings["lr"], settings["batch_size"], settings["weight_by"]
-    train = Labelled.of(data, "train", objective, weight_by=weight_by, device=next(model.parameters()).device)
-    val = Labelled.of(data, "val", objective, weight_by=weight_by, device=torch.device("cpu"))
-    # L2 weight decay in the gradient, as in the paper, not AdamW's.
-    optimiser = Adam(model.parameters(), lr=lr, weight_decay=settings["weight_decay"], fused=True)
-    state = TrainingState(model, optimiser, np.random.default_rng(seed))
-    if resume is not None:
-        resume.load(state)
-    # An incomplete batch that is the only one stays.
-    drop_last = rules.drop_last and len(train) >= batch_size
-    steps = len(train) // batch_size if drop_last else math.ceil(len(train) / batch_size)
-
-    done = len(state.history)
-    with Progress(name, epochs=epochs, steps=steps, done=done, tensorboard=tensorboard) as progress:
-        for epoch in range(done + 1, epochs + 1):
-            start = time.perf_counter()
-            rates = cosine(lr, np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps))
-            batches = list(cut(state.order.permutation(len(train)), batch_size))[:steps]
-            try:
-                means = train_epoch(
-                    model,
-                    optimiser,
-                    data,
-                    train,
-                    batches,
-                    rates,
-                    objective=objective,
-                    rules=rules,
-                    bf16=bf16,
-                    after_step=progress.step,
-                )
-                found = _validate(state, data, val, objective, rules, batch_size=batch_size)
-            except NotFiniteError as error:
-                raise NotFiniteLossError(
-                    f"{name}: the loss of {error} in epoch {epoch} is not finite; lower training.lr ({lr}), or look "
-                    "for extreme values in the features and the expression"
-                ) from None
-            seconds = round(time.perf_counter() - start, 3)
-            state.history.append({"epoch": epoch, **means, **found, "learning_rate": rates[0], "seconds": seconds})
-            if resume is not None:
-                resume.save(state)
-            progress.epoch(state.history[-1])
-    return _summary(state, objective, val)
+    info = METHODS[method]
+    strategy = STRATEGIES[info.training]
+    samples = data.samples.iloc[data.labelled("train")]
+    weights = sample_weights(samples, weight_by=settings.weight_by)
+    objective = OBJECTIVES[task.kind].fit(samples, weights, task, strategy)
+    model = build(
+        method,
+        n_features=data.n_features,
+        n_patches=data.n_patches,
+        niches=data.niches,
+        n_outputs=objective.n_outputs,
+        groups=data.groups,
+        **method_options(info, settings),
+    ).to(device)
+    fitted = fit(
+        model,
+        data,
+        objective,
+        epochs=task.epochs,
+        seed=seed,
+        settings=settings,
+        strategy=strategy,
+        name=name,
+        bf16=device.type == "cuda",
+        resume=resume,
+        tensorboard=tensorboard,
+    )
+    return model, objective, fitted
 
 
-def cosine(highest: float, shares: np.ndarray) -> list[float]:
-    """Return the learning rate at shares (0 to 1) of the way from the first step to the end."""
-    return (highest * (1 + np.cos(np.pi * shares)) / 2).tolist()
+def method_options(info: MethodInfo, settings: RunSettings) -> dict[str, Any]:
+    """Return what a method is built with: dropout, the other settings that it reads, and what its variant fixes.
 
-
-def _validate(
-    state: TrainingState,
-    data: FoldData,
-    val: Labelled,
-    objective: Classification | Survival,
-    rules: TrainingRules,
-    *,
-    batch_size: int,
-) -> dict[str, float]:
-    """Score the model on the validation samples, and keep its weights if it is the best so far."""
-    score = val_loss = accuracy = math.nan
-    if len(val):
-        logits = predict(state.model, data, val.positions, batch_size=batch_size)
-        score, val_loss = objective.score(logits, val.truth), float(objective.loss(logits, val.truth, val.weights))
-        accuracy = objective.accuracy(logits, val.truth) if rules.keep_by_accuracy else math.nan
-        if not math.isfinite(val_loss):
-            raise NotFiniteError("the validation samples")
-    epoch, best = len(state.history) + 1, state.best
-    merit = _merit(score, val_loss, epoch)
-    if rules.keep_by_accuracy:
-        merit = merit[:1]  # an equal metric is no better, whatever the loss
-    # NaN is above nothing: without that rule, and for survival, accuracy keeps no epoch.
-    if best is None or merit > best.merit or accuracy > best.accuracy:
-        weights = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
-        state.best = Best(merit, accuracy, epoch, weights)
-    return {"val_loss": val_loss, "val_metric": 100 * score}
-
-
-def _merit(score: float, val_loss: float, epoch: int) -> tuple[float, ...]:
-    """Order epochs: by metric, equal ones by loss; by loss where the metric is undefined; else the last."""
-    if math.isnan(val_loss):
-        return (epoch,)
-    return (-val_loss,) if math.isnan(score) else (score, -val_loss)
-
-
-def _summary(state: TrainingState, objective: Classification | Survival, val: Labelled) -> Fitted:
-    """Say which epoch was kept, and why."""
-    table = pd.DataFrame(state.history)
-    table = table[HISTORY + [column for column in table if column not in HISTORY]]
-    best, kept = state.best, state.history[state.best.epoch - 1]
-    selected_by, reason = objective.metric, ""
-    if not len(val):
-        selected_by, reason = "last", "no labelled validation sample"
-    elif math.isnan(kept["val_metric"]):
-        selected_by, reason = "loss", objective.why_undefined(val.truth)
-    if not math.isnan(best.accuracy):
-        selected_by += "_or_accuracy"
-    metrics = {objective.metric: kept["val_metric"], "loss": kept["val_loss"]}
-    metrics = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-    return Fitted(dict(best.weights), best.epoch, selected_by, reason, metrics, table)
+    Raises
+    ------
+    UserError
+        If a setting that the method reads is not there.
+    """
+    read = {key: getattr(settings, key) for key in info.settings}
+    if missing := [key for key, value in read.items() if value is None]:
+        raise UserError(f"method {info.name} reads training.{missing[0]}, which is not given; add it")
+    return {"dropout": settings.dropout, **read, **info.options}

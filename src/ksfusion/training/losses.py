@@ -19,11 +19,13 @@ def classification_loss(logits: Tensor, y: Tensor, *, class_weights: Tensor, wei
     Parameters
     ----------
     logits : Tensor (B, K)
+        Log odds of the classes.
     y : Tensor (B,), int64
+        Class numbers.
     class_weights : Tensor (K,)
-        See `balanced_class_weights`.
+        Weights of the classes, see `balanced_class_weights`.
     weights : Tensor (B,)
-        Of the samples.
+        Weights of the samples.
     """
     weights = weights * class_weights[y]
     losses = functional.cross_entropy(logits, y, reduction="none")
@@ -42,11 +44,11 @@ def survival_loss(logits: Tensor, interval: Tensor, event: Tensor, *, weights: T
     logits : Tensor (B, intervals)
         Log odds of the hazards.
     interval : Tensor (B,), int64
-        In which the case died or was last seen.
+        Interval in which the case died or was last seen.
     event : Tensor (B,)
         1 where it died, 0 where it was censored.
     weights : Tensor (B,)
-        Of the samples.
+        Weights of the samples.
     """
     log_hazard, log_survival = functional.logsigmoid(logits), functional.logsigmoid(-logits)  # (B, intervals)
     order = torch.arange(logits.shape[1], device=logits.device)

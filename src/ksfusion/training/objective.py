@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.methods.registry import TrainingRules
+from ksfusion.terms.tasks import TaskKind, TaskOutcome
 from ksfusion.training.concordance import concordance_index, macro_auc
 from ksfusion.training.losses import (
     N_INTERVALS,
@@ -23,9 +23,10 @@ from ksfusion.training.losses import (
     risk,
     survival_loss,
 )
+from ksfusion.training.strategy import Strategy
 
 
-def sample_weights(samples: pd.DataFrame, *, weight_by: str) -> np.ndarray:
+def sample_weights(samples: pd.DataFrame, *, weight_by: Literal["sample", "case"]) -> np.ndarray:
     """Return a weight per sample: 1, or 1 / (samples of its case) so that each case counts the same."""
     if weight_by == "case":
         return (1 / samples.groupby("case_id")["case_id"].transform("size")).to_numpy(float)
@@ -45,9 +46,9 @@ class Classification:
     Attributes
     ----------
     classes
-        Their names.
+        Names, in the order of their numbers.
     class_weights
-        See `ksfusion.training.losses.balanced_class_weights`.
+        Weights, see `ksfusion.training.losses.balanced_class_weights`.
     """
 
     classes: Sequence[str]
@@ -55,16 +56,14 @@ class Classification:
     metric = "auc"
 
     @classmethod
-    def fit(
-        cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any], rules: TrainingRules
-    ) -> Classification:
+    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: TaskOutcome, strategy: Strategy) -> Classification:
         """Count the classes of the training samples."""
-        counts = balanced_class_weights(train["y"].to_numpy(int), weights, len(task["classes"]))
-        return cls(tuple(task["classes"]), tuple(counts.tolist()))
+        counts = balanced_class_weights(train["y"].to_numpy(int), weights, len(task.classes))
+        return cls(tuple(task.classes), tuple(counts.tolist()))
 
     @staticmethod
     def reason_to_skip(train: pd.DataFrame) -> str:
-        """Say why these training samples teach nothing; empty when they do."""
+        """Return why these training samples teach nothing; empty when they do."""
         found = train["y"].nunique()
         return "" if found > 1 else f"training samples have {found} of the task's classes; at least two are needed"
 
@@ -91,19 +90,20 @@ class Classification:
         return float((logits.argmax(dim=1) == truth["y"]).double().mean())
 
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
-        """Say why `score` is NaN."""
+        """Return why `score` is NaN."""
         counts = np.bincount(truth["y"].numpy(), minlength=self.n_outputs)
         absent = [name for name, count in zip(self.classes, counts, strict=True) if count == 0]
         return f"no validation sample of class {', '.join(absent)}"
 
     @staticmethod
-    def columns(task: Mapping[str, Any]) -> list[str]:
+    def columns(task: TaskOutcome) -> list[str]:
         """Return the columns of `predictions`."""
-        return [f"prob_{name}" for name in task["classes"]]
+        return [f"prob_{name}" for name in task.classes]
 
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return class probabilities."""
-        return pd.DataFrame(logits.double().softmax(dim=1).numpy(), columns=self.columns({"classes": self.classes}))
+        columns = [f"prob_{name}" for name in self.classes]
+        return pd.DataFrame(logits.double().softmax(dim=1).numpy(), columns=columns)
 
     def describe(self) -> dict[str, Any]:
         """Return what was fitted on the training samples."""
@@ -117,8 +117,7 @@ class Survival:
     Attributes
     ----------
     cuts
-        Days that divide time into intervals: quartiles of the event times of uncensored training cases, or of the
-        times of all training cases where the method's rules say so.
+        Days that divide time into intervals: quartiles of the times that the strategy names.
     """
 
     cuts: Sequence[float]
@@ -126,14 +125,13 @@ class Survival:
     n_outputs = N_INTERVALS
 
     @classmethod
-    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: Mapping[str, Any], rules: TrainingRules) -> Survival:
-        """Cut time at the quartiles of the training cases' event times, each case once."""
-        cases = train.drop_duplicates("case_id")
-        return cls(tuple(interval_cuts(cases.loc[rules.censored_cuts | (cases["event"] == 1), "days"])))
+    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: TaskOutcome, strategy: Strategy) -> Survival:
+        """Cut time at the quartiles of the training cases' times, each case once."""
+        return cls(tuple(interval_cuts(strategy.times_to_cut(train.drop_duplicates("case_id")))))
 
     @staticmethod
     def reason_to_skip(train: pd.DataFrame) -> str:
-        """Say why these training samples teach nothing; empty when they do."""
+        """Return why these training samples teach nothing; empty when they do."""
         return "" if (train["event"] == 1).any() else "no event among the training samples"
 
     def truth(self, samples: pd.DataFrame) -> dict[str, Tensor]:
@@ -159,11 +157,11 @@ class Survival:
         return float("nan")
 
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
-        """Say why `score` is NaN."""
+        """Return why `score` is NaN."""
         return f"no comparable pair among {len(truth['days'])} validation samples"
 
     @staticmethod
-    def columns(task: Mapping[str, Any]) -> list[str]:
+    def columns(task: TaskOutcome | None = None) -> list[str]:
         """Return the columns of `predictions`."""
         return [*(f"hazard_{number}" for number in range(N_INTERVALS)), "risk"]
 
@@ -171,11 +169,12 @@ class Survival:
         """Return the hazard of each interval, and the risk."""
         logits = logits.double()
         values = torch.cat([logits.sigmoid(), risk(logits)[:, None]], dim=1)
-        return pd.DataFrame(values.numpy(), columns=self.columns({}))
+        return pd.DataFrame(values.numpy(), columns=self.columns())
 
     def describe(self) -> dict[str, Any]:
         """Return what was fitted on the training samples."""
         return {"bins": list(self.cuts)}
 
 
-OBJECTIVES = {"classification": Classification, "survival": Survival}
+Objective = Classification | Survival
+OBJECTIVES: Mapping[TaskKind, type[Objective]] = {"classification": Classification, "survival": Survival}

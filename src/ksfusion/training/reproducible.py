@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+
+# Of the CPU, in every training: another number gives other last digits.
+THREADS = 1
 
 
 @contextlib.contextmanager
@@ -18,10 +22,11 @@ def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[N
     if device.type == "cuda":
         # cuBLAS asks for this before its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    deterministic: Any = torch.utils.deterministic  # whose one attribute torch gives no type
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        deterministic.fill_uninitialized_memory,
     )
     devices = [device] if device.type == "cuda" else []
     try:
@@ -30,7 +35,7 @@ def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[N
         if devices or threads > 1:
             torch.use_deterministic_algorithms(True)
         # Filling every new tensor guards against reading one before it is written; it costs a tenth of a step.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        deterministic.fill_uninitialized_memory = False
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
             yield
@@ -38,4 +43,4 @@ def reproducible(seed: int, *, device: torch.device, threads: int) -> Iterator[N
         torch.set_num_threads(before[0])
         if devices or threads > 1:
             torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = before[2]
+        deterministic.fill_uninitialized_memory = before[2]

@@ -9,17 +9,18 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ksfusion.core.storage import atomic
-
-if TYPE_CHECKING:
-    from ksfusion.methods.output import Method
-    from ksfusion.training.optimiser import Adam
+from ksfusion.methods.output import Method
+from ksfusion.training.optimiser import Adam
+from ksfusion.training.strategy import Validation
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,16 @@ LARGE = 2**28  # bytes
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far: what it is compared by, its number from 1, and the model's weights after it."""
+    """The best epoch so far: its number from 1, how the model did on the validation samples, and its weights then."""
 
-    merit: tuple[float, ...]
-    accuracy: float
     epoch: int
+    validation: Validation
     weights: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, model: Method, epoch: int, validation: Validation) -> Best:
+        """Take a copy of the model's weights."""
+        return cls(epoch, validation, {name: part.detach().clone() for name, part in model.state_dict().items()})
 
 
 @dataclass
@@ -48,13 +53,20 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
     best: Best | None = None
 
+    @property
+    def kept(self) -> Best:
+        """The best epoch, once there is one."""
+        if self.best is None:
+            raise ValueError("no epoch is finished")
+        return self.best
+
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that is a tensor, on the CPU."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"best/{name}": value for name, value in self.best.weights.items()}
+        tensors |= {f"best/{name}": value for name, value in self.kept.weights.items()}
         for number, parameter in enumerate(self._parameters()):
             moments = self.optimiser.state.get(parameter, {})
             tensors |= {f"optimiser/{number}/{name}": value for name, value in moments.items()}
@@ -69,7 +81,7 @@ class TrainingState:
 
     def rest(self) -> dict[str, Any]:
         """Return everything else, as JSON can hold it."""
-        best = {"merit": self.best.merit, "accuracy": self.best.accuracy, "epoch": self.best.epoch}
+        best = {"epoch": self.kept.epoch, "validation": self.kept.validation._asdict()}
         return {"history": self.history, "best": best, "order": self.order.bit_generator.state}
 
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
@@ -90,7 +102,7 @@ class TrainingState:
         self.history = rest["history"]
         weights = {name: value.to(device) for name, value in parts["best"].items()}
         best = rest["best"]
-        self.best = Best(tuple(best["merit"]), best["accuracy"], best["epoch"], weights)
+        self.best = Best(best["epoch"], Validation(**best["validation"]), weights)
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,9 @@ class Resume:
     Attributes
     ----------
     folder
-        Of the run.
+        Folder of the run.
     key
-        Of what the run is made from, see `key_of`: a state of another key is not used.
+        Digest of what the run is made from, see `key_of`: a state of another key is not used.
     """
 
     folder: Path
@@ -115,15 +127,11 @@ class Resume:
 
     def save(self, state: TrainingState) -> None:
         """Replace the file by another state."""
-        from safetensors.torch import save_file
-
         with atomic(self.path) as temporary:
             save_file(state.tensors(), temporary, metadata={"key": self.key, "rest": json.dumps(state.rest())})
 
     def load(self, state: TrainingState) -> None:
         """Restore what the file holds; without a file of this key, change nothing."""
-        from safetensors import SafetensorError, safe_open
-
         if not self.path.is_file():
             return
         try:

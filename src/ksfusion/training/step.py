@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ksfusion.methods.consistency import similarity
+from ksfusion.methods.output import Method, MethodOutput
 from ksfusion.training.coordination import coordinate_classifier
-from ksfusion.training.objective import Classification, Survival
-
-if TYPE_CHECKING:
-    from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.training.objective import Objective
+from ksfusion.training.strategy import Strategy
 
 
 def training_step(
@@ -25,29 +23,33 @@ def training_step(
     truth: Mapping[str, Tensor],
     weights: Tensor,
     *,
-    objective: Classification | Survival,
-    coordinate_rows: bool = False,
+    objective: Objective,
+    strategy: Strategy,
     bf16: bool = False,
 ) -> dict[str, Tensor]:
     """Change the model by one batch.
 
     Parameters
     ----------
-    model, optimiser
+    model
+        Model to change.
+    optimiser
+        Optimiser of its parameters.
     patches : Tensor (B, n_patches, n_features)
-        None for a method that reads genes alone.
+        Features of the patches; None for a method that reads genes alone.
     genes : mapping of niche to Tensor (B, genes)
-    truth
-        Of the batch, as the objective gives it.
+        Scaled expression.
+    truth : mapping of name to Tensor (B,)
+        Truth of the batch, as the objective gives it.
     weights : Tensor (B,)
-        Of the samples.
+        Weights of the samples.
     objective
-        The task.
-    coordinate_rows
-        See `ksfusion.methods.registry.TrainingRules`.
+        What the task asks of the model.
+    strategy
+        How the classifier's gradient is coordinated.
     bf16
-        Compute the model in bfloat16 where torch's autocast allows it; losses, their gradients' coordination and the
-        weights stay in float32.
+        Whether the model is computed in bfloat16 where torch's autocast allows it; losses, their gradients'
+        coordination and the weights stay in float32.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def training_step(
     loss.backward()
     classifier = model.coordinated_classifier()
     if classifier is not None:
-        coordination = coordinate_classifier(classifier, out.embeddings, truth, by_row=coordinate_rows)
+        coordination = coordinate_classifier(classifier, out.embeddings, truth, coordinate=strategy.coordinate)
         record.update({f"coordination_{name}": value for name, value in coordination._asdict().items()})
     optimiser.step()
     return {"train_loss": loss.detach(), **{name: value.detach() for name, value in record.items()}}
@@ -76,9 +78,8 @@ def training_step(
 def _in_full_precision(out: MethodOutput) -> MethodOutput:
     """Return what losses are computed from in float32."""
     streams = {
-        name: {stream: part.float() for stream, part in values.items()}
+        name: {stream: part.float() for stream, part in getattr(out, name).items()}
         for name in ("points", "embeddings", "gene_embeddings")
-        if (values := getattr(out, name)) is not None
     }
     return dataclasses.replace(out, logits=out.logits.float(), **streams)
 
@@ -90,14 +91,14 @@ def _spreads(out: MethodOutput) -> dict[str, Tensor]:
     Close to zero they say that all samples are looked at in the same places, or have the same gene embedding.
     """
     spreads = {}
-    for stream, points in (out.points or {}).items():
+    for stream, points in out.points.items():
         genes = out.gene_embeddings[stream]
         spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
         n = len(genes)
         if n > 1:
             # A mask in place of these indices would make the CPU wait for a GPU.
-            pairs = torch.triu_indices(n, n, offset=1, device=genes.device).unbind()
+            row, column = torch.triu_indices(n, n, offset=1, device=genes.device).unbind()
             by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
-            spreads[f"similarity_genes_{stream}"] = similarity(genes)[pairs].std(correction=0)
-            spreads[f"similarity_points_{stream}"] = similarity(by_group)[(slice(None), *pairs)].std(correction=0)
+            spreads[f"similarity_genes_{stream}"] = similarity(genes)[row, column].std(correction=0)
+            spreads[f"similarity_points_{stream}"] = similarity(by_group)[:, row, column].std(correction=0)
     return {f"spread_{name}": value for name, value in spreads.items()}

@@ -7,14 +7,14 @@ import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
 
 from ksfusion.training.resume import FOLDER
-
-if TYPE_CHECKING:
-    import optuna
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,13 @@ class Trials:
     Parameters
     ----------
     folder
-        Of the search's outputs.
+        Folder of the search's outputs.
     key
-        Of what the search is made from, see `ksfusion.training.resume.key_of`: a journal of another key is removed.
+        Digest of what the search is made from, see `ksfusion.training.resume.key_of`: a journal of another key is
+        removed.
     seed
-        Of the settings that are drawn. What a trial draws depends on it, on its number and on the trials before it,
-        and not on what this process has drawn already.
+        Seed of the settings that are drawn. What a trial draws depends on it, on its number and on the trials before
+        it, and not on what this process has drawn already.
     """
 
     def __init__(self, folder: Path, key: str, seed: int) -> None:
@@ -70,9 +71,6 @@ class Trials:
                 file.truncate(file.read().rfind(b"\n") + 1)
 
     def _study_of_journal(self) -> optuna.Study:
-        import optuna
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path = str(self._journal)
         # Optuna's other lock is a symbolic link, which not every file system has.
@@ -81,8 +79,6 @@ class Trials:
 
     def _finish_interrupted(self) -> None:
         """Tell the result of a trial that was interrupted between its row and that; one without a row has failed."""
-        from optuna.trial import TrialState
-
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._tell(trial.number, trial.user_attrs.get(ROW, {}).get("value", math.nan))
 
@@ -93,8 +89,6 @@ class Trials:
 
     def ask(self, number: int) -> optuna.Trial:
         """Start a trial that draws its settings; ``number`` counts from 1."""
-        import optuna
-
         (seed,) = np.random.SeedSequence([self._seed, number]).generate_state(1)
         self._study.sampler = optuna.samplers.TPESampler(seed=int(seed))
         return self._study.ask()
@@ -107,7 +101,7 @@ class Trials:
         row
             ``trial``, the settings, ``value`` (NaN where the trial failed) and whatever else the table shows.
         trial
-            Of `ask`.
+            Trial of `ask`.
         """
         if trial is None:
             self._study.set_user_attr(ROW, dict(row))
@@ -116,8 +110,6 @@ class Trials:
             self._tell(trial.number, row["value"])
 
     def _tell(self, number: int, value: float) -> None:
-        from optuna.trial import TrialState
-
         if math.isnan(value):
             self._study.tell(number, state=TrialState.FAIL)
         else:

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 
+from ksfusion.cohort.config import CheckCohortSettings, CohortFiles, Labelling
 from ksfusion.cohort.confounding import confounding_findings
 from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.pairing import pairing_findings, pairing_levels
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS, read_cohort
 from ksfusion.cohort.survival import excess_deaths, fewer_deaths, survival_findings
-from ksfusion.config import BUILTIN_TASKS, Cohort, Task
+from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.stages.check_cohort import check_cohort
@@ -68,6 +69,7 @@ def survival(times, events, grades=None, cohorts=None, **options):
         table["grade"] = list(grades)
     if cohorts is not None:
         options["cohorts"] = pd.Series(list(cohorts))
+    options = {"unit": "days", **options}
     return [(row["check"], row["subject"]) for row in survival_findings(table, "survival_days", "event", **options)]
 
 
@@ -171,6 +173,7 @@ class TestSurvival:
             "survival_days",
             "event",
             cohorts=pd.Series(cohorts),
+            unit="days",
         )
         assert [row["detail"][:10] for row in details if row["check"] == "event_looks_flipped"] == ["cohort B: "]
         months = [*real["days"], *other["survival_months"]]
@@ -223,9 +226,9 @@ class TestConfounding:
 
 CASES = "case_id\tmgmt\trelapse_days\trelapse\tidh\tdiagnosis\n"
 TASKS = {
-    "mgmt": Task(kind="classification", column="mgmt", classes=["no", "1"]),
-    "relapse": Task(kind="survival", time="relapse_days", event="relapse"),
-    "diagnosis": BUILTIN_TASKS["diagnosis"],
+    "mgmt": Labelling(kind="classification", column="mgmt", classes=["no", "1"]),
+    "relapse": Labelling(kind="survival", time="relapse_days", event="relapse"),
+    "diagnosis": Labelling.of(BUILTIN_TASKS["diagnosis"]),
 }
 
 
@@ -237,17 +240,15 @@ def write(folder, rows, header=CASES):
         *(f"{name}\t{name}\tX\t{name}.svs\t{name}" for name in ids),
     ]
     (folder / "samples.tsv").write_text("\n".join(lines) + "\n")
-    source = {"cohort": "X", "format": "matrix", "unit": "log", "path": "x.tsv"}
-    return Cohort(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"), expression=[source])
+    return CohortFiles(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"))
 
 
 def test_tasks_of_ones_own_need_columns_and_no_code(tmp_path):
-    cohort = write(
+    tables = write(
         tmp_path, ["A\tno\t100\t1\tWT\tastrocytoma", "B\t1\t\t1\tWT\t", "C\t\t300\t0\tMutant\toligodendroglioma"]
     )
     files = [tmp_path / name for name in ("samples.parquet", "cases.parquet", "audit.tsv")]
-    tasks = {name: task.model_dump() for name, task in TASKS.items()}
-    check_cohort(*files, settings={"cohort": cohort.model_dump(mode="json"), "tasks": tasks})
+    check_cohort(*files, settings=CheckCohortSettings(cohort=tables, expression_cohorts=["X"], tasks=TASKS))
     cases = read_parquet(files[1]).set_index("case_id")
     assert cases["label_mgmt"].tolist()[:2] == [0, 1] and cases["label_mgmt"].isna().tolist() == [False, False, True]
     assert cases.loc[["A", "C"], "days_relapse"].tolist() == [100, 300]
@@ -274,7 +275,7 @@ def test_tasks_of_ones_own_need_columns_and_no_code(tmp_path):
     ],
 )
 def test_a_label_left_empty_has_its_reason(column, classes, values, expected):
-    task = Task(kind="classification", column=column, classes=classes).model_dump()
+    task = Labelling(kind="classification", column=column, classes=classes)
     labelled, findings = label_cases(pd.DataFrame({"case_id": list("ABC"), **values}), {"t": task})
     assert labelled["label_t"].isna().tolist() == [False, True, True]
     reasons = {row["subject"]: row["detail"] for row in findings if row["check"] == "no_label_t"}
@@ -283,7 +284,7 @@ def test_a_label_left_empty_has_its_reason(column, classes, values, expected):
 
 @pytest.mark.parametrize(("unit", "days"), [("days", 12), ("months", 365.25), ("years", 4383)])
 def test_times_are_brought_to_days(unit, days):
-    task = Task(kind="survival", time="time", event="event", unit=unit).model_dump()
+    task = Labelling(kind="survival", time="time", event="event", unit=unit)
     labelled, _ = label_cases(
         pd.DataFrame({"case_id": ["A", "B"], "time": ["12", ""], "event": ["1", "0"]}), {"t": task}
     )
@@ -295,7 +296,7 @@ def test_one_wrong_column_is_five_rows_and_a_count(tmp_path, column):
     good = {"mgmt": "no", "relapse_days": "100", "relapse": "1"}
     rows = [f"c{n}\t" + "\t".join((good | {column: "-7"})[name] for name in good) + "\tWT\t" for n in range(300)]
     with pytest.raises(UserError) as caught:
-        read_cohort(write(tmp_path, rows), TASKS)
+        read_cohort(write(tmp_path, rows), TASKS, ["X"])
     lines = str(caught.value).splitlines()
     assert len(lines) == 6 and all(f"row {number + 2}: {column} is '-7'" in lines[number] for number in range(5))
     assert "295 more like these" in lines[5] and "row 301" in lines[5]
@@ -307,7 +308,7 @@ def test_every_combination_of_markers_has_its_row_of_the_truth_table():
     rows = [(i, c, h, g) for i in values[0] for c in values[1] for h in values[2] for g in values[3]]
     table = pd.DataFrame(rows, columns=["idh", "codel_1p19q", "cdkn2a", "grade"])
     table.insert(0, "case_id", [f"c{number}" for number in range(len(table))])
-    labelled, _ = label_cases(table, {"diagnosis": BUILTIN_TASKS["diagnosis"].model_dump()})
+    labelled, _ = label_cases(table, {"diagnosis": BUILTIN_TASKS["diagnosis"]})
     mutant, non_codel = table["idh"] == "Mutant", table["codel_1p19q"] == "non-codel"
     high = (table["grade"] == "G4") | (table["cdkn2a"] == "homdel")
     low = table["grade"].isin(["G2", "G3"]) & (table["cdkn2a"] == "intact")

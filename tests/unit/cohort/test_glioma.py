@@ -1,6 +1,6 @@
 """The glioma cohort from drawn downloads: what goes where, what stays empty and why, and that the pipeline takes it."""
 
-import json
+import logging
 
 import pandas as pd
 import pytest
@@ -10,22 +10,25 @@ from drawn_downloads import GBM, LGG, NO_SLIDE, OLD, UNDATED, draw_ivygap, draw_
 from ksfusion.cli import main
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_parquet
-from ksfusion.genes import collect_profiles
+from ksfusion.genes.config import ReadExpressionSettings
 from ksfusion.plan import make_plan
+from ksfusion.stages.read_expression import read_expression
 
 
-def build(folder, capsys, *options):
-    main(["cohort", "glioma", "--output", str(folder / "out"), *map(str, options)])
+def build(folder, caplog, *options):
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        main(["cohort", "glioma", "--output", str(folder / "out"), *map(str, options)])
     tables = {
         name: pd.read_csv(folder / "out" / f"{name}.tsv", sep="\t", dtype=str, keep_default_na=False)
         for name in ("samples", "cases", "missing")
     }
-    return *tables.values(), capsys.readouterr().err
+    return *tables.values(), caplog.text
 
 
 @pytest.fixture
-def tcga(tmp_path, capsys):
-    samples, cases, missing, printed = build(tmp_path, capsys, "--tcga", draw_tcga(tmp_path / "tcga"))
+def tcga(tmp_path, caplog):
+    samples, cases, missing, printed = build(tmp_path, caplog, "--tcga", draw_tcga(tmp_path / "tcga"))
     reasons = {(row.subject, row.column): row.reason for row in missing.itertuples()}
     return samples.set_index("sample_id"), cases.set_index("case_id"), reasons, printed
 
@@ -97,8 +100,8 @@ def test_markers_stay_empty_where_no_source_has_them(tcga):
     assert not any(subject == "TCGA-99-9999" for subject, _ in reasons)
 
 
-def test_ivygap_has_no_vital_status_and_no_markers(tmp_path, capsys):
-    samples, cases, missing, printed = build(tmp_path, capsys, "--ivygap", draw_ivygap(tmp_path / "ivygap"))
+def test_ivygap_has_no_vital_status_and_no_markers(tmp_path, caplog):
+    samples, cases, missing, printed = build(tmp_path, caplog, "--ivygap", draw_ivygap(tmp_path / "ivygap"))
     cases = cases.set_index("case_id")
     # Two tumours of one patient are one case.
     assert cases.index.tolist() == ["W1", "W22"]
@@ -126,14 +129,14 @@ def test_ivygap_has_no_vital_status_and_no_markers(tmp_path, capsys):
     assert missing.loc[missing["column"] == "file", "subject"].tolist() == ["x.jpg"]
 
 
-def test_sources_that_are_not_there_are_named(tmp_path, capsys):
+def test_sources_that_are_not_there_are_named(tmp_path, caplog):
     tcga = draw_tcga(tmp_path / "tcga")
     # As the journal names it, and a workbook: not what is read.
     (tcga / "ceccarelli_S1A.csv").rename(tcga / "mmc2.xlsx")
     (tcga / "data_cna.txt").unlink()
     ivygap = draw_ivygap(tmp_path / "ivygap")
     (ivygap / "tumor_details.csv").unlink()
-    *_, printed = build(tmp_path, capsys, "--tcga", tcga, "--ivygap", ivygap)
+    *_, printed = build(tmp_path, caplog, "--tcga", tcga, "--ivygap", ivygap)
     assert "file: 1 x no marker table in it (*ceccarelli* or *S1A*)\n" in printed
     assert "file: 1 x no copy number table in it (*cna* or *CNA*)\n" in printed
     assert "file: 1 x no table of tumours in it (tumor_details.csv)\n" in printed
@@ -141,13 +144,13 @@ def test_sources_that_are_not_there_are_named(tmp_path, capsys):
     assert "idh: 5 x not in the marker table (S1A)\n" in printed
 
 
-def test_what_the_user_knows_wins(tmp_path, capsys):
+def test_what_the_user_knows_wins(tmp_path, caplog):
     (tmp_path / "known.tsv").write_text(
         "case_id\tevent\tidh\tgrade\nW1\t1\tWT\tG4\nW22\t\t\t\nW99\t1\tWT\tG4\n", encoding="utf-8"
     )
     folder = draw_ivygap(tmp_path / "ivygap")
     options = ("--ivygap", folder, "--known", tmp_path / "known.tsv", "--ivygap-mpp", "0.5")
-    samples, cases, missing, _ = build(tmp_path, capsys, *options)
+    samples, cases, missing, _ = build(tmp_path, caplog, *options)
     assert cases.set_index("case_id").loc["W1", ["idh", "grade", "event", "survival_days"]].tolist() == [
         "WT", "G4", "1", "105",
     ]  # fmt: skip
@@ -156,7 +159,7 @@ def test_what_the_user_knows_wins(tmp_path, capsys):
     assert not ((missing["subject"] == "W1") & (missing["column"] == "idh")).any()
 
 
-def test_a_slide_that_is_no_slide_is_named(tmp_path, capsys):
+def test_a_slide_that_is_no_slide_is_named(tmp_path, caplog):
     tcga = draw_tcga(tmp_path / "tcga")
     slide = tcga / "slides/s1" / f"{GBM}-01Z-00-DX1.AAAA.svs"
     for content, reason in {
@@ -165,7 +168,7 @@ def test_a_slide_that_is_no_slide_is_named(tmp_path, capsys):
         "": "is empty; download it again",
     }.items():
         slide.write_text(content)
-        samples, _, missing, printed = build(tmp_path, capsys, "--tcga", tcga)
+        samples, _, missing, printed = build(tmp_path, caplog, "--tcga", tcga)
         assert slide.as_posix() in set(samples["slide"])
         assert missing.loc[missing["subject"] == slide.stem, ["column", "reason"]].to_numpy().tolist() == [
             ["slide", reason]
@@ -173,8 +176,8 @@ def test_a_slide_that_is_no_slide_is_named(tmp_path, capsys):
         assert f"slide: 1 x {reason}" in printed
 
 
-def test_all_pairs_of_a_case(tmp_path, capsys):
-    samples, *_ = build(tmp_path, capsys, "--tcga", draw_tcga(tmp_path / "tcga"), "--pairs", "all")
+def test_all_pairs_of_a_case(tmp_path, caplog):
+    samples, *_ = build(tmp_path, caplog, "--tcga", draw_tcga(tmp_path / "tcga"), "--pairs", "all")
     of_case = samples[samples["case_id"] == LGG]
     slides = [f"{LGG}-01Z-00-DX1.BBBB", f"{LGG}-02A-01-TS1.CCCC"]
     pairs = {(slide, profile_name(number)) for slide in slides for number in (3, 6)}
@@ -185,7 +188,7 @@ def test_all_pairs_of_a_case(tmp_path, capsys):
     assert tumours[f"{slides[0]}_{profile_name(6)}"] == ""
 
 
-def test_the_pipeline_takes_what_the_verb_writes(tmp_path, capsys, monkeypatch):
+def test_the_pipeline_takes_what_the_verb_writes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_tcga(tmp_path / "data/tcga")
     draw_ivygap(tmp_path / "data/ivygap")
@@ -193,29 +196,28 @@ def test_the_pipeline_takes_what_the_verb_writes(tmp_path, capsys, monkeypatch):
     main(["cohort", "glioma", *options])
     # The configuration that is shipped for this cohort, as it stands.
     plan = make_plan(yaml.safe_load(resource("cohorts/glioma.yaml").read_text()), source="glioma.yaml")
-    sources = [source.model_dump() for source in plan.config.cohort.expression]
     assert len(plan.tables.slides()) == 9
     raw = [path for batch in plan.batches for path in plan.raw_slides(batch)]
     assert len(raw) == 9
 
-    settings = {"cohort": plan.config.cohort.model_dump(mode="json")}
-    settings["tasks"] = {name: task.model_dump(mode="json") for name, task in plan.config.tasks.items()}
     files = [tmp_path / name for name in ("samples.parquet", "cases.parquet", "audit.tsv")]
-    options = [f"--{name}={file}" for name, file in zip(("samples", "cases", "audit"), files, strict=True)]
-    main(["check", "--settings", json.dumps(settings), *options])
+    names = ("samples-output", "cases-output", "audit")
+    options = [f"--{name}={file}" for name, file in zip(names, files, strict=True)]
+    main(["check-cohort", "--settings", plan.settings("check_cohort"), *options])
     # -2 of CDKN2A and WT: glioblastoma (0); mutant with codeletion: oligodendroglioma (3).
     diagnosis = read_parquet(files[1]).set_index("case_id")["label_diagnosis"]
     assert diagnosis[[GBM, LGG]].tolist() == [0, 3]
     assert diagnosis.drop([GBM, LGG]).isna().all()
 
-    collect_profiles(sources, tmp_path / "profiles.parquet")
+    settings = ReadExpressionSettings(sources=plan.config.cohort.expression)
+    read_expression(tmp_path / "profiles.parquet", settings=settings)
     profiles = read_parquet(tmp_path / "profiles.parquet")
     found = set(zip(profiles["cohort"], profiles["expression_id"], strict=True))
     named = {(row["cohort"], row["expression_id"]) for row in plan.tables.samples if row["expression_id"]}
     assert named <= found
 
 
-def test_broken_downloads_give_one_line(tmp_path, capsys):
+def test_broken_downloads_give_one_line(tmp_path, capsys, caplog):
     def refused(*options):
         with pytest.raises(SystemExit):
             main(["cohort", "glioma", "--output", str(tmp_path / "out"), *map(str, options)])
@@ -250,12 +252,12 @@ def test_broken_downloads_give_one_line(tmp_path, capsys):
     (tcga / "data_cna.txt").unlink()
     # As cBioPortal saves a query: samples x genes.
     (tcga / "cna.txt").write_text(f"STUDY_ID\tSAMPLE_ID\tCDKN2A\ngbm_tcga\t{GBM}-01\t-2\n")
-    cases = build(tmp_path, capsys, "--tcga", tcga)[1].set_index("case_id")
+    cases = build(tmp_path, caplog, "--tcga", tcga)[1].set_index("case_id")
     assert cases["cdkn2a"].to_dict() == {GBM: "homdel", LGG: "", OLD: "", UNDATED: "", NO_SLIDE: ""}
 
 
 @pytest.mark.parametrize("new_columns", [True, False])
-def test_clinical_tsv_of_old_and_new_downloads(tmp_path, capsys, new_columns):
+def test_clinical_tsv_of_old_and_new_downloads(tmp_path, caplog, new_columns):
     tcga = draw_tcga(tmp_path / "tcga")
     (tcga / "clinical.cart.2025-09-30.json").unlink()
     if new_columns:
@@ -271,5 +273,5 @@ def test_clinical_tsv_of_old_and_new_downloads(tmp_path, capsys, new_columns):
         rows = [header, ["0f2b", LGG, "Dead", "512", "480"]]
         (tcga / "clinical.tsv").write_text("\n".join("\t".join(row) for row in rows) + "\n")
         expected = ("512", "1")
-    cases = build(tmp_path, capsys, "--tcga", tcga)[1].set_index("case_id")
+    cases = build(tmp_path, caplog, "--tcga", tcga)[1].set_index("case_id")
     assert tuple(cases.loc[LGG, ["survival_days", "event"]]) == expected

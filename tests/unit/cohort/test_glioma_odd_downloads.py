@@ -7,8 +7,9 @@ import pytest
 from drawn_downloads import GBM, LGG, OLD, draw_ivygap, draw_tcga
 
 from ksfusion.cli import main
-from ksfusion.cohort.splits import split_cases
+from ksfusion.cohort.config import SplitCasesSettings
 from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.stages.split_cases import split_cases
 
 JSON, MARKERS, COPIES = "clinical.cart.2025-09-30.json", "ceccarelli_S1A.csv", "data_cna.txt"
 
@@ -198,5 +199,6 @@ def test_sites_of_the_cohort_make_a_split(tcga, ivygap, tmp_path):
     for table, path in zip((samples, cases), paths, strict=True):
         write_parquet(table, path, {})
     settings = {"scheme": "site", "fractions": [0.4, 0.3, 0.3], "seed": 1}
-    split_cases(*paths, tmp_path / "splits.tsv", splits=settings, stratify="label")
+    settings = SplitCasesSettings(splits=settings, stratify="label")
+    split_cases(*paths, tmp_path / "splits.tsv", settings=settings)
     assert read_tsv(tmp_path / "splits.tsv").set_index("case_id").loc[["W1", "W22"], "split"].nunique() == 1

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ksfusion.cohort.config import CheckLeakageSettings
 from ksfusion.cohort.duplicates import close_images, equal_profiles
-from ksfusion.cohort.leakage import check_leakage
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.stages.check_leakage import check_leakage
 
 
 class Cohort:
@@ -46,7 +47,7 @@ class Cohort:
             paths["profiles"],
             [paths["slides"]],
             self.folder / "leakage.tsv",
-            allow_duplicates=allow,
+            settings=CheckLeakageSettings(allow_duplicates=allow),
         )
         return read_tsv(self.folder / "leakage.tsv").set_index("check")
 

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ksfusion.cohort.config import SplitCasesSettings, Splits
 from ksfusion.cohort.split_files import read_split_file
-from ksfusion.cohort.splits import SPLITS, assign, split_cases
-from ksfusion.config import Splits
+from ksfusion.cohort.splits import assign
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv, write_parquet, write_tsv
+from ksfusion.stages.split_cases import split_cases
+from ksfusion.terms.splits import SPLITS
 
 PAPER = (0.8, 0.1, 0.1)
 # As unequal as the strata of TCGA and IvyGAP by diagnosis.
@@ -36,8 +38,7 @@ def split(folder, table, **settings):
         folder / "samples.parquet",
         folder / "cases.parquet",
         folder / "splits.tsv",
-        splits=Splits(**settings).model_dump(mode="json"),
-        stratify="label_grade",
+        settings=SplitCasesSettings(splits=Splits(**settings), stratify="label_grade"),
     )
     return read_tsv(folder / "splits.tsv")
 
@@ -113,6 +114,17 @@ def test_other_settings_start_anew(tmp_path):
     other = split(tmp_path, table, seed=2)
     assert (first["split"] != other["split"]).sum() > 100
     assert split(tmp_path, table, seed=1).equals(first)
+
+
+def test_a_split_written_by_the_first_release_is_kept(tmp_path):
+    table = draw_cases()
+    first = split(tmp_path, table)
+    others = first.assign(split=first["split"].replace({"val": "test", "test": "val"}))
+    settings = {"scheme": "holdout", "fractions": [0.8, 0.1, 0.1], "seed": 42, "k": 5, "file": None}
+    assert read_provenance(tmp_path / "splits.tsv")["settings"] == {"splits": settings, "stratify": "label_grade"}
+    made_by = {"ksfusion": "0.1.0", "code": "0" * 12, "settings": {"splits": settings, "stratify": "label_grade"}}
+    write_tsv(others, tmp_path / "splits.tsv", made_by)
+    assert split(tmp_path, table).equals(others)
 
 
 def test_a_split_that_was_spoilt_is_not_started_anew_in_silence(tmp_path):

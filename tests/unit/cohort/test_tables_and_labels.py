@@ -4,44 +4,45 @@ import h5py
 import pandas as pd
 import pytest
 
+from ksfusion.cohort.config import CohortFiles, Labelling
 from ksfusion.cohort.labels import contradiction, diagnose, label_cases
 from ksfusion.cohort.ledger import sample_ledger, slide_ledger
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import BUILTIN_TASKS, Cohort, Task
+from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
 
 CASES = "case_id\tidh\tcodel_1p19q\tcdkn2a\tgrade\tsurvival_days\tevent\nA\tWT\tnon-codel\tintact\tG4\t400\t1\n"
+COHORTS = ["TCGA"]
 SAMPLES = "sample_id\tcase_id\tcohort\tslide\texpression_id\nA-1\tA\tTCGA\tslides/A-1.svs\tP1\n"
 
 
 def write(folder, samples=SAMPLES, cases=CASES):
     (folder / "samples.tsv").write_text(samples)
     (folder / "cases.tsv").write_text(cases)
-    source = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "x.tsv"}
-    return Cohort(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"), expression=[source])
+    return CohortFiles(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"))
 
 
-def problems(cohort, tasks=BUILTIN_TASKS):
+def problems(files, tasks=BUILTIN_TASKS):
     with pytest.raises(UserError) as caught:
-        read_cohort(cohort, tasks)
+        read_cohort(files, tasks, COHORTS)
     return str(caught.value).splitlines()
 
 
 def test_a_slide_is_named_by_its_file(tmp_path):
-    tables = read_cohort(write(tmp_path), BUILTIN_TASKS)
+    tables = read_cohort(write(tmp_path), BUILTIN_TASKS, COHORTS)
     assert [row["slide_id"] for row in tables.samples] == ["A-1"]
 
 
 def test_what_spreadsheets_leave_in_a_table_is_read_through(tmp_path):
     from ksfusion.slides.reading.slide_files import slide_sources
 
-    cohort = write(tmp_path)
+    files = write(tmp_path)
     table = (
         SAMPLES.replace("slides/A-1.svs", ' slides/A "1".svs ').replace("P1", "P1\t0.25").replace("_id\n", "_id\tmpp\n")
     )
     table = table.replace("slide\t", "slide\tslide_id\t").replace(".svs \t", ".svs \tA-1\t")
     (tmp_path / "samples.tsv").write_bytes(b"\xef\xbb\xbf" + table.replace("\n", "\r\n").encode() + b"\r\n")
-    (row,) = read_cohort(cohort, BUILTIN_TASKS).samples
+    (row,) = read_cohort(files, BUILTIN_TASKS, COHORTS).samples
     assert (row["slide"], row["slide_id"], row["mpp"]) == ('slides/A "1".svs', "A-1", "0.25")
     # The stages that read slides see the same table.
     assert slide_sources(tmp_path / "samples.tsv") == {"A-1": ('slides/A "1".svs', 0.25)}
@@ -91,9 +92,9 @@ def test_all_problems_of_both_tables_are_listed_at_once(tmp_path):
 
 
 def test_a_missing_table_and_a_missing_column(tmp_path):
-    cohort = write(tmp_path, samples=SAMPLES.replace("expression_id", "profile"))
+    files = write(tmp_path, samples=SAMPLES.replace("expression_id", "profile"))
     (tmp_path / "cases.tsv").unlink()
-    lines = problems(cohort)
+    lines = problems(files)
     assert any("cases.tsv: cannot be read" in line for line in lines)
     assert any("column expression_id is missing" in line for line in lines)
 
@@ -105,7 +106,7 @@ def test_a_misspelt_column_is_not_ignored(tmp_path):
 
 
 def test_a_task_names_a_column_that_is_not_there(tmp_path):
-    task = Task(kind="classification", column="mgmt", classes=["no", "yes"])
+    task = Labelling(kind="classification", column="mgmt", classes=["no", "yes"])
     (line,) = problems(write(tmp_path), {"mgmt": task})
     assert "column mgmt is missing, task mgmt needs it" in line
 
@@ -122,7 +123,7 @@ def test_a_known_column_in_other_letters_is_not_ignored(tmp_path):
 
 
 def test_classes_that_no_value_can_have_are_refused(tmp_path):
-    task = Task(kind="classification", column="grade", classes=["II", "III", "IV"])
+    task = Labelling(kind="classification", column="grade", classes=["II", "III", "IV"])
     (line,) = problems(write(tmp_path), {"grading": task})
     assert "classes II, III, IV are not values of column grade" in line
 
@@ -179,7 +180,7 @@ def test_labels_are_the_papers_class_numbers():
             "event": ["1", "0", "1", "", "1"],
         }
     )
-    labelled, findings = label_cases(cases, {name: task.model_dump() for name, task in BUILTIN_TASKS.items()})
+    labelled, findings = label_cases(cases, BUILTIN_TASKS)
     assert labelled["label_diagnosis"].tolist()[:4] == [0, 1, 2, 3]
     assert labelled["label_grading"].tolist()[:4] == [2, 1, 0, 1]
     assert labelled["label_diagnosis"].isna().tolist() == [False] * 4 + [True]
@@ -206,7 +207,7 @@ def test_ledger_says_what_a_sample_lacks():
         columns=["sample_id", "case_id", "cohort", "slide_id", "expression_id"],
     )
     slides = pd.DataFrame({"slide_id": ["good", "bad"], "status": ["ok", "failed"], "reason": ["", "no_tissue"]})
-    ledger = sample_ledger(samples, slides, {("TCGA", "P1")}, {"A"}).set_index("sample_id")
+    ledger = sample_ledger(samples, slides, {("TCGA", "P1")}, {"A"}, pairing="any").set_index("sample_id")
     assert ledger["reason"].to_dict() == {
         "s1": "",
         "s2": "no_tissue",
@@ -267,9 +268,9 @@ def test_the_ledger_of_slides_has_the_shares_of_flagged_tiles(tmp_path):
     ],
 )
 def test_what_stands_in_a_tables_place_is_named(tmp_path, name, start, message, mark):
-    cohort = write(tmp_path)
+    files = write(tmp_path)
     (tmp_path / f"{name}.tsv").write_bytes(mark + start)
-    (line,) = problems(cohort, {})
+    (line,) = problems(files, {})
     assert f"{name}.tsv: {message}" in line
 
 

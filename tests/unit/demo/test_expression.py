@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ksfusion.core.storage import read_parquet
 from ksfusion.demo.expression import DIAGNOSES, draw_genes, write_expression
-from ksfusion.genes import collect_profiles, gene_sets, read_expression
+from ksfusion.genes import gene_sets, read_expression
+from ksfusion.genes.config import ExpressionSource
+from ksfusion.genes.expression.profiles import join_cohorts
 
 SEED = 5
 
@@ -80,13 +81,12 @@ def test_ivygap_layout(folder):
     assert {"tumor_name", "block_name", "specimen_name", "structure_abbreviation"} <= set(samples)
 
 
-def test_cohorts_share_most_but_not_all_genes(folder, tmp_path):
+def test_cohorts_share_most_but_not_all_genes(folder):
     sources = [
-        {"cohort": "gdc", "format": "gdc-star", "unit": "tpm", "path": folder / "gdc"},
-        {"cohort": "ivy", "format": "ivygap", "unit": "fpkm", "path": folder / "ivygap"},
+        ExpressionSource(cohort="gdc", format="gdc-star", unit="tpm", path=str(folder / "gdc")),
+        ExpressionSource(cohort="ivy", format="ivygap", unit="fpkm", path=str(folder / "ivygap")),
     ]
-    collect_profiles(sources, tmp_path / "profiles.parquet")
-    shared = set(read_parquet(tmp_path / "profiles.parquet").columns[2:])
+    shared = set(join_cohorts(sources).profiles.columns)
     genes = draw_genes(SEED).set_index("symbol")
     assert shared == set(genes.index[genes["in_gdc"] & genes["in_ivygap"]])
     assert 2000 <= len(shared) < genes["in_gdc"].sum() < len(genes) <= 2500

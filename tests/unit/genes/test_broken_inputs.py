@@ -8,6 +8,9 @@ import pytest
 from layouts import ENDING, GDC_HEADER, GDC_ROWS, write_gdc, write_ivygap
 
 from ksfusion.cli import main
+from ksfusion.core.errors import UserError
+from ksfusion.genes import read_expression
+from ksfusion.genes.config import ReadExpressionSettings
 
 GDC, IVYGAP, H5AD = {"format": "gdc-star", "unit": "tpm"}, {"format": "ivygap", "unit": "fpkm"}, {"format": "h5ad"}
 IVYGAP_TABLE = ["gene_id\\rna_well_id,1,2", "10,1,3"]
@@ -227,7 +230,6 @@ BROKEN = {
         GDC,
         f": no *{ENDING} in it or its folders; check the path",
     ),
-    "gdc_unit": (gdc(("u", GDC_ROWS, GDC_HEADER)), {**GDC, "unit": "log"}, ": unit log is not in gdc-star files; use"),
     "gdc_column": (
         gdc(("u", GDC_ROWS, FPKM_LESS)),
         {**GDC, "unit": "fpkm"},
@@ -248,11 +250,6 @@ BROKEN = {
         gdc(("u", GDC_ROWS, GDC_HEADER), ("v", GDC_ROWS[:2], GDC_HEADER)),
         GDC,
         f"/v/x{ENDING}: has other genes than ",
-    ),
-    "ivygap_unit": (
-        ivygap([(10, "EGFR")], IVYGAP_TABLE),
-        {**IVYGAP, "unit": "tpm"},
-        ": IvyGAP publishes fpkm, not tpm; set unit: fpkm",
     ),
     "ivygap_other_table": (
         ivygap([(10, "EGFR")], ["gene_id,1,2", "10,1,3"]),
@@ -284,14 +281,48 @@ BROKEN = {
 }
 
 
+def verb(sources):
+    """Return the command that reads sources."""
+    return ["read-expression", "--settings", ReadExpressionSettings(sources=sources).as_json()]
+
+
+@pytest.mark.parametrize(
+    ("write", "source", "expected", "of_settings"),
+    [
+        (
+            gdc(("u", GDC_ROWS, GDC_HEADER)),
+            {**GDC, "unit": "log"},
+            "unit log is not in gdc-star files; use",
+            "format gdc-star has no unit log; use counts or tpm or fpkm",
+        ),
+        (
+            ivygap([(10, "EGFR")], IVYGAP_TABLE),
+            {**IVYGAP, "unit": "tpm"},
+            "IvyGAP publishes fpkm, not tpm; set unit: fpkm",
+            "format ivygap has no unit tpm; use fpkm",
+        ),
+    ],
+)
+def test_a_unit_that_the_format_has_not(tmp_path, capsys, write, source, expected, of_settings):
+    path = tmp_path / "input"
+    write(path)
+    with pytest.raises(UserError, match=f"{path}: {expected}"):
+        read_expression(path, **source)
+    settings = {"sources": [{"cohort": "C", "path": str(path), **source}]}
+    with pytest.raises(SystemExit):
+        main(["read-expression", "--settings", json.dumps(settings), "--output", str(tmp_path / "p.parquet")])
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and of_settings in printed
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_input_gives_one_line(tmp_path, capsys, name):
     write, source, expected = BROKEN[name]
     path = tmp_path / "input"
     write(path)
-    settings = {"expression": [{"cohort": "C", "format": "matrix", "unit": "log", "path": str(path), **source}]}
+    source = {"cohort": "C", "format": "matrix", "unit": "log", "path": str(path), **source}
     with pytest.raises(SystemExit) as stopped:
-        main(["profiles", "--settings", json.dumps(settings), "--output", str(tmp_path / "profiles.parquet")])
+        main([*verb([source]), "--output", str(tmp_path / "profiles.parquet")])
     assert stopped.value.code == 2
     printed = capsys.readouterr().err
     assert printed.startswith(f"error: {path}{expected}"), printed
@@ -305,6 +336,6 @@ def test_a_file_that_is_not_in_the_sample_sheet(tmp_path, capsys):
     sheet.write_text("File ID\tFile Name\tCase ID\tSample ID\nu\tother.tsv\tTCGA-06-0125\tTCGA-06-0125-01A\n")
     source = {"cohort": "C", **GDC, "path": str(tmp_path), "sample_sheet": str(sheet)}
     with pytest.raises(SystemExit):
-        main(["profiles", "--settings", json.dumps({"expression": [source]}), "--output", str(tmp_path / "p.parquet")])
+        main([*verb([source]), "--output", str(tmp_path / "p.parquet")])
     expected = f"error: {tmp_path}/u/x{ENDING}: is not in the sample sheet; download the sheet of the same cart\n"
     assert capsys.readouterr().err == expected

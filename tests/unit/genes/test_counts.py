@@ -11,19 +11,14 @@ from layouts import ENDING, GDC_ROWS, write_gdc
 
 from ksfusion.cli import main
 from ksfusion.core.errors import UserError
-from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import read_tsv, write_tsv
-from ksfusion.genes import collect_profiles, gene_sets, prepare_genes, select_genes
+from ksfusion.genes import gene_sets, select_genes
+from ksfusion.genes.config import Genes, ReadExpressionSettings
 from ksfusion.genes.expression.counts import counts_to_log, log_to_counts
+from ksfusion.stages.read_expression import read_expression
+from ksfusion.stages.select_genes import select_genes as select_genes_of_fold
 
 FLAVOURS = ["seurat_v3", "seurat_v3_paper"]
-GENES = {
-    "top_fraction": 0.3,
-    "fit_on": "train",
-    "harmonise": "zscore_by_cohort",
-    "clip": None,
-    "sets": "builtin",
-}
 
 
 def there_and_back(counts):
@@ -71,12 +66,14 @@ def test_library_sizes_are_of_all_genes_of_a_file_and_of_counts_alone(tmp_path):
         {"cohort": "E", "format": "matrix", "unit": "counts", "path": str(tmp_path / "estimated.tsv")},
     ]
     files = {name: tmp_path / name for name in ("profiles.parquet", "sizes.tsv")}
+    settings = ReadExpressionSettings(sources=sources)
     arguments = ["--output", str(files["profiles.parquet"]), "--library-sizes", str(files["sizes.tsv"])]
-    main(["profiles", "--settings", as_json({"expression": sources}), *arguments])
+    main(["read-expression", "--settings", settings.as_json(), *arguments])
     sizes = read_tsv(files["sizes.tsv"], dtype={"expression_id": str})
     assert sizes.columns.tolist() == ["cohort", "expression_id", "library_size"]
     assert sizes.to_numpy().tolist() == [["E", "P1", 3.5], ["G", "a", 10], ["G", "b", 2_000_004]]
-    collect_profiles(sources[:1], tmp_path / "p.parquet", library_sizes=files["sizes.tsv"])
+    settings = ReadExpressionSettings(sources=sources[:1])
+    read_expression(tmp_path / "p.parquet", settings=settings, library_sizes=files["sizes.tsv"])
     assert files["sizes.tsv"].read_text() == "cohort\texpression_id\tlibrary_size\n"
 
 
@@ -182,15 +179,16 @@ def study(tmp_path_factory):
     samples["case_id"] = samples["expression_id"] = samples["sample_id"]
     write_tsv(samples.assign(status="ok", reason=""), folder / "samples.tsv")
     write_tsv(samples.assign(fold=0)[["fold", "case_id", "split"]], folder / "splits.tsv")
-    sources = [{"cohort": name, "format": "gdc-star", "unit": "counts", "path": folder / name} for name in counts]
-    collect_profiles(sources, folder / "profiles.parquet", library_sizes=folder / "library_sizes.tsv")
+    sources = [{"cohort": name, "format": "gdc-star", "unit": "counts", "path": str(folder / name)} for name in counts]
+    settings = ReadExpressionSettings(sources=sources)
+    read_expression(folder / "profiles.parquet", settings=settings, library_sizes=folder / "library_sizes.tsv")
     return SimpleNamespace(folder=folder, symbols=symbols, counts=counts)
 
 
 def run(study, output, flavour, **options):
     inputs = [study.folder / name for name in ("profiles.parquet", "samples.tsv", "splits.tsv")]
     options = {"library_sizes": study.folder / "library_sizes.tsv", **options}
-    prepare_genes(*inputs, output, fold=0, genes={**GENES, "rank": flavour}, **options)
+    select_genes_of_fold(*inputs, output, fold=0, settings=Genes(rank=flavour), **options)
     return read_tsv(output / "ranking.tsv")
 
 

@@ -9,8 +9,10 @@ import pytest
 from layouts import ENDING, GDC_ROWS, SHEET_HEADER, write_gdc
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes import collect_profiles, read_expression
+from ksfusion.genes import read_expression
+from ksfusion.genes.config import ExpressionSource
 from ksfusion.genes.expression.files import folder_digest
+from ksfusion.genes.expression.profiles import join_cohorts
 
 
 @pytest.mark.parametrize(
@@ -88,8 +90,7 @@ def test_gdc_files_are_opened_for_their_values_once(tmp_path, monkeypatch):
         return read_csv(file, **options)
 
     monkeypatch.setattr(pyarrow.csv, "read_csv", counted)
-    source = {"cohort": "gdc", "format": "gdc-star", "unit": "tpm", "path": tmp_path}
-    collect_profiles([source], tmp_path / "profiles.parquet")
+    join_cohorts([ExpressionSource(cohort="gdc", format="gdc-star", unit="tpm", path=str(tmp_path))])
     assert parsed == ["a", "b", "c"]
 
 

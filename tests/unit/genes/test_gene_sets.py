@@ -9,8 +9,9 @@ import pytest
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
 from ksfusion.genes import gene_sets
-from ksfusion.genes.sets.gene_sets import conflicts, ensembl_symbols
+from ksfusion.genes.sets.gene_sets import conflicts
 from ksfusion.genes.sets.set_files import COLUMNS, read_gene_set
+from ksfusion.genes.sets.shipped import ensembl_symbols
 
 # The immune categories of ImmPort.
 IMMUNE_CATEGORIES = {

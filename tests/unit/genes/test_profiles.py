@@ -9,8 +9,16 @@ from layouts import ENDING, GDC_ROWS, write_gdc, write_ivygap
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_provenance
-from ksfusion.genes import collect_profiles, read_expression
+from ksfusion.genes import read_expression
+from ksfusion.genes.config import ReadExpressionSettings
+from ksfusion.stages.read_expression import read_expression as read_all_cohorts
 from ksfusion.terms.gene_columns import symbol_of
+
+
+def read_cohorts(sources, output):
+    """Run the stage; sources may have paths where the configuration has text."""
+    sources = [{**source, "path": str(source["path"])} for source in sources]
+    read_all_cohorts(output, settings=ReadExpressionSettings(sources=sources))
 
 
 def test_missing_and_mistaken_paths(tmp_path):
@@ -63,7 +71,7 @@ def test_the_tcga_table_as_published(real_data):
     assert set(profiles.columns) == set(expected.columns)
 
 
-def test_collect_profiles_keeps_shared_genes_in_sorted_rows(tmp_path):
+def test_the_common_table_keeps_shared_genes_in_sorted_rows(tmp_path):
     write_gdc(tmp_path / "gdc" / "b" / f"x{ENDING}", GDC_ROWS)
     write_gdc(tmp_path / "gdc" / "a" / f"x{ENDING}", GDC_ROWS)
     table = ["gene_id\\rna_well_id,20,10", "1,1,3", "2,0,7", "3,9,9"]
@@ -72,7 +80,7 @@ def test_collect_profiles_keeps_shared_genes_in_sorted_rows(tmp_path):
         {"cohort": "ivy", "format": "ivygap", "unit": "fpkm", "path": str(ivygap), "suffix": None},
         {"cohort": "gdc", "format": "gdc-star", "unit": "tpm", "path": tmp_path / "gdc"},
     ]
-    collect_profiles(sources, tmp_path / "profiles.parquet")
+    read_cohorts(sources, tmp_path / "profiles.parquet")
     profiles = read_parquet(tmp_path / "profiles.parquet")
     assert profiles.columns.tolist() == ["cohort", "expression_id", "CD3E", "EGFR"]
     assert profiles["cohort"].tolist() == ["gdc", "gdc", "ivy", "ivy"]
@@ -81,10 +89,10 @@ def test_collect_profiles_keeps_shared_genes_in_sorted_rows(tmp_path):
     assert profiles["EGFR"].dtype == np.float32
     assert read_provenance(tmp_path / "profiles.parquet")["settings"]["sources"][1]["unit"] == "tpm"
     first = (tmp_path / "profiles.parquet").read_bytes()
-    collect_profiles(sources[::-1], tmp_path / "again.parquet")
+    read_cohorts(sources[::-1], tmp_path / "again.parquet")
     again = read_parquet(tmp_path / "again.parquet")
     pd.testing.assert_frame_equal(profiles, again)
-    collect_profiles(sources, tmp_path / "profiles.parquet")
+    read_cohorts(sources, tmp_path / "profiles.parquet")
     assert (tmp_path / "profiles.parquet").read_bytes() == first
 
 
@@ -93,7 +101,7 @@ def test_genes_with_one_symbol_stay_apart_in_the_common_table(tmp_path):
     for name, text in texts.items():
         (tmp_path / f"{name}.tsv").write_text(text)
     sources = [{"cohort": name, "format": "matrix", "unit": "log", "path": tmp_path / f"{name}.tsv"} for name in texts]
-    collect_profiles(sources, tmp_path / "profiles.parquet")
+    read_cohorts(sources, tmp_path / "profiles.parquet")
     profiles = read_parquet(tmp_path / "profiles.parquet").set_index("cohort").drop(columns="expression_id")
     assert profiles.columns.tolist() == ["CD3E", "EGFR", "CD3E::2", "CD3E::3"]
     assert profiles.loc["one"].tolist() == [5, 1, 6, 7]
@@ -103,19 +111,19 @@ def test_genes_with_one_symbol_stay_apart_in_the_common_table(tmp_path):
 def test_a_fusion_gene_is_no_copy(tmp_path):
     (tmp_path / "m.tsv").write_text("gene\tP1\nEGFR\t1\nEGFR::SEPTIN14\t2\nEGFR\t3\n")
     source = {"cohort": "x", "format": "matrix", "unit": "log", "path": tmp_path / "m.tsv"}
-    collect_profiles([source], tmp_path / "profiles.parquet")
+    read_cohorts([source], tmp_path / "profiles.parquet")
     profiles = read_parquet(tmp_path / "profiles.parquet").drop(columns=["cohort", "expression_id"])
     assert profiles.loc[0].to_dict() == {"EGFR": 1, "EGFR::SEPTIN14": 2, "EGFR::2": 3}
     assert [symbol_of(name) for name in profiles] == ["EGFR", "EGFR::SEPTIN14", "EGFR"]
 
 
-def test_collect_profiles_names_cohorts_without_a_shared_gene(tmp_path):
+def test_the_common_table_names_cohorts_without_a_shared_gene(tmp_path):
     paths = {name: tmp_path / f"{name}.tsv" for name in ("one", "two")}
     paths["one"].write_text("gene\tP1\nEGFR\t1\n")
     paths["two"].write_text("gene\tP1\nCD3E\t1\n")
     sources = [{"cohort": name, "format": "matrix", "unit": "log", "path": path} for name, path in paths.items()]
     with pytest.raises(UserError, match=r"cohorts one and two have no gene in common \(EGFR, ... and CD3E"):
-        collect_profiles(sources, tmp_path / "profiles.parquet")
+        read_cohorts(sources, tmp_path / "profiles.parquet")
 
 
 # Not in the shipped sets.
@@ -154,12 +162,12 @@ def test_ids_of_one_cohort_get_the_symbols_that_another_has_beside_them(tmp_path
     write_gdc(tmp_path / "gdc" / f"x{ENDING}", rows)
     gdc = {"cohort": "C", "format": "gdc-star", "unit": "tpm", "path": tmp_path / "gdc"}
     paths = [tmp_path / f"{name}.tsv" for name in ("ids", "symbols")]
-    collect_profiles([source("A", paths[0]), source("B", paths[1]), gdc], tmp_path / "p.parquet")
+    read_cohorts([source("A", paths[0]), source("B", paths[1]), gdc], tmp_path / "p.parquet")
     profiles = read_parquet(tmp_path / "p.parquet").set_index("cohort")
     assert profiles.loc["A", ["DPM1", "EGFR", "TSPAN6"]].tolist() == [2, 3, 1]
     # 10x writes ids beside symbols.
     tenx = write_h5ad(tmp_path / "t.h5ad", ["TSPAN6", "DPM1"], gene_ids=[TSPAN6, DPM1])
-    collect_profiles([source("A", paths[0]), source("T", tenx)], tmp_path / "p.parquet")
+    read_cohorts([source("A", paths[0]), source("T", tenx)], tmp_path / "p.parquet")
     assert read_parquet(tmp_path / "p.parquet").columns.tolist()[2:] == ["DPM1", "TSPAN6"]
 
 
@@ -170,11 +178,11 @@ def test_cohorts_that_share_few_genes_are_told_why(tmp_path, caplog):
             "\n".join(["gene\tP", "EGFR\t1", *(f"{gene}\t1" for gene in genes)]) + "\n"
         )
     sources = [source(name, tmp_path / f"{name}.tsv") for name in ("ids", "symbols")]
-    collect_profiles(sources, tmp_path / "p.parquet")
+    read_cohorts(sources, tmp_path / "p.parquet")
     assert (
         "cohorts ids and symbols share only 1 of the 10 genes of ids: 9 genes of ids have an Ensembl id and no symbol; "
         "give its table the symbols, in a column gene_name beside the ids"
     ) in caplog.text
     caplog.clear()
-    collect_profiles([source("a", tmp_path / "ids.tsv"), source("b", tmp_path / "ids.tsv")], tmp_path / "p.parquet")
+    read_cohorts([source("a", tmp_path / "ids.tsv"), source("b", tmp_path / "ids.tsv")], tmp_path / "p.parquet")
     assert "share only" not in caplog.text

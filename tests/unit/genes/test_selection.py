@@ -7,22 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy
+from pydantic import ValidationError
 from sklearn.preprocessing import StandardScaler
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_parquet
-from ksfusion.genes import collect_profiles, prepare_genes, select_genes
+from ksfusion.genes import select_genes
+from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.genes.scaling import combat, fit_scaling
-
-SETTINGS = {
-    "top_fraction": 1.0,
-    "rank": "within_cohort",
-    "fit_on": "train",
-    "harmonise": "zscore_by_cohort",
-    "clip": None,
-    "sets": "builtin",
-}
+from ksfusion.stages.read_expression import read_expression
+from ksfusion.stages.select_genes import select_genes as select_genes_of_fold
 
 
 def test_variance_and_rank_by_hand():
@@ -167,17 +162,18 @@ def test_scaling_of_missing_values_constant_genes_and_unseen_cohorts(values):
 def test_scaled_values_are_cut_off():
     # Mean 3, standard deviation 2; the profiles to come lie at 0.5, 3.5 and -4 of these.
     training, labels = pd.DataFrame({"A": [1.0, 5.0, 1.0, 5.0]}), pd.Series(["x"] * 4)
-    scaling = fit_scaling(training, labels, clip=3.0)
+    scaling = fit_scaling(training, labels, harmonise="zscore_by_cohort", clip=3.0)
     new = pd.DataFrame({"A": [4.0, 10.0, -5.0, np.nan]})
     assert scaling.apply(new, labels)["A"].tolist() == [0.5, 3.0, -3.0, 0.0]
-    assert fit_scaling(training, labels).apply(new, labels)["A"].tolist() == [0.5, 3.5, -4.0, 0.0]
-    with pytest.raises(UserError, match=r"genes\.clip: counts standard deviations"):
-        fit_scaling(training, labels, harmonise="none", clip=3.0)
+    unlimited = fit_scaling(training, labels, harmonise="zscore_by_cohort")
+    assert unlimited.apply(new, labels)["A"].tolist() == [0.5, 3.5, -4.0, 0.0]
+    with pytest.raises(ValidationError, match="clip counts standard deviations"):
+        Genes(harmonise="none", clip=3.0)
 
 
-def test_an_unknown_scaling_is_refused(values):
-    with pytest.raises(UserError, match="'quantile' is unknown"):
-        fit_scaling(values, pd.Series(["x"] * 12), harmonise="quantile")
+def test_an_unknown_scaling_is_refused():
+    with pytest.raises(ValidationError, match=r"harmonise\n.*'none' or 'combat'.*'quantile'"):
+        Genes(harmonise="quantile")
 
 
 @pytest.fixture
@@ -253,14 +249,12 @@ def study(tmp_path):
             self.profiles, self.samples, self.splits, self.unit = profiles, samples, splits, "log"
 
         def run(self, **settings):
-            made_by = provenance(
-                "ksfusion.genes.expression.profiles", {"sources": [{"cohort": "x", "unit": self.unit}]}
-            )
+            made_by = provenance("ksfusion.stages.read_expression", {"sources": [{"cohort": "x", "unit": self.unit}]})
             write_parquet(self.profiles, tmp_path / "profiles.parquet", made_by)
             self.samples.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
             self.splits.to_csv(tmp_path / "splits.tsv", sep="\t", index=False)
             paths = [tmp_path / name for name in ("profiles.parquet", "samples.tsv", "splits.tsv")]
-            prepare_genes(*paths, self.folder, fold=0, genes=SETTINGS | settings)
+            select_genes_of_fold(*paths, self.folder, fold=0, settings=Genes(**{"top_fraction": 1.0, **settings}))
             return read_tsv(self.folder / "selected.tsv"), read_parquet(self.folder / "expression.parquet")
 
     return Study()
@@ -332,8 +326,8 @@ def test_a_test_profile_does_not_choose_between_genes_with_one_symbol(study, tmp
     def values_of_training(of_test):
         lines = ["gene\tp1\tp2\tp3", "EGFR\t1\t3\t0", f"EGFR\t2\t2.2\t{of_test}", "CD3E\t1\t2\t3"]
         (tmp_path / "x.tsv").write_text("\n".join(lines) + "\n")
-        source = {"cohort": "x", "format": "matrix", "unit": "log", "path": tmp_path / "x.tsv"}
-        collect_profiles([source], tmp_path / "read.parquet")
+        source = ExpressionSource(cohort="x", format="matrix", unit="log", path=str(tmp_path / "x.tsv"))
+        read_expression(tmp_path / "read.parquet", settings=ReadExpressionSettings(sources=[source]))
         study.profiles = read_parquet(tmp_path / "read.parquet")
         study.samples = study.samples[study.samples["cohort"] == "x"]
         return study.run(harmonise="none")[1].loc[["s1a", "s2"], "EGFR"].tolist()
@@ -423,13 +417,13 @@ def test_same_inputs_same_bytes(study):
     assert {path.name: path.read_bytes() for path in study.folder.iterdir()} == first
 
 
-def test_prepare_genes_errors(study, tmp_path):
+def test_genes_that_cannot_be_chosen(study, tmp_path):
     with pytest.raises(UserError, match=r"is in niche tme; raise genes.top_fraction \(1.0\)"):
         (tmp_path / "sets.tsv").write_text("symbol\tcategory\tniche\tsource\nEGFR\ta\ttumour\tb\nCD9\ta\ttme\tb\n")
         study.run(sets=str(tmp_path / "sets.tsv"))
-    with pytest.raises(UserError, match="'val' is unknown"):
+    with pytest.raises(ValidationError, match=r"fit_on\n.*'train' or 'all'.*'val'"):
         study.run(fit_on="val")
-    with pytest.raises(UserError, match="it needs fit_on: all"):
+    with pytest.raises(ValidationError, match="it needs fit_on: all"):
         study.run(harmonise="combat")
     study.splits["split"] = "test"
     with pytest.raises(UserError, match="no sample of fold 0 to choose genes on"):

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from ksfusion.genes import gene_sets
-from ksfusion.genes.sets.groups import MOST_GROUPS, gene_groups
 from ksfusion.methods import build
 from ksfusion.methods.bilinear import kronecker
 from ksfusion.methods.gene_groups import columns_by_group
 from ksfusion.methods.layers import CoAttention
 from ksfusion.methods.output import MethodOutput
 from ksfusion.methods.registry import Inputs
+from ksfusion.terms.gene_categories import MOST_GROUPS, gene_groups
 
 NICHES = {"tumour": ["A", "B"], "tme": ["C", "D", "E"]}
 SIZES = {"n_features": 5, "n_patches": 9, "niches": NICHES, "n_outputs": 3}

@@ -9,7 +9,7 @@ import torch
 
 from ksfusion.core.errors import UserError
 from ksfusion.methods import METHODS, build
-from ksfusion.methods.registry import TrainingRules, _read_methods
+from ksfusion.methods.registry import _read_methods
 
 NICHES = {"tumour": [f"T{number}" for number in range(59)], "tme": [f"E{number}" for number in range(361)]}
 PAPER = {"n_features": 1024, "n_patches": 2500, "niches": NICHES, "n_outputs": 4}
@@ -32,7 +32,7 @@ def test_variants_know_their_base_and_what_they_still_read():
     assert METHODS["ksfusion"].settings == ("alpha",) and METHODS["ksfusion"].base == "ksfusion"
     for name, options in {
         "ksfusion-alpha025": {"alpha": 0.25},
-        "ksfusion-alpha1": {"alpha": 1.0},
+        "ksfusion-alpha100": {"alpha": 1.0},
         "ksfusion-alpha000": {"alpha": 0.0},
         "ksfusion-no-gecon": {"alpha": None},
     }.items():
@@ -42,17 +42,35 @@ def test_variants_know_their_base_and_what_they_still_read():
     assert METHODS["ksfusion-no-cgcoord"].settings == ("alpha",)
 
 
-def test_only_the_released_code_has_rules_of_its_own():
-    assert {name for name, info in METHODS.items() if info.rules != TrainingRules()} == {"ksfusion-released"}
-    assert METHODS["ksfusion-released"].rules == TrainingRules(True, True, True, True)
+def test_only_the_released_code_is_trained_in_a_way_of_its_own():
+    assert {name: info.training for name, info in METHODS.items() if info.training != "paper"} == {
+        "ksfusion-released": "released"
+    }
+
+
+def test_labels():
+    printed = {
+        "attmil": "AttMIL",
+        "concat": "Concatenation",
+        "ksfusion": "KS-Fusion",
+        "ksfusion-no-gecon": "KS-Fusion without Ge-Con",
+        "ksfusion-alpha000": "KS-Fusion, alpha 0",
+        "ksfusion-alpha025": "KS-Fusion, alpha 0.25",
+        "ksfusion-alpha100": "KS-Fusion, alpha 1",
+        "ksfusion-released": "KS-Fusion, released code",
+    }
+    assert {name: METHODS[name].label for name in printed} == printed
+    assert len({info.label for info in METHODS.values()}) == len(METHODS)
 
 
 def test_a_new_file_is_a_new_method(tmp_path):
-    (tmp_path / "mine.py").write_text('import torch\n\n@register("mine", modalities="p")\nclass Mine:\n    pass\n')
+    (tmp_path / "mine.py").write_text(
+        'import torch\n\n@register("mine", label="M", modalities="p")\nclass Mine:\n    pass\n'
+    )
     (tmp_path / "other.py").write_text("def register(x):\n    return x\n\n@register\nclass Helper:\n    pass\n")
     methods = _read_methods(tmp_path)
     assert list(methods) == ["mine"] and methods["mine"].module == "ksfusion.methods.mine"
-    (tmp_path / "twin.py").write_text('@register("mine", modalities="g")\nclass Twin:\n    pass\n')
+    (tmp_path / "twin.py").write_text('@register("mine", label="M", modalities="g")\nclass Twin:\n    pass\n')
     with pytest.raises(ValueError, match="mine"):
         _read_methods(tmp_path)
 
@@ -60,6 +78,12 @@ def test_a_new_file_is_a_new_method(tmp_path):
 def test_unknown_method_names_the_known_ones():
     with pytest.raises(UserError, match=r"(?s)'ksfuson'.*attmil.*ksfusion.*snn"):
         build("ksfuson", **PAPER)
+
+
+@pytest.mark.parametrize(("gone", "name"), [("ksfusion-alpha05", "alpha050"), ("ksfusion-alpha1", "alpha100")])
+def test_a_spelling_that_is_gone_is_told_what_it_is_now(gone, name):
+    with pytest.raises(UserError, match=f"{gone}.*ksfusion-{name} now"):
+        build(gone, **PAPER)
 
 
 def test_a_niche_without_genes_is_an_error():

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from ksfusion.core.storage import write_tsv
-from ksfusion.results.plots import genes as plots_of_genes
-from ksfusion.results.plots.genes import draw_gene_ranks, make_gene_figure
+from ksfusion.genes.config import Ranking
+from ksfusion.results.plots.genes import draw_gene_ranks
+from ksfusion.stages import draw_genes as stage
+from ksfusion.stages.draw_genes import draw_genes
 from ksfusion.terms.rankings import RANKINGS
 
 
@@ -29,7 +31,7 @@ def ranking():
 
 
 def test_genes_stand_at_their_rank_and_variance(ranking):
-    figure = draw_gene_ranks(ranking, title="Genes", order="variance")
+    figure = draw_gene_ranks(ranking, title="Genes", rank="pooled")
     curve, tumour, tme = figure.axes
     everything, used_tumour, used_tme, cut = curve.lines
     # The gene that does not vary has no place on a logarithmic scale.
@@ -42,14 +44,14 @@ def test_genes_stand_at_their_rank_and_variance(ranking):
     faint, dark = tumour.collections
     assert [segment[0][0] for segment in faint.get_segments()] == [7]
     assert [segment[0][0] for segment in dark.get_segments()] == [1, 4]
-    assert tme.get_xlabel().startswith("Rank among 10 genes (variance); 5 chosen")
+    assert tme.get_xlabel().startswith("Rank among 10 genes (variance over all cohorts); 5 chosen")
 
 
 def test_figure_is_drawn_the_same_each_time(ranking, tmp_path):
     path = tmp_path / "fold3" / "ranking.tsv"
     write_tsv(ranking, path)
     for name in ("first", "second"):
-        make_gene_figure(path, tmp_path / name / "genes_fold3", rank="within_cohort", top_fraction=0.5)
+        draw_genes(path, tmp_path / name / "genes_fold3", settings=Ranking(rank="within_cohort", top_fraction=0.5))
     for ending in ("png", "svg"):
         first, second = (tmp_path / name / f"genes_fold3.{ending}" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
@@ -59,10 +61,11 @@ def test_figure_is_drawn_the_same_each_time(ranking, tmp_path):
 
 def test_every_ranking_has_its_words_in_the_figure(ranking, tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(plots_of_genes, "save_figure", lambda figure, stem, made_by: drawn.update({stem.name: figure}))
+    monkeypatch.setattr(stage, "save_figure", lambda figure, stem, made_by: drawn.update({stem.name: figure}))
     write_tsv(ranking, tmp_path / "fold0" / "ranking.tsv")
     for rank in RANKINGS:
-        make_gene_figure(tmp_path / "fold0" / "ranking.tsv", tmp_path / rank, rank=rank, top_fraction=0.5)
+        settings = Ranking(rank=rank, top_fraction=0.5)
+        draw_genes(tmp_path / "fold0" / "ranking.tsv", tmp_path / rank, settings=settings)
     of_counts = {name for name, figure in drawn.items() if figure.axes[0].get_ylabel() == "Variance of counts"}
     assert of_counts == {"seurat_v3", "seurat_v3_paper"}
     labels = {name: figure.axes[-1].get_xlabel() for name, figure in drawn.items()}
@@ -72,5 +75,6 @@ def test_every_ranking_has_its_words_in_the_figure(ranking, tmp_path, monkeypatc
 
 def test_genes_that_do_not_vary_have_a_figure_too(ranking, tmp_path):
     write_tsv(ranking.assign(variance=0.0), tmp_path / "fold0" / "ranking.tsv")
-    make_gene_figure(tmp_path / "fold0" / "ranking.tsv", tmp_path / "genes_fold0", rank="pooled", top_fraction=0.5)
+    settings = Ranking(rank="pooled", top_fraction=0.5)
+    draw_genes(tmp_path / "fold0" / "ranking.tsv", tmp_path / "genes_fold0", settings=settings)
     assert (tmp_path / "genes_fold0.png").is_file()

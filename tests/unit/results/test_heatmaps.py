@@ -1,5 +1,6 @@
 """Where a model looks: attention on the map and on patches as worked by hand, and pictures with a planted peak."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib import rc_context, style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from slide_files import TISSUE, plain, write_slide
@@ -21,18 +21,21 @@ from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.methods import build
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.released import ReleasedDeform
-from ksfusion.results.attention import heatmaps
-from ksfusion.results.attention.heatmaps import choose_samples, make_heatmaps, outcome
+from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.attention.maps import attention_maps, share_for_half, spread_attention, sum_by_patch
-from ksfusion.results.attention.slide_picture import Patches, Sheet, on_white
+from ksfusion.results.attention.slide_picture import Patches, SlidePicture, on_white
+from ksfusion.results.config import DrawHeatmapsSettings
 from ksfusion.results.plots.attention import draw_attention
-from ksfusion.results.plots.style import STYLE
+from ksfusion.results.plots.style import drawing_style
+from ksfusion.slides.config import Reading
+from ksfusion.stages import draw_heatmaps as stage
+from ksfusion.stages.draw_heatmaps import draw_heatmaps
 from ksfusion.training.checkpoint import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TILE, COLUMNS = 224, 5
-READING = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": TILE, "max_upsampling": 1.1, "timeout": 60}
+READING = Reading(reader="auto", icc="none", mpp=0.5, patch_px=TILE, max_upsampling=1.1, timeout=60)
 
 
 def make_attention(kind=CMDeform, *, side=3, heads=2):
@@ -149,18 +152,19 @@ def test_samples_are_spread_over_classes_and_over_risk():
 def test_what_was_predicted_and_what_is_true():
     table = pd.DataFrame({"sample_id": ["a", "b"], "y": pd.array([0, None], dtype="Int64")})
     table[[f"prob_{name}" for name in CLASSES]] = [[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]
-    assert outcome(table, "a", DIAGNOSIS) == "Predicted high (probability 0.70); truth low"
-    assert outcome(table, "b", DIAGNOSIS) == "Predicted low (probability 0.50); truth not known"
+    assert outcome_text(table, "a", DIAGNOSIS) == "Predicted high (probability 0.70); truth low"
+    assert outcome_text(table, "b", DIAGNOSIS) == "Predicted low (probability 0.50); truth not known"
     table = pd.DataFrame({"sample_id": list("abc"), "risk": [-1.5, -3.25, -2.0], "days": [400.0, 90.0, np.nan]})
     table["event"] = pd.array([1, 0, None], dtype="Int64")
-    assert outcome(table, "a", SURVIVAL) == "Risk -1.50, rank 1 of 3 test samples (1: highest); died after 400 days"
-    assert outcome(table, "b", SURVIVAL).endswith("rank 3 of 3 test samples (1: highest); censored after 90 days")
-    assert outcome(table, "c", SURVIVAL).endswith("survival not known")
+    died, censored, unknown = (outcome_text(table, sample_id, SURVIVAL) for sample_id in "abc")
+    assert died == "Risk -1.50, rank 1 of 3 test samples (1: highest); died after 400 days"
+    assert censored.endswith("rank 3 of 3 test samples (1: highest); censored after 90 days")
+    assert unknown.endswith("survival not known")
 
 
-def drawn_figure(sheet, attention, cells):
-    with rc_context(), style.context(["default", STYLE]):
-        figure = draw_attention(sheet, attention, cells, title="S1", lines=["a line"])
+def drawn_figure(slide, attention, cells):
+    with drawing_style():
+        figure = draw_attention(slide, attention, cells, title="S1", lines=["a line"])
         canvas = FigureCanvasAgg(figure)
         figure.set_dpi(160)
         canvas.draw()
@@ -177,10 +181,10 @@ def test_patches_are_coloured_where_they_lie_by_their_even_share():
     """Four patches on a white slide of 200 x 100 px; the first stands twice on the map of five cells."""
     picture = np.full((100, 200, 3), 255, np.uint8)
     corners = np.array([[0, 0], [50, 0], [100, 50], [150, 50]])
-    sheet = Sheet(picture, True, corners, 50.0, px_mm=0.01)
+    shown = SlidePicture(picture, True, corners, 50.0, px_mm=0.01)
     cells = np.array([2, 1, 1, 1])
     attention = {"tumour": np.array([0.4, 0.2, 0.4, 0.0]), "tme": np.array([0.0, 0.0, 0.0, 1.0])}
-    figure, pixels = drawn_figure(sheet, attention, cells)
+    figure, pixels = drawn_figure(shown, attention, cells)
     slide, tumour, tme, _ = figure.axes
     assert [axes.get_title(loc="left") for axes in (tumour, tme)] == [
         "Attention of the tumour stream",
@@ -208,8 +212,8 @@ def test_patches_are_coloured_where_they_lie_by_their_even_share():
 
 def test_an_even_attention_looks_even():
     """Whatever noise there is, the colour of an even share stays in the middle of the scale."""
-    sheet = Sheet(np.full((10, 20, 3), 255, np.uint8), True, np.array([[0, 0], [10, 0]]), 10.0, 0.01)
-    figure, pixels = drawn_figure(sheet, {"attention": np.array([0.502, 0.498])}, np.array([1, 1]))
+    shown = SlidePicture(np.full((10, 20, 3), 255, np.uint8), True, np.array([[0, 0], [10, 0]]), 10.0, 0.01)
+    figure, pixels = drawn_figure(shown, {"attention": np.array([0.502, 0.498])}, np.array([1, 1]))
     _, attention, bar = figure.axes
     first, second = (colour_at(figure, pixels, attention, x, 5) for x in (5, 15))
     assert np.abs(first - second).max() < 6
@@ -219,21 +223,21 @@ def test_an_even_attention_looks_even():
 
 def test_without_a_slide_patches_lie_on_white():
     patches = Patches(np.array([[100, 50], [104, 50], [108, 54]]), np.array([0, 1, 2, 0]), um=250.0)
-    sheet = on_white(patches, longest=200)
+    shown = on_white(patches, longest=200)
     # 12 x 8 units with patches of 4, and as much as a margin on each side: ten px a unit.
-    assert not sheet.is_slide and sheet.picture.shape == (160, 200, 3) and sheet.picture.min() == 255
-    assert sheet.side == 40 and sheet.corners.tolist() == [[40, 40], [80, 40], [120, 80]]
-    assert sheet.px_mm == pytest.approx(0.025)
-    figure, _ = drawn_figure(sheet, {"attention": np.full(3, 1 / 3)}, patches.cells)
+    assert not shown.is_slide and shown.rgb.shape == (160, 200, 3) and shown.rgb.min() == 255
+    assert shown.side == 40 and shown.corners.tolist() == [[40, 40], [80, 40], [120, 80]]
+    assert shown.px_mm == pytest.approx(0.025)
+    figure, _ = drawn_figure(shown, {"attention": np.full(3, 1 / 3)}, patches.cells)
     assert len(figure.axes) == 2
-    unknown = on_white(patches._replace(um=float("nan")), longest=200)
+    unknown = on_white(dataclasses.replace(patches, um=float("nan")), longest=200)
     figure, _ = drawn_figure(unknown, {"attention": np.full(3, 1 / 3)}, patches.cells)
     assert figure.axes[0].texts[-1].get_text() == "scale not known"
 
 
 def test_a_single_patch_is_drawn():
-    sheet = on_white(Patches(np.array([[7, 9]]), np.zeros(4, int), float("nan")), longest=90)
-    assert sheet.side == 30 and sheet.corners.tolist() == [[30, 30]]
+    shown = on_white(Patches(np.array([[7, 9]]), np.zeros(4, int), float("nan")), longest=90)
+    assert shown.side == 30 and shown.corners.tolist() == [[30, 30]]
 
 
 @pytest.fixture
@@ -257,13 +261,15 @@ def project(drawn, runs, tmp_path):
         path = tmp_path / f"{slide_id}.tiff" if sample_id in chosen else ""
         rows.append(f"{sample_id}\t{slide_id}\t{path}\t")
     (tmp_path / "samples.tsv").write_text("\n".join(["sample_id\tslide_id\tslide\tmpp", *rows]) + "\n")
-    names = ["store", "expression", "selected", "samples_ledger", "cases", "splits"]
-    files = dict(zip(names, drawn.files, strict=True))
-    given = {**files, "features": [tmp_path / "0.h5"], "manifest": tmp_path / "samples.tsv"}
 
-    def make(name="out", *, task="diagnosis", method="ksfusion", samples=3, slides=READING, **changed):
-        make_heatmaps(
-            changed.pop("run", runs[task, method]), tmp_path / name, samples=samples, slides=slides, **given | changed
+    def make(name="out", *, task="diagnosis", method="ksfusion", run=None, samples=3, slides=READING):
+        draw_heatmaps(
+            drawn.files,
+            run=run or runs[task, method],
+            features=[tmp_path / "0.h5"],
+            manifest=tmp_path / "samples.tsv",
+            output=tmp_path / name,
+            settings=DrawHeatmapsSettings(samples=samples, slides=slides),
         )
         return tmp_path / name
 
@@ -297,7 +303,7 @@ def test_a_planted_peak_is_drawn_on_its_tile(project, monkeypatch):
     The slide is blue on tile 8 and green on tile 1. Panels are equal: the peak of each stream must be as far from its
     tile on the slide as its panel is from that of the slide.
     """
-    monkeypatch.setattr(heatmaps, "load_model", planted({"tumour": 8, "tme": 1}))
+    monkeypatch.setattr(stage, "load_model", planted({"tumour": 8, "tme": 1}))
     rgb = plain(TILE * COLUMNS, TILE * 4)
     for tile, colour in ((8, (0, 0, 255)), (1, (0, 255, 0))):
         y, x = tile // COLUMNS * TILE, tile % COLUMNS * TILE
@@ -341,12 +347,12 @@ def test_the_same_again_is_the_same_bytes(project):
     np.testing.assert_allclose(attention.groupby("sample_id")[["tumour", "tme"]].sum(), 1, atol=1e-6)
 
 
-def test_a_slide_that_is_gone_leaves_its_patches_on_white(project, capsys):
+def test_a_slide_that_is_gone_leaves_its_patches_on_white(project, caplog):
     write_slide(project.slides[0], plain(TILE * COLUMNS, TILE * 4), 0.5)
     folder = project(method="attmil")
     listed = read_tsv(folder / "heatmaps.tsv", dtype=str).fillna("")
     assert listed["reason"].tolist() == ["", "missing_file", "missing_file"]
-    assert "missing_file" in capsys.readouterr().err
+    assert "missing_file" in caplog.text
     on_tissue, *others = (np.asarray(Image.open(folder / name).convert("RGB")) for name in listed["heatmap"])
     # Only where the slide was read is its colour seen.
     seen = [(np.abs(image.astype(int) - TISSUE).max(axis=2) < 12).mean() > 0.1 for image in (on_tissue, *others)]

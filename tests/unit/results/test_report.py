@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 from run_files import GRADING, ROWS, write_run
 
-from ksfusion.core.resources import resource
 from ksfusion.core.storage import write_tsv
-from ksfusion.results.plots.figures import make_figures
-from ksfusion.results.plots.genes import make_gene_figure
+from ksfusion.genes.config import Ranking
+from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, WriteReportSettings
 from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
-from ksfusion.results.report.page import make_report
-from ksfusion.results.tables.scores import make_tables
+from ksfusion.stages.draw_figures import draw_figures
+from ksfusion.stages.draw_genes import draw_genes
+from ksfusion.stages.make_tables import make_tables
+from ksfusion.stages.write_report import write_report
 
 SCRIPT = "<script>alert(1)</script>"
 SLIDES = [
@@ -45,18 +46,18 @@ def write_heatmaps(folder, seed, sample_ids):
     return path
 
 
-def write_report(
+def report_of(
     folder, *, notice=None, caveats=(), alpha=False, findings=(("no_label_grading", SCRIPT, "grade unknown"),)
 ):
     runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
     options = {"tasks": [GRADING], "methods": ["snn"]}
-    make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"))
-    make_figures(runs, folder / "figures", **options)
+    make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options))
+    draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options))
     if alpha:
         runs = [write_run(folder / "models", GRADING, ROWS, method="ksfusion-alpha025")]
         options = {"tasks": [GRADING], "methods": ["ksfusion-alpha025"]}
-        make_tables(runs, folder / "tables", **options, paper=resource("paper_tables.tsv"), names=["alpha"])
-        make_figures(runs, folder / "figures", **options, only_alpha=True)
+        make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options, names=["alpha"]))
+        draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options, only_alpha=True))
     write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
     pictures = [("A", "A.png", ""), ("B", "B.png", ""), (SCRIPT, "", "missing_mpp")]
     write_tsv(pd.DataFrame(pictures, columns=["slide_id", "overview", "reason"]), folder / "slides" / "0.tsv")
@@ -76,31 +77,35 @@ def write_report(
     genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
     write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
     write_tsv(genes.assign(chosen=True), folder / "genes" / "fold0" / "ranking.tsv")
-    make_gene_figure(
-        folder / "genes" / "fold0" / "ranking.tsv", folder / "figures" / "genes_fold0", rank="pooled", top_fraction=1.0
+    draw_genes(
+        folder / "genes" / "fold0" / "ranking.tsv",
+        folder / "figures" / "genes_fold0",
+        settings=Ranking(rank="pooled", top_fraction=1.0),
     )
-    make_report(
+    write_report(
         folder / "report.html",
         tables=folder / "tables",
         figures=folder / "figures",
-        slides_ledger=folder / "slides.tsv",
-        samples_ledger=folder / "samples.tsv",
+        slides=folder / "slides.tsv",
+        samples=folder / "samples.tsv",
         audit=folder / "audit.tsv",
         leakage=folder / "leakage.tsv",
-        selected_genes=[folder / "genes" / "fold0" / "selected.tsv"],
+        selected=[folder / "genes" / "fold0" / "selected.tsv"],
         overviews=[folder / "slides" / "0.tsv"],
         heatmaps=heatmaps,
-        config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
-        notice=notice,
-        caveats=caveats,
-        alpha=alpha,
+        settings=WriteReportSettings(
+            config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
+            notice=notice,
+            caveats=caveats,
+            alpha=alpha,
+        ),
     )
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return write_report(tmp_path_factory.mktemp("report"), notice="This cohort is synthetic & drawn.")
+    return report_of(tmp_path_factory.mktemp("report"), notice="This cohort is synthetic & drawn.")
 
 
 def test_it_needs_nothing_from_elsewhere(page):
@@ -152,7 +157,7 @@ def test_genes_are_counted_and_the_first_listed(page):
 
 def test_a_notice_stands_at_the_top(page, tmp_path):
     assert page.index("This cohort is synthetic &amp; drawn.") < page.index("<h2")
-    plain = write_report(tmp_path, findings=())
+    plain = report_of(tmp_path, findings=())
     assert 'class="notice"' not in plain
     assert "Nothing found." in plain
 
@@ -163,7 +168,7 @@ def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
         ("event_looks_flipped", "event", "1 must mean died"),
         *(("pairing_same_case", f"S{number}", "share the case") for number in range(350)),
     ]
-    page = write_report(tmp_path, findings=findings)
+    page = report_of(tmp_path, findings=findings)
     told = "Cohort confounded with label (b): grading: 100% of its 9 labelled cases are G4."
     assert page.index('id="cohort"') < page.index(told) < page.index('id="table1"')
     assert "Event looks flipped (event): 1 must mean died." in page
@@ -179,7 +184,7 @@ def test_what_the_gate_let_pass_is_listed(page):
 
 def test_a_caveat_stands_at_the_top_and_under_every_table(page, tmp_path):
     caveat = "Adjusted on test samples too."
-    shown = write_report(tmp_path, caveats=[caveat])
+    shown = report_of(tmp_path, caveats=[caveat])
     assert caveat not in page
     assert shown.index(caveat) < shown.index("<h2")
     tables = shown.count('<table class="results">')
@@ -233,6 +238,6 @@ def test_a_large_cohort_shows_few_and_links_the_rest(tmp_path):
 
 
 def test_alpha_is_shown_where_it_is_asked_for(page, tmp_path):
-    shown = write_report(tmp_path, alpha=True)
+    shown = report_of(tmp_path, alpha=True)
     for text in ("KS-Fusion, alpha 0.25", "sensitivity to alpha"):
         assert text in shown and text not in page

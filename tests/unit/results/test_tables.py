@@ -8,9 +8,14 @@ from run_files import GRADING, SURVIVAL, write_run
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import MakeTablesSettings
 from ksfusion.results.statistics import interval
-from ksfusion.results.tables.layout import PAPER_NOTE, alpha_of, lay_out, to_latex, to_markdown
-from ksfusion.results.tables.scores import COLUMNS, choose_methods, make_tables, read_table
+from ksfusion.results.tables.latex import to_latex
+from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
+from ksfusion.results.tables.markdown import to_markdown
+from ksfusion.results.tables.scores import COLUMNS, choose_methods, read_table
+from ksfusion.stages.make_tables import make_tables
+from ksfusion.terms.tasks import TaskOutcome
 
 PAPER = resource("paper_tables.tsv")
 
@@ -21,8 +26,12 @@ def classified(predicted, *, y=(0, 0, 1, 1), cases=("C1", "C2", "C3", "C4"), coh
     return [(f"S{i}", case, cohort, y, 0.9 - 0.8 * p, 0.1 + 0.8 * p) for i, (case, cohort, y, p) in enumerate(rows)]
 
 
+def write_tables(runs, folder, **settings):
+    make_tables(runs, folder, settings=MakeTablesSettings(**settings))
+
+
 def tables_of(folder, runs, *, tasks=(GRADING,), methods=("snn",)):
-    make_tables(runs, folder / "tables", tasks=tasks, methods=methods, paper=PAPER)
+    write_tables(runs, folder / "tables", tasks=tasks, methods=methods)
     return read_table(folder / "tables" / "table1.tsv")
 
 
@@ -129,7 +138,7 @@ def test_method_without_a_run_is_told(tmp_path):
 
 
 def test_absent_class_is_told(tmp_path):
-    task = {"name": "grading", "kind": "classification", "classes": ["G2", "G3", "G4"]}
+    task = TaskOutcome(name="grading", kind="classification", classes=["G2", "G3", "G4"])
     rows = [(*row, 0.0) for row in classified((0, 0, 1, 1))]
     table = tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task])
     assert cell(table, "f1").mean == 100
@@ -146,13 +155,9 @@ def test_a_single_case_has_no_interval(tmp_path):
 
 def test_paper_column_is_the_published_table(tmp_path):
     published = read_tsv(PAPER)
-    tasks = [
-        {"name": "diagnosis", "kind": "classification", "classes": ["a", "b"]},
-        GRADING,
-        SURVIVAL,
-    ]
+    tasks = [TaskOutcome(name="diagnosis", kind="classification", classes=["a", "b"]), GRADING, SURVIVAL]
     methods = [method for method in dict.fromkeys(published["method"]) if method in METHODS]
-    make_tables([], tmp_path, tasks=tasks, methods=methods, paper=PAPER)
+    write_tables([], tmp_path, tasks=tasks, methods=methods)
     keys = ["method", "task", "metric"]
     for name in ("table1", "table2"):
         table = read_table(tmp_path / f"{name}.tsv").dropna(subset="paper")
@@ -170,13 +175,13 @@ def test_published_accuracies_are_of_236_samples():
 
 
 def test_each_method_stands_in_its_table(tmp_path):
-    methods = ["snn", "ksfusion", "ksfusion-no-gecon", "ksfusion-alpha025", "ksfusion-alpha1"]
+    methods = ["snn", "ksfusion", "ksfusion-no-gecon", "ksfusion-alpha025", "ksfusion-alpha100"]
     assert choose_methods(methods) == {
         "table1": ["snn", "ksfusion"],
         "table2": ["ksfusion", "ksfusion-no-gecon"],
-        "alpha": ["ksfusion", "ksfusion-alpha025", "ksfusion-alpha1"],
+        "alpha": ["ksfusion", "ksfusion-alpha025", "ksfusion-alpha100"],
     }
-    make_tables([], tmp_path, tasks=[GRADING], methods=["snn"], paper=PAPER)
+    write_tables([], tmp_path, tasks=[GRADING], methods=["snn"])
     for name in ("table2", "alpha"):
         assert (tmp_path / f"{name}.tsv").read_text() == "\t".join(COLUMNS) + "\n"
     assert "No such method" in (tmp_path / "table2.md").read_text()
@@ -191,12 +196,11 @@ def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
     other = write_run(tmp_path, GRADING, classified((1, 0, 1, 1)), method="ksfusion-alpha075")
     for alpha, paper in (("050", published.iloc[0]), ("025", np.nan)):
         same = f"ksfusion-alpha{alpha}"
-        make_tables(
+        write_tables(
             [ours, other],
             tmp_path,
             tasks=[GRADING],
             methods=[same, "ksfusion-alpha075"],
-            paper=PAPER,
             names=["alpha"],
             shared={same: "ksfusion"},
         )
@@ -213,14 +217,15 @@ def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
 
 
 def test_only_the_tables_asked_for_are_written(tmp_path):
-    make_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], paper=PAPER, names=["alpha"])
+    write_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], names=["alpha"])
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["alpha.tsv"]
     assert "ksfusion-alpha025\tgrading" in (tmp_path / "alpha.tsv").read_text()
 
 
-@pytest.mark.parametrize(("digits", "alpha"), [("0", 0), ("000", 0), ("025", 0.25), ("05", 0.5), ("1", 1), ("100", 1)])
-def test_alpha_of_a_name(digits, alpha):
-    assert alpha_of(f"ksfusion-alpha{digits}") == alpha
+@pytest.mark.parametrize(("digits", "alpha"), [("000", 0), ("025", 0.25), ("050", 0.5), ("075", 0.75), ("100", 1)])
+def test_a_variant_with_another_alpha_says_which(digits, alpha):
+    info = METHODS[f"ksfusion-alpha{digits}"]
+    assert (info.alpha, info.label) == (alpha, f"KS-Fusion, alpha {alpha}")
 
 
 def test_files_are_the_same_each_time_and_say_what_made_them(tmp_path):
@@ -234,7 +239,7 @@ def test_files_are_the_same_each_time_and_say_what_made_them(tmp_path):
 
 
 def test_papers_layout_is_escaped(tmp_path):
-    task = {"name": "idh_status", "kind": "classification", "classes": ["wild*type", "A&B_{c}"]}
+    task = TaskOutcome(name="idh_status", kind="classification", classes=["wild*type", "A&B_{c}"])
     rows = classified((0, 0), y=(0, 0), cases=("C1", "C2"), cohorts=("a", "a"))
     layout = lay_out(tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task]))
     layout = type(layout)(layout.groups, layout.rows, ("50 % of A&B_{c}, wild*type <b>",))
@@ -250,6 +255,6 @@ def test_papers_layout_is_escaped(tmp_path):
 def test_a_caveat_stands_under_the_tables(tmp_path):
     runs = [write_run(tmp_path / "runs", GRADING, classified((0, 1, 1, 1)))]
     caveat = "Adjusted on test samples too."
-    make_tables(runs, tmp_path, tasks=[GRADING], methods=["snn"], paper=PAPER, caveats=[caveat])
+    write_tables(runs, tmp_path, tasks=[GRADING], methods=["snn"], caveats=[caveat])
     for name in ("table1.md", "table2.md", "table1.tex", "table2.tex"):
         assert caveat in (tmp_path / name).read_text()

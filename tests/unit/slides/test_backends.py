@@ -13,8 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 from slide_files import plain, reason_of, write_slide
 
-from ksfusion import plan
-from ksfusion import preflight as config_files
+from ksfusion import plan, preflight
 from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.slides import SlideError, open_slide
@@ -139,8 +138,8 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("block", "values", "find", "key"),
         [
-            ("slides", {"masks": "."}, config_files._mask_problems, "slides.masks"),
-            ("features", {"source": "precomputed", "path": "."}, config_files._feature_problems, "features.path"),
+            ("slides", {"masks": "."}, preflight._mask_problems, "slides.masks"),
+            ("features", {"source": "precomputed", "path": "."}, preflight._feature_problems, "features.path"),
         ],
     )
     def test_a_folder_that_may_not_be_read(self, monkeypatch, block, values, find, key):
@@ -153,7 +152,7 @@ class TestPaths:
         assert line.startswith(f"mine.yaml: {key}: . is not a folder that can be read; ")
 
     def test_the_plan_asks_the_same(self):
-        assert plan.is_readable is is_readable and plan.file_size is file_size
+        assert preflight.is_readable is is_readable and preflight.file_size is plan.file_size is file_size
 
     @pytest.mark.parametrize(("address", "package"), [("s3://bucket/a.tiff", "s3fs"), ("gs://bucket/a.tiff", "gcsfs")])
     def test_an_address_whose_package_is_not_there(self, address, package):

@@ -1,5 +1,7 @@
 """From tiles to the store, end to end on small drawn slides."""
 
+import hashlib
+import json
 import os
 import shutil
 
@@ -10,22 +12,26 @@ import pytest
 import tifffile
 import torch
 from safetensors.torch import save_file
+from sections import sample
 from slide_files import write_slide
 from stained_slides import PLANTED, SLIDES, stained
+from stores import gather_store
 
-from ksfusion.cohort.failures import check_failures
 from ksfusion.core.errors import UserError
+from ksfusion.core.feature_store import open_store
 from ksfusion.slides import build_encoder, normalise_stain, open_slide
-from ksfusion.slides.features.cache import Aside
-from ksfusion.slides.features.extraction import extract_batch
-from ksfusion.slides.features.store import build_store, open_store
+from ksfusion.slides.config import Encoding, ExtractFeaturesSettings, FitStainSettings, Stain
+from ksfusion.slides.features.cache import FeatureCache, made_of, slide_key
 from ksfusion.slides.reading.fingerprint import file_digest
-from ksfusion.slides.stain.target import fit_batch, load_target, profile_of, read_profiles
-from ksfusion.slides.tiles.sampling import sample_batch
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.stain.profiles import profile_of, read_profiles
+from ksfusion.slides.stain.target import load_target
+from ksfusion.stages.extract_features import extract_features
+from ksfusion.stages.fit_stain import fit_stain
 from ksfusion.terms.flags import FLAGS
 
-STAIN = {"method": "vahadane", "target": "builtin"}
-FEATURES = {"encoder": "seeded-conv", "weights": None, "batch_size": 3, "precision": "float32", "compile": False}
+STAIN, NO_STAIN = Stain(), Stain(method="none")
+ENCODING = Encoding(encoder="seeded-conv", batch_size=3)
 TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
 
 
@@ -47,8 +53,8 @@ def cohort(tmp_path_factory):
         folder / "samples.tsv", sep="\t", index=False
     )
     samples, tiles, stain, patches = (folder / name for name in TABLES)
-    fit_batch(samples, tiles, stain, slides=SLIDES, stain=STAIN)
-    sample_batch(tiles, patches, patches={"count": 4, "order": "raster"})
+    fit_stain(samples, tiles, stain, settings=FitStainSettings(slides=SLIDES, stain=STAIN))
+    sample(tiles, patches)
     return folder
 
 
@@ -70,9 +76,14 @@ def damage_middle_tile(path):
         file.write(bytes(size))
 
 
-def extract(cohort, output, *, stain=STAIN, slides=SLIDES, threads=None, **features):
-    inputs = [cohort / name for name in TABLES]
-    extract_batch(*inputs, output, slides=slides, stain=stain, features=FEATURES | features, threads=threads)
+def settings_of(stain=STAIN, slides=SLIDES, **features):
+    return ExtractFeaturesSettings(slides=slides, stain=stain, features=ENCODING.model_copy(update=features))
+
+
+def extract(cohort, output, *, threads=2, **changes):
+    samples, tiles, stain, patches = (cohort / name for name in TABLES)
+    settings = settings_of(**changes)
+    extract_features(samples, tiles, stain, patches, output, threads=threads, settings=settings, device="cpu")
     return output
 
 
@@ -113,32 +124,37 @@ class TestExtract:
         assert extract(cohort, tmp_path / "again.h5", threads=threads).read_bytes() == extracted.read_bytes()
 
     def test_without_normalisation_differs(self, cohort, extracted, tmp_path):
-        plain = extract(cohort, tmp_path / "plain.h5", stain=STAIN | {"method": "none"})
+        plain = extract(cohort, tmp_path / "plain.h5", stain=NO_STAIN)
         with h5py.File(plain) as a, h5py.File(extracted) as b:
             assert not np.allclose(a["few"]["features"], b["few"]["features"], atol=0.01)
 
-    def test_a_broken_tile_fails_its_slide_alone(self, cohort, tmp_path, capsys):
+    def test_a_broken_tile_fails_its_slide_alone(self, cohort, tmp_path, caplog):
         project = copied(cohort, tmp_path)
         damage_middle_tile(project / "many.tiff")
         with h5py.File(extract(project, project / "f.h5", batch_size=1)) as file:
             assert file["many"].attrs["status"] == "failed" and file["many"].attrs["reason"] == "unreadable"
             assert len(file["many"]) == 0
             assert file["few"]["features"].shape == (2, 192)
-        assert "many\tunreadable: " in capsys.readouterr().err
+        assert "many\tunreadable: " in caplog.text
 
     def test_a_slide_that_hangs_fails_alone(self, cohort, tmp_path):
         project = copied(cohort, tmp_path)
         (project / "many.tiff").unlink()
         # Opening a pipe that nobody writes to never returns.
         os.mkfifo(project / "many.tiff")
-        with h5py.File(extract(project, project / "f.h5", slides=SLIDES | {"timeout": 10}, threads=2)) as file:
+        with h5py.File(
+            extract(project, project / "f.h5", slides=SLIDES.model_copy(update={"timeout": 10}), threads=2)
+        ) as file:
             assert file["many"].attrs["reason"] == "timeout"
             assert file["few"]["features"].shape == (2, 192)
 
     def test_an_error_of_ours_is_raised_and_leaves_no_file(self, cohort, tmp_path):
+        project, output = copied(cohort, tmp_path), tmp_path / "out" / "f.h5"
+        patches = pd.read_parquet(project / "patches.parquet")
+        patches.astype({"x": str}).to_parquet(project / "patches.parquet")
         with pytest.raises(RuntimeError, match="TypeError"):
-            extract(cohort, tmp_path / "f.h5", slides=SLIDES | {"mpp": "half"})
-        assert list(tmp_path.iterdir()) == []
+            extract(project, output)
+        assert not output.parent.exists() or list(output.parent.iterdir()) == []
 
     def test_an_encoder_of_another_size(self, cohort, tmp_path):
         import timm
@@ -151,57 +167,66 @@ class TestExtract:
             )
 
 
-class TestAside:
-    def encoded(self, capsys):
-        """Return the slides that the last run encoded."""
-        return [line.split("\t")[0] for line in capsys.readouterr().err.splitlines() if "patches" in line]
+@pytest.fixture
+def encoded(caplog):
+    """Return a function that tells which slides were encoded since it was last asked."""
+    caplog.set_level("INFO")
 
-    def test_a_killed_job_goes_on(self, cohort, extracted, tmp_path, monkeypatch, capsys):
-        keep = Aside.keep
+    def names():
+        lines = [line for line in caplog.messages if "patches" in line]
+        caplog.clear()
+        return [line.split("\t")[0] for line in lines]
+
+    return names
+
+
+class TestCache:
+    def test_a_killed_job_goes_on(self, cohort, extracted, tmp_path, monkeypatch, encoded):
+        keep = FeatureCache.keep
 
         def keep_and_die(self, slide_id, *rest):
             keep(self, slide_id, *rest)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(Aside, "keep", keep_and_die)
+        monkeypatch.setattr(FeatureCache, "keep", keep_and_die)
         with pytest.raises(KeyboardInterrupt):
             extract(cohort, tmp_path / "f.h5")
         assert not (tmp_path / "f.h5").exists()
         monkeypatch.undo()
-        capsys.readouterr()
+        encoded()
         assert extract(cohort, tmp_path / "f.h5").read_bytes() == extracted.read_bytes()
-        assert self.encoded(capsys) == ["many"]
+        assert encoded() == ["many"]
         assert sorted(path.name for path in tmp_path.iterdir()) == [".f.kept.h5", ".f.timing.tsv", "f.h5"]
 
-    def test_a_new_slide_leaves_its_neighbours(self, cohort, extracted, tmp_path, capsys):
+    def test_a_new_slide_leaves_its_neighbours(self, cohort, extracted, tmp_path, encoded):
         project = copied(cohort, tmp_path)
         patches = pd.read_parquet(project / "patches.parquet")
         patches[patches["slide_id"] != "few"].to_parquet(project / "patches.parquet")
         extract(project, project / "f.h5").unlink()  # as Snakemake does before it runs the job again
         patches.to_parquet(project / "patches.parquet")
-        capsys.readouterr()
+        encoded()
         result = extract(project, project / "f.h5")
-        assert self.encoded(capsys) == ["few"]
+        assert encoded() == ["few"]
         with h5py.File(result) as file, h5py.File(extracted) as whole:
             assert np.array_equal(file["many"]["features"], whole["many"]["features"])
 
-    def test_what_made_them_decides(self, cohort, tmp_path, capsys):
+    def test_what_made_them_decides(self, cohort, tmp_path, encoded):
         project = copied(cohort, tmp_path)
         changes = [
             ({}, ["few", "many"]),
             ({}, []),
-            ({"slides": SLIDES | {"timeout": 61}}, []),
-            ({"stain": STAIN | {"method": "none"}}, ["few", "many"]),
-            ({"batch_size": 2, "stain": STAIN | {"method": "none"}}, ["few", "many"]),
+            ({"slides": SLIDES.model_copy(update={"timeout": 61})}, []),
+            ({"stain": NO_STAIN}, ["few", "many"]),
+            ({"batch_size": 2, "stain": NO_STAIN}, ["few", "many"]),
         ]
         for options, expected in changes:
             extract(project, project / "f.h5", **options)
-            assert self.encoded(capsys) == expected
+            assert encoded() == expected
         write_slide(project / "few.tiff", stained(PLANTED, side=448, seed=2)[:224], 0.5)
-        extract(project, project / "f.h5", batch_size=2, stain=STAIN | {"method": "none"})
-        assert self.encoded(capsys) == ["few"]
+        extract(project, project / "f.h5", batch_size=2, stain=NO_STAIN)
+        assert encoded() == ["few"]
 
-    def test_a_file_replaced_by_one_of_the_same_size(self, cohort, tmp_path, capsys):
+    def test_a_file_replaced_by_one_of_the_same_size(self, cohort, tmp_path, encoded):
         project = copied(cohort, tmp_path)
         tiles, sizes = pd.read_parquet(project / "tiles.parquet"), set()
         for seed, expected in ((1, ["few", "many"]), (2, ["few"])):
@@ -211,16 +236,40 @@ class TestAside:
             tiles.assign(digest=tiles["digest"].mask(tiles["slide_id"] == "few", digest)).to_parquet(
                 project / "tiles.parquet"
             )
-            extract(project, project / "f.h5", stain=STAIN | {"method": "none"})
-            assert self.encoded(capsys) == expected
+            extract(project, project / "f.h5", stain=NO_STAIN)
+            assert encoded() == expected
         assert len(sizes) == 1
 
+    def test_the_recipe_of_a_key(self, cohort, extracted):
+        """Where code has moved and computes the same, keys of finished files are computed anew: by this recipe."""
+        with h5py.File(extracted) as file:
+            code, key = json.loads(file.attrs["ksfusion"])["code"], file["few"].attrs["key"]
+        path, target = cohort / "few.tiff", load_target("builtin")
+        identity = {
+            "code": code,
+            "device": "cpu",
+            "slides": {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "max_upsampling": 1.1},
+            "stain": {"method": "vahadane", "target": [target.matrix.tolist(), target.max_concentration.tolist()]},
+            "features": {
+                "encoder": "seeded-conv", "weights": None, "batch_size": 3, "precision": "float32", "compile": False
+            },
+            "slide": [str(path), None, path.stat().st_size, ""],
+        }  # fmt: skip
+        profile = profile_of(read_profiles(cohort / "stain.parquet").loc["few"])
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode())
+        for array in (np.array([[0, 0], [224, 0]], np.int32), profile.matrix, profile.max_concentration):
+            digest.update(array.tobytes())
+        assert key == digest.hexdigest()[:32]
+        shared = made_of(settings_of(), target, code=code, device="cpu")
+        corners = np.array([[0, 0], [224, 0]], np.int32)
+        assert slide_key(shared, SlideSource(str(path), None), "", corners, profile) == key
+
     def test_what_is_kept_is_found_without_loading_it(self, tmp_path):
-        aside = Aside(tmp_path / "f.h5")
-        assert ("a", "key") not in aside and aside.find("a", "key") is None
-        aside.keep("a", "key", np.eye(3))
-        assert ("a", "key") in aside and ("a", "other") not in aside
-        assert np.array_equal(aside.find("a", "key"), np.eye(3))
+        cache = FeatureCache(tmp_path / "f.h5")
+        assert ("a", "key") not in cache and cache.find("a", "key") is None
+        cache.keep("a", "key", np.eye(3))
+        assert ("a", "key") in cache and ("a", "other") not in cache
+        assert np.array_equal(cache.find("a", "key"), np.eye(3))
 
 
 class TestStore:
@@ -236,7 +285,7 @@ class TestStore:
         return path
 
     def test_of_extracted_features(self, extracted, tmp_path):
-        build_store([extracted], tmp_path / "store")
+        gather_store([extracted], tmp_path / "store")
         store = open_store(tmp_path / "store")
         assert store.slide_ids == ("few", "many")
         assert isinstance(store.features, np.memmap)
@@ -248,8 +297,8 @@ class TestStore:
     def test_offsets_by_hand(self, tmp_path):
         first = self.write(tmp_path / "0.h5", {"c": [[5, 5]], "x": None})
         second = self.write(tmp_path / "1.h5", {"a": [[1, 1], [2, 2]], "b": [[3, 3], [4, 4]]})
-        build_store([first, second], tmp_path / "store")
-        build_store([second, first], tmp_path / "again")
+        gather_store([first, second], tmp_path / "store")
+        gather_store([second, first], tmp_path / "again")
         store = open_store(tmp_path / "store")
         assert store.slide_ids == ("a", "b", "c")
         assert store.offsets.tolist() == [0, 2, 4] and store.n_unique.tolist() == [2, 2, 1]
@@ -270,28 +319,8 @@ class TestStore:
     def test_files_that_do_not_belong_together(self, tmp_path, second, options, message):
         paths = [self.write(tmp_path / "0.h5", {"a": [[0, 0]]}), self.write(tmp_path / "1.h5", second, **options)]
         with pytest.raises(UserError, match=message):
-            build_store(paths, tmp_path / "store")
+            gather_store(paths, tmp_path / "store")
 
     def test_no_slide_came_through(self, tmp_path):
         with pytest.raises(UserError, match="no slide came through"):
-            build_store([self.write(tmp_path / "0.h5", {"x": None})], tmp_path / "store")
-
-
-class TestFailures:
-    def check(self, folder, slides, samples, limit=0.5):
-        for name, reasons in (("slides", slides), ("samples", samples)):
-            table = pd.DataFrame({"status": ["failed" if reason else "ok" for reason in reasons], "reason": reasons})
-            table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-        check_failures(folder / "slides.tsv", folder / "samples.tsv", max_failed_fraction=limit)
-
-    def test_as_many_as_may_fail(self, tmp_path):
-        self.check(tmp_path, ["", "", "timeout", "truncated"], ["", "timeout"])
-
-    def test_one_more(self, tmp_path):
-        message = r"3 of 4 slides failed \(timeout 2, truncated 1\), more than .* = 0.5; .*/slides.tsv says which"
-        with pytest.raises(UserError, match=message):
-            self.check(tmp_path, ["", "timeout", "timeout", "truncated"], [""])
-
-    def test_no_sample_is_complete(self, tmp_path):
-        with pytest.raises(UserError, match=r"no sample has .* \(missing_label 2\); .*/samples.tsv says"):
-            self.check(tmp_path, ["", ""], ["missing_label", "missing_label"])
+            gather_store([self.write(tmp_path / "0.h5", {"x": None})], tmp_path / "store")

@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from sections import SETTINGS, draw_section
+from sections import draw_section, tile
 from slide_files import GLASS, plain, real_file, write_slide
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import open_slide
 from ksfusion.slides.reading.fingerprint import PIECE_BYTES, file_digest, thumbnail_hash
-from ksfusion.slides.tiles.grid import tile_batch
 
 
 def bits(text):
@@ -103,7 +102,7 @@ def test_a_batch_knows_each_slide_by_file_and_image(tmp_path):
     names = ["copy", "encoded", "first", "missing"]
     table = pd.DataFrame({"slide_id": names, "slide": [str(tmp_path / f"{name}.tiff") for name in names], "mpp": ""})
     table.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
-    tile_batch(tmp_path / "samples.tsv", tmp_path / "tiles.parquet", batch=0, slides=SETTINGS)
+    tile(tmp_path / "samples.tsv", tmp_path / "tiles.parquet")
     slides = read_parquet(tmp_path / "tiles.parquet").drop_duplicates("slide_id").set_index("slide_id")
     assert slides.loc["first", "digest"] == slides.loc["copy", "digest"] == file_digest(first)
     assert slides.loc["encoded", "digest"] != slides.loc["first", "digest"]

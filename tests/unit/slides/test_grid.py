@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sections import SETTINGS, draw_section
+from sections import draw_section, tile
 from slide_files import GLASS, TISSUE, plain, real_file, write_slide
 
 from ksfusion.core.storage import read_parquet, read_provenance
 from ksfusion.slides import SlideError, open_slide, tile_grid, tissue_mask
-from ksfusion.slides.tiles.grid import grid_corners, tile_batch
+from ksfusion.slides.tiles.grid import grid_corners
 
 
 def dice(a, b):
@@ -99,7 +99,7 @@ class TestGrid:
                 assert caught.value.reason == reason
 
 
-def test_a_batch_reports_every_slide(tmp_path, capsys):
+def test_a_batch_reports_every_slide(tmp_path, caplog):
     good, _ = draw_section(800, 0.5)
     files = {
         "glass": write_slide(tmp_path / "glass.tiff", plain(900, 900, GLASS), 0.5),
@@ -119,7 +119,7 @@ def test_a_batch_reports_every_slide(tmp_path, capsys):
     samples = pd.concat([samples, samples.iloc[[1]]])  # a slide may serve two samples
     samples.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
     output = tmp_path / "tiles.parquet"
-    tile_batch(tmp_path / "samples.tsv", output, batch=0, slides=SETTINGS | {"min_tiles": 2, "timeout": 15})
+    tile(tmp_path / "samples.tsv", output, min_tiles=2, timeout=15)
 
     table = read_parquet(output)
     reasons = table.drop_duplicates("slide_id").set_index("slide_id")["reason"].to_dict()
@@ -143,7 +143,7 @@ def test_a_batch_reports_every_slide(tmp_path, capsys):
     assert tiles["tile"].tolist() == list(range(len(tiles))) and len(tiles) > 5
     assert (tiles["width"] == 1600).all() and (tiles["mpp_source"] == "resolution_tag").all()
     assert read_provenance(output)["settings"]["slides"]["patch_px"] == 224
-    assert "hanging\ttimeout" in capsys.readouterr().err
+    assert "hanging\ttimeout" in caplog.text
 
 
 def test_an_empty_batch_is_an_empty_table(tmp_path):
@@ -152,9 +152,7 @@ def test_an_empty_batch_is_an_empty_table(tmp_path):
     )
     batches = range(2)
     for batch in batches:
-        tile_batch(
-            tmp_path / "samples.tsv", tmp_path / f"{batch}.parquet", batch=batch, slides=SETTINGS | {"batches": 2}
-        )
+        tile(tmp_path / "samples.tsv", tmp_path / f"{batch}.parquet", batch=batch, batches=2)
     assert sorted(len(read_parquet(tmp_path / f"{batch}.parquet")) for batch in batches) == [0, 1]
 
 
@@ -164,5 +162,5 @@ def test_the_same_slides_give_the_same_bytes(tmp_path):
         tmp_path / "samples.tsv", sep="\t", index=False
     )
     for name in ("first", "second"):
-        tile_batch(tmp_path / "samples.tsv", tmp_path / f"{name}.parquet", batch=0, slides=SETTINGS)
+        tile(tmp_path / "samples.tsv", tmp_path / f"{name}.parquet")
     assert (tmp_path / "first.parquet").read_bytes() == (tmp_path / "second.parquet").read_bytes()

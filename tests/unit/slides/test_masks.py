@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from drawing import dice
 from PIL import Image
-from sections import SETTINGS
+from sections import tile
 from slide_files import TISSUE, plain, write_slide
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import SlideError
-from ksfusion.slides.tiles.grid import tile_batch
 from ksfusion.slides.tiles.masks import read_mask
 
 # A slide of 3200 x 1600 px at 0.5 um/px has 200 x 100 px at 8 um/px: 16 px a px.
@@ -120,7 +119,7 @@ def test_a_png_of_another_slide_is_refused(tmp_path):
         read_mask(tmp_path / "t.png", DIMENSIONS, SHAPE)
 
 
-def test_a_batch_takes_the_masks_that_are_there(tmp_path, capsys):
+def test_a_batch_takes_the_masks_that_are_there(tmp_path, caplog):
     """Of three like slides one has a mask of its left half, one a broken mask, one none."""
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -132,11 +131,11 @@ def test_a_batch_takes_the_masks_that_are_there(tmp_path, capsys):
     Image.fromarray(np.repeat([[255, 0]], 14, axis=1).repeat(14, axis=0).astype(np.uint8)).save(masks / "drawn.png")
     (masks / "broken.geojson").write_text("{}")
     files = [masks / "broken.geojson", masks / "drawn.png"]
-    tile_batch(tmp_path / "samples.tsv", tmp_path / "tiles.parquet", batch=0, slides=SETTINGS, masks=files)
+    tile(tmp_path / "samples.tsv", tmp_path / "tiles.parquet", masks=files)
     table = read_parquet(tmp_path / "tiles.parquet")
     slides = table.groupby("slide_id")[["mask", "reason"]].first()
     assert slides["mask"].to_dict() == {"broken": "external", "drawn": "external", "found": "automatic"}
     assert slides["reason"].to_dict() == {"broken": "unreadable", "drawn": "", "found": ""}
     assert table["slide_id"].value_counts()[["drawn", "found"]].tolist() == [16, 32]
     assert (table.loc[table["slide_id"] == "drawn", "x"] < 896).all()
-    assert "broken.geojson" in capsys.readouterr().err
+    assert "broken.geojson" in caplog.text

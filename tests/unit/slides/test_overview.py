@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sections import SETTINGS
+from sections import SETTINGS, sample, tile
 from slide_files import GLASS, TISSUE, plain, write_slide
 
 from ksfusion.core.storage import read_tsv
 from ksfusion.slides import open_slide
-from ksfusion.slides.tiles.grid import tile_batch
-from ksfusion.slides.tiles.overview import CHOSEN, CONTOUR, FLAG_COLOURS, draw_batch, draw_overview
-from ksfusion.slides.tiles.sampling import sample_batch
+from ksfusion.slides.config import DrawOverviewsSettings, Reading
+from ksfusion.slides.tiles.overview import CHOSEN, CONTOUR, FLAG_COLOURS, draw_overview
+from ksfusion.stages.draw_overviews import draw_overviews
 
-PATCHES = {"count": 4, "order": "raster"}
+READING = Reading.of(SETTINGS)
 
 
 def near(image, x, y, colour, radius=3, tolerance=60):
-    """Say whether a colour is seen close to a place."""
+    """Return whether a colour is seen close to a place."""
     part = image[y - radius : y + radius + 1, x - radius : x + radius + 1].astype(int)
     return bool((np.abs(part - colour).max(axis=2) <= tolerance).any())
 
@@ -59,12 +59,12 @@ def test_a_batch_has_a_picture_of_each_good_slide(tmp_path):
     rows = [f"{name}\t{name}\t{path}\t" for name, path in (paths | {"lost": ""}).items()]
     (tmp_path / "samples.tsv").write_text("\n".join(["sample_id\tslide_id\tslide\tmpp", *rows]) + "\n")
     files = [tmp_path / name for name in ("samples.tsv", "tiles.parquet", "patches.parquet")]
-    tile_batch(*files[:2], batch=0, slides=SETTINGS)
-    sample_batch(*files[1:], patches=PATCHES)
+    tile(*files[:2])
+    sample(*files[1:])
     output = tmp_path / "slides" / "0.tsv"
     output.parent.mkdir()
     (output.parent / "glass.png").write_bytes(b"of an earlier run")
-    draw_batch(*files, output, slides=SETTINGS)
+    draw_overviews(*files, output, settings=DrawOverviewsSettings(slides=READING))
     table = read_tsv(output).set_index("slide_id")
     assert table["reason"].fillna("").to_dict() == {"glass": "no_tissue", "good": "", "lost": "missing_file"}
     assert table["overview"].fillna("").to_dict() == {"glass": "", "good": "good.png", "lost": ""}
@@ -73,7 +73,7 @@ def test_a_batch_has_a_picture_of_each_good_slide(tmp_path):
     assert table.loc["good", "sha256"] == hashlib.sha256(data).hexdigest()
     assert Image.open(io.BytesIO(data)).size[0] > 1200
     first = output.read_bytes(), data
-    draw_batch(*files, output, slides=SETTINGS)
+    draw_overviews(*files, output, settings=DrawOverviewsSettings(slides=READING))
     assert (output.read_bytes(), (output.parent / "good.png").read_bytes()) == first
 
 
@@ -82,8 +82,9 @@ def test_a_slide_that_takes_too_long_has_none(tmp_path, timeout):
     path = write_slide(tmp_path / "a.tiff", plain(900, 900), 0.5)
     (tmp_path / "samples.tsv").write_text(f"sample_id\tslide_id\tslide\tmpp\ns\ta\t{path}\t\n")
     files = [tmp_path / name for name in ("samples.tsv", "tiles.parquet", "patches.parquet")]
-    tile_batch(*files[:2], batch=0, slides=SETTINGS)
-    sample_batch(*files[1:], patches=PATCHES)
-    draw_batch(*files, tmp_path / "0.tsv", slides=SETTINGS | {"timeout": timeout})
+    tile(*files[:2])
+    sample(*files[1:])
+    hurried = DrawOverviewsSettings(slides=READING.model_copy(update={"timeout": timeout}))
+    draw_overviews(*files, tmp_path / "0.tsv", settings=hurried)
     assert read_tsv(tmp_path / "0.tsv")[["slide_id", "reason"]].to_numpy().tolist() == [["a", "timeout"]]
     assert not (tmp_path / "a.png").exists()

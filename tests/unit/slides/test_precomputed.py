@@ -7,13 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sections import sample
+from stores import gather_store
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.feature_store import open_store
 from ksfusion.core.ids import batch_of
-from ksfusion.slides.features.export import export_features, nominal_magnification
-from ksfusion.slides.features.precomputed import import_features, import_tiles
-from ksfusion.slides.features.store import build_store, open_store
-from ksfusion.slides.tiles.sampling import sample_batch
+from ksfusion.slides.config import FeatureFiles, ImportFeaturesSettings, ImportTilesSettings
+from ksfusion.slides.features.export import nominal_magnification
+from ksfusion.stages.export_features import export_features
+from ksfusion.stages.import_features import import_features
+from ksfusion.stages.import_tiles import import_tiles
 
 # Six tiles of a 3 x 2 grid in an order that is not the raster's, and their numbers in raster order.
 CORNERS = [[448, 0], [0, 0], [448, 448], [0, 448], [896, 0], [896, 448]]
@@ -72,10 +76,11 @@ def take(folder, slide_ids, count=4, min_tiles=2):
     names = {"slide_id": slide_ids, "slide": "", "mpp": [0.25, *[""] * (len(slide_ids) - 1)]}
     pd.DataFrame(names).to_csv(folder / "samples.tsv", sep="\t", index=False)
     tiles, patches, features = (folder / name for name in ("tiles.parquet", "patches.parquet", "features.hdf5"))
-    settings = {"batches": 1, "path": str(folder), "min_tiles": min_tiles, "timeout": 15}
-    import_tiles(folder / "samples.tsv", tiles, batch=0, **settings)
-    sample_batch(tiles, patches, patches={"count": count, "order": "raster"})
-    import_features(tiles, patches, features, features={"source": "precomputed", "path": str(folder)})
+    settings = ImportTilesSettings(batches=1, path=str(folder), min_tiles=min_tiles, timeout=15)
+    import_tiles(folder / "samples.tsv", tiles, batch=0, settings=settings)
+    sample(tiles, patches, count=count)
+    files = FeatureFiles(source="precomputed", path=str(folder))
+    import_features(tiles, patches, features, settings=ImportFeaturesSettings(features=files))
     return pd.read_parquet(tiles), features
 
 
@@ -172,7 +177,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_bad_file_fails_alone(tmp_path, capsys, fault):
+def test_a_bad_file_fails_alone(tmp_path, caplog, fault):
     write_trident(tmp_path / "good.h5")
     BROKEN[fault](tmp_path / "bad.h5")
     tiles, features = take(tmp_path, ["good", "bad"])
@@ -181,7 +186,7 @@ def test_a_bad_file_fails_alone(tmp_path, capsys, fault):
         assert file["good"].attrs["status"] == "ok" and file["good/features"].shape == (4, 4)
         assert (file["bad"].attrs["status"], file["bad"].attrs["reason"], len(file["bad"])) == ("failed", reason, 0)
     told = "not done after" if reason == "timeout" else f"{tmp_path}/bad.h5"
-    assert f"bad\t{reason}: {told}" in capsys.readouterr().err
+    assert f"bad\t{reason}: {told}" in caplog.text
     if fault not in ("nan", "beyond_float16", "a_damaged_block"):  # values are looked at when they are taken
         assert tiles.set_index("slide_id").loc["bad", ["status", "reason", "tile"]].tolist() == ["failed", reason, -1]
 
@@ -204,14 +209,15 @@ def test_encoders_that_differ_between_slides(tmp_path):
     write_trident(tmp_path / "b.h5", np.zeros((6, 3), dtype=np.float32))
     _, features = take(tmp_path, ["a", "b"])
     with pytest.raises(UserError, match="slide b has 3 features a patch, slide a has 4 features a patch"):
-        build_store([features], tmp_path / "store")
+        gather_store([features], tmp_path / "store")
 
 
 def test_a_batch_has_its_own_slides(tmp_path):
     for name in "abcdefgh":
         write_trident(tmp_path / f"{name}.h5")
     pd.DataFrame({"slide_id": list("abcdefgh"), "slide": ""}).to_csv(tmp_path / "s.tsv", sep="\t", index=False)
-    import_tiles(tmp_path / "s.tsv", tmp_path / "1.parquet", batch=1, batches=3, path=str(tmp_path), min_tiles=1)
+    settings = ImportTilesSettings(batches=3, path=str(tmp_path), min_tiles=1)
+    import_tiles(tmp_path / "s.tsv", tmp_path / "1.parquet", batch=1, settings=settings)
     expected = {name for name in "abcdefgh" if batch_of(name, 3) == 1}
     assert set(pd.read_parquet(tmp_path / "1.parquet")["slide_id"]) == expected
 
@@ -238,9 +244,10 @@ class TestExport:
         ledger.to_csv(results / "slides.tsv", sep="\t", index=False)
         return results
 
-    def test_trident(self, results, tmp_path, capsys):
-        export_features(results, tmp_path / "out", layout="trident")
-        assert "1 of 2 slides" in capsys.readouterr().err
+    def test_trident(self, results, tmp_path, caplog):
+        caplog.set_level("INFO")
+        export_features("trident", tmp_path / "out", results=results)
+        assert "1 of 2 slides" in caplog.text
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.h5"]
         with h5py.File(tmp_path / "out" / "good.h5") as file:
             assert set(file) == {"features", "coords"}
@@ -268,7 +275,7 @@ class TestExport:
                     assert file[name].dtype == theirs[name].dtype
 
     def test_clam(self, results, tmp_path):
-        export_features(results, tmp_path / "out", layout="clam")
+        export_features("clam", tmp_path / "out", results=results)
         files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
         assert files == ["h5_files/good.h5", "pt_files/good.pt"]
         with h5py.File(tmp_path / "out" / "h5_files" / "good.h5") as file:
@@ -281,23 +288,23 @@ class TestExport:
 
     @pytest.mark.parametrize("layout", ["trident", "clam"])
     def test_comes_back_the_same(self, results, tmp_path, layout):
-        export_features(results, tmp_path / "out", layout=layout)
+        export_features(layout, tmp_path / "out", results=results)
         _, again = take(tmp_path / "out", ["good"])
-        build_store([results / "features" / "3.h5"], tmp_path / "a")
-        build_store([again], tmp_path / "b")
+        gather_store([results / "features" / "3.h5"], tmp_path / "a")
+        gather_store([again], tmp_path / "b")
         first, second = open_store(tmp_path / "a"), open_store(tmp_path / "b")
         assert np.array_equal(first.features, second.features) and np.array_equal(first.index, second.index)
 
     def test_nothing_to_export(self, tmp_path):
         with pytest.raises(UserError, match="run the pipeline first"):
-            export_features(tmp_path, tmp_path / "out", layout="clam")
+            export_features("clam", tmp_path / "out", results=tmp_path)
 
     def test_features_of_another_tool(self, results, tmp_path):
         write_trident(tmp_path / "a.h5")
         _, features = take(tmp_path, ["a"])
         features.rename(results / "features" / "0.h5")
         with pytest.raises(UserError, match="in another tool's layout already"):
-            export_features(results, tmp_path / "out", layout="trident")
+            export_features("trident", tmp_path / "out", results=results)
 
     @pytest.mark.parametrize(("mpp", "objective"), [(0.1, 80), (0.17, 60), (0.25, 40), (0.5, 20), (1.0, 10), (2.0, 5)])
     def test_objectives(self, mpp, objective):

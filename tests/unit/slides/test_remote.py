@@ -7,15 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pandas as pd
 import pytest
+from sections import tile
 from slide_files import reason_of, write_slide
 from stained_slides import PLANTED, stained
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import open_slide
-from ksfusion.slides.tiles.grid import tile_batch
-
-SLIDES = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "max_upsampling": 1.1, "timeout": 60}
-TILING = SLIDES | {"min_tissue": 0.5, "min_tiles": 1, "batches": 1}
 
 
 class PartsHandler(BaseHTTPRequestHandler):
@@ -88,7 +85,7 @@ def test_a_batch(tmp_path, server):
     addresses = [f"{server.address}/{name}.tiff" for name in ("a", "none")]
     table = pd.DataFrame({"slide_id": ["a", "none"], "slide": addresses, "mpp": np.nan})
     table.to_csv(tmp_path / "samples.tsv", sep="\t", index=False)
-    tile_batch(tmp_path / "samples.tsv", tmp_path / "tiles.parquet", batch=0, slides=TILING)
+    tile(tmp_path / "samples.tsv", tmp_path / "tiles.parquet")
     tiles = read_parquet(tmp_path / "tiles.parquet").groupby("slide_id")
     assert tiles["reason"].first().to_dict() == {"a": "", "none": "missing_file"}
     assert tiles.size().to_dict() == {"a": 36, "none": 1}

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sections import sample
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import sample_patches
-from ksfusion.slides.tiles.sampling import map_order, sample_batch
+from ksfusion.slides.tiles.sampling import map_order
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_batch(tmp_path, order, chosen):
         }
     )
     tiles.to_parquet(tmp_path / "tiles.parquet")
-    sample_batch(tmp_path / "tiles.parquet", tmp_path / "out.parquet", patches={"count": 4, "order": order})
+    sample(tmp_path / "tiles.parquet", tmp_path / "out.parquet", order=order)
     table = read_parquet(tmp_path / "out.parquet")
     assert table["slide_id"].tolist() == ["a", "b", "b", "b", "b"]
     assert table["position"].tolist() == [-1, 0, 1, 2, 3]
@@ -110,8 +111,7 @@ def flagged_tiles(folder):
     [([], [0, 1, 2, 3]), (["pen"], [0, 1, 2, 0]), (["fold"], [0, 1, 0, 1]), (["pen", "blur"], [0, 1, 2, 0])],
 )
 def test_flagged_tiles_are_left_out_when_asked(tmp_path, exclude, chosen):
-    settings = {"patches": {"count": 4, "order": "raster"}, "exclude": exclude, "min_tiles": 1}
-    sample_batch(flagged_tiles(tmp_path), tmp_path / "out.parquet", **settings)
+    sample(flagged_tiles(tmp_path), tmp_path / "out.parquet", exclude=exclude)
     table = read_parquet(tmp_path / "out.parquet")
     slide = table[table["slide_id"] == "a"]
     assert slide["tile"].tolist() == chosen
@@ -119,11 +119,10 @@ def test_flagged_tiles_are_left_out_when_asked(tmp_path, exclude, chosen):
 
 
 def test_a_slide_with_too_few_unflagged_tiles_fails(tmp_path):
-    settings = {"patches": {"count": 4, "order": "raster"}, "min_tiles": 2}
     tiles = flagged_tiles(tmp_path)
-    sample_batch(tiles, tmp_path / "all.parquet", exclude=[], **settings)
+    sample(tiles, tmp_path / "all.parquet", min_tiles=2)
     assert set(read_parquet(tmp_path / "all.parquet")["status"]) == {"ok"}
-    sample_batch(tiles, tmp_path / "kept.parquet", exclude=["fold"], **settings)
+    sample(tiles, tmp_path / "kept.parquet", exclude=["fold"], min_tiles=2)
     rows = read_parquet(tmp_path / "kept.parquet").groupby("slide_id")
     assert rows["reason"].first().to_dict() == {"a": "", "b": "too_few_tiles"}
     assert rows.size().to_dict() == {"a": 4, "b": 1}

@@ -10,8 +10,8 @@ from PIL import Image, ImageCms
 from slide_files import GLASS, TISSUE, plain, real_file, reason_of, write_slide
 
 from ksfusion.slides import open_slide
-from ksfusion.slides.reading import backends as backends_module
-from ksfusion.slides.reading import slide as reader_module
+from ksfusion.slides.reading import backends
+from ksfusion.slides.reading import slide as slide_module
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ class TestBrokenFiles:
         assert reason_of(tmp_path / f"b{suffix}", 0.5) == "truncated"
 
     def test_plain_image_beyond_the_limit(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(backends_module, "PLAIN_IMAGE_MAX_PIXELS", 500 * 500 - 1)
+        monkeypatch.setattr(backends, "PLAIN_IMAGE_MAX_PIXELS", 500 * 500 - 1)
         Image.fromarray(plain(500, 500)).save(tmp_path / "a.png")
         assert reason_of(tmp_path / "a.png", 0.5) == "too_large"
 
@@ -258,7 +258,7 @@ class TestBrokenFiles:
     def test_larger_than_any_slide(self, tmp_path, monkeypatch):
         path = write_slide(tmp_path / "a.tiff", plain(512, 512), 2.0)
         assert open_slide(path).mpp == 2.0
-        monkeypatch.setattr(reader_module, "OVERVIEW_MAX_PIXELS", 128 * 128 - 1)  # 512 px of 2 um are 128 of 8
+        monkeypatch.setattr(slide_module, "OVERVIEW_MAX_PIXELS", 128 * 128 - 1)  # 512 px of 2 um are 128 of 8
         assert reason_of(path) == "too_large"
 
     def test_sixteen_bit_image(self, tmp_path):

@@ -13,9 +13,13 @@ from stained_slides import PLANTED, REGIONS, SLIDES, stained, unit
 
 from ksfusion.core.errors import UserError
 from ksfusion.slides import StainProfile, fit_stain, normalise_stain, stain_concentrations
+from ksfusion.slides.config import FitStainSettings, Stain
+from ksfusion.slides.stain.profiles import profile_of, read_profiles
 from ksfusion.slides.stain.reinhard import ColourProfile, fit_colour, normalise_colour
-from ksfusion.slides.stain.target import fit_batch, fit_target, load_target, profile_of, read_profiles
+from ksfusion.slides.stain.target import load_target
 from ksfusion.slides.stain.vahadane import DegenerateStain, optical_density
+from ksfusion.stages.fit_stain import fit_stain as fit_stain_of_slides
+from ksfusion.stages.fit_stain_target import fit_stain_target
 
 
 def region(name):
@@ -179,8 +183,8 @@ class TestOtherMethods:
 
     def test_reinhard_gives_the_targets_mean_and_spread(self):
         source, target = stained(PLANTED, side=448), ColourProfile(np.array([60.0, 20, -15]), np.array([5.0, 4, 3]))
-        moved = normalise_colour(torch.from_numpy(source)[None], fit_colour(source), target)[0].numpy()
-        result = fit_colour(moved)
+        brought = normalise_colour(torch.from_numpy(source)[None], fit_colour(source), target)[0].numpy()
+        result = fit_colour(brought)
         assert np.abs(result.mean - target.mean).max() < 1 and np.abs(result.std - target.std).max() < 1
 
     def test_reinhard_refuses_what_has_one_colour(self):
@@ -199,7 +203,7 @@ class TestTarget:
 
     def test_round_trip(self, tmp_path):
         Image.fromarray(stained(PLANTED)).save(tmp_path / "region.png")
-        fit_target([tmp_path / "region.png"], tmp_path / "target.json")
+        fit_stain_target([tmp_path / "region.png"], tmp_path / "target.json")
         target = load_target(str(tmp_path / "target.json"))
         assert degrees_apart(target.matrix, unit(PLANTED)).max() < 3
         assert json.loads((tmp_path / "target.json").read_text())["provenance"]["images"][0]["name"] == "region.png"
@@ -239,10 +243,10 @@ class TestBatch:
         table.to_parquet(tmp_path / "tiles.parquet")
         return tmp_path
 
-    def fit(self, folder, **stain):
-        settings = {"method": "vahadane", "target": "builtin"} | stain
+    def fit(self, folder, slides=SLIDES, **stain):
+        settings = FitStainSettings(slides=slides, stain=Stain(**stain))
         output = folder / "stain.parquet"
-        fit_batch(folder / "samples.tsv", folder / "tiles.parquet", output, slides=SLIDES, stain=settings)
+        fit_stain_of_slides(folder / "samples.tsv", folder / "tiles.parquet", output, settings=settings)
         return read_profiles(output)
 
     def test_fits_or_falls_back(self, batch):
@@ -304,10 +308,7 @@ class TestBatch:
     def test_a_slide_that_hangs_fails_alone(self, batch):
         (batch / "flat.tiff").unlink()
         os.mkfifo(batch / "flat.tiff")
-        output = batch / "stain.parquet"
-        options = {"slides": SLIDES | {"timeout": 15}, "stain": {"method": "vahadane", "target": "builtin"}}
-        fit_batch(batch / "samples.tsv", batch / "tiles.parquet", output, **options)
-        table = read_profiles(output)
+        table = self.fit(batch, SLIDES.model_copy(update={"timeout": 15}))
         assert table.loc["flat", ["status", "reason"]].tolist() == ["failed", "timeout"]
         assert table.loc["stained", "status"] == "ok"
 

@@ -7,7 +7,7 @@ from slide_files import real_file
 from stained_slides import PLANTED, REGIONS, stained, unit
 
 from ksfusion.slides import StainProfile, fit_stain, normalise_stain, open_slide, stain_concentrations
-from ksfusion.slides.stain import target as stain_module
+from ksfusion.slides.stain.fitting import fallback, fit_two_stains
 from ksfusion.slides.stain.target import load_target
 from ksfusion.slides.stain.vahadane import DegenerateStain, optical_density
 
@@ -53,9 +53,9 @@ def fitted(rgb, target=None):
     """Fit an image as the pixels of a slide."""
     pixels, target = rgb.reshape(-1, 3), target or load_target("builtin")
     try:
-        return "ok", stain_module._fit_two_stains(pixels, "vahadane", target)
+        return "ok", fit_two_stains(pixels, "vahadane", target)
     except DegenerateStain:
-        return "fallback", stain_module._fallback(pixels, target)
+        return "fallback", fallback(pixels, target)
 
 
 @pytest.mark.parametrize("name", H_AND_E)
@@ -109,4 +109,4 @@ def test_a_weak_stain_is_named():
     pixels = stained(PLANTED).reshape(-1, 3)
     target = StainProfile(unit(PLANTED), fit_stain(pixels).max_concentration * [1, 8])
     with pytest.raises(DegenerateStain, match=r"the second stain is too weak: 0\.1[23] of the target's strength"):
-        stain_module._fit_two_stains(pixels, "vahadane", target)
+        fit_two_stains(pixels, "vahadane", target)

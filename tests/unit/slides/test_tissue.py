@@ -13,9 +13,9 @@ from slide_files import plain, real_file, write_slide
 
 from ksfusion.core.errors import UserError
 from ksfusion.slides import open_slide, tissue_mask
-from ksfusion.slides.reading.disk_image import SpooledImage
+from ksfusion.slides.reading.disk_image import DiskImage
 from ksfusion.slides.reading.fingerprint import thumbnail_hash
-from ksfusion.slides.tiles.tissue import _otsu, _without_crumbs, glass_colour, ink_mask
+from ksfusion.slides.tiles.tissue import _otsu, _without_small_objects, glass_colour, ink_mask
 from ksfusion.slides.tiles.tissue import optical_density as measured_density
 
 MPP, SHAPE = 2.0, (1500, 2000)
@@ -118,7 +118,7 @@ def test_surgical_ink_on_a_real_slide():
 def test_strips_make_no_difference(monkeypatch):
     rgb = draw()
     expected = tissue_mask(rgb), glass_colour(rgb)
-    monkeypatch.setattr("ksfusion.slides.tiles.tissue.STRIP_PIXELS", 7 * rgb.shape[1])
+    monkeypatch.setattr("ksfusion.slides.reading.disk_image.STRIP_PIXELS", 7 * rgb.shape[1])
     assert np.array_equal(tissue_mask(rgb), expected[0]) and np.array_equal(glass_colour(rgb), expected[1])
 
 
@@ -140,7 +140,7 @@ def test_otsu_is_that_of_opencv(seed):
     assert _otsu(np.bincount(values.view(np.uint16), minlength=1 << 16), (0.3, 0.4)) == 0.3
 
 
-def test_small_pieces_are_left_out():
+def test_small_objects_are_left_out():
     mask = np.zeros((120, 120), np.uint8)
     mask[5:45, 5:45], mask[10:40, 10:40] = 1, 0  # a frame of 700 px
     mask[15:25, 15:30] = 1  # 150 px within it
@@ -149,26 +149,26 @@ def test_small_pieces_are_left_out():
     mask[0:1, 50:120], mask[119, 50:107] = 1, 1  # 70 and 57 px at the rim
     expected = mask.astype(bool)
     expected[30:38, 30:38] = expected[0, 50:] = expected[119] = False
-    assert np.array_equal(_without_crumbs(mask), expected)
+    assert np.array_equal(_without_small_objects(mask), expected)
 
 
 def test_a_thumbnail_in_a_file(tmp_path):
     rgb = draw()[:1480, :1930]
     with open_slide(write_slide(tmp_path / "a.tiff", rgb, 0.25)) as slide:
         thumbnail = slide.thumbnail(0.5)  # 740 x 965 px, of blocks of 512
-        with slide.spooled_thumbnail(0.5) as spooled:
-            assert spooled.shape == thumbnail.shape == (740, 965, 3)
+        with slide.thumbnail_on_disk(0.5) as on_disk:
+            assert on_disk.shape == thumbnail.shape == (740, 965, 3)
             for rows in (slice(0, 740), slice(500, 530), slice(700, 900)):
-                assert np.array_equal(spooled[rows], thumbnail[rows])
-            assert np.array_equal(tissue_mask(spooled), tissue_mask(thumbnail))
-            assert thumbnail_hash(spooled) == thumbnail_hash(thumbnail) != ""
+                assert np.array_equal(on_disk[rows], thumbnail[rows])
+            assert np.array_equal(tissue_mask(on_disk), tissue_mask(thumbnail))
+            assert thumbnail_hash(on_disk) == thumbnail_hash(thumbnail) != ""
 
 
 def test_no_room_for_a_thumbnail_is_one_line(monkeypatch):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full, the disk that is always full")
     monkeypatch.setattr("tempfile.TemporaryFile", partial(Path("/dev/full").open, "rb+"))
-    with SpooledImage(40, 30) as image, pytest.raises(UserError, match=r"3,600 bytes .No space left .*set TMPDIR"):
+    with DiskImage(40, 30) as image, pytest.raises(UserError, match=r"3,600 bytes .No space left .*set TMPDIR"):
         image.write(0, 0, plain(30, 40))
 
 
@@ -177,12 +177,12 @@ import sys
 from functools import partial
 from pathlib import Path
 import numpy as np
+from ksfusion.slides.reading.disk_image import DiskImage
 from ksfusion.slides.reading.fingerprint import thumbnail_hash
-from ksfusion.slides.reading.disk_image import SpooledImage
 from ksfusion.slides.tiles.tissue import tissue_mask
 
 height = int(sys.argv[1])
-with SpooledImage(height, 4000) as image:
+with DiskImage(height, 4000) as image:
     for top in range(0, height, 100):
         rows = np.full((100, 4000, 3), 242, np.uint8)
         rows[20:, 300:3500] = (190, 110, 170)

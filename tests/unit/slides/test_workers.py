@@ -1,60 +1,23 @@
 """Processes that read slides: what kills or blocks one, and which reads what."""
 
 import multiprocessing
-import os
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from slide_files import write_slide
+from worker_functions import make_numbered_reader, misbehave
 
 from ksfusion.core.errors import UserError
 from ksfusion.slides import SlideError
-from ksfusion.slides.reading import workers as isolation
+from ksfusion.slides.config import Reading
+from ksfusion.slides.reading import patch_readers, workers
 from ksfusion.slides.reading.patch_readers import PatchReaders
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.workers import IsolatedCalls, Worker
 
-SLIDES = {"reader": "auto", "icc": "none", "mpp": 0.5, "patch_px": 224, "timeout": 60}
-
-
-def misbehave(how):
-    if how == "memory":
-        raise MemoryError
-    if how == "user":
-        raise UserError("install it")
-    if how == "bug":
-        raise KeyError("ours")
-    if how == "exit":
-        os._exit(1)
-    return how
-
-
-def opened_by(path, mpp, **_):
-    """Stand for a slide whose pixels are the number of the process that opened it."""
-    return Numbered(path)
-
-
-class Numbered:
-    def __init__(self, path):
-        time.sleep(0.2)
-        self.path = path
-
-    def read(self, x, y, size_px, mpp):
-        return np.frombuffer(os.getpid().to_bytes(3, "little"), np.uint8)
-
-    def close(self):
-        pass
-
-
-def numbered_reading(settings):
-    """Make the function of a reader whose slides are `Numbered`."""
-    from ksfusion.slides.reading import patch_readers as reading
-    from ksfusion.slides.reading import slide as reader
-
-    reader.open_slide = opened_by
-    return reading._reading(settings)
+SLIDES = Reading(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +44,13 @@ def test_what_goes_wrong_in_a_worker(call, how, error, message):
 
 
 def test_a_process_that_cannot_be_killed_stops_nothing(monkeypatch):
-    worker = Worker(isolation._same, time.sleep)
+    worker = Worker(workers._same, time.sleep)
     worker.await_start()
     worker.call(600)
     process = worker._process
     kill = process.kill
     monkeypatch.setattr(process, "kill", lambda: None)  # as one that waits for a dead disk
-    monkeypatch.setattr(isolation, "STOPPING_SECONDS", 0.2)
+    monkeypatch.setattr(workers, "STOPPING_SECONDS", 0.2)
     started = time.monotonic()
     worker.stop()
     assert time.monotonic() - started < 5
@@ -100,7 +63,7 @@ def test_a_process_that_cannot_be_killed_stops_nothing(monkeypatch):
 class TestWhoReads:
     def readers_of(self, monkeypatch, names, groups=4):
         """Return, slide by slide, the processes that read its groups."""
-        monkeypatch.setattr("ksfusion.slides.reading.patch_readers._reading", numbered_reading)
+        monkeypatch.setattr(patch_readers, "make_patch_reader", make_numbered_reader)
         work = [(SlideSource(name, None), np.zeros((2 * groups, 2), int)) for name in names]
         found = [[] for _ in names]
         with PatchReaders(SLIDES, 2) as readers:

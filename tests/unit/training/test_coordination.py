@@ -14,9 +14,9 @@ from ksfusion.training.coordination import (
     class_confidence,
     coordinate,
     coordinate_classifier,
-    coordinate_rows,
     survival_confidence,
 )
+from ksfusion.training.released import coordinate_rows
 
 A, B = torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 1.0])  # at 135 degrees
 NAN = math.nan

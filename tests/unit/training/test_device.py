@@ -13,6 +13,7 @@ from ksfusion.methods import METHODS, build
 from ksfusion.training.data import read_fold
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
+from ksfusion.training.strategy import Strategy
 
 CPU = torch.device("cpu")
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
@@ -20,7 +21,7 @@ NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
 
 @pytest.fixture
 def data(drawn):
-    return read_fold(*drawn.files, task=DIAGNOSIS, fold=0, modalities="pg")
+    return read_fold(drawn.files, task=DIAGNOSIS, fold=0, modalities="pg")
 
 
 def test_features_held_on_a_device_give_the_same_batches(data, monkeypatch):
@@ -61,6 +62,7 @@ def test_a_step_in_bfloat16_is_near_that_in_float32(method):
             {"y": torch.tensor([0, 1, 2, 0, 1, 2])},
             torch.ones(6),
             objective=Classification(("a", "b", "c"), (1.0, 1.0, 1.0)),
+            strategy=Strategy(),
             bf16=bf16,
         )
         assert all(value.dtype == torch.float32 and value.isfinite() for value in record.values())

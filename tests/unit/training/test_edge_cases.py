@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from training_cohort import DIAGNOSIS, SURVIVAL, read_metrics
+from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
@@ -47,7 +47,7 @@ def test_batches_of_one_sample_and_of_censored_samples(cohort):
     cohort.relabel([f"{number:03d}" for number in range(58) if number % 5], event_survival=0)
     for batch_size in (1, 2):
         for task in (DIAGNOSIS, SURVIVAL):
-            folder = cohort.train(f"{task['name']}{batch_size}", task={**task, "epochs": 1}, batch_size=batch_size)
+            folder = cohort.train(f"{task.name}{batch_size}", task=epochs(task, 1), batch_size=batch_size)
             assert read_metrics(folder)["status"] == "ok"
             assert read_parquet(folder / "predictions.parquet").filter(regex="prob|hazard").notna().all(axis=None)
 
@@ -63,7 +63,7 @@ def labelled_training_samples(cohort) -> list[str]:
 def test_a_last_batch_of_one_sample(cohort):
     """Without a spread within the batch, the epoch's spread is that of the batch before."""
     batch_size = len(labelled_training_samples(cohort)) - 1
-    folder = cohort.train("run", batch_size=batch_size, task={**DIAGNOSIS, "epochs": 2})
+    folder = cohort.train("run", batch_size=batch_size, task=epochs(DIAGNOSIS, 2))
     history = read_tsv(folder / "history.tsv")
     assert np.isfinite(history.to_numpy(float)).all()
     assert (history["spread_similarity_genes_tumour"] > 0).all()
@@ -78,7 +78,7 @@ def test_a_run_whose_loss_is_not_finite_says_so_and_the_next_seed_goes_on(cohort
     rates = iter([1e30] * 6 + [1e-3] * 6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "cosine", lambda highest, shares: [next(rates) * value for value in cosine(1.0, shares)])
-        cohort.train_seeds(outputs, method="snn", task={**DIAGNOSIS, "epochs": 1})
+        cohort.train_seeds(outputs, method="snn", task=epochs(DIAGNOSIS, 1))
     lost, good = map(read_metrics, outputs.values())
     assert lost["status"] == "failed" and good["status"] == "ok"
     assert "seed 3: the loss of batch 2 of 6 in epoch 1 is not finite; lower training.lr" in lost["reason"]

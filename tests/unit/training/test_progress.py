@@ -6,13 +6,12 @@ import sys
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_cohort import DIAGNOSIS, SETTINGS
+from training_cohort import DIAGNOSIS, epochs
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.training.loop import train
 from ksfusion.training.progress import Progress
 
-SHORT = {**DIAGNOSIS, "epochs": 2}
+SHORT = epochs(DIAGNOSIS, 2)
 PROGRAM = """
 import sys
 from ksfusion.cli import main
@@ -54,7 +53,7 @@ def test_a_terminal_has_a_bar(monkeypatch, caplog):
 
 def test_tensorboard_holds_the_history(cohort):
     folder = cohort.folder / "run"
-    train(*cohort.files, {0: folder}, task=SHORT, method="ksfusion", fold=0, settings=SETTINGS, tensorboard=True)
+    cohort.train_seeds({0: folder}, task=SHORT, tensorboard=True)
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     history = read_tsv(folder / "history.tsv")
     assert set(events.Tags()["scalars"]) == set(history) - {"epoch"}

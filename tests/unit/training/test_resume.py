@@ -8,7 +8,7 @@ from killing import run_until_killed
 from training_cohort import DIAGNOSIS, SURVIVAL
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.training import epoch
+from ksfusion.training import fit
 from ksfusion.training.resume import FOLDER, key_of
 
 
@@ -22,7 +22,7 @@ def files_of(folder) -> dict[str, bytes]:
 def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
     arguments, folder = cohort.command("run"), cohort.folder / "run"
     # In the third of six steps of the third epoch.
-    run_until_killed("ksfusion.training.epoch", "training_step", 15, arguments)
+    run_until_killed("ksfusion.training.fit", "training_step", 15, arguments)
     assert [path.name for path in folder.iterdir()] == [FOLDER]
     # In the validation of the fourth epoch.
     assert "after epoch 2" in run_until_killed("ksfusion.training.fit", "predict", 2, arguments)
@@ -45,7 +45,7 @@ def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
     place = arguments.index("--output") + 1
     arguments[place : place + 1] = map(str, folders)
     # In the second epoch of the second seed, of six epochs of six steps each.
-    run_until_killed("ksfusion.training.epoch", "training_step", 36 + 8, arguments)
+    run_until_killed("ksfusion.training.fit", "training_step", 36 + 8, arguments)
     for path in folders[0].iterdir():
         if path.name != FOLDER:
             path.unlink()
@@ -66,9 +66,9 @@ def interrupted(cohort, monkeypatch):
             raise KeyboardInterrupt
         return training_step(*args, **kwargs)
 
-    training_step = epoch.training_step
+    training_step = fit.training_step
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(epoch, "training_step", step)
+        patch.setattr(fit, "training_step", step)
         cohort.train("run", method="snn")
     assert (cohort.folder / "run" / FOLDER).is_dir()
     return cohort

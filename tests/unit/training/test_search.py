@@ -11,13 +11,12 @@ from training_cohort import SETTINGS, SURVIVAL, read_metrics
 from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
-from ksfusion.training.loop import train
 
 
 def test_the_best_trial_is_chosen(cohort):
-    chosen, trials = search(cohort, "search", n_trials=12)
+    chosen, trials = search(cohort, "search", trials=12)
     assert trials["trial"].tolist() == list(range(13))
-    assert trials.loc[0, list(SPACE)].tolist() == [SETTINGS[key] for key in SPACE]
+    assert trials.loc[0, list(SPACE)].tolist() == [getattr(SETTINGS, key) for key in SPACE]
     for key, (low, high) in SPACE.items():
         assert trials[key].between(low, high).all() and trials[key].nunique() > 5
     best = trials.loc[trials["value"].idxmax()]
@@ -29,10 +28,10 @@ def test_the_value_of_a_trial_is_what_training_reports(cohort):
     chosen, trials = search(cohort, "search")
     folder = cohort.folder / "run"
     path = cohort.folder / "search" / "chosen.json"
-    train(*cohort.files, {0: folder}, task=SHORT, method="snn", fold=0, settings=SETTINGS, chosen=path)
+    cohort.train_seeds({0: folder}, task=SHORT, method="snn", chosen=[path])
     assert read_metrics(folder)["val"]["auc"] == chosen["value"]
     config = json.loads((folder / "config.json").read_text())
-    assert config["settings"] == {**SETTINGS, **chosen["settings"]}
+    assert config["settings"] == {**SETTINGS.record(), **chosen["settings"]}
     assert config["search"] == chosen
     assert trials["value"].max() == chosen["value"]
 
@@ -54,7 +53,7 @@ def test_the_same_search_chooses_the_same(cohort):
 
 
 def test_features_of_test_samples_are_not_used(cohort):
-    search(cohort, "first", method="attmil", n_trials=1)
+    search(cohort, "first", method="attmil", trials=1)
     samples = read_tsv(cohort.folder / "samples.tsv", dtype=str).query("status == 'ok'")
     blocks = read_tsv(cohort.folder / "store" / "slides.tsv").set_index("slide_id")
     features = np.load(cohort.folder / "store" / "features.npy")
@@ -62,28 +61,28 @@ def test_features_of_test_samples_are_not_used(cohort):
         start, count = blocks.loc[slide, ["offset", "n_unique"]]
         features[start : start + count] = np.nan
     np.save(cohort.folder / "store" / "features.npy", features)
-    search(cohort, "second", method="attmil", n_trials=1)
+    search(cohort, "second", method="attmil", trials=1)
     first, second = ((cohort.folder / folder / "trials.tsv").read_bytes() for folder in ("first", "second"))
     assert first == second
 
 
 def test_alpha_is_searched_where_the_method_reads_it(cohort):
-    chosen, trials = search(cohort, "search", method="ksfusion", space={"alpha": [0.2, 0.3]}, n_trials=2)
+    chosen, trials = search(cohort, "search", method="ksfusion", space={"alpha": [0.2, 0.3]}, trials=2)
     assert trials["alpha"][0] == 0.5 and trials["alpha"][1:].between(0.2, 0.3).all()
     assert set(chosen["settings"]) == {"alpha"}
 
 
 def test_a_trial_that_fails_is_a_row_with_its_reason(cohort):
-    chosen, trials = search(cohort, "search", space={"lr": [1e30, 1e31]}, n_trials=1)
+    chosen, trials = search(cohort, "search", space={"lr": [1e30, 1e31]}, trials=1)
     assert chosen["trial"] == 0 and "not finite" in trials["reason"][1] and np.isnan(trials["value"][1])
     with pytest.raises(UserError, match=r"trial 0.*not finite"):
-        search(cohort, "other", space={"lr": [1e30, 1e31]}, n_trials=1, lr=1e30)
+        search(cohort, "other", space={"lr": [1e30, 1e31]}, trials=1, lr=1e30)
 
 
 def test_where_there_is_nothing_to_choose_by_the_configured_settings_stay(cohort):
     cohort.relabel(cohort.cases_of("val"), event_survival=pd.NA)
     chosen, trials = search(cohort, "search", task=SURVIVAL)
-    assert chosen["settings"] == {key: SETTINGS[key] for key in SPACE} and trials.empty
+    assert chosen["settings"] == {key: getattr(SETTINGS, key) for key in SPACE} and trials.empty
     assert chosen["reason"] == "no labelled validation sample" and chosen["trial"] is None
 
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 from killing import run_until_killed
-from search_runs import SHORT, SPACE, search
-from training_cohort import SETTINGS, Cohort
+from search_runs import search, settings_of
+from training_cohort import Cohort
 
 from ksfusion.training import search as module
 from ksfusion.training.resume import FOLDER
@@ -17,13 +17,10 @@ N_TRIALS = 12
 
 def command(cohort: Cohort, name: str) -> list[str]:
     """Return the arguments of ``ksfusion`` that search the same as `search` does."""
-    names = ["store", "expression", "selected", "samples", "cases", "splits"]
-    files = [text for pair in zip(names, map(str, cohort.files), strict=True) for text in (f"--{pair[0]}", pair[1])]
-    settings = {"task": SHORT, "training": SETTINGS, "space": SPACE, "trials": N_TRIALS, "seed": 0}
     outputs = [f"--{what}={cohort.folder / name / what}" for what in ("chosen", "trials")]
     outputs = [f"{option}.{ending}" for option, ending in zip(outputs, ("json", "tsv"), strict=True)]
-    place = ["--method", "snn", "--fold", "0", "--settings", json.dumps(settings), "--device", "cpu"]
-    return ["search", *files, *place, *outputs]
+    place = ["--method", "snn", "--fold", "0", "--settings", json.dumps(settings_of(trials=N_TRIALS).record())]
+    return ["search-settings", *cohort.file_options(), *place, *outputs, "--device", "cpu"]
 
 
 def files_of(cohort: Cohort, name: str) -> dict[str, bytes]:
@@ -39,14 +36,14 @@ def journal(cohort: Cohort, name: str):
 @pytest.fixture(scope="module")
 def uninterrupted(drawn, tmp_path_factory) -> dict[str, bytes]:
     folder = str(tmp_path_factory.mktemp("uninterrupted"))
-    search(drawn, folder, n_trials=N_TRIALS)
+    search(drawn, folder, trials=N_TRIALS)
     return files_of(drawn, folder)
 
 
 def test_killed_again_and_again_it_ends_as_it_would_have(cohort, uninterrupted, caplog):
     arguments = command(cohort, "search")
     # In the fourth of 13 trials, of three epochs of six steps each.
-    run_until_killed("ksfusion.training.epoch", "training_step", 3 * 18 + 5, arguments)
+    run_until_killed("ksfusion.training.fit", "training_step", 3 * 18 + 5, arguments)
     assert [path.name for path in (cohort.folder / "search").iterdir()] == [FOLDER]
     # The row of the sixth trial is kept, but Optuna has not yet been told.
     assert "after trial 2" in run_until_killed("optuna", "Study.tell", 4, arguments)
@@ -57,11 +54,11 @@ def test_killed_again_and_again_it_ends_as_it_would_have(cohort, uninterrupted, 
     path = journal(cohort, "search")
     path.write_bytes(path.read_bytes()[:-7])
     # All trials are done, and some files of the search are there, which Snakemake removes.
-    told = run_until_killed("ksfusion.training.search", "write_text", 1, arguments)
+    told = run_until_killed("ksfusion.stages.search_settings", "write_text", 1, arguments)
     assert "going on after trial" in told and f"trial {N_TRIALS}:" in told
     (cohort.folder / "search" / "trials.tsv").unlink()
     with caplog.at_level("INFO"):
-        search(cohort, "search", n_trials=N_TRIALS)
+        search(cohort, "search", trials=N_TRIALS)
     assert f"after trial {N_TRIALS}," in caplog.text and "epoch" not in caplog.text
     assert files_of(cohort, "search") == uninterrupted
 
@@ -86,7 +83,7 @@ def interrupted(cohort, monkeypatch) -> Cohort:
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 2e-3}, {"space": {"lr": [1e-4, 1e-3]}}, {"n_trials": 4}, {"method": "attmil"}], ids=str
+    "change", [{"lr": 2e-3}, {"space": {"lr": [1e-4, 1e-3]}}, {"trials": 4}, {"method": "attmil"}], ids=str
 )
 def test_trials_of_another_search_are_not_used(interrupted, change, caplog):
     search(interrupted, "other", **change)
@@ -124,20 +121,20 @@ def test_a_trial_that_failed_is_not_run_again(cohort, monkeypatch, caplog):
     def fit(*args, **kwargs):
         if len(ended) == 2:
             raise KeyboardInterrupt
-        ended.append(kwargs["settings"]["lr"])
+        ended.append(kwargs["settings"].lr)
         return fit_method(*args, **kwargs)
 
     fit_method = module.fit_method
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "fit_method", fit)
-        search(cohort, "search", space=space, n_trials=2)
+        search(cohort, "search", space=space, trials=2)
     with caplog.at_level("INFO"):
-        _, trials = search(cohort, "search", space=space, n_trials=2)
+        _, trials = search(cohort, "search", space=space, trials=2)
     assert "going on after trial 1" in caplog.text
     assert (
         trials["lr"].tolist()[:2] == pytest.approx(ended)
         and math.isnan(trials["value"][1])
         and "not finite" in trials["reason"][1]
     )
-    search(cohort, "other", space=space, n_trials=2)
+    search(cohort, "other", space=space, trials=2)
     assert files_of(cohort, "search") == files_of(cohort, "other")

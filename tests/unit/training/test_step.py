@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, Cohort
+from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, Cohort, epochs
 
 from ksfusion.methods import METHODS, build
-from ksfusion.methods.registry import TrainingRules
 from ksfusion.training.data import FoldData, read_fold
-from ksfusion.training.fit import fit
-from ksfusion.training.loop import fit_method
+from ksfusion.training.fit import STRATEGIES, fit, fit_method
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
 
@@ -90,7 +88,8 @@ def test_a_step_follows_the_coordinated_gradient_of_the_papers_loss(by_row):
 
     objective = Classification(CLASSES, CLASS_WEIGHTS)
     step = torch.optim.SGD(model.parameters(), lr=RATE)
-    record = training_step(model, step, patches, genes, {"y": Y}, WEIGHTS, objective=objective, coordinate_rows=by_row)
+    strategy = STRATEGIES["released" if by_row else "paper"]
+    record = training_step(model, step, patches, genes, {"y": Y}, WEIGHTS, objective=objective, strategy=strategy)
 
     out = plain(patches, genes)
     task = plain_cross_entropy(out.logits, Y, CLASS_WEIGHTS, WEIGHTS)
@@ -109,7 +108,7 @@ def test_a_step_follows_the_coordinated_gradient_of_the_papers_loss(by_row):
 
 
 def read_drawn(cohort: Cohort, *, modalities: str) -> FoldData:
-    return read_fold(*cohort.files, task=DIAGNOSIS, fold=0, modalities=modalities)
+    return read_fold(cohort.files, task=DIAGNOSIS, fold=0, modalities=modalities)
 
 
 def train_snn(data: FoldData, *, epochs: int, seed: int = 0, **settings) -> tuple:
@@ -130,8 +129,8 @@ def train_snn(data: FoldData, *, epochs: int, seed: int = 0, **settings) -> tupl
         Classification(CLASSES, CLASS_WEIGHTS),
         epochs=epochs,
         seed=seed,
-        settings={**SETTINGS, **settings},
-        rules=TrainingRules(),
+        settings=SETTINGS.model_copy(update=settings),
+        strategy=STRATEGIES["paper"],
         name="snn",
     )
     return before, model, batches
@@ -182,10 +181,10 @@ def train_method(data: FoldData, method: str, **settings) -> torch.nn.Module:
     torch.manual_seed(SEED)
     model, _, _ = fit_method(
         data,
-        task={**DIAGNOSIS, "epochs": 1},
+        task=epochs(DIAGNOSIS, 1),
         method=method,
         seed=0,
-        settings={**SETTINGS, "batch_size": len(data.samples), **settings},
+        settings=SETTINGS.model_copy(update={"batch_size": len(data.samples), **settings}),
         device=torch.device("cpu"),
         name=method,
     )
@@ -228,7 +227,7 @@ def test_a_method_has_the_coordination_it_says(drawn, method, by_row):
     for given in (gradient, coordinated):
         weight = plain.classifier.weight.detach().clone()
         weight.grad = given
-        torch.optim.Adam([weight], lr=SETTINGS["lr"], weight_decay=SETTINGS["weight_decay"]).step()
+        torch.optim.Adam([weight], lr=SETTINGS.lr, weight_decay=SETTINGS.weight_decay).step()
         steps.append(weight)
     without, expected = steps
     assert torch.allclose(without, expected, atol=1e-4) == (by_row is None)

@@ -1,30 +1,28 @@
-"""`ksfusion cohort glioma`: the tables of samples and cases of the paper's cohort, from what a user downloads.
+"""The samples and cases of the paper's cohort, from what a user downloads.
 
-What to download and where to put it: ``docs/data.md``. Nothing is guessed: what no source says stays empty, and
-``missing.tsv`` says why.
+What to download and where to put it: ``docs/data.md``. Nothing is guessed: what no source says stays empty, and is
+noted with its reason.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import sys
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ksfusion.cohort.glioma import gdc, gdc_clinical, ivygap
-from ksfusion.cohort.glioma.downloads import Missing, find, not_data
+from ksfusion.cohort.glioma import gdc, gdc_clinical
+from ksfusion.cohort.glioma import ivygap as atlas
+from ksfusion.cohort.glioma.downloads import MissingData, find, not_data
 from ksfusion.cohort.glioma.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
-from ksfusion.cohort.glioma.specimens import SAMPLE_COLUMNS, Row, pair
+from ksfusion.cohort.glioma.specimens import PairingOfSlides, Row, pair_slides
+from ksfusion.cohort.labels import MARKER_VALUES
 from ksfusion.cohort.samples import check_cases
-from ksfusion.cohort.user_table import read_table
+from ksfusion.cohort.user_table import read_user_table
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import write_text
-from ksfusion.terms.units import DAYS_IN
+from ksfusion.terms.published_files import GDC_SUFFIX
 
 TCGA, IVYGAP = "TCGA", "IvyGAP"
-MARKERS = ("idh", "codel_1p19q", "cdkn2a", "grade")
-CASE_COLUMNS = ("case_id", *MARKERS, "survival_days", "event", "survival_source", "age", "sex")
+CASE_COLUMNS = ("case_id", *MARKER_VALUES, "survival_days", "event", "survival_source", "age", "sex")
 TCGA_SOURCES = {
     "sample sheet": gdc.SHEETS,
     "clinical data": gdc_clinical.CLINICAL,
@@ -32,9 +30,9 @@ TCGA_SOURCES = {
     "copy number table": COPY_NUMBER_TABLES,
 }
 IVYGAP_SOURCES = {
-    "table of tumours": ("tumor_details.csv",),
-    "table of sub-blocks": ("sub_block_details.csv",),
-    "table of profiles": ("expression/columns-samples.csv",),
+    "table of tumours": (atlas.TUMOURS,),
+    "table of sub-blocks": (atlas.SUB_BLOCKS,),
+    "table of profiles": (atlas.PROFILES,),
 }
 WHERE = {
     "idh": "the marker table (S1A)",
@@ -47,38 +45,56 @@ WHERE = {
 NOT_IN_IVYGAP = "IvyGAP does not publish it; give it with --known"
 
 
-def write_glioma_cohort(
-    output: Path,
+@dataclass(frozen=True)
+class GliomaCohort:
+    """The samples and cases that the downloads have, and what they do not say.
+
+    Attributes
+    ----------
+    samples
+        Rows with the columns `ksfusion.cohort.glioma.specimens.SAMPLE_COLUMNS`.
+    cases
+        Rows with the columns ``case_columns``, in order of case_id.
+    case_columns
+        `CASE_COLUMNS`, and those that the user brings.
+    missing
+        What stays empty or is left out, and why.
+    """
+
+    samples: list[Row]
+    cases: list[Row]
+    case_columns: tuple[str, ...]
+    missing: MissingData
+
+
+def collect_glioma_cohort(
     *,
-    tcga: Path | None = None,
-    ivygap_folder: Path | None = None,
-    known_cases: Path | None = None,
-    ivygap_mpp: float | None = None,
-    pairs: str = "closest",
-) -> None:
-    """Write ``samples.tsv``, ``cases.tsv`` and ``missing.tsv`` (subject, column, reason), and print what is missing.
+    tcga: Path | None,
+    ivygap: Path | None,
+    known_cases: Path | None,
+    ivygap_mpp: float | None,
+    pairs: PairingOfSlides,
+) -> GliomaCohort:
+    """Join what the downloads say of the slides, profiles and cases.
 
     Parameters
     ----------
-    output
-        The folder to write to.
-    tcga, ivygap_folder
-        The folders of the downloads, laid out as ``docs/data.md`` says; either may be left out.
+    tcga, ivygap
+        The folders of the downloads, laid out as ``docs/data.md`` says; either may be None.
     known_cases
         A table of the user's own, checked as ``cases.tsv`` is: case_id and any columns, labels of other tasks too. Its
-        values win.
+        values win. None for no table.
     ivygap_mpp
-        Micrometres per pixel of IvyGAP's images.
+        Micrometres per pixel of IvyGAP's images; None where it is not known.
     pairs
-        ``closest``: a slide stands once, with the profile taken closest to it (specimen, block, tumour, case; of equal
-        ones the first by id). ``all``: with every profile of its case.
+        The profiles that a slide stands with, as in `ksfusion.cohort.glioma.specimens.pair_slides`.
 
     Raises
     ------
     UserError
         If a folder or a table is not what it should be, or no slide or profile of a known case is found.
     """
-    missing = Missing()
+    missing = MissingData()
     samples: list[Row] = []
     cases: dict[str, Row] = {}
     if tcga:
@@ -86,26 +102,23 @@ def write_glioma_cohort(
         _note_absent_sources(tcga, TCGA_SOURCES, missing)
         sheet = gdc.read_sample_sheets(tcga)
         slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheet, missing)
-        profiles = gdc.find_files(tcga / "expression", gdc.EXPRESSION_ENDING, sheet, missing)
-        samples += pair(slides, profiles, TCGA, pairs=pairs)
+        profiles = gdc.find_files(tcga / "expression", GDC_SUFFIX, sheet, missing)
+        samples += pair_slides(slides, profiles, TCGA, pairs=pairs)
         cases |= _tcga_cases(tcga, {row["case_id"] for row in samples}, missing)
-    if ivygap_folder:
-        _check_folder(ivygap_folder, "--ivygap")
-        _note_absent_sources(ivygap_folder, IVYGAP_SOURCES, missing)
-        slides = ivygap.find_slides(ivygap_folder, ivygap_mpp, missing)
-        rows = pair(slides, ivygap.find_profiles(ivygap_folder), IVYGAP, pairs=pairs)
-        tumours = ivygap.read_tumours(ivygap_folder, missing)
+    if ivygap:
+        _check_folder(ivygap, "--ivygap")
+        _note_absent_sources(ivygap, IVYGAP_SOURCES, missing)
+        slides = atlas.find_slides(ivygap, ivygap_mpp, missing)
+        rows = pair_slides(slides, atlas.find_profiles(ivygap), IVYGAP, pairs=pairs)
+        tumours = atlas.read_tumours(ivygap, missing)
         samples += rows
         cases |= {case_id: _ivygap_case(case_id, tumours) for case_id in sorted({row["case_id"] for row in rows})}
     if not samples:
         raise UserError("no slide and no profile of a known case was found; see docs/data.md for where files belong")
     more_columns = _overwrite(cases, known_cases, missing) if known_cases else ()
     _note_what_is_empty(samples, cases, missing)
-    _write(samples, SAMPLE_COLUMNS, output / "samples.tsv")
-    _write([cases[case_id] for case_id in sorted(cases)], (*CASE_COLUMNS, *more_columns), output / "cases.tsv")
-    noted = [dict(zip(("subject", "column", "reason"), row, strict=True)) for row in sorted(set(missing.rows))]
-    _write(noted, ("subject", "column", "reason"), output / "missing.tsv")
-    _report(samples, cases, missing, output)
+    in_order = [cases[case_id] for case_id in sorted(cases)]
+    return GliomaCohort(samples, in_order, (*CASE_COLUMNS, *more_columns), missing)
 
 
 def _check_folder(folder: Path, option: str) -> None:
@@ -113,13 +126,13 @@ def _check_folder(folder: Path, option: str) -> None:
         raise UserError(f"{folder}: is no folder; give {option} the folder of the downloads (docs/data.md)")
 
 
-def _note_absent_sources(folder: Path, sources: dict[str, tuple[str, ...]], missing: Missing) -> None:
+def _note_absent_sources(folder: Path, sources: Mapping[str, Sequence[str]], missing: MissingData) -> None:
     for source, patterns in sources.items():
         if not find(folder, *patterns):
             missing.note(folder.as_posix(), "file", f"no {source} in it ({' or '.join(patterns)})")
 
 
-def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str, Row]:
+def _tcga_cases(folder: Path, case_ids: set[str], missing: MissingData) -> dict[str, Row]:
     """Join the sources: survival from the GDC, else the marker table; grade the other way round."""
     clinical, markers = gdc_clinical.read_clinical(folder, missing), read_markers(folder, missing)
     cdkn2a, cases = read_cdkn2a(folder, missing), {}
@@ -137,8 +150,8 @@ def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str,
         for source, values in (("GDC", patient), ("Ceccarelli 2016", marked)):
             if values.get("survival_days") and values.get("event"):
                 row |= {"survival_days": values["survival_days"], "event": values["event"], "survival_source": source}
-                missing.settle(case_id, "survival_days")
-                missing.settle(case_id, "event")
+                missing.resolve(case_id, "survival_days")
+                missing.resolve(case_id, "event")
                 break
         else:
             row["event"] = patient.get("event") or marked.get("event", "")
@@ -147,10 +160,11 @@ def _tcga_cases(folder: Path, case_ids: set[str], missing: Missing) -> dict[str,
     return cases
 
 
-def _note_conflicts(row: Row, patient: Row, marked: Row, missing: Missing) -> None:
+def _note_conflicts(row: Row, patient: Row, marked: Row, missing: MissingData) -> None:
     """Note where the GDC and the marker table differ, or the GDC's own records do, and which value is used."""
-    for column, names in (("grade", {}), ("event", {"0": "alive", "1": "dead"})):
-        said = [("the GDC", patient.get(column)), ("the marker table", marked.get(column))]
+    names_of: dict[str, dict[str, str]] = {"grade": {}, "event": {"0": "alive", "1": "dead"}}
+    for column, names in names_of.items():
+        said = [("the GDC", patient.get(column, "")), ("the marker table", marked.get(column, ""))]
         if all(value for _, value in said) and said[0][1] != said[1][1]:
             (source, used), (other, value) = sorted(said, key=lambda source: source[1] != row[column])
             reason = f"{source} says {names.get(used, used)} (used), {other} {names.get(value, value)}"
@@ -165,9 +179,9 @@ def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
     return row | {"survival_source": IVYGAP if row.get("survival_days") else ""}
 
 
-def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> tuple[str, ...]:
+def _overwrite(cases: dict[str, Row], path: Path, missing: MissingData) -> tuple[str, ...]:
     """Put the user's own values in place of the downloads'; return the columns that they bring."""
-    table = read_table(str(path), ("case_id",))
+    table = read_user_table(str(path), ("case_id",))
     check_cases(table, {})
     if problems := table.all_problems():
         raise UserError("\n".join(problems))
@@ -178,13 +192,13 @@ def _overwrite(cases: dict[str, Row], path: Path, missing: Missing) -> tuple[str
             continue
         cases[row["case_id"]] |= values
         for column in values:
-            missing.settle(row["case_id"], column)
+            missing.resolve(row["case_id"], column)
         if "survival_days" in values or "event" in values:
             cases[row["case_id"]]["survival_source"] = values.get("survival_source", path.name)
     return tuple(name for name in table.columns if name not in CASE_COLUMNS)
 
 
-def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Missing) -> None:
+def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: MissingData) -> None:
     """Note the reason of each empty value that no source has said more of, and forget cases that are not used."""
     cohort_of = {row["case_id"]: row["cohort"] for row in samples}
     missing.rows = [row for row in missing.rows if row[0] in cases or row[1] in ("file", "case_id")]
@@ -204,31 +218,7 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
             if row.get(column) or (case_id, column) in noted:
                 continue
             if cohort_of[case_id] == IVYGAP:
-                reason = "not in tumor_details.csv" if column == "survival_days" else NOT_IN_IVYGAP
+                reason = f"not in {atlas.TUMOURS}" if column == "survival_days" else NOT_IN_IVYGAP
             else:
                 reason = f"not in {WHERE[column]}"
             missing.note(case_id, column, reason)
-
-
-def _write(rows: list[Row], columns: tuple[str, ...], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, columns, restval="", delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(text.getvalue(), path)
-
-
-def _report(samples: list[Row], cases: dict[str, Row], missing: Missing, output: Path) -> None:
-    complete = sum(bool(row["slide"] and row["expression_id"]) for row in samples)
-    n_by_cohort = Counter(row["cohort"] for row in samples)
-    cohorts = ", ".join(f"{name} {count}" for name, count in sorted(n_by_cohort.items()))
-    print(
-        f"{len(samples)} samples ({cohorts}) of {len(cases)} cases; {complete} have slide and profile", file=sys.stderr
-    )
-    months = f"months of the marker table count {DAYS_IN['months']} days each"
-    print(f"survival_days: days; {months}", file=sys.stderr)
-    for (column, reason), count in missing.counts().items():
-        print(f"{column}: {count} x {reason}", file=sys.stderr)
-    print(f"wrote samples.tsv, cases.tsv and missing.tsv to {output}", file=sys.stderr)

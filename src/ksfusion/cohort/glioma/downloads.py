@@ -19,8 +19,14 @@ NOTHING = {"", "'--", "--", "-", "na", "n/a", "nan", "none", "null", "not report
 
 
 @dataclass
-class Missing:
-    """What stays empty, and why: the subject (a case, a sample or a file), the column and the reason."""
+class MissingData:
+    """What stays empty, and why.
+
+    Attributes
+    ----------
+    rows
+        The subject (a case, a sample or a file), the column and the reason.
+    """
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -28,12 +34,12 @@ class Missing:
         """Note one empty value, or one file that is not used."""
         self.rows.append((subject, column, reason))
 
-    def settle(self, subject: str, column: str) -> None:
+    def resolve(self, subject: str, column: str) -> None:
         """Forget what was noted of a value that another source has."""
         self.rows = [row for row in self.rows if row[:2] != (subject, column)]
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Count the subjects of each column and reason."""
+        """Return the number of subjects of each column and reason."""
         found: dict[tuple[str, str], int] = {}
         for _, column, reason in self.rows:
             found[column, reason] = found.get((column, reason), 0) + 1
@@ -62,6 +68,13 @@ def read_rows(path: Path, needed: Iterable[str]) -> list[dict[str, str]]:
 
     The header is the first line that has all the needed columns: titles may stand above it. Line breaks and repeated
     blanks in a column's name count as one blank.
+
+    Parameters
+    ----------
+    path
+        The table.
+    needed
+        The columns that it must have.
 
     Raises
     ------
@@ -104,7 +117,7 @@ def _record(header: list[str], fields: list[str], place: str) -> dict[str, str]:
 
 
 def not_data(path: Path) -> str:
-    """Say what stands in a file's place, such as a git-LFS pointer; empty where it is data."""
+    """Return what stands in a file's place, such as a git-LFS pointer; empty where it is data."""
     try:
         check_is_data(path)
     except UserError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ksfusion.cohort.glioma.downloads import Missing, find, known, not_data, read_rows
-from ksfusion.cohort.glioma.specimens import Piece
+from ksfusion.cohort.glioma.downloads import MissingData, find, known, not_data, read_rows
+from ksfusion.cohort.glioma.specimens import Specimen
+from ksfusion.terms.published_files import GDC_SUFFIX
 
 SLIDE_ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn")
-EXPRESSION_ENDING = ".rna_seq.augmented_star_gene_counts.tsv"
 SHEETS = ("*sample_sheet*.tsv",)
 # TCGA-06-0125-01Z-00-DX1: project, tissue source site, patient, sample type and vial.
 BARCODE = re.compile(r"(TCGA-(\w{2})-\w{4})(-(\d{2})[A-Z])?")
@@ -26,8 +26,8 @@ def read_sample_sheets(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def find_files(
-    folder: Path, endings: tuple[str, ...] | str, sheet: dict[str, dict[str, str]], missing: Missing
-) -> list[Piece]:
+    folder: Path, endings: tuple[str, ...] | str, sheet: dict[str, dict[str, str]], missing: MissingData
+) -> list[Specimen]:
     """Return the files of a download that come from tumours, with their case and sample.
 
     The sample sheet says which case and sample a file is of; a slide that it does not list is known by the barcode in
@@ -46,7 +46,7 @@ def find_files(
     missing
         Where to note what is left out.
     """
-    pieces = []
+    specimens = []
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if not path.is_file() or not path.name.lower().endswith(endings):
             continue
@@ -55,14 +55,14 @@ def find_files(
         if reason:
             missing.note(path.name, "file", reason)
             continue
-        is_profile = path.name.endswith(EXPRESSION_ENDING)
+        is_profile = path.name.endswith(GDC_SUFFIX)
         if is_profile and (problem := not_data(path)):
             missing.note(path.name, "file", problem)
         named_by_folder = is_profile and path.parent != folder
         short = path.name.split(".")[0] if is_profile else path.stem
         barcode = BARCODE.match(case_id)
-        pieces.append(
-            Piece(
+        specimens.append(
+            Specimen(
                 id=path.parent.name if named_by_folder else short,
                 case_id=case_id,
                 tumour_id=sample_id[:-1],
@@ -71,7 +71,7 @@ def find_files(
                 path=path.as_posix(),
             )
         )
-    return pieces
+    return specimens
 
 
 def _tissue(name: str, row: dict[str, str]) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ksfusion.cohort.glioma.downloads import Missing, as_days, find, known, number, read_rows
+from ksfusion.cohort.glioma.downloads import MissingData, as_days, find, known, number, read_rows
 from ksfusion.cohort.glioma.gdc import BARCODE
 from ksfusion.core.data_files import open_data
 from ksfusion.core.errors import UserError
@@ -17,7 +17,7 @@ CLINICAL = ("clinical*.json", "clinical*.tsv", "follow_up*.tsv")
 Node = dict[str, Any]
 
 
-def read_clinical(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
+def read_clinical(folder: Path, missing: MissingData) -> dict[str, dict[str, str]]:
     """Read the clinical data of the GDC, in JSON or TSV, as cart and cohort downloads have them.
 
     Both schemas are read. Up to data release 41 the time of the last follow-up stands with the diagnosis
@@ -102,7 +102,7 @@ def _values(records: list[Node], *names: str) -> list[str]:
     return [value for record in records for name in names if (value := known(record.get(name)))]
 
 
-def _patient(case_id: str, records: list[Node], missing: Missing) -> dict[str, str]:
+def _patient(case_id: str, records: list[Node], missing: MissingData) -> dict[str, str]:
     status = {value.lower() for value in _values(records, "vital_status")}
     event = {frozenset({"dead"}): "1", frozenset({"alive"}): "0"}.get(frozenset(status), "")
     died = [day for value in _values(records, "days_to_death") if (day := number(value)) is not None]

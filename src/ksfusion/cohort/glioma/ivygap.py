@@ -6,14 +6,15 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from ksfusion.cohort.glioma.downloads import Missing, as_days, known, number, read_rows
-from ksfusion.cohort.glioma.specimens import Piece
+from ksfusion.cohort.glioma.downloads import MissingData, as_days, known, number, read_rows
+from ksfusion.cohort.glioma.specimens import Specimen
 from ksfusion.core.errors import UserError
+from ksfusion.terms.published_files import SAMPLES_TABLE
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".svs")
 # W22-1-1: patient, primary (1) or recurrent (2) tumour, resection.
 TUMOUR = re.compile(r"(W\d+)-\d+-\d+")
-
+TUMOURS, SUB_BLOCKS, PROFILES = "tumor_details.csv", "sub_block_details.csv", f"expression/{SAMPLES_TABLE}"
 # The atlas does not say where a tumour was removed: it counts as one tissue source site.
 SITE = "IvyGAP"
 
@@ -24,7 +25,7 @@ def case_of(tumour_name: str) -> str:
     return found[1] if found else tumour_name
 
 
-def read_tumours(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
+def read_tumours(folder: Path, missing: MissingData) -> dict[str, dict[str, str]]:
     """Read ``tumor_details.csv``.
 
     IvyGAP publishes neither vital status nor IDH, 1p/19q, CDKN2A or grade: they stay empty.
@@ -34,7 +35,7 @@ def read_tumours(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
     dict
         case_id to survival_days and age (years); empty where unknown, or where two tumours of a patient differ.
     """
-    path = folder / "tumor_details.csv"
+    path = folder / TUMOURS
     if not path.exists():
         return {}
     found: dict[str, dict[str, set[str]]] = {}
@@ -52,9 +53,9 @@ def read_tumours(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
     return cases
 
 
-def find_profiles(folder: Path) -> list[Piece]:
+def find_profiles(folder: Path) -> list[Specimen]:
     """Read ``expression/columns-samples.csv``: one profile for each rna_well_id."""
-    path = folder / "expression" / "columns-samples.csv"
+    path = folder / PROFILES
     if not path.exists():
         return []
     rows = read_rows(path, ("rna_well_id", "tumor_name", "block_name", "specimen_name"))
@@ -62,7 +63,7 @@ def find_profiles(folder: Path) -> list[Piece]:
     if repeated := [well for well, count in wells.items() if count > 1]:
         raise UserError(f"{path}: rna_well_id {repeated[0]} stands twice; a well is one profile, download it again")
     return [
-        Piece(
+        Specimen(
             id=known(row["rna_well_id"]),
             case_id=case_of(known(row["tumor_name"])),
             tumour_id=known(row["tumor_name"]),
@@ -74,7 +75,7 @@ def find_profiles(folder: Path) -> list[Piece]:
     ]
 
 
-def find_slides(folder: Path, mpp: float | None, missing: Missing) -> list[Piece]:
+def find_slides(folder: Path, mpp: float | None, missing: MissingData) -> list[Specimen]:
     """Return the images under ``slides/`` that belong to a sub-block of ``sub_block_details.csv``.
 
     An image belongs to the sub-block whose name or id is its folder's name, or the beginning of its own up to the
@@ -91,26 +92,27 @@ def find_slides(folder: Path, mpp: float | None, missing: Missing) -> list[Piece
     """
     slides = folder / "slides"
     images = sorted(path for path in slides.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_ENDINGS)
-    details = folder / "sub_block_details.csv"
+    details = folder / SUB_BLOCKS
     if not details.exists():
         for path in images:
-            missing.note(path.name, "file", "no sub_block_details.csv says whose it is")
+            missing.note(path.name, "file", f"no {SUB_BLOCKS} says whose it is")
         return []
     sub_blocks: dict[str, dict[str, str]] = {}
     for row in read_rows(details, ("tumor_name", "sub_block_id", "sub_block_name")):
         sub_blocks |= {known(row["sub_block_name"]): row, known(row["sub_block_id"]): row}
-    pieces = []
+    specimens = []
     for path in images:
-        row = next((sub_blocks[key] for key in (path.parent.name, path.stem.split("_")[0]) if key in sub_blocks), None)
-        if row is None:
+        names = (path.parent.name, path.stem.split("_")[0])
+        sub_block = next((sub_blocks[name] for name in names if name in sub_blocks), None)
+        if sub_block is None:
             missing.note(path.name, "file", "neither its folder nor its name is a sub-block")
             continue
-        specimen = known(row["sub_block_name"])
-        pieces.append(
-            Piece(
+        specimen = known(sub_block["sub_block_name"])
+        specimens.append(
+            Specimen(
                 id=path.stem if path.stem.startswith(specimen) else f"{specimen}_{path.stem}",
-                case_id=case_of(known(row["tumor_name"])),
-                tumour_id=known(row["tumor_name"]),
+                case_id=case_of(known(sub_block["tumor_name"])),
+                tumour_id=known(sub_block["tumor_name"]),
                 # W1-1-2-D.2.01 is sub-block 01 of block W1-1-2-D.2.
                 block_id=specimen.rpartition(".")[0],
                 specimen_id=specimen,
@@ -119,4 +121,4 @@ def find_slides(folder: Path, mpp: float | None, missing: Missing) -> list[Piece
                 mpp="" if mpp is None else str(mpp),
             )
         )
-    return pieces
+    return specimens

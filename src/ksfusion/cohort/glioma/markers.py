@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-from ksfusion.cohort.glioma.downloads import Missing, as_days, find, known, number, read_rows
+from ksfusion.cohort.glioma.downloads import MissingData, as_days, find, known, number, read_rows
 from ksfusion.core.data_files import open_data
 from ksfusion.core.errors import UserError
 from ksfusion.terms.units import DAYS_IN
@@ -25,7 +25,7 @@ CHOICES = {
 }
 
 
-def read_markers(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
+def read_markers(folder: Path, missing: MissingData) -> dict[str, dict[str, str]]:
     """Read supplementary table S1A of Ceccarelli et al., Cell 2016, saved as CSV or tab-separated text.
 
     Returns
@@ -53,7 +53,7 @@ def read_markers(folder: Path, missing: Missing) -> dict[str, dict[str, str]]:
     return markers
 
 
-def _joined(case_id: str, first: dict[str, str], second: dict[str, str], missing: Missing) -> dict[str, str]:
+def _joined(case_id: str, first: dict[str, str], second: dict[str, str], missing: MissingData) -> dict[str, str]:
     """Join two rows of a case; where they differ, neither counts."""
     joined = {}
     for column, value in first.items():
@@ -64,7 +64,7 @@ def _joined(case_id: str, first: dict[str, str], second: dict[str, str], missing
     return joined
 
 
-def _choice(case_id: str, row: dict[str, str], column: str, missing: Missing) -> str:
+def _choice(case_id: str, row: dict[str, str], column: str, missing: MissingData) -> str:
     name, values = CHOICES[column]
     value = known(row.get(name))
     if value and value.lower() not in values:
@@ -72,7 +72,7 @@ def _choice(case_id: str, row: dict[str, str], column: str, missing: Missing) ->
     return values.get(value.lower(), "")
 
 
-def read_cdkn2a(folder: Path, missing: Missing) -> dict[str, str]:
+def read_cdkn2a(folder: Path, missing: MissingData) -> dict[str, str]:
     """Read whether CDKN2A is lost on both alleles from cBioPortal's tables of discrete copy numbers (GISTIC 2).
 
     -2 is a homozygous deletion; -1, the loss of one allele, is not. A case with several tumours has the call of its
@@ -129,7 +129,7 @@ def _cdkn2a_of_samples(path: Path) -> list[tuple[str, str]]:
     return [(known(row["SAMPLE_ID"]), row["CDKN2A"]) for row in rows]
 
 
-def _row_of_cdkn2a(header: list[str], file: BinaryIO, delimiter: str, path: Path) -> list[tuple[str, str]]:
+def _row_of_cdkn2a(header: list[str], file: IO[bytes], delimiter: str, path: Path) -> list[tuple[str, str]]:
     place = header.index("Hugo_Symbol")
     values = []
     # Of a table of 25,000 genes the lines that name CDKN2A are taken apart alone.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-LIBRARY_SIZE_COLUMNS = ["cohort", "expression_id", "library_size"]
+from ksfusion.terms.gene_columns import PROFILE_KEYS
+
+LIBRARY_SIZE_COLUMNS = [*PROFILE_KEYS, "library_size"]
 
 
 def counts_to_log(values: np.ndarray) -> np.ndarray:
@@ -21,7 +23,7 @@ def counts_to_log(values: np.ndarray) -> np.ndarray:
     numpy.ndarray, (profiles,)
         The library sizes: reads of each profile over all genes, missing ones aside; NaN where there are none.
     """
-    library_size = np.nansum(values, axis=1, dtype=np.float64)
+    library_size = np.asarray(np.nansum(values, axis=1, dtype=np.float64))
     library_size[library_size == 0] = np.nan
     values *= (1e6 / library_size[:, np.newaxis]).astype(np.float32)
     values += 1

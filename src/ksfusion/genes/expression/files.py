@@ -7,13 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-GDC_STAR, IVYGAP = "gdc-star", "ivygap"
-FOLDER_FORMATS = (GDC_STAR, IVYGAP)
-GDC_SUFFIX = ".rna_seq.augmented_star_gene_counts.tsv"
-FPKM_TABLE, GENES_TABLE, SAMPLES_TABLE = IVYGAP_FILES = ("fpkm_table.csv", "rows-genes.csv", "columns-samples.csv")
+from ksfusion.terms.published_files import GDC_SUFFIX, IVYGAP_FILES
+from ksfusion.terms.units import IVYGAP, ExpressionFormat
 
 
-def source_files(path: str, *, format: str) -> list[str]:
+def source_files(path: str, *, format: ExpressionFormat) -> list[str]:
     """Return the files of a source, or its folder where they are too many to name."""
     return [f"{path}/{name}" for name in IVYGAP_FILES] if format == IVYGAP else [path]
 

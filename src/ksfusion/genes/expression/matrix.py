@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes.expression.numeric_table import Table, plain_name, read_table
+from ksfusion.genes.expression.numeric_table import NumericTable, plain_name, read_numeric_table
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression, genes_by_samples
-from ksfusion.genes.sets.gene_sets import ensembl_symbols, gene_sets
+from ksfusion.genes.sets.shipped import ensembl_symbols, shipped_symbols
 from ksfusion.genes.sets.symbols import bare_name, previous_symbols, symbols_of_ids
 
 log = logging.getLogger(__name__)
@@ -56,9 +56,21 @@ def read_matrix(path: Path, suffix: str) -> Expression:
     column of numbers named as one of ids; rows that repeat a profile (one patient with several slides) are taken once.
     Columns that describe a gene or a patient, and with ``suffix`` all columns without it, are ignored; a column of
     values that holds text is an error, and one that may be either is ignored with a warning.
+
+    Parameters
+    ----------
+    path
+        The table.
+    suffix
+        Ending of the gene columns, or of the sample columns where genes are rows; empty for none.
+
+    Raises
+    ------
+    UserError
+        If no gene or no profile is found, a value is not a number, or two profiles have one id.
     """
-    table = read_table(path, text=[PROFILE_ID])
-    known = set(gene_sets()["symbol"]) | set(ensembl_symbols()) | set(previous_symbols())
+    table = read_numeric_table(path, text=[PROFILE_ID])
+    known = {*shipped_symbols(), *ensembl_symbols(), *previous_symbols()}
     in_header = len(known.intersection(bare_name(name.removesuffix(suffix)) for name in table.names))
     # Genes are named by a column of mostly text; a column of numbers is not looked through.
     of_text = [name for name in table.names if table.share_of_numbers(name) < 0.5]
@@ -72,7 +84,7 @@ def read_matrix(path: Path, suffix: str) -> Expression:
     return Expression(profiles, _symbols_beside_ids(table, of_text, gene_column))
 
 
-def _symbols_beside_ids(table: Table, of_text: list[str], gene_column: str) -> dict[str, str]:
+def _symbols_beside_ids(table: NumericTable, of_text: list[str], gene_column: str) -> dict[str, str]:
     """Return the symbols that a table of genes x samples has beside its Ensembl ids."""
     of_symbols = {*SYMBOL_COLUMNS, "description"} if table.names[:2] == GCT_COLUMNS else SYMBOL_COLUMNS
     symbols = [name for name in of_text if plain_name(name) in of_symbols or name == gene_column]
@@ -83,7 +95,7 @@ def _symbols_beside_ids(table: Table, of_text: list[str], gene_column: str) -> d
     return pairs
 
 
-def _samples(table: Table, gene_column: str, suffix: str) -> list[str]:
+def _samples(table: NumericTable, gene_column: str, suffix: str) -> list[str]:
     """Return the columns of a table of genes x samples that are samples."""
     if suffix:
         samples = [name for name in table.names if name.endswith(suffix) and name != gene_column]
@@ -104,7 +116,7 @@ def _samples(table: Table, gene_column: str, suffix: str) -> list[str]:
     return samples
 
 
-def _samples_by_genes(table: Table, of_text: list[str], suffix: str, known: set[str]) -> pd.DataFrame:
+def _samples_by_genes(table: NumericTable, of_text: list[str], suffix: str, known: set[str]) -> pd.DataFrame:
     id_column = _id_column(table, of_text, known)
     ids = table.texts(id_column)
     if "" in ids:
@@ -128,7 +140,7 @@ def _samples_by_genes(table: Table, of_text: list[str], suffix: str, known: set[
     return _one_row_per_profile(profiles, table.path, id_column) if profiles.index.has_duplicates else profiles
 
 
-def _id_column(table: Table, of_text: list[str], known: set[str]) -> str:
+def _id_column(table: NumericTable, of_text: list[str], known: set[str]) -> str:
     """Return the column that names the profiles: never one about patients, such as their sex."""
     if PROFILE_ID in table.names:
         return PROFILE_ID
@@ -146,8 +158,8 @@ def _id_column(table: Table, of_text: list[str], known: set[str]) -> str:
     return found[0]
 
 
-def _is_text(table: Table, name: str, of_text: list[str]) -> bool:
-    """Say whether a column named like a gene holds text, and warn of it; decimal commas are an error."""
+def _is_text(table: NumericTable, name: str, of_text: list[str]) -> bool:
+    """Return whether a column named like a gene holds text, and warn of it; decimal commas are an error."""
     if name not in of_text:
         return False
     if table.holds_commas(name):

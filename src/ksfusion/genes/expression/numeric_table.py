@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,18 @@ BLOCK_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Table:
-    """The columns of a file, their names without blanks round them, and the line on which their values begin."""
+class NumericTable:
+    """A table whose columns are read as numbers or as text.
+
+    Attributes
+    ----------
+    path
+        The file.
+    columns
+        Its columns, their names without blanks round them.
+    first_line
+        The line on which the values begin.
+    """
 
     path: Path
     columns: pa.Table
@@ -66,14 +76,14 @@ class Table:
         return sum(parse_number(value) is not None for value in values) / len(values) if values else 1.0
 
     def seems_meant_as_numbers(self, name: str) -> bool:
-        """Say whether a column without numbers holds what was to be numbers: decimal commas, true and false, dates."""
+        """Return whether a column without numbers was to hold some: decimal commas, true and false, dates."""
         kind = self.columns[name].type
         if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_nested(kind):
             return True
         return {value.lower() for value in self._present(name)} <= {"true", "false"} or self.holds_commas(name)
 
     def holds_commas(self, name: str) -> bool:
-        """Say whether all values of a column are numbers, some of them with commas."""
+        """Return whether all values of a column are numbers, some of them with commas."""
         return all(COMMAS.fullmatch(value) or parse_number(value) is not None for value in self._present(name))
 
     def _present(self, name: str) -> list[str]:
@@ -109,7 +119,7 @@ def _as_text(value: Any) -> str:
 
 
 def _not_a_number(text: str) -> str:
-    """Say that a cell is no number, and the remedy."""
+    """Return what is wrong with a cell that is no number, and the remedy."""
     remedy = "correct it, or remove the column"
     if "," in text:
         remedy = "write it without commas" if "." in text else "write it with a decimal point"
@@ -118,7 +128,7 @@ def _not_a_number(text: str) -> str:
     return f"{text!r} is not a number; {remedy}"
 
 
-def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> Table:
+def read_numeric_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> NumericTable:
     """Read a table: Parquet, or delimited text (tab, else comma) that may be packed with gzip or zip.
 
     Lines that start with ``#`` before the header are skipped, and the line of sizes of a GCT file (version 1.2). A
@@ -162,11 +172,11 @@ def read_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequen
     for name in table.column_names:
         if pa.types.is_binary(table[name].type):
             raise UserError(f"{path}: column {name or 1} is not UTF-8 text; save the table as UTF-8")
-    return Table(path, table, first_line)
+    return NumericTable(path, table, first_line)
 
 
 def _irregularity(error: str) -> str:
-    """Say in the user's terms what Arrow says of a table."""
+    """Return in the user's terms what Arrow says of a table."""
     if found := re.search(r"Expected (\d+) columns, got (\d+): (.*)", error):
         wanted, given, row = found.groups()
         return f"the row {row[:40]!r} has {given} fields, the header has {wanted}; is the download complete?"
@@ -180,7 +190,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[list[str], str, int]:
+def _read_header(file: IO[bytes], path: Path) -> tuple[list[str], str, int]:
     """Return the column names, the delimiter and the line on which values begin, and leave the file there."""
     lines = 1
     while (text := _read_line(file, path)).startswith("#"):
@@ -209,7 +219,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[list[str], str, int]:
     return header, delimiter, lines + 1
 
 
-def _read_line(file: BinaryIO, path: Path) -> str:
+def _read_line(file: IO[bytes], path: Path) -> str:
     line = file.readline().rstrip(b"\r\n")
     if b"\r" in line:
         raise UserError(f"{path}: its lines end in CR alone, as old Macs wrote them; save it with line feeds (LF)")
@@ -223,7 +233,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> NumericTable:
     """Read a Parquet file; the index that pandas wrote becomes the first columns."""
     try:
         # Buffering ahead would hold the whole file beside its values.
@@ -236,11 +246,21 @@ def _read_parquet(path: Path) -> Table:
         table = table.select([*index, *(name for name in table.column_names if name not in index)])
     names = ["index" if name.startswith("__index_level_") else name.strip() for name in table.column_names]
     refuse_duplicates(names, path)
-    return Table(path, table.rename_columns(names), 1)
+    return NumericTable(path, table.rename_columns(names), 1)
 
 
 def refuse_duplicates(names: Sequence[str], path: Path, remedy: str = "profile ids and columns must differ") -> None:
-    """Raise a UserError if a name stands twice."""
+    """Raise a UserError if a name stands twice.
+
+    Parameters
+    ----------
+    names
+        Of columns or profiles.
+    path
+        Their file.
+    remedy
+        What the user can do.
+    """
     index = pd.Index(names)
     if index.has_duplicates:
         raise UserError(f"{path}: {index[index.duplicated()][0]!r} stands twice; {remedy}")

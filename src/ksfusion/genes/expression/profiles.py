@@ -5,33 +5,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.genes.config import ExpressionSource
 from ksfusion.genes.expression.counts import LIBRARY_SIZE_COLUMNS, counts_to_log
-from ksfusion.genes.expression.files import FOLDER_FORMATS
 from ksfusion.genes.expression.matrix import read_matrix
 from ksfusion.genes.expression.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
 from ksfusion.genes.expression.shared import shared_genes
 from ksfusion.genes.sets.symbols import current_symbols, one_column_per_symbol
-from ksfusion.terms.gene_columns import copies_apart, is_copy, symbol_of
+from ksfusion.terms.gene_columns import PROFILE_KEYS, copies_apart, is_copy, symbol_of
+from ksfusion.terms.units import FOLDER_FORMATS, FORMATS, UNITS, ExpressionFormat, ExpressionUnit
 
 log = logging.getLogger(__name__)
 
-UNITS = ("counts", "tpm", "fpkm", "log", "zscore")
 # Profiles whose genes are put in order together: bounds the memory of their copy.
 ROWS_AT_A_TIME = 256
-FORMATS = ("gdc-star", "ivygap", "matrix", "h5ad")
 
 
 def read_expression(
-    path: Path | str, *, format: str, unit: str, suffix: str | None = None, sample_sheet: Path | str | None = None
+    path: Path | str,
+    *,
+    format: ExpressionFormat,
+    unit: ExpressionUnit,
+    suffix: str | None = None,
+    sample_sheet: Path | str | None = None,
 ) -> pd.DataFrame:
     """Read the expression profiles of one cohort.
 
@@ -73,7 +75,7 @@ def read_expression(
 
 
 def _read_log_units(
-    path: Path, format: str, unit: str, suffix: str | None, sample_sheet: Path | str | None
+    path: Path, format: ExpressionFormat, unit: ExpressionUnit, suffix: str | None, sample_sheet: Path | str | None
 ) -> Expression:
     """Read the profiles of one cohort in log units, genes named as in the file."""
     if unit not in UNITS:
@@ -101,7 +103,7 @@ def _read_log_units(
     return _log_units(read, unit, path)
 
 
-def _log_units(read: Expression, unit: str, path: Path) -> Expression:
+def _log_units(read: Expression, unit: ExpressionUnit, path: Path) -> Expression:
     """Bring raw values to log units, in place; of counts the library sizes are kept."""
     profiles, library_sizes = read.profiles, None
     values = profiles.to_numpy()
@@ -129,54 +131,60 @@ def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
     return f"profile {profiles.index[row]}, gene {profiles.columns[column]}: {profiles.iat[row, column]:g}"
 
 
-def collect_profiles(sources: Sequence[Mapping[str, Any]], output: Path, *, library_sizes: Path | None = None) -> None:
-    """Read all cohorts and write one table of the genes they share.
+class JoinedProfiles(NamedTuple):
+    """The expression of all cohorts.
+
+    Attributes
+    ----------
+    profiles
+        Profiles x genes, float32, indexed by cohort and expression_id: the genes that all cohorts have, by symbol. Of
+        genes with one symbol all are kept, as `ksfusion.terms.gene_columns` names them, missing in cohorts that have
+        fewer: which one counts is for each fold to choose.
+    library_sizes
+        cohort, expression_id and library_size, the reads over all genes of the file, of the profiles whose unit is
+        ``counts``; what brings their counts back.
+    """
+
+    profiles: pd.DataFrame
+    library_sizes: pd.DataFrame
+
+
+def join_cohorts(sources: Sequence[ExpressionSource]) -> JoinedProfiles:
+    """Read all cohorts and join them by the genes they share.
 
     Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
 
     Parameters
     ----------
     sources
-        One mapping for each cohort with ``cohort``, ``format``, ``unit``, ``path`` and, optional, ``suffix`` and
-        ``sample_sheet``.
-    output
-        ``genes/profiles.parquet``: cohort, expression_id and one float32 column for each gene that all cohorts have,
-        by symbol; rows by cohort and expression_id. Of genes with one symbol all are kept, as
-        `ksfusion.terms.gene_columns` names them, missing in cohorts that have fewer: which one counts is for each fold
-        to choose.
-    library_sizes
-        ``genes/library_sizes.tsv``: cohort, expression_id and library_size, the reads over all genes of the file, of
-        the profiles whose unit is ``counts``; what brings their counts back. Not written when None.
+        Where each cohort's profiles are.
 
     Raises
     ------
     UserError
         As `read_expression`; or if two cohorts share no gene.
     """
-    in_order = sorted(sources, key=lambda source: source["cohort"])
+    in_order = sorted(sources, key=lambda source: source.cohort)
     read = {
-        source["cohort"]: _read_log_units(
-            Path(source["path"]), source["format"], source["unit"], source.get("suffix"), source.get("sample_sheet")
+        source.cohort: _read_log_units(
+            Path(source.path), source.format, source.unit, source.suffix, source.sample_sheet
         )
         for source in in_order
     }
-    made_by = provenance(__name__, {"sources": [{key: _plain(source[key]) for key in source} for source in sources]})
-    if library_sizes is not None:
-        write_tsv(_library_sizes(read), library_sizes, made_by)
+    library_sizes = _library_sizes(read)
     pairs: dict[str, str] = {}
     for expression in read.values():
         pairs = expression.symbol_of_id | pairs
     cohorts = {}
     for source in in_order:
-        values, own_pairs, _ = read.pop(source["cohort"])
-        cohorts[source["cohort"]] = _genes_apart(values, Path(source["path"]), pairs | own_pairs)
+        values, own_pairs, _ = read.pop(source.cohort)
+        cohorts[source.cohort] = _genes_apart(values, Path(source.path), pairs | own_pairs)
         del values
     shared = shared_genes(cohorts)
     of_shared = set(shared)
     copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
     columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
-    table = _below_each_other(cohorts, columns)
-    write_parquet(table.reset_index(), output, made_by)
+    return JoinedProfiles(_below_each_other(cohorts, columns), library_sizes)
 
 
 def _library_sizes(read: Mapping[str, Expression]) -> pd.DataFrame:
@@ -207,9 +215,5 @@ def _below_each_other(cohorts: dict[str, pd.DataFrame], columns: list[str]) -> p
         for rows in range(0, len(table), ROWS_AT_A_TIME):
             part[rows : rows + ROWS_AT_A_TIME, places >= 0] = read[rows : rows + ROWS_AT_A_TIME, places[places >= 0]]
         start += len(table)
-    index = pd.MultiIndex.from_tuples(names, names=["cohort", "expression_id"])
+    index = pd.MultiIndex.from_tuples(names, names=PROFILE_KEYS)
     return pd.DataFrame(values, index, columns, copy=False)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value

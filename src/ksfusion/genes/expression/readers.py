@@ -17,9 +17,11 @@ import pandas as pd
 
 from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError
-from ksfusion.genes.expression.files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, gdc_files
-from ksfusion.genes.expression.numeric_table import Table, plain_name, read_table, refuse_duplicates
+from ksfusion.genes.expression.files import gdc_files
+from ksfusion.genes.expression.numeric_table import NumericTable, plain_name, read_numeric_table, refuse_duplicates
 from ksfusion.genes.sets.symbols import symbols_of_ids
+from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
+from ksfusion.terms.units import ExpressionUnit
 
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
 # Read counts that belong to no gene: STAR's first four rows, HTSeq's last five.
@@ -31,18 +33,43 @@ IVYGAP_CORNER = "gene_id\\rna_well_id"
 
 
 class Expression(NamedTuple):
-    """Profiles x genes, genes named as in the file, the symbols that it gives beside Ensembl ids, reads of counts."""
+    """What is read from the files of one cohort.
+
+    Attributes
+    ----------
+    profiles
+        Profiles x genes, genes named as in the file.
+    symbol_of_id
+        The symbols that it gives beside Ensembl ids.
+    library_sizes
+        Reads of each profile of counts; None of other units.
+    """
 
     profiles: pd.DataFrame
     symbol_of_id: dict[str, str]
     library_sizes: pd.Series | None = None
 
 
-def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> Expression:
+def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = None) -> Expression:
     """Read a folder of STAR gene counts as gdc-client lays it out; each file is read once.
 
     The expression_id is the folder that a file sits in (its GDC file uuid); for a file directly in ``path``, its name
     up to the first dot. With the sample sheet of the GDC portal it is the Sample ID of the file.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    unit
+        ``counts``, ``tpm`` or ``fpkm``.
+    sample_sheet
+        The sample sheet, if profiles are to be named by it.
+
+    Raises
+    ------
+    UserError
+        If there is no file, two of one id, one that the sample sheet lacks, one of other genes than the first, or a
+        value that is not a number.
     """
     if unit not in GDC_COLUMNS:
         raise UserError(f"{path}: unit {unit} is not in gdc-star files; use {', '.join(GDC_COLUMNS)}")
@@ -50,7 +77,7 @@ def read_gdc_star(path: Path, unit: str, sample_sheet: Path | None = None) -> Ex
     name = GDC_COLUMNS[unit]
     values: np.ndarray | None = None
     for row, file in enumerate(files.values()):
-        table = read_table(file, columns=["gene_id", "gene_name", name], text=["gene_id", "gene_name"])
+        table = read_numeric_table(file, columns=["gene_id", "gene_name", name], text=["gene_id", "gene_name"])
         column = table.numbers(name)
         if values is None:
             first = table
@@ -86,11 +113,11 @@ def _gdc_files(path: Path, sample_ids: dict[str, str] | None) -> dict[str, Path]
 
 
 def _gdc_sample_ids(sample_sheet: Path) -> dict[str, str]:
-    table = read_table(sample_sheet, columns=["File Name", "Sample ID"], text=["File Name", "Sample ID"])
+    table = read_numeric_table(sample_sheet, columns=["File Name", "Sample ID"], text=["File Name", "Sample ID"])
     return dict(zip(table.texts("File Name"), table.texts("Sample ID"), strict=True))
 
 
-def _rows_of(gene_ids: np.ndarray, table: Table, first: Table) -> np.ndarray:
+def _rows_of(gene_ids: np.ndarray, table: NumericTable, first: NumericTable) -> np.ndarray:
     """Return the rows of a file in which the first file's genes stand."""
     index = pd.Index(table.texts("gene_id"))
     n_genes = sum(not SUMMARY_ROW.fullmatch(gene) for gene in index)
@@ -100,20 +127,32 @@ def _rows_of(gene_ids: np.ndarray, table: Table, first: Table) -> np.ndarray:
     return rows
 
 
-def read_ivygap(path: Path, unit: str) -> Expression:
+def read_ivygap(path: Path, unit: ExpressionUnit) -> Expression:
     """Read the gene expression download of the Ivy Glioblastoma Atlas Project; the expression_id is the rna_well_id.
 
     ``fpkm_table.csv`` names genes by number; ``rows-genes.csv`` says which symbol each number is, and
     ``columns-samples.csv`` which profiles there are.
+
+    Parameters
+    ----------
+    path
+        The folder of the three files.
+    unit
+        ``fpkm``, which alone is published.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or the three do not belong together.
     """
     if unit != "fpkm":
         raise UserError(f"{path}: IvyGAP publishes fpkm, not {unit}; set unit: fpkm")
     fpkm, genes, samples = path / FPKM_TABLE, path / GENES_TABLE, path / SAMPLES_TABLE
-    annotation = read_table(genes, columns=["gene_id", "gene_symbol"], text=["gene_id", "gene_symbol"])
+    annotation = read_numeric_table(genes, columns=["gene_id", "gene_symbol"], text=["gene_id", "gene_symbol"])
     gene_ids = annotation.texts("gene_id")
     refuse_duplicates(gene_ids, genes, "a gene_id names one gene; download it again")
-    wells = set(read_table(samples, columns=["rna_well_id"], text=["rna_well_id"]).texts("rna_well_id"))
-    table = read_table(fpkm, text=[IVYGAP_CORNER])
+    wells = set(read_numeric_table(samples, columns=["rna_well_id"], text=["rna_well_id"]).texts("rna_well_id"))
+    table = read_numeric_table(fpkm, text=[IVYGAP_CORNER])
     if table.names[0] != IVYGAP_CORNER:
         raise UserError(f"{fpkm}: the first column is {table.names[0]!r}, not {IVYGAP_CORNER!r}; is it IvyGAP's table?")
     unknown = [well for well in table.names[1:] if well not in wells]
@@ -127,10 +166,21 @@ def read_ivygap(path: Path, unit: str) -> Expression:
     return Expression(genes_by_samples(table, table.names[1:], [symbol_of[gene] for gene in read_ids]), {})
 
 
-def genes_by_samples(table: Table, names: list[str], genes: list[str], suffix: str = "") -> pd.DataFrame:
+def genes_by_samples(table: NumericTable, names: list[str], genes: list[str], suffix: str = "") -> pd.DataFrame:
     """Turn the columns ``names`` of a table of genes x samples into profiles x genes.
 
     Rows without a gene's name, and rows of reads that belong to no gene, are left out.
+
+    Parameters
+    ----------
+    table
+        Genes x samples.
+    names
+        The columns of the samples.
+    genes
+        The name of each row's gene, empty where it has none.
+    suffix
+        Ending of the samples' columns that is no part of their ids.
     """
     is_gene = np.array([gene != "" and not SUMMARY_ROW.fullmatch(gene) for gene in genes], dtype=bool)
     values = np.empty((len(names), int(is_gene.sum())), np.float32)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_tsv
 from ksfusion.genes.sets.set_files import read_gene_set
+from ksfusion.genes.sets.shipped import shipped_file
+from ksfusion.genes.sets.symbols import current_symbols
 from ksfusion.terms.niches import NICHES
 
 BUILTIN = "builtin"
@@ -50,7 +49,18 @@ def gene_sets(sets: Sets = BUILTIN) -> pd.DataFrame:
 
 
 def conflicts(sets: Sets = BUILTIN) -> pd.DataFrame:
-    """Return the genes that the sets list in both niches: symbol, the niche kept and that dropped, and the rule."""
+    """Return the genes that the sets list in both niches: symbol, the niche kept and that dropped, and the rule.
+
+    Parameters
+    ----------
+    sets
+        As of `gene_sets`.
+
+    Returns
+    -------
+    DataFrame
+        Columns symbol, kept, kept_categories, dropped, dropped_categories and rule.
+    """
     table = _listed(sets)
     both = table[table["symbol"].isin(table.loc[_in_both(table), "symbol"])]
     listed = both.groupby(["symbol", "niche"])["category"].agg("; ".join).unstack("niche").reindex(columns=NICHES)
@@ -65,7 +75,7 @@ def _listed(sets: Sets) -> pd.DataFrame:
     if isinstance(sets, Mapping):
         files = [(sets.get(niche, BUILTIN), niche) for niche in NICHES]
         tables = [
-            read_gene_set(_shipped(niche), niche) if file == BUILTIN else _own(file, niche) for file, niche in files
+            read_gene_set(shipped_file(niche), niche) if file == BUILTIN else _own(file, niche) for file, niche in files
         ]
     else:
         tables = [_own(sets)]
@@ -75,28 +85,10 @@ def _listed(sets: Sets) -> pd.DataFrame:
 
 def _own(file: str | Path, niche: str | None = None) -> pd.DataFrame:
     """Read a user's file, its previous symbols brought to today's as those of expression are."""
-    # That module reads the shipped sets from this one.
-    from ksfusion.genes.sets.symbols import current_symbols
-
     table = read_gene_set(Path(file), niche)
     return table.assign(symbol=current_symbols(table["symbol"].tolist(), Path(file)))
 
 
-def _shipped(niche: str) -> Path:
-    return resource(f"gene_sets/{niche}.tsv")
-
-
 def _in_both(table: pd.DataFrame) -> pd.Series:
-    """Say which rows give a gene of the tumour to the TME too."""
+    """Return which rows give a gene of the tumour to the TME too."""
     return (table["niche"] == "tme") & table["symbol"].isin(table.loc[table["niche"] == "tumour", "symbol"])
-
-
-@functools.cache
-def ensembl_symbols() -> dict[str, str]:
-    """Map the Ensembl gene ids of the shipped sets (without version) to their symbols.
-
-    A gene of the major histocompatibility complex has one id for each alternative haplotype.
-    """
-    tables = [read_tsv(_shipped(niche), dtype=str).dropna(subset="ensembl_gene_id") for niche in NICHES]
-    genes = pd.concat(tables).assign(ensembl_gene_id=lambda table: table["ensembl_gene_id"].str.split("|"))
-    return genes.explode("ensembl_gene_id").set_index("ensembl_gene_id")["symbol"].to_dict()

@@ -14,7 +14,7 @@ import pandas as pd
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
 from ksfusion.genes.repeated import most_expressed
-from ksfusion.genes.sets.gene_sets import ensembl_symbols, gene_sets
+from ksfusion.genes.sets.shipped import ensembl_symbols, shipped_symbols
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ def previous_symbols() -> dict[str, str]:
     A name that is itself a symbol of today, in the shipped gene sets or in that table, maps to nothing.
     """
     table = read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)
-    current = set(gene_sets()["symbol"]) | set(table["symbol"])
+    current = shipped_symbols() | set(table["symbol"])
     return table[~table["previous"].isin(current)].set_index("previous")["symbol"].to_dict()
 
 
 def is_ensembl_id(name: str) -> bool:
-    """Say whether a name is the Ensembl id of a human gene."""
+    """Return whether a name is the Ensembl id of a human gene."""
     return name.startswith("ENSG") and name[4:15].isdecimal()
 
 

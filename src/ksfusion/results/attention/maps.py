@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ def attention_maps(model: Method, out: MethodOutput) -> dict[str, np.ndarray]:
     Parameters
     ----------
     model
-        In evaluation mode.
+        A method, in evaluation mode.
     out
-        What it returned for B samples.
+        Its output for B samples.
 
     Returns
     -------
@@ -45,9 +45,14 @@ def attention_maps(model: Method, out: MethodOutput) -> dict[str, np.ndarray]:
     if not out.attention or not out.points:
         raise UserError("heatmaps.methods: the method returns no attention over patches; remove it")
     return {
-        stream: spread_attention(model.streams[stream].attend, out.points[stream], attention)
+        stream: spread_attention(_layer_of(model, stream), out.points[stream], attention)
         for stream, attention in out.attention.items()
     }
+
+
+def _layer_of(model: Method, stream: str) -> CMDeform:
+    """Return the layer with which a stream samples the map."""
+    return cast("CMDeform", model.get_submodule(f"streams.{stream}.attend"))
 
 
 def spread_attention(attend: CMDeform, points: Tensor, attention: Tensor) -> np.ndarray:
@@ -61,9 +66,9 @@ def spread_attention(attend: CMDeform, points: Tensor, attention: Tensor) -> np.
     attend
         The layer that sampled.
     points : Tensor (B, heads, P, 2)
-        Where.
+        The sampling points, (x, y) with the map's corners at -1 and 1.
     attention : Tensor (B, heads, P)
-        What each point receives; sums to one for each head.
+        The attention of each point; sums to one for each head.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def sum_by_patch(cells: np.ndarray, index: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     cells : numpy.ndarray (n_patches,)
-        Of one map.
+        The attention of the cells of one map.
     index : numpy.ndarray (n_patches,)
         Which of the slide's patches stands in each cell.
     """

@@ -1,14 +1,14 @@
-"""Slides as they are drawn: a small picture of each, and where its patches lie on it."""
+"""Pictures of slides: each small enough to draw, and where its patches lie on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
+from ksfusion.slides.config import Reading
 from ksfusion.slides.reading.slide import open_slide
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.workers import IsolatedCalls
@@ -16,7 +16,8 @@ from ksfusion.slides.reading.workers import IsolatedCalls
 UM_PER_MM = 1000
 
 
-class Patches(NamedTuple):
+@dataclass(frozen=True)
+class Patches:
     """The chosen patches of a slide.
 
     Attributes
@@ -35,29 +36,29 @@ class Patches(NamedTuple):
 
     @property
     def cells(self) -> np.ndarray:
-        """In how many cells each stands, of shape (patches,)."""
+        """In how many cells of the map each patch stands, of shape (patches,)."""
         return np.bincount(self.index)
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SlidePicture:
     """A picture of a slide, and patches on it.
 
     Attributes
     ----------
-    picture : numpy.ndarray (H, W, 3), uint8
+    rgb : numpy.ndarray (H, W, 3), uint8
         The slide, or white.
     is_slide
-        Whether it is the slide.
+        Whether the picture shows the slide.
     corners : numpy.ndarray (patches, 2)
         x and y of the patches' upper left corners, in px of the picture.
     side
-        Of a patch, in px of the picture.
+        Side of a patch, in px of the picture.
     px_mm
         Side of a px of the picture, in mm; None where it is not known.
     """
 
-    picture: np.ndarray
+    rgb: np.ndarray
     is_slide: bool
     corners: np.ndarray
     side: float
@@ -72,11 +73,16 @@ def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Pat
     features
         ``features/{batch}.h5`` of all batches.
     slide_ids
-        Slides that came through.
+        The slides, each of which has features.
+
+    Returns
+    -------
+    dict
+        slide_id to its patches.
     """
     import h5py
 
-    found = {}
+    found: dict[str, Patches] = {}
     for path in features:
         with h5py.File(path, "r") as file:
             for slide_id in slide_ids & set(file):
@@ -86,16 +92,16 @@ def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Pat
     return found
 
 
-def read_picture(path: str, mpp: float | None, settings: Mapping[str, Any], longest: int) -> tuple[np.ndarray, float]:
+def read_picture(path: str, mpp: float | None, settings: Reading, longest: int) -> tuple[np.ndarray, float]:
     """Return a slide as a picture of at most ``longest`` px, and its micrometres per px; runs in a worker process."""
-    with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
+    with open_slide(path, mpp, reader=settings.reader, icc=settings.icc) as slide:
         scale = max(1.0, max(slide.dimensions) / longest) * slide.mpp
         return slide.thumbnail(scale), scale
 
 
 def on_slide(
-    read: IsolatedCalls, source: SlideSource, patches: Patches, *, settings: Mapping[str, Any], longest: int
-) -> Sheet:
+    read: IsolatedCalls, source: SlideSource, patches: Patches, *, settings: Reading, longest: int
+) -> SlidePicture:
     """Lay patches on their slide.
 
     Parameters
@@ -107,7 +113,7 @@ def on_slide(
     patches
         In px of its level 0.
     settings
-        Of reading.
+        How slides are read, and how large patches are.
     longest
         Longest side of the picture, in px.
 
@@ -116,12 +122,12 @@ def on_slide(
     SlideError
         If the slide cannot be read.
     """
-    picture, scale = read(source.path, source.mpp, dict(settings), longest)
-    side = settings["patch_px"] * settings["mpp"] / scale
-    return Sheet(picture, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
+    rgb, scale = read(source.path, source.mpp, settings, longest)
+    side = settings.patch_px * settings.mpp / scale
+    return SlidePicture(rgb, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
 
 
-def on_white(patches: Patches, *, longest: int) -> Sheet:
+def on_white(patches: Patches, *, longest: int) -> SlidePicture:
     """Lay patches on white, each as wide as the smallest step between two columns or rows."""
     coords = patches.coords - patches.coords.min(axis=0)
     steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])
@@ -131,4 +137,5 @@ def on_white(patches: Patches, *, longest: int) -> Sheet:
     scale = extent.max() / longest
     width, height = np.maximum(np.rint(extent / scale), 1).astype(int)
     px_mm = None if np.isnan(patches.um) else float(patches.um * scale / UM_PER_MM)
-    return Sheet(np.full((height, width, 3), 255, np.uint8), False, coords / scale, float(side / scale), px_mm)
+    white = np.full((height, width, 3), 255, np.uint8)
+    return SlidePicture(white, False, coords / scale, float(side / scale), px_mm)

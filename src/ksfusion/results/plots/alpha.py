@@ -3,50 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from ksfusion.methods.registry import METHODS
 from ksfusion.results.metrics import METRIC_LABELS, METRICS
 from ksfusion.results.plots.panels import label_outer, panel_figure
-from ksfusion.results.plots.style import method_colours
+from ksfusion.results.plots.style import SWEEP_COLOUR
 from ksfusion.results.runs import Run
-from ksfusion.results.tables.layout import alpha_of
 from ksfusion.results.tables.scores import ALL, result_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ksfusion.terms.tasks import TaskOutcome
 
 
-def draw_alpha(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+def draw_alpha(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
     """Draw each metric against alpha, with its interval."""
     no_paper = pd.DataFrame(columns=["method", "task", "metric", "percent"])
     results = result_table(runs, tasks=[task], methods=methods, paper=no_paper)
     results = results[(results["level"] == "sample") & (results["cohort"] == ALL) & (results["fold"] == ALL)]
-    results = results.assign(alpha=results["method"].map({run.method: _alpha(run) for run in runs}))
+    results = results.assign(alpha=results["method"].map({run.method: alpha_of(run) for run in runs}))
     results = results.dropna(subset=["alpha", "mean"]).sort_values("alpha")
-    metrics = METRICS[task["kind"]]
+    metrics = METRICS[task.kind]
     width = 1.9 if len(metrics) > 1 else 3.8
     figure, panels = panel_figure(len(metrics), title=title, width=width, heights=(2.0,), columns=len(metrics))
-    colour = method_colours(["ksfusion"])["ksfusion"]
     low, high = results[["mean", "ci_low"]].min(axis=None), results[["mean", "ci_high"]].max(axis=None)
     margin = max(0.06 * (high - low), 1)
     for metric, (axes,) in zip(metrics, panels, strict=True):
         own = results[results["metric"] == metric]
         axes.set_title(METRIC_LABELS[metric])
-        axes.vlines(own["alpha"], own["ci_low"], own["ci_high"], color=colour, alpha=0.45, linewidth=2.2)
-        axes.plot(own["alpha"], own["mean"], "o-", color=colour, markersize=5, linewidth=1.4)
+        axes.vlines(own["alpha"], own["ci_low"], own["ci_high"], color=SWEEP_COLOUR, alpha=0.45, linewidth=2.2)
+        axes.plot(own["alpha"], own["mean"], "o-", color=SWEEP_COLOUR, markersize=5, linewidth=1.4)
         axes.set(xlim=(-0.06, 1.06), ylim=(low - margin, high + margin))
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     label_outer(panels, xlabel="Alpha", ylabels=["Percent"], columns=len(metrics))
     return figure
 
 
-def _alpha(run: Run) -> float:
-    """Return the alpha that a run was trained with; NaN where it did not write it."""
-    if run.method != "ksfusion":
-        return alpha_of(run.method)
+def alpha_of(run: Run) -> float:
+    """Return the alpha that a run was trained with: its variant's, else that of its settings; NaN where not written."""
+    fixed = METHODS[run.method].alpha
+    if fixed is not None:
+        return fixed
     path = run.folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return float(config.get("settings", {}).get("alpha", "nan"))

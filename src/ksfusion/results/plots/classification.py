@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import CLASS_COLOURS, CONFUSION_MAP, INK, MUTED
 from ksfusion.results.runs import Run, outcome_columns
-from ksfusion.results.tables.layout import DASH, method_label, plain
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ksfusion.results.wording import DASH, plain
+from ksfusion.terms.tasks import TaskOutcome
 
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
 
 
-def draw_roc(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+def draw_roc(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
     """Draw the ROC curve of each class against the rest, and their mean, averaged over runs."""
-    from matplotlib.lines import Line2D
-
-    classes = task["classes"]
+    classes = task.classes
     counts = _class_counts(runs, classes)
     figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=0.45)
     for method, (axes,) in zip(methods, panels, strict=True):
-        axes.set_title(method_label(method))
+        axes.set_title(METHODS[method].label)
         curves = _mean_curves([run for run in runs if run.method == method], task)
         if not curves:
             note_in(axes, _reasons(runs, method))
@@ -59,7 +57,7 @@ def draw_roc(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[
     return figure
 
 
-def _mean_curves(runs: Sequence[Run], task: Mapping[str, Any]) -> dict[int, tuple[np.ndarray, float]]:
+def _mean_curves(runs: Sequence[Run], task: TaskOutcome) -> dict[int, tuple[np.ndarray, float]]:
     """Return class number to (sensitivity on the common grid, area), each averaged over runs."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -80,9 +78,9 @@ def _mean_curves(runs: Sequence[Run], task: Mapping[str, Any]) -> dict[int, tupl
     }
 
 
-def draw_confusion(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+def draw_confusion(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
     """Draw predicted against true classes, in percent of the true class, over all runs."""
-    classes = task["classes"]
+    classes = task.classes
     counts = _class_counts(runs, classes)
     names = [textwrap.fill(plain(name), 14, break_long_words=False) for name in classes]
     longest = max(len(line) for name in names for line in name.split("\n"))
@@ -91,7 +89,7 @@ def draw_confusion(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Seq
         len(methods), title=title, width=side, heights=(side,), gap=0.55 + 0.043 * longest, left=0.3 + 0.063 * longest
     )
     for position, (method, (axes,)) in enumerate(zip(methods, panels, strict=True)):
-        axes.set_title(method_label(method))
+        axes.set_title(METHODS[method].label)
         good = [run for run in runs if run.method == method and not run.reason]
         if not good:
             note_in(axes, _reasons(runs, method))
@@ -111,16 +109,17 @@ def draw_confusion(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Seq
     return figure
 
 
-def _confusion_percent(runs: Sequence[Run], task: Mapping[str, Any]) -> np.ndarray:
+def _confusion_percent(runs: Sequence[Run], task: TaskOutcome) -> np.ndarray:
     """Return the confusion matrix (n_classes, n_classes) in percent of each row; NaN where a class is absent."""
     from sklearn.metrics import confusion_matrix
 
     _, probabilities = outcome_columns(task)
     table = pd.concat([run.test for run in runs])
     predicted = table[probabilities].to_numpy().argmax(axis=1)
-    counts = confusion_matrix(table["y"].astype(int), predicted, labels=range(len(task["classes"]))).astype(float)
+    counts = confusion_matrix(table["y"].astype(int), predicted, labels=range(len(task.classes))).astype(float)
     totals = counts.sum(axis=1, keepdims=True)
-    return 100 * counts / np.where(totals > 0, totals, np.nan)
+    percent: np.ndarray = 100 * counts / np.where(totals > 0, totals, np.nan)
+    return percent
 
 
 def _class_counts(runs: Sequence[Run], classes: Sequence[str]) -> list[int]:
@@ -139,5 +138,5 @@ def _colour(number: int) -> str:
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]
 
 
-def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=handles, loc="lower center", ncols=min(5, len(handles)), handlelength=1.4, columnspacing=1.6)

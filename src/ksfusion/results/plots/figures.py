@@ -1,41 +1,65 @@
-"""The figures of the report, as SVG and PNG, with a list of their titles and captions."""
+"""The figures that are drawn of every task: what they are called, what stands below them, and what draws them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol, TypedDict
 
-from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import write_text
+from matplotlib.figure import Figure
+
+from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.plots.alpha import draw_alpha
 from ksfusion.results.plots.classification import draw_confusion, draw_roc
-from ksfusion.results.plots.panels import save_figure, sentence_figure
-from ksfusion.results.plots.style import STYLE
+from ksfusion.results.plots.panels import sentence_figure
 from ksfusion.results.plots.survival import draw_survival
 from ksfusion.results.plots.training import draw_training
-from ksfusion.results.runs import Run, read_runs
-from ksfusion.results.tables.layout import plain
+from ksfusion.results.runs import Run
 from ksfusion.results.tables.scores import choose_methods
+from ksfusion.results.wording import plain
+from ksfusion.terms.tasks import TaskKind, TaskOutcome
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+# The lists of figures, beside them.
 FIGURE_LIST, ALPHA_LIST = "figures.json", "alpha.json"
-Draw = Callable[..., "Figure"]
+
+
+class Draw(Protocol):
+    """What draws a figure of a task from the runs of some methods."""
+
+    def __call__(self, runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+        """Draw it."""
+
+
+class FigureEntry(TypedDict):
+    """A figure as the list of figures holds it; ``name`` is that of its files."""
+
+    name: str
+    task: str
+    title: str
+    caption: str
 
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure drawn once per task."""
+    """A figure that is drawn once for each task.
+
+    Attributes
+    ----------
+    name
+        Its files are called so, and by the task.
+    title, caption
+        What stands above and below it.
+    draw
+        What draws it.
+    task_kind
+        The kind of task that has it; None for all.
+    """
 
     name: str
     title: str
     caption: str
     draw: Draw
-    task_kind: str | None = None
+    task_kind: TaskKind | None = None
 
 
 KINDS = (
@@ -71,80 +95,60 @@ KINDS = (
         draw_training,
     ),
 )
-ALPHA_CAPTION = (
+ALPHA_KIND = FigureKind(
+    "alpha",
+    "sensitivity to alpha",
     "Test result of ksfusion for each weight alpha of the tumour's alignment loss against the microenvironment's "
-    "(1 - alpha): mean over seeds, with the 95 % interval by bootstrap over cases."
+    "(1 - alpha): mean over seeds, with the 95 % interval by bootstrap over cases.",
+    draw_alpha,
 )
 
 
-def make_figures(
-    run_dirs: Iterable[Path],
-    output_dir: Path,
+def figures_of_task(
+    runs: Sequence[Run],
+    task: TaskOutcome,
     *,
-    tasks: Sequence[Mapping[str, Any]],
     methods: Sequence[str],
     caveats: Sequence[str] = (),
     only_alpha: bool = False,
-    shared: Mapping[str, str] | None = None,
-) -> list[dict[str, str]]:
-    """Draw the figures of every task as SVG and PNG, and list them in ``figures.json``.
+) -> Iterator[tuple[FigureEntry, Figure]]:
+    """Draw the figures of a task, one after the other.
 
     Parameters
     ----------
-    run_dirs
-        Folders of runs, each with ``predictions.parquet``, ``history.tsv`` and ``metrics.json``.
-    output_dir
-        Folder of the figures.
-    tasks
-        ``name``, ``kind`` and ``classes`` of each task.
+    runs
+        The runs of all tasks.
+    task
+        The task.
     methods
         Names, in the order of the panels; variants with another alpha appear in the figure of alpha only.
     caveats
         Sentences that must stand in every caption.
     only_alpha
-        Draw the figures of alpha alone, and list them in ``alpha.json``.
-    shared
-        Methods without runs of their own, see `ksfusion.results.runs.read_runs`.
+        Draw the figure of alpha alone.
 
-    Returns
-    -------
-    list of dict
-        ``name`` (of the files), ``task``, ``title`` and ``caption`` of each figure, in order.
+    Yields
+    ------
+    FigureEntry
+        What the list of figures says of it.
+    matplotlib.figure.Figure
+        The figure.
     """
-    from matplotlib import rc_context, style
-
-    runs = read_runs(run_dirs, tasks, shared=shared)
+    own = [run for run in runs if run.task == task.name]
     of_alpha = choose_methods(methods)["alpha"]
-    shown = [method for method in methods if method == "ksfusion" or method not in of_alpha]
-    settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
-    settings["shared"] = dict(shared or {})
-    made_by = provenance("ksfusion.results.plots.figures", settings)
-    figures = []
-
-    def save(name: str, task: Mapping[str, Any], title: str, caption: str, figure: Figure) -> None:
-        save_figure(figure, output_dir / name, as_json(made_by))
-        caption = " ".join([caption, *caveats])
-        figures.append({"name": name, "task": task["name"], "title": title, "caption": caption})
-
-    with rc_context(), style.context(["default", STYLE]):
-        for task in tasks:
-            label = plain(task["name"]).capitalize()
-            own = [run for run in runs if run.task == task["name"]]
-            for kind in () if only_alpha else KINDS:
-                if kind.task_kind in (None, task["kind"]):
-                    title = f"{label}: {kind.title}"
-                    figure = _draw(kind.draw, own, task, shown, title)
-                    save(f"{kind.name}_{task['name']}", task, title, kind.caption, figure)
-            if of_alpha:
-                title = f"{label}: sensitivity to alpha"
-                figure = _draw(draw_alpha, own, task, of_alpha, title)
-                save(f"alpha_{task['name']}", task, title, ALPHA_CAPTION, figure)
-    write_text(json.dumps(figures, indent=1) + "\n", output_dir / (ALPHA_LIST if only_alpha else FIGURE_LIST), made_by)
-    return figures
+    shown = [method for method in methods if method == FULL_METHOD or method not in of_alpha]
+    drawn = [(kind, shown) for kind in KINDS if not only_alpha and kind.task_kind in (None, task.kind)]
+    if of_alpha:
+        drawn.append((ALPHA_KIND, of_alpha))
+    for kind, names in drawn:
+        title = f"{plain(task.name).capitalize()}: {kind.title}"
+        caption = " ".join([kind.caption, *caveats])
+        entry = FigureEntry(name=f"{kind.name}_{task.name}", task=task.name, title=title, caption=caption)
+        yield entry, _draw(kind.draw, own, task, names, title)
 
 
-def _draw(draw: Draw, runs: Sequence[Run], task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
-    """Draw a figure, or say why not when no method has a result."""
+def _draw(draw: Draw, runs: Sequence[Run], task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+    """Draw a figure, or one that says why not when no method has a result."""
     own = [run for run in runs if run.method in methods]
     if any(not run.reason for run in own):
         return draw(own, task=task, methods=methods, title=title)

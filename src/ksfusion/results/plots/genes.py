@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import read_tsv
-from ksfusion.results.plots.panels import panel_figure, save_figure
-from ksfusion.results.plots.style import INK, MUTED, STYLE
-from ksfusion.terms.rankings import COUNT_FLAVOURS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ksfusion.results.plots.panels import panel_figure
+from ksfusion.results.plots.style import INK, MUTED
+from ksfusion.terms.rankings import COUNT_FLAVOURS, Rank
 
 NICHE_NAMES = {"tumour": "Tumour", "tme": "Tumour microenvironment"}
 NICHE_COLOURS = {"tumour": "#d55e00", "tme": "#0072b2"}
+# Genes of a niche that its label names.
 NAMED = 4
-ORDERS = {
+ORDERS: dict[Rank, str] = {
     "within_cohort": "variance rank, averaged over cohorts",
     "pooled": "variance over all cohorts",
     "seurat": "scanpy's dispersion, seurat",
@@ -36,31 +30,7 @@ CAPTION = (
 )
 
 
-def make_gene_figure(ranking: Path, stem: Path, *, rank: str, top_fraction: float) -> None:
-    """Draw the ranks of a fold's genes as SVG and PNG.
-
-    Parameters
-    ----------
-    ranking
-        ``genes/fold{fold}/ranking.tsv``.
-    stem
-        The files to write, without their suffix.
-    rank, top_fraction
-        As configured.
-    """
-    from matplotlib import rc_context, style
-
-    table = read_tsv(ranking, dtype={"symbol": str})
-    made_by = provenance("ksfusion.results.plots.genes", {"rank": rank, "top_fraction": top_fraction})
-    fold = ranking.parent.name.removeprefix("fold")
-    with rc_context(), style.context(["default", STYLE]):
-        figure = draw_gene_ranks(table, title=f"Genes chosen, fold {fold}", order=ORDERS[rank])
-        if rank in COUNT_FLAVOURS:
-            figure.axes[0].set_ylabel("Variance of counts")
-        save_figure(figure, stem, as_json(made_by))
-
-
-def draw_gene_ranks(table: pd.DataFrame, *, title: str, order: str) -> Figure:
+def draw_gene_ranks(table: pd.DataFrame, *, title: str, rank: Rank) -> Figure:
     """Draw variance against rank, and a strip for the genes of each niche.
 
     Parameters
@@ -68,8 +38,8 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, order: str) -> Figure:
     table
         symbol, rank, variance, chosen and niche of all shared genes, in order of rank.
     title
-        Of the figure.
-    order
+        The figure's title.
+    rank
         What the genes are ranked by.
     """
     heights = (2.6, *(0.28 for _ in NICHE_NAMES))
@@ -80,7 +50,7 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, order: str) -> Figure:
     curve.plot(shown["rank"], shown["variance"], ".", color=MUTED, markersize=2, alpha=0.5, rasterized=True)
     if len(shown):
         curve.set_yscale("log")
-    curve.set_ylabel("Variance")
+    curve.set_ylabel("Variance of counts" if rank in COUNT_FLAVOURS else "Variance")
     for niche, strip in zip(NICHE_NAMES, strips, strict=True):
         _draw_niche(curve, strip, table[table["niche"] == niche], niche)
     for axes in (curve, *strips):
@@ -88,7 +58,7 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, order: str) -> Figure:
         axes.set_xlim(0.5 - 0.01 * len(table), len(table) * 1.01 + 0.5)
         axes.tick_params(labelbottom=axes is strips[-1])
     curve.legend(loc="upper right", markerscale=3, frameon=True, facecolor="white", edgecolor="none")
-    strips[-1].set_xlabel(f"Rank among {len(table):,} genes ({order}); {n_chosen:,} chosen")
+    strips[-1].set_xlabel(f"Rank among {len(table):,} genes ({ORDERS[rank]}); {n_chosen:,} chosen")
     return figure
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from ksfusion.core.storage import atomic
 from ksfusion.results.plots.style import MUTED
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = 4
 
@@ -56,8 +55,6 @@ def panel_figure(
     panels : list of list of matplotlib.axes.Axes
         The stack of each panel.
     """
-    from matplotlib.figure import Figure
-
     columns = min(columns, n_panels)
     rows = -(-n_panels // columns)
     head, right, inner_gap = 0.8, 0.2, 0.22
@@ -114,8 +111,6 @@ def note_in(axes: Axes, text: str) -> None:
 
 def sentence_figure(title: str, sentence: str) -> Figure:
     """Return a figure that says why there is nothing to draw."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7.5, 1.9))
     figure.text(0.04, 0.88, title, fontsize=12, fontweight="bold", va="top")
     figure.text(0.04, 0.56, textwrap.fill(sentence, 92), fontsize=9.5, color=MUTED, va="top", linespacing=1.5)
@@ -124,8 +119,6 @@ def sentence_figure(title: str, sentence: str) -> Figure:
 
 def save_figure(figure: Figure, stem: Path, description: str) -> None:
     """Write a figure twice, without a date, so that equal figures are equal bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     FigureCanvasAgg(figure)
     for suffix, metadata in ((".svg", {"Date": None}), (".png", {})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import HIGH_RISK, INK, LOW_RISK, MUTED
 from ksfusion.results.runs import Run, average_by_case, mean_prediction
-from ksfusion.results.tables.layout import method_label, plain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ksfusion.results.wording import plain
+from ksfusion.terms.tasks import TaskOutcome
 
 DAYS_PER_MONTH = 365.25 / 12
 GROUPS = (("low", "Low risk", LOW_RISK), ("high", "High risk", HIGH_RISK))
 
 
-def draw_survival(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+def draw_survival(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
     """Draw survival of the halves of the test cases by predicted risk, with the numbers at risk."""
     figure, panels = panel_figure(len(methods), title=title, heights=(2.3, 0.34), gap=0.8, left=0.8, between=0.55)
     longest = max(run.test["days"].max() for run in runs if not run.reason) / DAYS_PER_MONTH
     ticks = _month_ticks(longest)
     for method, (axes, table_axes) in zip(methods, panels, strict=True):
-        axes.set_title(method_label(method))
+        axes.set_title(METHODS[method].label)
         cases = risk_groups([run for run in runs if run.method == method and not run.reason], task)
         if cases["group"].nunique() < 2:
             reasons = sorted({run.reason for run in runs if run.method == method and run.reason})
@@ -44,7 +43,7 @@ def draw_survival(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequ
     return figure
 
 
-def risk_groups(runs: Sequence[Run], task: Mapping[str, Any]) -> pd.DataFrame:
+def risk_groups(runs: Sequence[Run], task: TaskOutcome) -> pd.DataFrame:
     """Return the test cases with days, event, risk and group.
 
     The median is taken within each fold, for risks of different models have no common scale.
@@ -54,7 +53,7 @@ def risk_groups(runs: Sequence[Run], task: Mapping[str, Any]) -> pd.DataFrame:
     runs
         Good runs of one method.
     task
-        ``kind`` and ``classes``.
+        The task that is predicted.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def _draw_numbers_at_risk(axes: Axes, cases: pd.DataFrame, ticks: Sequence[float
 def _month_ticks(longest: float) -> list[float]:
     """Return about five ticks, at whole years or half years where these fit."""
     step = next((step for step in (1, 2, 3, 6, 12, 24, 36, 48, 60) if longest / step <= 5.5), 120)
-    return list(np.arange(0, longest * 1.001, step))
+    return [float(month) for month in np.arange(0, longest * 1.001, step)]
 
 
 def _log_rank(cases: pd.DataFrame) -> str:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ksfusion.core.storage import read_tsv
+from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import method_colours
 from ksfusion.results.runs import Run
-from ksfusion.results.tables.layout import method_label, plain
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ksfusion.results.wording import plain
+from ksfusion.terms.tasks import TaskOutcome
 
 CURVES = ("train_loss", "val_metric")
 
 
-def draw_training(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequence[str], title: str) -> Figure:
+def draw_training(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
     """Draw the training loss above the validation metric, each seed and their mean."""
-    from matplotlib.ticker import MaxNLocator
-
-    labels = ("Training loss", "Validation\nC-index" if task["kind"] == "survival" else "Validation\nAUC")
+    labels = ("Training loss", "Validation\nC-index" if task.kind == "survival" else "Validation\nAUC")
     figure, panels = panel_figure(len(methods), title=title, heights=(1.25, 1.25), gap=0.8, left=0.9)
     colours = method_colours(methods)
     for method, stack in zip(methods, panels, strict=True):
-        stack[0].set_title(method_label(method))
+        stack[0].set_title(METHODS[method].label)
         histories = {run: _read_history(run) for run in runs if run.method == method and not run.reason}
         histories = {run: history for run, history in histories.items() if len(history)}
         if not histories:
@@ -45,7 +44,7 @@ def draw_training(runs: Sequence[Run], *, task: Mapping[str, Any], methods: Sequ
             mean = pd.concat([history[curve] for history in histories.values()], axis=1).mean(axis=1)
             axes.plot(mean.index, mean, color=colours[method], linewidth=1.9)
         for run, history in histories.items():
-            if run.best_epoch in history.index:
+            if run.best_epoch is not None and run.best_epoch in history.index:
                 kept = history.loc[run.best_epoch, "val_metric"]
                 stack[1].plot(run.best_epoch, kept, "o", color=colours[method], markersize=4.5, markeredgecolor="white")
     label_outer(panels, xlabel="Epoch", ylabels=labels)
@@ -61,7 +60,7 @@ def _read_history(run: Run) -> pd.DataFrame:
     return read_tsv(path).set_index("epoch").reindex(columns=list(CURVES)).astype(float)
 
 
-def _share_y(panels: Sequence[Sequence[Any]]) -> None:
+def _share_y(panels: Sequence[Sequence[Axes]]) -> None:
     """Give the validation metric one scale over all methods, so that panels can be compared."""
     shown = [stack[1] for stack in panels if stack[1].axison]
     limits = [axes.get_ylim() for axes in shown]

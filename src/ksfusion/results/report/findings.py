@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 
@@ -14,26 +14,28 @@ CAUTIONS = ("cohort_confounded_with_label", "event_looks_flipped", "time_reads_a
 SHOWN = 200
 
 
-def audit_sections(path: Path) -> list[dict[str, Any]]:
-    """Return the findings of ``audit.tsv`` by check: how many, and the first `SHOWN` of them."""
-    findings = _read(path)
+class AuditSection(TypedDict):
+    """The findings of one check: how many, and the first of them (subject, detail)."""
+
+    check: str
+    count: int
+    rows: list[dict[str, str]]
+
+
+def read_findings(path: Path) -> pd.DataFrame:
+    """Read ``audit.tsv`` or ``leakage.tsv`` as text, empty where a value is missing."""
+    return read_tsv(path, dtype=str).fillna("")
+
+
+def audit_sections(audit: pd.DataFrame) -> list[AuditSection]:
+    """Return the findings of the audit by check: how many, and the first `SHOWN` of them."""
     return [
-        {"check": check, "count": len(rows), "rows": rows.head(SHOWN).to_dict("records")}
-        for check, rows in findings.groupby("check", sort=True)
+        AuditSection(check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))
+        for check, rows in audit.groupby("check", sort=True)
     ]
 
 
-def cautions(path: Path) -> list[str]:
-    """Return the findings of ``audit.tsv`` that bear on every result, as sentences."""
-    findings = _read(path)
-    chosen = findings[findings["check"].isin(CAUTIONS)]
+def cautions(audit: pd.DataFrame) -> list[str]:
+    """Return the findings of the audit that bear on every result, as sentences."""
+    chosen = audit[audit["check"].isin(CAUTIONS)]
     return [f"{row.check.replace('_', ' ').capitalize()} ({row.subject}): {row.detail}." for row in chosen.itertuples()]
-
-
-def leakage_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of ``leakage.tsv``: what the gate looked at, and pairs that it let pass."""
-    return _read(path).to_dict("records")
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return read_tsv(path, dtype=str).fillna("")

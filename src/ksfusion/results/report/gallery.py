@@ -1,27 +1,130 @@
-"""Slides and heatmaps on the report: small pictures of those worth a look, links to the rest."""
+"""Pictures on the report: all figures, small pictures of slides and heatmaps worth a look, links to the rest."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
+from PIL import Image
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.tables.layout import method_label, plain
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.plots.figures import FigureEntry
+from ksfusion.results.plots.style import DPI
+from ksfusion.results.wording import plain
 from ksfusion.terms.flags import FLAGS
 
 MOST_PICTURES = 24
 PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
 WORTH_A_LOOK = 0.05
+SCREEN_DPI = 96
 
 
-def slide_gallery(slides: pd.DataFrame, overviews: Sequence[Path], *, report: Path) -> dict[str, Any]:
+class PageImage(TypedDict):
+    """A picture as text, and its width on the page in px."""
+
+    image: str
+    width: int
+
+
+class PageFigure(FigureEntry, PageImage):
+    """A figure with its title and caption."""
+
+
+class FigureGroup(TypedDict):
+    """The figures of a task."""
+
+    task: str
+    figures: list[PageFigure]
+
+
+class SlideLink(TypedDict):
+    """A slide, and where its picture lies."""
+
+    slide_id: str
+    link: str
+
+
+class ShownSlide(SlideLink):
+    """A slide with its small picture, what is known of it and what to look at."""
+
+    image: str
+    about: str
+    warnings: list[str]
+
+
+class FlagCount(TypedDict):
+    """How many slides have tiles with a flag, and the highest share of a slide's tiles, in percent."""
+
+    flag: str
+    meaning: str
+    slides: int
+    highest: int
+
+
+class SlideGallery(TypedDict):
+    """Slides that are shown, links to the others, and their flags."""
+
+    total: int
+    pictures: list[ShownSlide]
+    links: list[SlideLink]
+    flags: list[FlagCount]
+
+
+class HeatmapLink(TypedDict):
+    """A sample, and where its heatmap lies."""
+
+    sample_id: str
+    link: str
+
+
+class ShownHeatmap(HeatmapLink):
+    """A sample with the small picture of its heatmap."""
+
+    image: str
+
+
+class HeatmapGallery(TypedDict):
+    """The heatmaps of a run: those that are shown, and links to the others."""
+
+    title: str
+    pictures: list[ShownHeatmap]
+    links: list[HeatmapLink]
+
+
+def figure_gallery(lists: Iterable[Path]) -> list[FigureGroup]:
+    """Return the figures that lists name by task.
+
+    Parameters
+    ----------
+    lists
+        The lists of `ksfusion.stages.draw_figures`, beside the figures.
+    """
+    by_task: dict[str, list[PageFigure]] = {}
+    for path in lists:
+        entries: list[FigureEntry] = json.loads(path.read_text(encoding="utf-8"))
+        for entry in entries:
+            image = page_image(path.with_name(f"{entry['name']}.png"))
+            by_task.setdefault(entry["task"], []).append({**entry, **image})
+    return [FigureGroup(task=task, figures=figures) for task, figures in by_task.items()]
+
+
+def page_image(path: Path) -> PageImage:
+    """Return a PNG as text, and its width on the page, at which text has one size in all figures."""
+    data = path.read_bytes()
+    # A PNG states its width in bytes 16 to 20.
+    width = int.from_bytes(data[16:20], "big") * SCREEN_DPI // DPI
+    return PageImage(image=f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}", width=width)
+
+
+def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Path) -> SlideGallery:
     """Choose the slides to show, those with warnings first and the worst of them at the top.
 
     Parameters
@@ -29,43 +132,37 @@ def slide_gallery(slides: pd.DataFrame, overviews: Sequence[Path], *, report: Pa
     slides
         The ledger of slides.
     overviews
-        The lists of `ksfusion.slides.tiles.overview.draw_batch`.
+        The lists of `ksfusion.stages.draw_overviews`, beside the pictures.
     report
         The page, from whose folder links start.
-
-    Returns
-    -------
-    dict
-        ``pictures`` (slide_id, image, link, about, warnings), ``links`` (slide_id, link) of the others, and ``flags``
-        (flag, meaning, slides, highest share in percent).
     """
-    files = _pictures(overviews)
+    files = _overview_files(overviews)
     drawn = slides[slides["slide_id"].isin(files)].copy()
     drawn["warnings"] = [_warnings(row) for _, row in drawn.iterrows()]
     drawn["worst"] = drawn[list(FLAGS)].max(axis=1).where(drawn["stain"] != "fallback", 1.0)
     drawn["worst"] = drawn["worst"].where(drawn["warnings"].map(bool), 0.0)
     drawn = drawn.sort_values(["worst", "slide_id"], ascending=[False, True])
-    links = [{"slide_id": slide_id, "link": _link(files[slide_id], report)} for slide_id in drawn["slide_id"]]
-    shown = list(zip(drawn.iloc[:MOST_PICTURES].to_dict("records"), links, strict=False))
-    return {
-        "total": len(drawn),
-        "pictures": [
-            {
+    links = [SlideLink(slide_id=slide_id, link=_link(files[slide_id], report)) for slide_id in drawn["slide_id"]]
+    shown = drawn.iloc[:MOST_PICTURES]
+    return SlideGallery(
+        total=len(drawn),
+        pictures=[
+            ShownSlide(
                 **link,
-                "image": _small(files[row["slide_id"]], PICTURE_PX),
-                "about": _about(row),
-                "warnings": row["warnings"],
-            }
-            for row, link in shown
+                image=_small(files[row["slide_id"]], PICTURE_PX),
+                about=_about(row),
+                warnings=row["warnings"],
+            )
+            for link, (_, row) in zip(links, shown.iterrows(), strict=False)
         ],
-        "links": links[MOST_PICTURES:],
-        "flags": _flags(drawn),
-    }
+        links=links[MOST_PICTURES:],
+        flags=_count_flags(drawn),
+    )
 
 
-def _pictures(overviews: Sequence[Path]) -> dict[str, Path]:
+def _overview_files(overviews: Iterable[Path]) -> dict[str, Path]:
     """Return the picture of each slide that has one."""
-    files = {}
+    files: dict[str, Path] = {}
     for path in overviews:
         listed = read_tsv(path, dtype=str).dropna(subset=["overview"])
         files |= {row.slide_id: path.with_name(row.overview) for row in listed.itertuples()}
@@ -77,25 +174,25 @@ def _warnings(row: pd.Series) -> list[str]:
     return warnings + ["stain not fitted"] * (row["stain"] == "fallback")
 
 
-def _about(row: dict[str, Any]) -> str:
+def _about(row: pd.Series) -> str:
     repeated = f", {row['repeated_patches']} patches repeated" if row["repeated_patches"] else ""
     mask = ", your mask" if row["mask"] == "external" else ""
     return f"{row['tissue_mm2']:.3g} mm² of tissue{mask}, {row['tiles']} tiles{repeated}"
 
 
-def _flags(drawn: pd.DataFrame) -> list[dict[str, Any]]:
+def _count_flags(drawn: pd.DataFrame) -> list[FlagCount]:
     return [
-        {
-            "flag": flag,
-            "meaning": meaning,
-            "slides": int((drawn[flag] > 0).sum()),
-            "highest": round(100 * float(drawn[flag].max())) if len(drawn) else 0,
-        }
+        FlagCount(
+            flag=flag,
+            meaning=meaning,
+            slides=int((drawn[flag] > 0).sum()),
+            highest=round(100 * float(drawn[flag].max())) if len(drawn) else 0,
+        )
         for flag, meaning in FLAGS.items()
     ]
 
 
-def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[dict[str, Any]]:
+def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[HeatmapGallery]:
     """Choose the heatmaps to show: the first and the last of a task and method, which differ in class or risk.
 
     Parameters
@@ -107,11 +204,11 @@ def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[dict[str, An
 
     Returns
     -------
-    list of dict
-        Of each run that has any: ``title``, ``pictures`` (sample_id, image, link; of the first run of a task and method
-        alone) and ``links`` (sample_id, link) of the others.
+    list of HeatmapGallery
+        One for each run that has any; pictures of the first run of a task and method alone.
     """
-    runs, shown = [], set()
+    runs: list[HeatmapGallery] = []
+    shown: set[tuple[str, str]] = set()
     for path in lists:
         task, method, fold, seed = path.parts[-5:-1]
         files = [file for name in read_tsv(path, dtype=str)["heatmap"] if (file := path.with_name(name)).is_file()]
@@ -119,18 +216,14 @@ def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[dict[str, An
             continue
         ends = [] if (task, method) in shown else list(dict.fromkeys([files[0], files[-1]]))
         shown.add((task, method))
+        links = {file: HeatmapLink(sample_id=file.stem, link=_link(file, report)) for file in files}
         which = f"fold {fold.removeprefix('fold')}, seed {seed.removeprefix('seed')}"
-        entries = [{"sample_id": file.stem, "link": _link(file, report)} for file in files]
         runs.append(
-            {
-                "title": f"{plain(task).capitalize()}, {method_label(method)}, {which}",
-                "pictures": [
-                    {**entry, "image": _small(file, HEATMAP_PX)}
-                    for file, entry in zip(files, entries, strict=True)
-                    if file in ends
-                ],
-                "links": [entry for file, entry in zip(files, entries, strict=True) if file not in ends],
-            }
+            HeatmapGallery(
+                title=f"{plain(task).capitalize()}, {METHODS[method].label}, {which}",
+                pictures=[ShownHeatmap(**links[file], image=_small(file, HEATMAP_PX)) for file in ends],
+                links=[link for file, link in links.items() if file not in ends],
+            )
         )
     return runs
 
@@ -141,8 +234,6 @@ def _link(file: Path, report: Path) -> str:
 
 def _small(path: Path, longest: int) -> str:
     """Return a picture as the text of a small JPEG."""
-    from PIL import Image
-
     with Image.open(path) as image:
         image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         data = io.BytesIO()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_tsv, write_text, write_tsv
+from ksfusion.core.storage import read_tsv
+from ksfusion.methods.registry import METHODS
+from ksfusion.methods.variants import FULL_METHOD
+from ksfusion.results.config import TableName
 from ksfusion.results.metrics import (
     MACRO_METRICS,
     METRICS,
@@ -20,9 +22,9 @@ from ksfusion.results.metrics import (
     classification_metrics,
     survival_metrics,
 )
-from ksfusion.results.runs import Run, average_by_case, outcome_columns, read_runs
+from ksfusion.results.runs import Run, average_by_case, outcome_columns
 from ksfusion.results.statistics import interval, resampled_classification, resampled_survival, sample_weights
-from ksfusion.results.tables.layout import PAPER_NOTE, alpha_of, lay_out, to_latex, to_markdown
+from ksfusion.terms.tasks import TaskOutcome
 
 COLUMNS = [
     "method",
@@ -40,76 +42,77 @@ COLUMNS = [
     "reason",
 ]
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "paper"]
-LEVELS = ("sample", "case")
+Level: TypeAlias = Literal["sample", "case"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 ALL = "all"
-FULL_METHOD = "ksfusion"
-WITHOUT_COMPONENT = re.compile(r"ksfusion-no-.+")
-WITH_ALPHA = re.compile(r"ksfusion-alpha(\d+)")
 PAPER_ALPHA = 0.5
-TITLES = {"table1": "Methods compared on the test samples", "table2": "KS-Fusion without one of its components"}
+# Of the tables that are laid out as in the paper.
+TITLES: dict[TableName, str] = {
+    "table1": "Methods compared on the test samples",
+    "table2": "KS-Fusion without one of its components",
+}
 
 
-def make_tables(
-    run_dirs: Iterable[Path],
-    output_dir: Path,
-    *,
-    tasks: Sequence[Mapping[str, Any]],
-    methods: Sequence[str],
-    paper: Path,
-    caveats: Sequence[str] = (),
-    names: Sequence[str] = ("table1", "table2", "alpha"),
-    shared: Mapping[str, str] | None = None,
-) -> None:
-    """Write ``table1``, ``table2`` (.tsv, .md, .tex) and ``alpha.tsv``, or some of them.
+class Score(NamedTuple):
+    """A metric of one method and task: a row of the long table, without method, task and the paper's value.
 
-    Table 1 holds all methods but the ablations, Table 2 ksfusion and its variants without a component, ``alpha.tsv``
-    ksfusion and its variants with another alpha. Each is a long table of `COLUMNS`; a method or task without a result
-    has rows with the reason.
-
-    Parameters
+    Attributes
     ----------
-    run_dirs
-        Folders of runs, each with ``predictions.parquet`` and ``metrics.json``.
-    output_dir
-        Folder of the tables.
-    tasks
-        ``name``, ``kind`` and ``classes`` of each task, in the order of the tables.
-    methods
-        Names, in the order of the tables.
-    paper
-        Table of the published values: method, task, metric, percent.
-    caveats
-        Sentences that must stand under every table.
-    names
-        Which tables.
-    shared
-        Methods without runs of their own, see `ksfusion.results.runs.read_runs`.
+    metric, level, cohort, fold
+        What was scored.
+    mean, sd
+        Over seeds, in percent; NaN where not known.
+    ci_low, ci_high
+        The interval of the mean; NaN where there is none.
+    n
+        How many samples or cases.
+    reason
+        What is missing, and why; empty where nothing is.
     """
-    results = result_table(
-        read_runs(run_dirs, tasks, shared=shared), tasks=tasks, methods=methods, paper=read_tsv(paper)
-    )
-    settings = {"tasks": [dict(task) for task in tasks], "methods": list(methods), "caveats": list(caveats)}
-    settings["shared"] = dict(shared or {})
-    made_by = provenance("ksfusion.results.tables.scores", settings)
-    of_table = choose_methods(methods)
-    for name in names:
-        long = results[results["method"].isin(of_table[name])]
-        write_tsv(as_text(long), output_dir / f"{name}.tsv", made_by)
-        if name in TITLES:
-            layout = lay_out(long, caveats=caveats)
-            write_text(to_markdown(layout, title=TITLES[name], note=PAPER_NOTE), output_dir / f"{name}.md", made_by)
-            write_text(
-                to_latex(layout, title=TITLES[name], label=f"tab:{name}", note=PAPER_NOTE),
-                output_dir / f"{name}.tex",
-                made_by,
-            )
+
+    metric: str
+    level: Level
+    cohort: str
+    fold: str
+    mean: float
+    sd: float
+    ci_low: float
+    ci_high: float
+    n: int
+    reason: str
 
 
-def choose_methods(methods: Iterable[str]) -> dict[str, list[str]]:
-    """Return the methods of ``table1``, ``table2`` and ``alpha``."""
+@dataclass(frozen=True)
+class FoldScores:
+    """The scores of one fold.
+
+    Attributes
+    ----------
+    n
+        How many samples or cases.
+    values
+        Metric to the value of each seed.
+    draws : mapping of metric to numpy.ndarray (resamples,)
+        The mean over seeds of each bootstrap draw.
+    reasons
+        Metric to what the test samples lack for it, or nothing.
+    """
+
+    n: int
+    values: Mapping[str, Mapping[int, float]]
+    draws: Mapping[str, np.ndarray]
+    reasons: Mapping[str, str]
+
+
+def choose_methods(methods: Iterable[str]) -> dict[TableName, list[str]]:
+    """Return the methods of each table.
+
+    Table 1 holds all methods but the ablations and the variants with another alpha, Table 2 ksfusion and the ablations,
+    ``alpha`` ksfusion and its variants with another alpha.
+    """
     methods = list(methods)
-    ablations = [name for name in methods if WITHOUT_COMPONENT.fullmatch(name)]
-    alphas = [name for name in methods if WITH_ALPHA.fullmatch(name)]
+    ablations = [name for name in methods if METHODS[name].ablates]
+    alphas = [name for name in methods if METHODS[name].alpha is not None]
     full = [name for name in methods if name == FULL_METHOD]
     return {
         "table1": [name for name in methods if name not in {*ablations, *alphas}],
@@ -127,39 +130,56 @@ def as_text(long: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a long table that `make_tables` wrote."""
+    """Read a long table as `ksfusion.stages.make_tables` writes it."""
     table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str})
     return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
 
 
 def result_table(
-    runs: Sequence[Run], *, tasks: Sequence[Mapping[str, Any]], methods: Sequence[str], paper: pd.DataFrame
+    runs: Sequence[Run], *, tasks: Sequence[TaskOutcome], methods: Sequence[str], paper: pd.DataFrame
 ) -> pd.DataFrame:
-    """Score all runs: the long table of `COLUMNS`, in order of method, task, metric, level, cohort and fold."""
+    """Score all runs.
+
+    Parameters
+    ----------
+    runs
+        The runs, as `ksfusion.results.runs.read_runs` returns them.
+    tasks, methods
+        What is scored, in the order of the table.
+    paper : pandas.DataFrame
+        The published values: method, task, metric, percent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The long table of `COLUMNS`, in order of method, task, metric, level, cohort and fold. A method or task without
+        a result has rows with the reason.
+    """
     published = {(row.method, row.task, row.metric): row.percent for row in paper.itertuples()}
     folds = sorted({run.fold for run in runs})
     rows = []
     for method in methods:
         for task in tasks:
-            own = [run for run in runs if (run.task, run.method) == (task["name"], method)]
-            found = [row for level in LEVELS for row in _score_level(own, task, level, folds)]
-            order = {metric: position for position, metric in enumerate(METRICS[task["kind"]])}
-            for row in sorted(found, key=lambda row: order[row["metric"]]):
-                is_published = (row["level"], row["cohort"], row["fold"]) == ("sample", ALL, ALL)
-                key = (_published_as(method), task["name"], row["metric"])
+            own = [run for run in runs if (run.task, run.method) == (task.name, method)]
+            found = [score for level in LEVELS for score in _score_level(own, task, level, folds)]
+            order = {metric: position for position, metric in enumerate(METRICS[task.kind])}
+            for score in sorted(found, key=lambda score: order[score.metric]):
+                is_published = (score.level, score.cohort, score.fold) == ("sample", ALL, ALL)
+                key = (_published_as(method), task.name, score.metric)
                 paper_value = published.get(key, NAN) if is_published else NAN
-                rows.append({"method": method, "task": task["name"], "paper": paper_value, **row})
+                rows.append({"method": method, "task": task.name, "paper": paper_value, **score._asdict()})
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
 
 
 def _published_as(method: str) -> str:
     """Return the row of the paper that a method is compared with: its KS-Fusion had the alpha of one variant."""
-    return FULL_METHOD if WITH_ALPHA.fullmatch(method) and alpha_of(method) == PAPER_ALPHA else method
+    info = METHODS[method]
+    return info.base if info.alpha == PAPER_ALPHA else method
 
 
-def _score_level(runs: Sequence[Run], task: Mapping[str, Any], level: str, folds: Sequence[int]) -> list[dict]:
-    """Return the rows of one method, task and level: all samples, then each cohort; all folds, then each."""
+def _score_level(runs: Sequence[Run], task: TaskOutcome, level: Level, folds: Sequence[int]) -> list[Score]:
+    """Return the scores of one method, task and level: all samples, then each cohort; all folds, then each."""
     good = [run for run in runs if not run.reason]
     skipped = _skipped_text(runs)
     cohorts = sorted({cohort for run in good for cohort in run.test["cohort"]})
@@ -170,19 +190,18 @@ def _score_level(runs: Sequence[Run], task: Mapping[str, Any], level: str, folds
             samples = run.test if cohort == ALL else run.test[run.test["cohort"] == cohort]
             tables[run.fold][run.seed] = samples if level == "sample" else average_by_case(samples, task)
         by_fold = {fold: _score_fold(by_seed, task, fold) for fold, by_seed in tables.items()}
-        place = {"level": level, "cohort": cohort}
-        for metric in METRICS[task["kind"]]:
-            rows.append({**place, "fold": ALL, **_row(by_fold, metric, skipped)})
+        for metric in METRICS[task.kind]:
+            rows.append(_average(by_fold, metric, level, cohort, ALL, skipped))
             if good:
                 rows += [
-                    {**place, "fold": str(fold), **_row({fold: scores}, metric, skipped)}
+                    _average({fold: scores}, metric, level, cohort, str(fold), skipped)
                     for fold, scores in by_fold.items()
                 ]
     return rows
 
 
 def _skipped_text(runs: Sequence[Run]) -> str:
-    """Say why runs gave nothing."""
+    """Return why runs gave nothing, or nothing."""
     reasons = sorted({run.reason for run in runs if run.reason})
     if not runs:
         return "no run"
@@ -193,80 +212,78 @@ def _skipped_text(runs: Sequence[Run]) -> str:
     return text if skipped == len(runs) else f"{skipped} of {len(runs)} runs skipped: {text}"
 
 
-def _score_fold(tables: Mapping[int, pd.DataFrame], task: Mapping[str, Any], fold: int) -> dict[str, Any]:
-    """Score the seeds of a fold.
-
-    Returns
-    -------
-    dict
-        ``n``; ``values``: metric to {seed: value}; ``draws``: metric to (resamples,), the mean over seeds of each
-        bootstrap draw; ``reasons``: metric to text.
-    """
-    metrics = METRICS[task["kind"]]
+def _score_fold(tables: Mapping[int, pd.DataFrame], task: TaskOutcome, fold: int) -> FoldScores:
+    """Score the seeds of a fold."""
+    metrics = METRICS[task.kind]
     tables = {seed: table for seed, table in tables.items() if len(table)}
     if not tables:
-        reasons = dict.fromkeys(metrics, "no test sample")
-        return {"n": 0, "values": {metric: {} for metric in metrics}, "draws": {}, "reasons": reasons}
+        return FoldScores(0, {metric: {} for metric in metrics}, {}, dict.fromkeys(metrics, "no test sample"))
     truth, prediction = outcome_columns(task)
     values: dict[str, dict[int, float]] = {metric: {} for metric in metrics}
     draws: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
     for seed, table in tables.items():
         weights = sample_weights(table["case_id"], seed=fold)
-        if task["kind"] == "survival":
-            outcome = [table[column].to_numpy() for column in truth + prediction]
-            scores, resampled = survival_metrics(*outcome), resampled_survival(*outcome, weights)
+        if task.kind == "survival":
+            days, event, risk = (table[column].to_numpy() for column in truth + prediction)
+            scores, resampled = survival_metrics(days, event, risk), resampled_survival(days, event, risk, weights)
         else:
-            outcome = [table["y"].to_numpy(), table[prediction].to_numpy()]
-            scores, resampled = classification_metrics(*outcome), resampled_classification(*outcome, weights)
+            labels, probabilities = table["y"].to_numpy(), table[prediction].to_numpy()
+            scores = classification_metrics(labels, probabilities)
+            resampled = resampled_classification(labels, probabilities, weights)
         one_case = table["case_id"].nunique() == 1
         for metric in metrics:
             values[metric][seed] = scores[metric]
             draws[metric].append(np.full(len(weights), NAN) if one_case else resampled[metric])
     first = next(iter(tables.values()))
-    return {
-        "n": len(first),
-        "values": values,
-        "draws": {metric: np.mean(draws[metric], axis=0) for metric in metrics},
-        "reasons": {metric: _why_limited(metric, values[metric], first, task) for metric in metrics},
-    }
+    return FoldScores(
+        n=len(first),
+        values=values,
+        draws={metric: np.mean(draws[metric], axis=0) for metric in metrics},
+        reasons={metric: _why_limited(metric, values[metric], first, task) for metric in metrics},
+    )
 
 
-def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, task: Mapping[str, Any]) -> str:
-    """Say what the test samples lack for a metric, or nothing."""
-    if task["kind"] == "survival":
+def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, task: TaskOutcome) -> str:
+    """Return what the test samples lack for a metric, or nothing."""
+    if task.kind == "survival":
         return "no pair of test samples can be compared" if np.isnan(list(values.values())).all() else ""
-    absent = [task["classes"][number] for number in absent_classes(table["y"], len(task["classes"]))]
+    absent = [task.classes[number] for number in absent_classes(table["y"], len(task.classes))]
     if not absent or metric not in MACRO_METRICS:
         return ""
-    if len(absent) == len(task["classes"]) - 1:
+    if len(absent) == len(task.classes) - 1:
         return "one class only among the test samples"
     return f"no test sample of {', '.join(absent)}: average over the other classes"
 
 
-def _row(by_fold: Mapping[int, dict[str, Any]], metric: str, skipped: str) -> dict[str, Any]:
+def _average(
+    by_fold: Mapping[int, FoldScores], metric: str, level: Level, cohort: str, fold: str, skipped: str
+) -> Score:
     """Average a metric over folds, then over seeds.
 
     Folds are averaged rather than pooled: risks and probabilities of different models have no common scale.
     """
-    values = pd.DataFrame({fold: pd.Series(scores["values"][metric], dtype=float) for fold, scores in by_fold.items()})
+    values = pd.DataFrame({number: pd.Series(scores.values[metric], dtype=float) for number, scores in by_fold.items()})
     per_seed = values.mean(axis=1).dropna()
-    defined = [fold for fold in by_fold if fold in values and values[fold].notna().any()]
+    defined = [number for number in by_fold if number in values and values[number].notna().any()]
     low, high = NAN, NAN
     if defined:
-        low, high = interval(np.mean([by_fold[fold]["draws"][metric] for fold in defined], axis=0))
+        low, high = interval(np.mean([by_fold[number].draws[metric] for number in defined], axis=0))
     reasons = [skipped] if skipped else []
     # A task that was skipped lacks test predictions for that reason, not for want of samples.
-    if any(scores["n"] for scores in by_fold.values()) or not skipped:
-        told = {fold: scores["reasons"][metric] for fold, scores in by_fold.items() if scores["reasons"][metric]}
-        reasons += [f"fold {fold}: {text}" if len(by_fold) > 1 else text for fold, text in told.items()]
+    if any(scores.n for scores in by_fold.values()) or not skipped:
+        told = {number: scores.reasons[metric] for number, scores in by_fold.items() if scores.reasons[metric]}
+        reasons += [f"fold {number}: {text}" if len(by_fold) > 1 else text for number, text in told.items()]
     if defined and np.isnan(low):
         reasons.append("too few test cases for an interval")
-    return {
-        "metric": metric,
-        "mean": per_seed.mean() if len(per_seed) else NAN,
-        "sd": per_seed.std(ddof=1) if len(per_seed) > 1 else NAN,
-        "ci_low": low,
-        "ci_high": high,
-        "n": sum(scores["n"] for scores in by_fold.values()),
-        "reason": "; ".join(reasons),
-    }
+    return Score(
+        metric=metric,
+        level=level,
+        cohort=cohort,
+        fold=fold,
+        mean=float(per_seed.mean()) if len(per_seed) else NAN,
+        sd=float(per_seed.std(ddof=1)) if len(per_seed) > 1 else NAN,
+        ci_low=low,
+        ci_high=high,
+        n=sum(scores.n for scores in by_fold.values()),
+        reason="; ".join(reasons),
+    )

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ksfusion.slides.encoders.build import Encoder
-from ksfusion.slides.stain.target import Profile, normalise
+from ksfusion.slides.stain.profiles import Profile, normalise
 
 PATCHES_AT_ONCE = 16
 # On a GPU, how many groups of patches may be under way before the caller waits.
 GROUPS_AHEAD = 2
 
 
-class Encoding:
+class PatchEncoder:
     """Normalises and encodes patches.
 
     On a GPU the call returns while the work is still queued, so that the next patches can be copied meanwhile.
@@ -34,15 +34,15 @@ class Encoding:
     device
         A PyTorch device.
     threads
-        How many threads work on a processor.
+        The number of threads that work on a processor.
     """
 
     def __init__(self, encoder: Encoder, target: Profile, device: str, threads: int):
         self._encoder, self._target, self._device = encoder, target, torch.device(device)
-        constant = {"dtype": torch.float32, "device": device}
-        std = torch.tensor(encoder.std, **constant)[:, None, None]
+        colours = torch.tensor([encoder.mean, encoder.std], dtype=torch.float32, device=device)
+        mean, std = colours[:, :, None, None]  # (3, 1, 1) each
         self._scale = 1 / (255 * std)
-        self._shift = -torch.tensor(encoder.mean, **constant)[:, None, None] / std
+        self._shift = -mean / std
         if self._device.type == "cpu":
             self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -92,13 +94,13 @@ def build_encoder(
     weights
         A file of weights, safetensors or PyTorch (read without unpickling code); by default they are fetched.
     seed
-        Of ``seeded-conv``.
+        The seed of ``seeded-conv``.
     device
-        Where it is to compute.
+        The device that computes it.
     precision
         ``float32``; or ``bfloat16`` or ``float16``: matrix products in that type, by PyTorch's automatic casting.
     compiled
-        Whether to compile the network (torch.compile) when it is first called.
+        Compile the network (torch.compile) when it is first called.
 
     Returns
     -------
@@ -120,7 +122,7 @@ def build_encoder(
     else:
         encoder = _any_timm(name.removeprefix(TIMM), path)
     encoder.dtype = getattr(torch, precision)
-    encoder.to(device, memory_format=torch.channels_last)
+    encoder.to(device).to(memory_format=torch.channels_last)
     if compiled:
         encoder.network.compile()
     return encoder
@@ -129,10 +131,10 @@ def build_encoder(
 class ThirdBlock(nn.Module):
     """A ResNet up to its third block, averaged over the patch."""
 
-    def __init__(self, resnet: nn.Module):
+    def __init__(self, resnet: Any):
         super().__init__()
-        for part in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3"):
-            setattr(self, part, getattr(resnet, part))
+        self.conv1, self.bn1, self.act1, self.maxpool = resnet.conv1, resnet.bn1, resnet.act1, resnet.maxpool
+        self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Encode (B, 3, H, W) as (B, 1024)."""
@@ -143,7 +145,7 @@ class ThirdBlock(nn.Module):
 class TokenAndMean(nn.Module):
     """A vision transformer's class token beside the mean of its patch tokens; registers are left out."""
 
-    def __init__(self, transformer: nn.Module):
+    def __init__(self, transformer: Any):
         super().__init__()
         self.transformer = transformer
 
@@ -172,25 +174,25 @@ def _published(preset: Preset, weights: Path | None) -> Encoder:
 
 def create_published(preset: Preset) -> nn.Module:
     """Create the network of a preset without its weights."""
-    from functools import partial
-
     import timm
-    from timm.layers import LayerNorm, SwiGLUPacked
+    from timm.layers.mlp import SwiGLUPacked
+    from timm.layers.norm import LayerNorm
 
-    layers = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if preset.swiglu else {}
-    norm = partial(LayerNorm, eps=preset.norm_eps)
-    return timm.create_model(preset.architecture, num_classes=0, norm_layer=norm, **preset.options, **layers)
+    options: dict[str, Any] = {**preset.options, "norm_layer": partial(LayerNorm, eps=preset.norm_eps)}
+    if preset.swiglu:
+        options |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
+    return timm.create_model(preset.architecture, num_classes=0, **options)
 
 
 def _any_timm(name: str, weights: Path | None) -> Encoder:
-    import timm
+    from timm.data.config import resolve_model_data_config
 
-    model = _create_timm(name, pretrained=weights is None)
+    model: Any = _create_timm(name, pretrained=weights is None)
     if weights is not None:
         classifier = model.default_cfg.get("classifier") or ()
         heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
         load_weights(model, read_weights(weights), weights, unused=tuple(f"{head}." for head in heads))
-    data = timm.data.resolve_model_data_config(model)
+    data = resolve_model_data_config(model)
     fixed = model.default_cfg.get("fixed_input_size", False)
     return Encoder(
         model,

@@ -26,6 +26,8 @@ class SeededConv(nn.Module):
 
     widths = (32, 64)
     n_features = 2 * sum(widths)
+    scale: torch.Tensor
+    shift: torch.Tensor
 
     def __init__(self, seed: int):
         super().__init__()
@@ -35,9 +37,9 @@ class SeededConv(nn.Module):
         self.conv2 = nn.Conv2d(first, second, kernel_size=3, stride=2, bias=True)
         with torch.no_grad():
             for convolution in (self.conv1, self.conv2):
-                fan_in = convolution.weight[0].numel()
-                convolution.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
-                convolution.bias.normal_(0, 0.5, generator=generator)
+                spread = {"weight": math.sqrt(2 / convolution.weight[0].numel()), "bias": 0.5}
+                for name, parameter in convolution.named_parameters():
+                    parameter.normal_(0, spread[name], generator=generator)
             scale, shift = torch.std_mean(self._summaries(_drawn_textures(generator)), dim=0)
         # A filter that hardly responds would otherwise be blown up to noise.
         self.register_buffer("scale", scale.clamp(min=float(scale.median()) / 10))

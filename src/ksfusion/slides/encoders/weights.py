@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from ksfusion.core.errors import UserError
@@ -44,9 +46,6 @@ def read_weights(path: Path) -> Weights:
     UserError
         If it cannot be read or holds anything else; no code in it is run.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,4 +1,4 @@
-"""The features of finished slides, kept aside until their batch is packed."""
+"""The features of finished slides, kept beside a batch's file so that no slide is encoded twice, and their keys."""
 
 from __future__ import annotations
 
@@ -9,18 +9,68 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import h5py
 import numpy as np
 
 from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import atomic
+from ksfusion.slides.config import ExtractFeaturesSettings
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.stain.profiles import Profile, arrays_of
 
 KEY = "key"
 T = TypeVar("T")
 
 
-def key_of(made_of: Mapping[str, Any], *arrays: np.ndarray) -> str:
-    """Return the key of what a slide's features are made of: settings, code and identities, and arrays."""
-    digest = hashlib.sha256(as_json(made_of).encode())
+def made_of(settings: ExtractFeaturesSettings, target: Profile, *, code: str, device: str) -> dict[str, Any]:
+    """Return what the features of every slide are made with; the last bit of some networks' depends on the batch size.
+
+    Parameters
+    ----------
+    settings
+        The settings of reading, normalising and encoding.
+    target
+        The stain that they are brought to.
+    code
+        The version of the code of `ksfusion.stages.extract_features` (`ksfusion.core.provenance.code_version`).
+    device
+        The PyTorch device: ``cpu``, or ``cuda`` with any number.
+    """
+    weights = weights_digest(settings.features.weights) if settings.features.weights else None
+    return {
+        "code": code,
+        "device": device.split(":")[0],
+        "slides": {name: value for name, value in settings.slides.record().items() if name != "timeout"},
+        "stain": {"method": settings.stain.method, "target": [values.tolist() for values in arrays_of(target)]},
+        "features": {**settings.features.record(), "weights": weights},
+    }
+
+
+def slide_key(
+    shared: Mapping[str, Any], source: SlideSource, digest: str, corners: np.ndarray, profile: Profile | None
+) -> str:
+    """Return the key of a slide's features: it changes with anything that they depend on.
+
+    Parameters
+    ----------
+    shared
+        What the features of every slide are made with (`made_of`).
+    source
+        The slide's file; its size counts too.
+    digest
+        That of the file when it was tiled: another file of the same name may have the same size.
+    corners : numpy.ndarray of shape (unique patches, 2), int32
+        Level-0 x and y of its patches, each once.
+    profile
+        The stain of the slide; None where patches are not normalised.
+    """
+    identity = {**shared, "slide": [*source, source.size(), digest]}
+    return key_of(identity, corners, *(arrays_of(profile) if profile else ()))
+
+
+def key_of(identity: Mapping[str, Any], *arrays: np.ndarray) -> str:
+    """Return a key of 32 hexadecimal digits: of settings, code and identities, and of arrays."""
+    digest = hashlib.sha256(as_json(identity).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:32]
@@ -32,8 +82,8 @@ def weights_digest(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Aside:
-    """A place beside a batch's file for the features of its slides.
+class FeatureCache:
+    """The features of the slides of a batch, beside its file.
 
     While the batch is made, each finished slide is a file of its own, so that a job that is killed redoes the slide in
     hand only. The packed batch is kept under a second name, at no cost: Snakemake removes the first before the job
@@ -54,17 +104,15 @@ class Aside:
         return self._folder / f"{slide_id}.{key}.npy"
 
     def __contains__(self, slide: tuple[str, str]) -> bool:
-        """Say whether the features of a slide (id, key) are here; they are not loaded."""
+        """Return whether the features of a slide (id, key) are here; they are not loaded."""
         return self._found(*slide, lambda _: True) is not None
 
     def find(self, slide_id: str, key: str) -> np.ndarray | None:
-        """Return the features of a slide, if they were made of what ``key`` says."""
+        """Return the features of a slide, if they were made of what ``key`` stands for."""
         return self._found(slide_id, key, lambda features: features[:])
 
     def _found(self, slide_id: str, key: str, take: Callable[[Any], T]) -> T | None:
         """Return what ``take`` makes of the features on the disk; None where they are not there."""
-        import h5py
-
         with contextlib.suppress(OSError, ValueError):
             return take(np.load(self._file(slide_id, key), mmap_mode="r", allow_pickle=False))
         with contextlib.suppress(OSError), h5py.File(self._packed, "r") as file:
@@ -83,3 +131,20 @@ class Aside:
         with contextlib.suppress(OSError):  # a file system without hard links keeps nothing for later
             self._packed.hardlink_to(self._output)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def rekey(self, keys: Mapping[str, Mapping[str, str]]) -> None:
+        """Give the slides of the packed batch other keys: the same features would now be made under these.
+
+        Parameters
+        ----------
+        keys
+            Of each slide_id its old keys to the new ones; a slide with another key keeps it.
+        """
+        with atomic(self._output) as temporary:
+            shutil.copyfile(self._output, temporary)
+            with h5py.File(temporary, "r+") as file:
+                for slide_id, group in file.items():
+                    key = group.attrs.get(KEY)
+                    if key in keys.get(slide_id, {}):
+                        group.attrs[KEY] = keys[slide_id][key]
+        self.close()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
 import numpy as np
+import pandas as pd
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.storage import PROVENANCE_KEY, atomic
 from ksfusion.slides.reading.slide_files import CLAM_FOLDER
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The objective that a scale stands for, where slides are named by objectives: below so many um/px it is so strong.
 OBJECTIVES = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10))
@@ -46,46 +45,21 @@ def nominal_magnification(mpp: float) -> int:
     return next((objective for limit, objective in OBJECTIVES if mpp < limit), WEAKEST_OBJECTIVE)
 
 
-def export_features(results: Path, output: Path, *, layout: str) -> None:
-    """Write the features of every slide that came through: unique patches in raster order, single precision.
+def extracted_slides(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide]:
+    """Yield the slides of a batch that came through.
 
     Parameters
     ----------
-    results
-        A folder of results, with ``features/{batch}.h5`` and ``slides.tsv``.
-    output
-        ``trident``: gets ``{slide_id}.h5``, as TRIDENT's folder of patch features. ``clam``: gets
-        ``h5_files/{slide_id}.h5`` and ``pt_files/{slide_id}.pt``, as CLAM's folder of features.
-    layout
-        ``trident`` or ``clam``.
+    path
+        File of `ksfusion.stages.extract_features`.
+    slides
+        The ledger's table of slides, indexed by slide_id.
 
     Raises
     ------
     UserError
-        If there are no features, or they were not extracted here.
+        If the features were not extracted here.
     """
-    from ksfusion.core.storage import read_tsv
-
-    # A hidden file is what a batch keeps for its next run.
-    files = sorted((results / "features").glob("[0-9]*.h5"), key=lambda path: int(path.stem))
-    ledger = results / "slides.tsv"
-    if not files or not ledger.is_file():
-        raise UserError(f"{results}: has no features/*.h5 and slides.tsv; run the pipeline first, or give --results")
-    slides = read_tsv(ledger, dtype={"slide_id": str}).set_index("slide_id")
-    write, count = LAYOUTS[layout], 0
-    for path in files:
-        for slide in _extracted(path, slides):
-            write(slide, output)
-            count += 1
-    print(f"{count} of {len(slides)} slides written to {output}", file=sys.stderr)
-
-
-def _extracted(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide]:
-    """Yield the slides of a batch that came through."""
-    import h5py
-
-    from ksfusion.core.storage import PROVENANCE_KEY
-
     with h5py.File(path, "r") as file:
         settings = json.loads(file.attrs[PROVENANCE_KEY])["settings"]
         if "slides" not in settings:
@@ -109,18 +83,15 @@ def _extracted(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide]:
 
 
 def _write(
-    path: Path, features: np.ndarray, coords: np.ndarray, of_features: dict[str, Any], of_coords: dict[str, Any]
+    path: Path, features: np.ndarray, coords: np.ndarray, of_features: Mapping[str, Any], of_coords: Mapping[str, Any]
 ) -> None:
-    import h5py
-
-    from ksfusion.core.storage import atomic
-
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("features", data=features).attrs.update(of_features)
         file.create_dataset("coords", data=coords).attrs.update(of_coords)
 
 
-def _write_trident(slide: ExportedSlide, output: Path) -> None:
+def write_trident(slide: ExportedSlide, output: Path) -> None:
+    """Write a slide as TRIDENT saves its patch features: ``{slide_id}.h5``."""
     # Its own `savetodir` is a path of the machine, which nothing reads; the folder's name says as much.
     where = {"name": slide.slide_id, "savetodir": output.absolute().name}
     attributes = {
@@ -137,10 +108,9 @@ def _write_trident(slide: ExportedSlide, output: Path) -> None:
     _write(output / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int64), of_features, attributes)
 
 
-def _write_clam(slide: ExportedSlide, output: Path) -> None:
+def write_clam(slide: ExportedSlide, output: Path) -> None:
+    """Write a slide as CLAM saves its features: ``h5_files/{slide_id}.h5`` and ``pt_files/{slide_id}.pt``."""
     import torch
-
-    from ksfusion.core.storage import atomic
 
     attributes = {"name": slide.slide_id, "patch_level": 0, "patch_size": slide.patch_px_level0}
     _write(output / CLAM_FOLDER / f"{slide.slide_id}.h5", slide.features, slide.coords.astype(np.int32), {}, attributes)
@@ -148,4 +118,4 @@ def _write_clam(slide: ExportedSlide, output: Path) -> None:
         torch.save(torch.from_numpy(slide.features), temporary)
 
 
-LAYOUTS: dict[str, Callable[[ExportedSlide, Path], None]] = {"trident": _write_trident, "clam": _write_clam}
+WRITERS: dict[str, Callable[[ExportedSlide, Path], None]] = {"trident": write_trident, "clam": write_clam}

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-from ksfusion.slides.reading.backends import SlideError
-from ksfusion.slides.reading.slide_files import precomputed_file, slide_sources
-from ksfusion.slides.reading.workers import IsolatedCalls
+import h5py
+import numpy as np
 
-if TYPE_CHECKING:
-    import h5py
-    import numpy as np
+from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.fingerprint import file_digest
 
-STAGE = "ksfusion.slides.features.precomputed"
 MAX_COORDINATE = 2**31
 # Far more than any slide has tiles, or any encoder features: a file that claims more is not read.
 MAX_TILES, MAX_FEATURES = 20_000_000, 65_536
@@ -48,7 +43,7 @@ class PrecomputedSlide:
     path: Path
     _features: h5py.Dataset
     coords: np.ndarray
-    unit: str
+    unit: Literal["px", "um"]
     size: tuple[int, int]
     order: np.ndarray
 
@@ -60,8 +55,6 @@ class PrecomputedSlide:
         SlideError
             With reason ``unreadable``, if any value of the slide is not finite in float16.
         """
-        import numpy as np
-
         rows = self.order[tiles]
         chosen = np.empty((len(rows), self._features.shape[-1]), dtype=np.float16)
         for start, values in self._blocks():
@@ -73,8 +66,6 @@ class PrecomputedSlide:
 
     def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield all features as float16, some rows at a time, each time with the number of the first."""
-        import numpy as np
-
         step = max(1, BLOCK_BYTES // (self._features.shape[-1] * self._features.dtype.itemsize))
         for start in range(0, len(self.coords), step):
             part = slice(start, start + step)
@@ -95,8 +86,6 @@ def open_precomputed(path: Path) -> Iterator[PrecomputedSlide]:
     SlideError
         With reason ``missing_file`` or ``unreadable``.
     """
-    import h5py
-
     try:
         if not path.exists():
             raise SlideError("missing_file", f"{path} is not there")
@@ -112,8 +101,6 @@ def open_precomputed(path: Path) -> Iterator[PrecomputedSlide]:
 
 
 def _read(path: Path, file: h5py.File) -> PrecomputedSlide:
-    import numpy as np
-
     features, stored = file["feats" if "feats" in file else "features"], file["coords"]
     shape = _table_shape(features)
     if len(shape) != 2 or features.dtype.kind != "f" or _table_shape(stored) != (shape[0], 2):
@@ -127,10 +114,10 @@ def _read(path: Path, file: h5py.File) -> PrecomputedSlide:
     coords = np.rint(coords).astype(np.int64)
     sides = [stored.attrs.get(f"level0_{side}") for side in ("width", "height")]
     known = [isinstance(side, int | np.integer) and 0 < side < MAX_COORDINATE for side in sides]
-    size = tuple(int(side) if is_known else 0 for side, is_known in zip(sides, known, strict=True))
+    width, height = (int(side) if is_known else 0 for side, is_known in zip(sides, known, strict=True))
     micrometres = file.attrs.get("unit") in ("um", b"um") or "tile_size_um" in file.attrs
     order = np.lexsort((coords[:, 0], coords[:, 1]))
-    return PrecomputedSlide(path, features, coords, "um" if micrometres else "px", size, order)
+    return PrecomputedSlide(path, features, coords, "um" if micrometres else "px", (width, height), order)
 
 
 def _table_shape(data: h5py.Dataset) -> tuple[int, ...]:
@@ -138,108 +125,56 @@ def _table_shape(data: h5py.Dataset) -> tuple[int, ...]:
     return data.shape[1:] if data.ndim == 3 and data.shape[0] == 1 else data.shape
 
 
-def import_tiles(
-    samples: Path, output: Path, *, batch: int, batches: int, path: str, min_tiles: int, timeout: float = 600
-) -> None:
-    """Take the tiles of a batch of slides from their files; one that fails is a row with its reason.
+def read_tiles(path: Path, min_tiles: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read the tiles of a slide from its file; runs in a worker process.
 
     Parameters
     ----------
-    samples
-        The user's table of samples; a slide needs its id only, and its ``mpp`` where the ledger is to say it.
-    output
-        The table of `ksfusion.slides.tiles.grid.tile_batch`; x and y are whole numbers of the file's own unit.
-    batch, batches
-        Which batch, of how many.
     path
-        The folder of the files.
+        The slide's file.
     min_tiles
         Fewest tiles that make a slide usable.
-    timeout
-        Seconds that a slide may take; it is read in a process of its own.
+
+    Returns
+    -------
+    known : dict
+        What is known of the slide: width, height, and the file's digest.
+    tiles : dict of str to numpy.ndarray of shape (tiles,)
+        tile, x, y, in raster order, and tissue, which is not known.
+
+    Raises
+    ------
+    SlideError
+        With reason ``missing_file``, ``unreadable`` or ``too_few_tiles``.
     """
-    import pandas as pd
-
-    from ksfusion.core.ids import batch_of
-    from ksfusion.core.provenance import provenance
-    from ksfusion.core.storage import write_parquet
-    from ksfusion.slides.tiles.grid import COLUMN_TYPES, slide_rows
-
-    parts = []
-    with IsolatedCalls(_tiles, timeout) as read_tiles:
-        for slide_id, source in slide_sources(samples).items():
-            if batch_of(slide_id, batches) != batch:
-                continue
-            known = {"mpp": source.mpp, "mpp_source": "manifest"} if source.mpp else {}
-            try:
-                told, found = read_tiles(precomputed_file(path, slide_id), min_tiles)
-                known |= told
-            except SlideError as error:
-                found = {"reason": error.reason, "message": str(error)}
-            parts.append(slide_rows(slide_id, known, found))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMN_TYPES))
-    made_by = provenance(STAGE, {"batch": batch, "path": path, "min_tiles": min_tiles})
-    write_parquet(table.astype(COLUMN_TYPES), output, made_by)
-
-
-def _tiles(path: Path, min_tiles: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take the tiles of one slide: what is known of it, and its tiles or its failure; runs in a worker process."""
-    import numpy as np
-
-    from ksfusion.slides.reading.fingerprint import file_digest
-
     with open_precomputed(path) as slide:
         known = {"width": slide.size[0], "height": slide.size[1], "digest": file_digest(path)}
         if len(slide.coords) < min_tiles:
-            message = f"{path}: {len(slide.coords)} tiles; {min_tiles} are needed"
-            return known, {"reason": "too_few_tiles", "message": message}
+            raise SlideError("too_few_tiles", f"{path}: {len(slide.coords)} tiles; {min_tiles} are needed", known)
         x, y = slide.coords[slide.order].T
         return known, {"tile": np.arange(len(x)), "x": x, "y": y, "tissue": np.full(len(x), np.nan)}
 
 
-def _features(path: Path, tiles: np.ndarray) -> tuple[np.ndarray, str]:
-    """Take the features of tiles of one slide, and the unit of its coordinates; runs in a worker process."""
-    with open_precomputed(path) as slide:
-        return slide.features(tiles), slide.unit
-
-
-def import_features(
-    tiles: Path, patches: Path, output: Path, *, features: Mapping[str, Any], timeout: float = 600
-) -> None:
-    """Take the features of the chosen patches of a batch of slides from their files.
+def read_features(path: Path, tiles: np.ndarray) -> tuple[np.ndarray, str]:
+    """Read the features of tiles of a slide, and the unit of its coordinates; runs in a worker process.
 
     Parameters
     ----------
-    tiles, patches
-        Tables of `import_tiles` and `ksfusion.slides.tiles.sampling.sample_batch`.
-    output
-        The file of `ksfusion.stages.extract_features`; an attribute ``unit`` says the unit of ``coords``.
-    features
-        Settings ``source`` and ``path``.
-    timeout
-        Seconds that a slide may take.
+    path
+        The slide's file.
+    tiles : numpy.ndarray of shape (n,)
+        Their numbers in raster order.
+
+    Returns
+    -------
+    features : numpy.ndarray of shape (n, d), float16
+    unit : str
+        ``px`` or ``um``.
+
+    Raises
+    ------
+    SlideError
+        With reason ``missing_file`` or ``unreadable``.
     """
-    import h5py
-    import numpy as np
-
-    from ksfusion.core.provenance import provenance
-    from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
-
-    mpp = read_parquet(tiles, columns=["slide_id", "mpp"]).drop_duplicates("slide_id").set_index("slide_id")["mpp"]
-    reading = IsolatedCalls(_features, timeout)
-    with reading as read_features, atomic(output) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(STAGE, {"features": dict(features)}), sort_keys=True)
-        for slide_id, rows in read_parquet(patches).groupby("slide_id", sort=True):
-            group, reason = file.create_group(slide_id), rows["reason"].iloc[0]
-            if not reason:
-                chosen, first, index = np.unique(rows["tile"].to_numpy(), return_index=True, return_inverse=True)
-                try:
-                    values, unit = read_features(precomputed_file(features["path"], slide_id), chosen)
-                    group.create_dataset("features", data=values)
-                    group.create_dataset("coords", data=rows[["x", "y"]].to_numpy(np.int32)[first])
-                    group.create_dataset("index", data=index.astype(np.int32))
-                    group.attrs["unit"] = unit
-                except SlideError as error:
-                    reason = error.reason
-                    print(f"{slide_id}\t{reason}: {error}", file=sys.stderr, flush=True)
-            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": float(mpp[slide_id])})
+    with open_precomputed(path) as slide:
+        return slide.features(tiles), slide.unit

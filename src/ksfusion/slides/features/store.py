@@ -1,56 +1,61 @@
-"""Gather the features of all batches into one memory map: what training reads."""
+"""The features of all batches, gathered into one memory map: what training reads."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import h5py
 import numpy as np
+import pandas as pd
 
-from ksfusion.cohort.failures import check_failures
 from ksfusion.core.errors import UserError
-from ksfusion.core.feature_store import DESCRIPTION, FEATURES, INDEX, SLIDES
-
-if TYPE_CHECKING:
-    import h5py
+from ksfusion.core.feature_store import FEATURES, INDEX
+from ksfusion.core.storage import PROVENANCE_KEY
 
 
-def build_store(
-    feature_files: Sequence[Path],
-    output_dir: Path,
-    *,
-    slides: Path | None = None,
-    samples: Path | None = None,
-    max_failed_fraction: float = 1.0,
-) -> None:
-    """Gather the features of all batches, slide by slide.
+@dataclass(frozen=True)
+class StoreLayout:
+    """Where the features of each slide lie in the store.
+
+    Attributes
+    ----------
+    slides : pandas.DataFrame
+        slide_id, offset, n_unique: of each slide that came through, in order of their ids, where its block starts and
+        how long it is.
+    n_features : int
+        Length of a feature vector.
+    count : int
+        Patches of a slide's map.
+    settings : dict
+        What all files were made with.
+    """
+
+    slides: pd.DataFrame
+    n_features: int
+    count: int
+    settings: dict[str, Any]
+
+
+def lay_out(feature_files: Sequence[Path]) -> StoreLayout:
+    """Return the layout of the store that holds the features of all batches.
 
     Parameters
     ----------
     feature_files
-        Files of `ksfusion.slides.features.extraction.extract_batch`, in any order.
-    output_dir
-        Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``; slides that failed are not in it.
-    slides, samples, max_failed_fraction
-        The ledger's two tables, and the share of slides that may fail (`ksfusion.cohort.failures.check_failures`).
+        Files of `ksfusion.stages.extract_features` or `ksfusion.stages.import_features`, in any order.
 
     Raises
     ------
     UserError
-        If too many slides failed, no sample is complete, a slide is there twice, or the files were made with
-        different settings.
+        If no slide came through, a slide is there twice, or the files were made with different settings.
     """
-    import pandas as pd
-
-    from ksfusion.core.provenance import provenance
-    from ksfusion.core.storage import PROVENANCE_KEY, atomic, write_tsv
-
-    if slides and samples:
-        check_failures(slides, samples, max_failed_fraction=max_failed_fraction)
     where: dict[str, tuple[Path, int]] = {}
-    first, shapes, settings = {}, set(), set()
+    first: dict[int, str] = {}
+    shapes, settings = set(), set()
     for path, file in _opened(feature_files):
         settings.add(json.dumps(json.loads(file.attrs[PROVENANCE_KEY])["settings"], sort_keys=True))
         for slide_id, group in _completed(file):
@@ -71,29 +76,39 @@ def build_store(
     slide_ids = sorted(where)
     n_unique = np.array([where[slide_id][1] for slide_id in slide_ids], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(n_unique)[:-1]]).astype(np.int64)
-    position = {slide_id: number for number, slide_id in enumerate(slide_ids)}
-    made_by = provenance("ksfusion.slides.features.store", json.loads(settings.pop()))
-    with atomic(output_dir) as temporary:
-        temporary.mkdir()
-        created = np.lib.format.open_memmap
-        features = created(temporary / FEATURES, "w+", np.float16, (int(n_unique.sum()), n_features))
-        index = created(temporary / INDEX, "w+", np.int32, (len(slide_ids), count))
-        for _, file in _opened(feature_files):
-            for slide_id, group in _completed(file):
-                row = position[slide_id]
-                group["features"].read_direct(features[offsets[row] : offsets[row] + n_unique[row]])
-                index[row] = group["index"][:]
-        features.flush()
-        index.flush()
-        table = pd.DataFrame({"slide_id": slide_ids, "offset": offsets, "n_unique": n_unique})
-        write_tsv(table, temporary / SLIDES)
-        description = {"provenance": made_by, "d": n_features, "count": count}
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    slides = pd.DataFrame({"slide_id": slide_ids, "offset": offsets, "n_unique": n_unique})
+    return StoreLayout(slides, n_features, count, json.loads(settings.pop()))
+
+
+def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> None:
+    """Write the memory maps of a store, slide by slide.
+
+    Parameters
+    ----------
+    feature_files
+        The files that were laid out.
+    layout
+        The place of each slide.
+    folder
+        Gets ``features.npy`` and ``index.npy``.
+    """
+    created = np.lib.format.open_memmap
+    total = int(layout.slides["n_unique"].sum())
+    features = created(folder / FEATURES, "w+", np.float16, (total, layout.n_features))
+    index = created(folder / INDEX, "w+", np.int32, (len(layout.slides), layout.count))
+    rows = {slide_id: row for row, slide_id in enumerate(layout.slides["slide_id"])}
+    starts = layout.slides["offset"].to_numpy()
+    ends = starts + layout.slides["n_unique"].to_numpy()
+    for _, file in _opened(feature_files):
+        for slide_id, group in _completed(file):
+            row = rows[slide_id]
+            group["features"].read_direct(features[starts[row] : ends[row]])
+            index[row] = group["index"][:]
+    features.flush()
+    index.flush()
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, h5py.File]]:
-    import h5py
-
     for path in paths:
         with h5py.File(path, "r") as file:
             yield path, file

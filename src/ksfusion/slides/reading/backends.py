@@ -6,31 +6,19 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
+import openslide
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ksfusion.core.errors import UserError
+from ksfusion.slides.reading.errors import Reason, SlideError
 from ksfusion.slides.reading.tiff import is_tiff, is_tiled_tiff, odd_pixels, odd_pixels_of
 
-if TYPE_CHECKING:
-    from PIL import ImageCms
-
-Reason = Literal[
-    "missing_file",
-    "unreadable",
-    "truncated",
-    "missing_mpp",
-    "implausible_mpp",
-    "too_coarse",
-    "too_large",
-    "no_tissue",
-    "too_few_tiles",
-    "timeout",
-]
-REASONS: tuple[str, ...] = get_args(Reason)
 PLAIN_IMAGE_MAX_PIXELS = 150_000_000
 PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
 # Where tiffslide may read through fsspec, and the package that each needs beside it.
@@ -38,27 +26,7 @@ REMOTE_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "http": "aiohttp"
 UNITS_PER_MICRON = {"centimeter": 1e4, "inch": 25400.0}
 # Decoded tiles that OpenSlide keeps: those that patches side by side share. The 32 MiB of its default read no faster.
 CACHE_BYTES = 16 << 20
-_log = logging.getLogger(__name__)
-
-
-class SlideError(Exception):
-    """A slide that cannot be used.
-
-    Attributes
-    ----------
-    reason : str
-        One of the closed list `REASONS`; what the ledger shows.
-    known : dict
-        What is known of the slide all the same, under the names of the table of tiles: ``mpp``, ``mpp_source``.
-    """
-
-    def __init__(self, reason: Reason, message: str, known: dict[str, Any] | None = None):
-        super().__init__(message)
-        self.reason = reason
-        self.known = known or {}
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, dict[str, Any]]]:
-        return type(self), (self.reason, str(self), self.known)
+log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
@@ -88,8 +56,10 @@ class Backend(Protocol):
         """Release the file."""
 
 
-def _scales(properties: dict, prefix: str, generic_vendors: tuple[str | None, ...]) -> dict[str, tuple[float, float]]:
-    """Collect what a slide's properties say of its scale."""
+def _scales(
+    properties: Mapping[str, Any], prefix: str, generic_vendors: tuple[str | None, ...]
+) -> dict[str, tuple[float, float]]:
+    """Return the scales that a slide's properties give, in micrometres per pixel (x, y), by their source."""
 
     def pair(name: str, suffixes: tuple[str, str]) -> tuple[float, float] | None:
         try:
@@ -115,8 +85,6 @@ def _scales(properties: dict, prefix: str, generic_vendors: tuple[str | None, ..
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     """Blend (H, W, 4) uint8 with white."""
-    import cv2
-
     if cv2.extractChannel(rgba, 3).min(initial=255) == 255:
         return cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
     weight = rgba[..., 3:].astype(np.uint16)
@@ -127,9 +95,7 @@ class OpenSlideBackend:
     """Slides through OpenSlide: the formats of the scanners, and tiled TIFF."""
 
     def __init__(self, path: Path):
-        import openslide
-
-        self._path, self._error = path, openslide.OpenSlideError
+        self._path = path
         try:
             self._slide = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
@@ -147,7 +113,7 @@ class OpenSlideBackend:
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         try:
             return _on_white(np.asarray(self._slide.read_region((x, y), level, (width, height))))
-        except (self._error, OSError) as error:
+        except (openslide.OpenSlideError, OSError) as error:
             raise SlideError("unreadable", f"{self._path}: a region at ({x}, {y}) cannot be read ({error})") from None
 
     def close(self) -> None:  # noqa: D102
@@ -158,7 +124,7 @@ class TiffSlideBackend:
     """Slides through tiffslide: tiled TIFF with compressions that OpenSlide does not know, and remote ones."""
 
     def __init__(self, path: Path | str):
-        import tiffslide
+        import tiffslide  # itself and fsspec take longer than all other readers together
 
         self._path = path
         try:
@@ -181,7 +147,7 @@ class TiffSlideBackend:
             raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
         _refuse_odd_pixels(path, odd, self)
         # What is asked for below are px of the level: tiffslide would cut fractions off, a shift of half a px.
-        self._slide._read_region_loc_transform = lambda location, level: location
+        self._slide._read_region_loc_transform = lambda location, level: location  # type: ignore[method-assign]
         self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
@@ -208,7 +174,7 @@ def _refuse_odd_pixels(path: Path | str, odd: str, backend: Backend) -> None:
 
 
 def _missing_package(path: Path | str, error: ImportError) -> UserError | ImportError:
-    """Say which package an address needs; an import that fails without one is an error of ours."""
+    """Return the error that names the package an address needs; any other import that fails is an error of ours."""
     scheme = str(path).partition("://")[0]
     package = REMOTE_PACKAGES.get(scheme) if is_remote(path) else None
     if package is None:
@@ -220,8 +186,6 @@ class PlainImageBackend:
     """A PNG, JPEG or TIFF of at most `PLAIN_IMAGE_MAX_PIXELS`, held in memory."""
 
     def __init__(self, path: Path):
-        from PIL import Image, UnidentifiedImageError
-
         limit = f"{PLAIN_IMAGE_MAX_PIXELS // 1_000_000} million"
         too_large = SlideError("too_large", f"{path}: a plain image may have {limit} pixels; make it a pyramidal TIFF")
         with warnings.catch_warnings():
@@ -240,7 +204,7 @@ class PlainImageBackend:
             try:
                 image.load()
             except (OSError, ValueError, SyntaxError, struct.error) as error:
-                reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+                reason: Reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
                 raise SlideError(reason, f"{path}: cannot be decoded ({error})") from None
             transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
             mode = "RGBA" if transparent else "RGB"
@@ -249,7 +213,7 @@ class PlainImageBackend:
             self.scales = _scales(_resolution_properties(image), "image", ())
             self.color_profile = _profile_of(path, lambda: _open_profile(image.info.get("icc_profile")))
         self.dimensions = (self._pixels.shape[1], self._pixels.shape[0])
-        self.downsamples = (1.0,)
+        self.downsamples: tuple[float, ...] = (1.0,)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         canvas = np.full((height, width, 3), 255, dtype=np.uint8)
@@ -263,8 +227,6 @@ class PlainImageBackend:
 
 
 def _open_profile(content: bytes | None) -> ImageCms.ImageCmsProfile | None:
-    from PIL import ImageCms
-
     return ImageCms.getOpenProfile(io.BytesIO(content)) if content else None
 
 
@@ -275,12 +237,12 @@ def _profile_of(
     try:
         return get()
     except Exception as error:  # each library has its own
-        _log.warning("%s: its colour profile cannot be read (%s)", path, error)
+        log.warning("%s: its colour profile cannot be read (%s)", path, error)
         return None
 
 
-def _resolution_properties(image: object) -> dict[str, object]:
-    """Read the resolution tags of a TIFF; the density of a PNG or JPEG says nothing of the microscope."""
+def _resolution_properties(image: Image.Image) -> dict[str, Any]:
+    """Return the resolution tags of a TIFF; the density of a PNG or JPEG says nothing of the microscope."""
     tags = getattr(image, "tag_v2", {})
     units = {2: "inch", 3: "centimeter"}
     return {
@@ -291,14 +253,21 @@ def _resolution_properties(image: object) -> dict[str, object]:
 
 
 def is_remote(path: Path | str) -> bool:
-    """Tell whether a path is an address that tiffslide reads through fsspec."""
+    """Return whether a path is an address that tiffslide reads through fsspec."""
     scheme, separator, _ = str(path).partition("://")
     return bool(separator) and scheme in REMOTE_PACKAGES
 
 
 def is_plain_image(path: Path | str, reader: str) -> bool:
-    """Tell from a slide's name whether the whole of it is held in memory."""
+    """Return whether the whole of a slide is held in memory, as its name tells."""
     return reader == "image" or (reader == "auto" and Path(path).suffix.lower() in PLAIN_SUFFIXES)
+
+
+BACKENDS: dict[str, Callable[[Path], Backend]] = {
+    "openslide": OpenSlideBackend,
+    "tiffslide": TiffSlideBackend,
+    "image": PlainImageBackend,
+}
 
 
 def open_backend(path: Path, reader: str) -> Backend:
@@ -309,8 +278,6 @@ def open_backend(path: Path, reader: str) -> Backend:
     SlideError
         If no library can open it.
     """
-    import openslide
-
     if reader == "auto":
         if is_plain_image(path, reader):
             reader = "image"
@@ -324,4 +291,4 @@ def open_backend(path: Path, reader: str) -> Backend:
             reader = "tiffslide"
         else:
             reader = "tiffslide" if is_tiff(path) and is_tiled_tiff(path) else "image"
-    return {"openslide": OpenSlideBackend, "tiffslide": TiffSlideBackend, "image": PlainImageBackend}[reader](path)
+    return BACKENDS[reader](path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -10,8 +11,11 @@ import numpy as np
 
 from ksfusion.core.errors import UserError
 
+# Thumbnails are worked on in strips of about so many px, which keeps memory flat in their size.
+STRIP_PIXELS = 1 << 19
 
-class SpooledImage:
+
+class DiskImage:
     """An RGB image that is written in parts and read by rows, for as long as it is open; a context manager.
 
     It lies in the folder for temporary files (``TMPDIR``), without a name there, so that nothing of it stays behind a
@@ -65,3 +69,9 @@ class SpooledImage:
         self._file.seek(start * self._row_bytes)
         pixels = np.fromfile(self._file, np.uint8, (stop - start) * self._row_bytes)
         return pixels.reshape(-1, *self.shape[1:])
+
+
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield the rows of an image of a shape, some at a time."""
+    step = max(1, STRIP_PIXELS // max(1, shape[1]))
+    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))

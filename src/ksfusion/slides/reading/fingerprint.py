@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from ksfusion.slides.tiles.tissue import strips
-
-if TYPE_CHECKING:
-    from ksfusion.slides.reading.disk_image import SpooledImage
-
-from ksfusion.slides.reading.backends import SlideError
+from ksfusion.slides.reading.disk_image import DiskImage, strips
+from ksfusion.slides.reading.errors import SlideError
 
 PIECE_BYTES = 1 << 20
 IMAGE_PX = 64
@@ -48,7 +44,7 @@ def file_digest(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def thumbnail_hash(thumbnail: np.ndarray | SpooledImage) -> str:
+def thumbnail_hash(thumbnail: np.ndarray | DiskImage) -> str:
     """Hash an image so that copies of it, re-encoded, rescaled or with other colours, differ in few bits.
 
     The signs of the 16 x 16 lowest frequencies (discrete cosine transform) of the image in grey, at 64 x 64 px. A
@@ -57,14 +53,13 @@ def thumbnail_hash(thumbnail: np.ndarray | SpooledImage) -> str:
     Parameters
     ----------
     thumbnail : numpy.ndarray of shape (height, width, 3), uint8
+        An image; or one in a file, of which a few rows at a time are read.
 
     Returns
     -------
     str
         256 bits, row by row, in hexadecimal digits; empty for an image without contrast.
     """
-    import cv2
-
     narrow = np.empty((thumbnail.shape[0], IMAGE_PX), dtype=np.float32)
     for rows in strips(thumbnail.shape):
         grey = cv2.cvtColor(thumbnail[rows], cv2.COLOR_RGB2GRAY).astype(np.float32)

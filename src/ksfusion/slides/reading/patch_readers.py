@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
+import cv2
 import numpy as np
 
-from ksfusion.slides.reading.backends import SlideError, is_plain_image
+from ksfusion.slides.config import Reading
+from ksfusion.slides.reading.backends import is_plain_image
+from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.workers import Worker, WorkerCrashed
 
@@ -39,12 +43,19 @@ class PatchGroup(NamedTuple):
     failure: SlideError | None = None
 
 
-def _reading(slides: Mapping[str, Any]) -> Callable[[SlideSource, np.ndarray], tuple[np.ndarray, float]]:
-    """Return a function that reads patches of a slide and keeps that slide open; runs in a worker process."""
-    import cv2
+def make_patch_reader(settings: Reading) -> Callable[[SlideSource, np.ndarray], tuple[np.ndarray, float]]:
+    """Return a function that reads patches of a slide and keeps that slide open; runs in a worker process.
 
-    from ksfusion.slides.reading.slide import Slide, open_slide
+    Parameters
+    ----------
+    settings
+        The settings of reading: how slides are opened, and the scale and side of a patch.
 
+    Returns
+    -------
+    callable
+        From a slide and (n, 2) level-0 corners to (n, px, px, 3) uint8 and the seconds that they took.
+    """
     cv2.setNumThreads(1)
     current: list[tuple[SlideSource, Slide]] = []
 
@@ -53,11 +64,11 @@ def _reading(slides: Mapping[str, Any]) -> Callable[[SlideSource, np.ndarray], t
         if current and current[0][0] != source:
             current.pop()[1].close()
         if not current:
-            current.append((source, open_slide(*source, reader=slides["reader"], icc=slides["icc"])))
+            current.append((source, open_source(source, settings)))
         slide = current[0][1]
-        patches = np.empty((len(corners), slides["patch_px"], slides["patch_px"], 3), dtype=np.uint8)
+        patches = np.empty((len(corners), settings.patch_px, settings.patch_px, 3), dtype=np.uint8)
         for patch, (x, y) in zip(patches, corners.tolist(), strict=True):
-            patch[:] = slide.read(x, y, slides["patch_px"], slides["mpp"])
+            patch[:] = slide.read(x, y, settings.patch_px, settings.mpp)
         return patches, time.monotonic() - started
 
     return read
@@ -103,16 +114,16 @@ class PatchReaders:
 
     Parameters
     ----------
-    slides
-        The settings ``reader``, ``icc``, ``mpp``, ``patch_px`` and ``timeout``: the seconds that reading a slide may
-        take, waiting for the caller not counted.
+    settings
+        The settings of reading; ``timeout`` is the seconds that reading a slide may take, waiting for the caller not
+        counted.
     processes
-        How many.
+        The number of processes.
     """
 
-    def __init__(self, slides: Mapping[str, Any], processes: int):
-        self._slides = dict(slides)
-        self._workers = [Worker(_reading, self._slides) for _ in range(processes)]
+    def __init__(self, settings: Reading, processes: int):
+        self._settings = settings
+        self._workers = [Worker(make_patch_reader, settings) for _ in range(processes)]
         self._ready = False
 
     def __enter__(self) -> Self:
@@ -134,7 +145,7 @@ class PatchReaders:
         slides
             Of each slide its source and the (n, 2) level-0 corners of its patches.
         group
-            How many patches are handed on at a time.
+            The number of patches that are handed on at a time.
 
         Raises
         ------
@@ -157,8 +168,8 @@ class PatchReaders:
     def _assign(self, state: _State) -> bool:
         """Give idle workers something to do; False once there is nothing left."""
         waiting, state.waiting = state.waiting, []
-        for task in waiting:
-            self._give(state, task)
+        for held in waiting:
+            self._give(state, held)
         while state.idle and len(state.busy) + len(state.waiting) + len(state.done) < len(self._workers) + GROUPS_AHEAD:
             task = next(state.tasks, None)
             if task is None:
@@ -178,7 +189,7 @@ class PatchReaders:
             return
         worker = progress.reader or state.idle[0]
         state.idle.remove(worker)
-        if is_plain_image(task.source.path, self._slides["reader"]):
+        if is_plain_image(task.source.path, self._settings.reader):
             progress.reader = worker
         state.busy[worker] = (task, time.monotonic())
         try:
@@ -199,7 +210,7 @@ class PatchReaders:
         """Wait for an answer, and cut off what takes too long."""
         now = time.monotonic()
         left = {
-            worker: self._slides["timeout"] - state.slides[task.slide].seconds - (now - started)
+            worker: self._settings.timeout - state.slides[task.slide].seconds - (now - started)
             for worker, (task, started) in state.busy.items()
         }
         ready = wait([worker.connection for worker in state.busy], timeout=max(0.0, min(left.values())))
@@ -219,7 +230,7 @@ class PatchReaders:
                 state.idle.append(worker)
                 state.done[task.number] = (task, rgb)
             elif not ready and left[worker] <= time.monotonic() - now:
-                self._lose(state, worker, SlideError("timeout", f"not read after {self._slides['timeout']:g} s"))
+                self._lose(state, worker, SlideError("timeout", f"not read after {self._settings.timeout:g} s"))
 
     def _lose(self, state: _State, worker: Worker, failure: SlideError) -> None:
         """Replace a worker whose slide failed with it."""
@@ -229,7 +240,7 @@ class PatchReaders:
         state.done[task.number] = (task, None)
         worker.stop()
         self._workers.remove(worker)
-        replacement = Worker(_reading, self._slides)
+        replacement = Worker(make_patch_reader, self._settings)
         self._workers.append(replacement)
         replacement.await_start()
         state.idle.append(replacement)

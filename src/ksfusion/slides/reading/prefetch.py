@@ -5,15 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
 
 
-def in_background(items: Iterator[T], ahead: int = 3) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T], ahead: int = 3) -> Generator[T, None, None]:
     """Run an iterator in a thread, at most ``ahead`` items before they are asked for; an error in it is raised here."""
-    waiting: queue.Queue = queue.Queue(maxsize=ahead)
+    waiting: queue.Queue[Any] = queue.Queue(maxsize=ahead)
     cancelled = threading.Event()
 
     def put(value: object) -> None:

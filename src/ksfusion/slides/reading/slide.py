@@ -6,22 +6,20 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
+import cv2
 import numpy as np
+from PIL import Image, ImageCms
 
-from ksfusion.slides.reading.backends import (
-    REASONS,
-    Backend,
-    SlideError,
-    TiffSlideBackend,
-    is_remote,
-    open_backend,
-)
-from ksfusion.slides.reading.disk_image import SpooledImage
+from ksfusion.slides.reading.backends import Backend, TiffSlideBackend, is_remote, open_backend
+from ksfusion.slides.reading.disk_image import DiskImage
+from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.tiff import is_tiff, is_truncated_tiff
 
-__all__ = ["REASONS", "Slide", "SlideError", "open_slide"]
+if TYPE_CHECKING:
+    from ksfusion.slides.config import Reading
 
 MPP_RANGE = (0.1, 2.0)
 MAX_ANISOTROPY = 0.02
@@ -31,8 +29,9 @@ BLOCK_PX = 1024
 # A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims more than two is wrong.
 OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 62_000_000
 
+# In this order: the first that a slide has is taken.
 MppSource = Literal["manifest", "header", "resolution_tag", "objective_power"]
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Slide:
@@ -94,14 +93,12 @@ class Slide:
         SlideError
             If the region cannot be decoded.
         """
-        import cv2
-
         level = self._level_for(mpp)
         side = max(1, round(size_px * mpp / self.mpp / self._backend.downsamples[level]))
         try:
             region = self._backend.region(round(x), round(y), level, side, side)
         except SlideError as error:
-            if not is_remote(self.path) and _is_cut_off(self.path):
+            if not is_remote(self.path) and _is_cut_off(Path(self.path)):
                 raise SlideError("truncated", str(error)) from None
             raise
         if side != size_px:
@@ -122,15 +119,15 @@ class Slide:
             result[top : top + part.shape[0], left : left + part.shape[1]] = part
         return result
 
-    def spooled_thumbnail(self, mpp: float) -> SpooledImage:
+    def thumbnail_on_disk(self, mpp: float) -> DiskImage:
         """Read the whole slide at a coarse scale into a temporary file, so that memory does not grow with it.
 
         Returns
         -------
-        SpooledImage
+        DiskImage
             The pixels of `thumbnail`; to be closed.
         """
-        result = SpooledImage(*self._thumbnail_size(mpp))
+        result = DiskImage(*self._thumbnail_size(mpp))
         try:
             for top, left, part in self._parts(mpp):
                 result.write(top, left, part)
@@ -206,6 +203,11 @@ def open_slide(
         raise
 
 
+def open_source(source: SlideSource, reading: Reading) -> Slide:
+    """Open a slide of the table of samples by the settings of reading; see `open_slide`."""
+    return open_slide(*source, reader=reading.reader, icc=reading.icc)
+
+
 def _open_remote(address: str, reader: str) -> Backend:
     if reader not in ("auto", "tiffslide"):
         raise SlideError("unreadable", f"{address}: is read with tiffslide only; set slides.reader to auto")
@@ -237,29 +239,26 @@ def _open_local(path: Path | str, reader: str) -> Backend:
 
 def _to_srgb(path: Path | str, backend: Backend) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return what brings (H, W, 3) uint8 of a slide to sRGB; None for a slide without a profile."""
-    from PIL import Image, ImageCms
-
     if backend.color_profile is None:
         return None
     try:
         transform = ImageCms.buildTransform(backend.color_profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
     except ImageCms.PyCMSError as error:
-        _log.warning("%s: its colour profile is not one of RGB, its colours stay as they are (%s)", path, error)
+        log.warning("%s: its colour profile is not one of RGB, its colours stay as they are (%s)", path, error)
         return None
     return lambda rgb: np.array(ImageCms.applyTransform(Image.fromarray(rgb), transform))
 
 
 def _settle_mpp(path: Path | str, backend: Backend, manifest: float | None) -> tuple[float, MppSource]:
-    known: dict[MppSource, tuple[float, float]] = dict(backend.scales)
+    known = dict(backend.scales)
     if manifest is not None and not math.isnan(manifest):
         known["manifest"] = (manifest, manifest)
-    for source in ("manifest", "header", "resolution_tag", "objective_power"):
-        if source in known:
-            break
-    else:
+    source = next((source for source in get_args(MppSource) if source in known), None)
+    if source is None:
         raise SlideError("missing_mpp", f"{path}: has no scale; give mpp in the samples table")
     x, y = known[source]
-    told = {"mpp": (x + y) / 2, "mpp_source": source}
+    mpp = (x + y) / 2
+    told = {"mpp": mpp, "mpp_source": source}
     if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)):
         low, high = MPP_RANGE
         raise SlideError("implausible_mpp", f"{path}: {x:g} um/px from the {source} is not in {low} to {high}", told)
@@ -268,5 +267,5 @@ def _settle_mpp(path: Path | str, backend: Backend, manifest: float | None) -> t
             "implausible_mpp", f"{path}: pixels of {x:g} x {y:g} um from the {source} are not square", told
         )
     if source == "objective_power":
-        _log.warning("%s: scale of %g um/px guessed from the objective power; give mpp in the samples table", path, x)
-    return told["mpp"], source
+        log.warning("%s: scale of %g um/px guessed from the objective power; give mpp in the samples table", path, x)
+    return mpp, source

@@ -1,4 +1,7 @@
-"""Which slides the table of samples names."""
+"""The files of the slides that the table of samples names.
+
+The Snakefile asks for them each time it is parsed, so nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ksfusion.core.ids import batch_of, default_slide_id
+from ksfusion.core.storage import read_rows
+
 CLAM_FOLDER = "h5_files"
 
 
 def is_readable(path: Path | str) -> bool:
-    """Say whether something can be read there; no path is not the working directory."""
+    """Return whether something can be read there; no path is not the working directory."""
     try:
         return bool(str(path)) and os.access(path, os.R_OK)
     except ValueError:  # a character that no path has
@@ -40,17 +46,20 @@ class SlideSource(NamedTuple):
 
 def slide_sources(samples: Path) -> dict[str, SlideSource]:
     """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""
-    from ksfusion.core.ids import default_slide_id
-    from ksfusion.core.storage import read_rows
-
     header, rows = read_rows(samples)
-    sources = {}
+    sources: dict[str, SlideSource] = {}
     for _, fields in rows:
         row = dict(zip(header, fields, strict=True))
         slide_id = row.get("slide_id") or default_slide_id(row["slide"])
         if slide_id:
             sources[slide_id] = SlideSource(row["slide"], float(row["mpp"]) if row.get("mpp") else None)
     return dict(sorted(sources.items()))
+
+
+def sources_of_batch(samples: Path, batch: int, batches: int) -> dict[str, SlideSource]:
+    """Return those slides of the user's table of samples that stand in one batch of so many."""
+    sources = slide_sources(samples).items()
+    return {slide_id: source for slide_id, source in sources if batch_of(slide_id, batches) == batch}
 
 
 def precomputed_file(folder: str | Path, slide_id: str) -> Path:

@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import tifffile
+
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 CHANNELS = (1, 3, 4)
 # Of these tifffile makes RGB or grey; it hands out the others (a palette's indices, CMYK, CIELAB) as they are stored.
@@ -13,15 +15,13 @@ PHOTOMETRICS = ("MINISBLACK", "RGB", "YCBCR")
 
 
 def is_tiff(path: Path) -> bool:
-    """Tell whether a file starts like a TIFF."""
+    """Return whether a file starts like a TIFF."""
     with path.open("rb") as file:
         return file.read(4) in TIFF_MAGIC
 
 
 def is_truncated_tiff(path: Path) -> bool:
-    """Tell whether a TIFF points at bytes beyond its end."""
-    import tifffile
-
+    """Return whether a TIFF points at bytes beyond its end."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(16)
@@ -41,9 +41,7 @@ def is_truncated_tiff(path: Path) -> bool:
 
 
 def is_tiled_tiff(path: Path) -> bool:
-    """Tell whether the first page of a TIFF is stored in tiles, so that a part can be read alone."""
-    import tifffile
-
+    """Return whether the first page of a TIFF is stored in tiles, so that a part can be read alone."""
     try:
         with tifffile.TiffFile(path) as file:
             return bool(file.pages.first.is_tiled)
@@ -52,7 +50,7 @@ def is_tiled_tiff(path: Path) -> bool:
 
 
 def odd_pixels(page: Any) -> str:
-    """Say what keeps the pixels of a page (of tifffile) from being 8-bit grey or RGB; empty where nothing does."""
+    """Return what keeps the pixels of a page (of tifffile) from being 8-bit grey or RGB; empty where nothing does."""
     channels, kind = page.samplesperpixel, str(page.dtype)
     if kind != "uint8" or channels not in CHANNELS:
         return f"{channels} x {kind} a pixel"
@@ -65,9 +63,7 @@ def odd_pixels(page: Any) -> str:
 
 
 def odd_pixels_of(path: Path) -> str:
-    """Say the same of the first page of a file; nothing of one that tifffile does not follow."""
-    import tifffile
-
+    """Return the same of the first page of a file; empty for one that tifffile does not follow."""
     try:
         with tifffile.TiffFile(path) as file:
             return odd_pixels(file.pages.first)

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from ksfusion.core.errors import UserError
-from ksfusion.slides.reading.backends import Reason, SlideError
+from ksfusion.slides.reading.errors import Reason, SlideError
 
 STARTING_SECONDS, STOPPING_SECONDS = 300, 10
 
@@ -125,7 +125,7 @@ class Worker:
         self._process.join(STOPPING_SECONDS)
         if self._process.is_alive():
             # Else the interpreter would wait for it when it ends.
-            multiprocessing.process._children.discard(self._process)
+            multiprocessing.process._children.discard(self._process)  # type: ignore[attr-defined]
         else:
             self._process.close()
         self.connection.close()

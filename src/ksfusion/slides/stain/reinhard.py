@@ -79,6 +79,6 @@ def normalise_colour(rgb: torch.Tensor, source: ColourProfile, target: ColourPro
     scale = target.std / source.std
     shift = target.mean - source.mean * scale
     planes = ReinhardColorNormalizer.lab_split(rgb.cpu().numpy().reshape(-1, rgb.shape[2], 3))
-    moved = [plane * np.float32(a) + np.float32(b) for plane, a, b in zip(planes, scale, shift, strict=True)]
-    result = ReinhardColorNormalizer.merge_back(*moved)
+    matched = [plane * np.float32(a) + np.float32(b) for plane, a, b in zip(planes, scale, shift, strict=True)]
+    result = ReinhardColorNormalizer.merge_back(*matched)
     return torch.from_numpy(result).reshape(rgb.shape).to(rgb.device)

@@ -18,6 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
 
 def tissue_pixels(rgb: np.ndarray) -> np.ndarray:
     """Return the pixels darker than 80 % luminosity (CIELAB) of (..., 3) uint8, as (n, 3) uint8."""
-    import cv2
-
     pixels = np.ascontiguousarray(rgb).reshape(-1, 1, 3)
     if not len(pixels):  # OpenCV converts no empty image
         return pixels[:, 0]
@@ -112,7 +111,7 @@ def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
     if len(tissue) < FEWEST_PIXELS:
         raise DegenerateStain(f"{len(tissue)} pixels of tissue; {FEWEST_PIXELS} are needed")
     n_tissue = len(tissue)
-    tissue = _evenly(tissue, LEARNING_PIXELS)
+    tissue = evenly(tissue, LEARNING_PIXELS)
     matrix = _macenko(tissue) if method == "macenko" else _learn_dictionary(optical_density(tissue))
     if not matrix.any(axis=1).all():
         raise DegenerateStain("the pixels hold one stain only")
@@ -126,7 +125,7 @@ def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
 
 
 def unlike_h_and_e(matrix: np.ndarray) -> str:
-    """Say what tells two stain vectors (2, 3) from haematoxylin and eosin; empty where nothing does."""
+    """Return what tells two stain vectors (2, 3) from haematoxylin and eosin; empty where nothing does."""
     (h_red, h_green, h_blue), (e_red, e_green, e_blue) = matrix
     low, high = HAEMATOXYLIN_BLUE
     if h_red > HAEMATOXYLIN_RED * h_green or not low * h_green <= h_blue <= high * h_green:
@@ -143,7 +142,8 @@ def max_concentration(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.percentile(stain_concentrations(optical_density(pixels), matrix), 99, axis=0)
 
 
-def _evenly(pixels: np.ndarray, count: int) -> np.ndarray:
+def evenly(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Return at most so many pixels (n, 3), spread evenly over those given."""
     if len(pixels) <= count:
         return pixels
     return pixels[np.linspace(0, len(pixels) - 1, count).astype(np.int64)]

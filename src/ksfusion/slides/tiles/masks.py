@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from PIL import Image
 
-from ksfusion.slides.reading.slide import SlideError
+from ksfusion.slides.reading.errors import SlideError
 
 # How far a polygon may reach beyond its slide, and a PNG's sides be out of proportion.
 TOLERANCE = 0.02
@@ -46,8 +48,6 @@ def read_mask(path: Path, dimensions: tuple[int, int], shape: tuple[int, int]) -
 
 
 def _from_geojson(path: Path, dimensions: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    import cv2
-
     limit = np.array(dimensions) * (1 + TOLERANCE)
     mask = np.zeros(shape, dtype=bool)
     for polygon in _polygons(json.loads(path.read_text(encoding="utf-8"))):
@@ -67,7 +67,7 @@ def _from_geojson(path: Path, dimensions: tuple[int, int], shape: tuple[int, int
     return mask
 
 
-def _polygons(content: Any) -> Iterator[list]:
+def _polygons(content: Any) -> Iterator[list[Any]]:
     """Yield the polygons of a GeoJSON object, or of a list of them, each as a list of rings."""
     if isinstance(content, list):
         for item in content:
@@ -92,9 +92,6 @@ def _polygons(content: Any) -> Iterator[list]:
 
 
 def _from_png(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    import cv2
-    from PIL import Image
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -104,7 +101,7 @@ def _from_png(path: Path, shape: tuple[int, int]) -> np.ndarray:
             raise ValueError(str(error)) from None
     if pixels.ndim == 3:
         colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))  # without transparency
-        pixels = pixels[..., :colours].any(axis=2)
+        pixels = np.any(pixels[..., :colours], axis=2)
     rows, columns = pixels.shape
     expected = columns * shape[0] / shape[1]
     if abs(rows - expected) > max(1.5, TOLERANCE * expected):

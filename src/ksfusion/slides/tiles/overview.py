@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
 
-from ksfusion.slides.reading.slide import Slide, SlideError, open_slide
+from ksfusion.slides.config import Reading
+from ksfusion.slides.reading.slide import Slide, open_source
+from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.tiles.grid import MASK_MPP, find_tissue
 from ksfusion.terms.flags import FLAGS
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from PIL import Image
 
 LONGEST_PX = 1200
 LEAST_WIDTH = 820
@@ -26,7 +25,6 @@ CONTOUR, GRID, CHOSEN = (0, 158, 115), (110, 110, 110), (20, 20, 20)
 FLAG_COLOURS = dict(zip(FLAGS, [(213, 94, 0), (240, 228, 66), (0, 114, 178)], strict=True))
 BORDER_PX, DOT_PX, LARGE_TILE_PX = 4, 5, 20
 BARS_UM = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
-COLUMNS = ["slide_id", "overview", "sha256", "reason"]
 
 
 def draw_overview(slide: Slide, tissue: np.ndarray, tiles: pd.DataFrame, *, tile_um: float, title: str) -> Image.Image:
@@ -50,9 +48,6 @@ def draw_overview(slide: Slide, tissue: np.ndarray, tiles: pd.DataFrame, *, tile
     PIL.Image.Image
         Its longer side is at most 1,200 px; a header and a legend are added.
     """
-    import cv2
-    from PIL import Image
-
     mpp = max(slide.mpp, max(slide.dimensions) * slide.mpp / LONGEST_PX)
     picture = slide.thumbnail(mpp)
     contours, _ = cv2.findContours(tissue.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -66,8 +61,6 @@ def draw_overview(slide: Slide, tissue: np.ndarray, tiles: pd.DataFrame, *, tile
 
 def _draw_tiles(picture: np.ndarray, tiles: pd.DataFrame, scale: float, side: float) -> None:
     """Draw the grid, the chosen patches and the flagged tiles; corners times ``scale`` are px of the picture."""
-    import cv2
-
     corners = tiles[["x", "y"]].to_numpy() * scale
     low, high = np.rint(corners).astype(int).tolist(), (np.rint(corners + side).astype(int) - 1).tolist()
 
@@ -104,14 +97,12 @@ def _frame(
     picture: Image.Image, title: str, legend: Sequence[tuple[str, tuple[int, int, int], int]], mpp: float
 ) -> Image.Image:
     """Put the title above a picture, and its legend and scale bar below."""
-    from PIL import Image, ImageDraw, ImageFont
-
     width = max(picture.width + 2 * MARGIN, LEAST_WIDTH)
     canvas = Image.new("RGB", (width, picture.height + 3 * MARGIN + 3 * LINE_PX), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(TEXT_PX)
-    while font.size > 8 and draw.textlength(title, font) > width - 2 * MARGIN:
-        font = ImageFont.load_default(font.size - 1)
-    draw.text((MARGIN, MARGIN), title, "black", font)
+    draw, text_px = ImageDraw.Draw(canvas), TEXT_PX
+    while text_px > 8 and draw.textlength(title, ImageFont.load_default(text_px)) > width - 2 * MARGIN:
+        text_px -= 1
+    draw.text((MARGIN, MARGIN), title, "black", ImageFont.load_default(text_px))
     left, top = (width - picture.width) // 2, MARGIN + LINE_PX
     canvas.paste(picture, (left, top))
     draw.rectangle((left - 1, top - 1, left + picture.width, top + picture.height), outline=(180, 180, 180))
@@ -133,73 +124,42 @@ def _frame(
     return canvas
 
 
-def _draw_slide(
-    path: str, mpp: float | None, mask: Path | None, settings: dict[str, Any], tiles: pd.DataFrame, title: str
-) -> bytes:
-    """Draw one slide as a PNG; runs in a worker process."""
-    with open_slide(path, mpp, reader=settings["reader"], icc=settings["icc"]) as slide:
-        with slide.spooled_thumbnail(MASK_MPP) as thumbnail:
+def count_chosen(tiles: pd.DataFrame, patches: pd.DataFrame) -> pd.DataFrame:
+    """Return the tiles of a slide with a column ``chosen``: how many of its patches each tile stands for."""
+    return tiles.assign(chosen=tiles["tile"].map(patches["tile"].value_counts()).fillna(0).astype(int))
+
+
+def overview_png(source: SlideSource, mask: Path | None, tiles: pd.DataFrame, settings: Reading) -> bytes:
+    """Draw the overview of a slide, as the content of a PNG; runs in a worker process.
+
+    Parameters
+    ----------
+    source
+        The slide's file.
+    mask
+        The user's mask of its tissue; None where there is none.
+    tiles
+        Its rows of the table of tiles, with `count_chosen`.
+    settings
+        The settings of reading.
+
+    Raises
+    ------
+    SlideError
+        If it cannot be read.
+    """
+    with open_source(source, settings) as slide:
+        with slide.thumbnail_on_disk(MASK_MPP) as thumbnail:
             tissue = find_tissue(slide, thumbnail, mask)
-        tile_um = settings["patch_px"] * settings["mpp"]
-        image = draw_overview(slide, tissue, tiles, tile_um=tile_um, title=title)
+        tile_um = settings.patch_px * settings.mpp
+        image = draw_overview(slide, tissue, tiles, tile_um=tile_um, title=_title(tiles))
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
 
 
-def draw_batch(
-    samples: Path, tiles: Path, patches: Path, output: Path, *, slides: Mapping[str, Any], masks: Sequence[Path] = ()
-) -> None:
-    """Draw the slides of a batch; a slide that failed has no picture.
-
-    Parameters
-    ----------
-    samples, tiles, patches
-        The user's table of samples, and those of the stages before.
-    output
-        TSV: slide_id, overview (a PNG beside this file; empty where there is none), sha256 (its digest), reason.
-    slides
-        The settings of reading.
-    masks
-        The user's masks of tissue, each named after its slide.
-    """
-    import hashlib
-
-    import pandas as pd
-
-    from ksfusion.core.provenance import provenance
-    from ksfusion.core.storage import atomic, read_parquet, write_tsv
-    from ksfusion.slides.reading.slide_files import slide_sources
-    from ksfusion.slides.reading.workers import IsolatedCalls
-
-    sources, mask_of, rows = slide_sources(samples), {mask.stem: mask for mask in masks}, []
-    grids = dict(list(read_parquet(tiles).groupby("slide_id", sort=True)))
-    with IsolatedCalls(_draw_slide, slides["timeout"]) as draw:
-        for slide_id, chosen in read_parquet(patches).groupby("slide_id", sort=True):
-            source, picture = sources[slide_id], output.with_name(f"{slide_id}.png")
-            reason, data = chosen["reason"].iloc[0], b""
-            if not reason:
-                grid = grids[slide_id]
-                grid = grid.assign(chosen=grid["tile"].map(chosen["tile"].value_counts()).fillna(0).astype(int))
-                try:
-                    arguments = (dict(slides), grid, _title(grid))
-                    data = draw(source.path, source.mpp, mask_of.get(slide_id), *arguments)
-                except SlideError as error:
-                    reason = error.reason
-                    print(f"{slide_id}\t{reason}: {error}", file=sys.stderr, flush=True)
-            if data:
-                with atomic(picture) as temporary:
-                    temporary.write_bytes(data)
-            else:
-                picture.unlink(missing_ok=True)
-            digest = hashlib.sha256(data).hexdigest() if data else ""
-            rows.append((slide_id, picture.name if data else "", digest, reason))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_tsv(table, output, provenance("ksfusion.slides.tiles.overview", {"slides": dict(slides)}))
-
-
 def _title(grid: pd.DataFrame) -> str:
-    """Say of a slide its name, scale, tissue, tiles and patches."""
+    """Return the line on a slide: its name, scale, tissue, tiles and patches."""
     slide = grid.iloc[0]
     parts = [
         slide["slide_id"],

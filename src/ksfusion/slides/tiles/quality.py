@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from ksfusion.slides.reading.slide import Slide
@@ -82,8 +83,6 @@ def _blocks(
     slide: Slide, cell: np.ndarray, tile_um: float, glass: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield of each block of tiles their positions, their sharpness, and their optical densities (n, px, px, 3)."""
-    import cv2
-
     coarse_px, factor = _tile_px(slide.level_mpp, tile_um)
     fine_px = coarse_px * factor
     step = tile_um / slide.mpp
@@ -112,8 +111,6 @@ def _tile_px(level_mpp: tuple[float, ...], tile_um: float) -> tuple[int, int]:
 
 def _sharpness(rgb: np.ndarray, glass: np.ndarray, side: int) -> np.ndarray:
     """Return of each tile of a block the energy of its finest details over that of the next, of shape (side, side)."""
-    import cv2
-
     density = optical_density(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), glass.mean(keepdims=True))
     once = cv2.GaussianBlur(density, (0, 0), 1)
     twice = cv2.GaussianBlur(once, (0, 0), 3**0.5)  # together a standard deviation of 2
@@ -125,8 +122,6 @@ def _sharpness(rgb: np.ndarray, glass: np.ndarray, side: int) -> np.ndarray:
 
 def _densest(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least density of the densest part of each tile, and that part's colour (n, 3)."""
-    import cv2
-
     smooth = np.stack([cv2.GaussianBlur(tile, (0, 0), 1) for tile in density])
     mean = smooth.mean(axis=3)
     least = np.quantile(mean, 1 - LEAST_FOLD, axis=(1, 2)).astype(np.float32)
@@ -136,8 +131,6 @@ def _densest(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _surroundings(cell: np.ndarray, colour: np.ndarray, tissue: np.ndarray) -> np.ndarray:
     """Return the mean optical density of the tissue round each tile, folds left out, of shape (tiles, 3)."""
-    import cv2
-
     row, column = cell.T
 
     def mean_of(kept: np.ndarray) -> np.ndarray:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,9 +20,9 @@ def sample_patches(n_tiles: int, count: int = 2500) -> np.ndarray:
     Parameters
     ----------
     n_tiles
-        How many tiles the slide has.
+        The number of tiles of the slide.
     count
-        How many patches to choose.
+        The number of patches to choose.
 
     Returns
     -------
@@ -76,7 +73,7 @@ def hilbert_distance(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return distance
 
 
-def map_order(tiles: pd.DataFrame, count: int, order: str) -> np.ndarray:
+def map_order(tiles: pd.DataFrame, count: int, order: Literal["raster", "hilbert"]) -> np.ndarray:
     """Choose a slide's patches and lay them on the map.
 
     Parameters
@@ -105,47 +102,3 @@ def map_order(tiles: pd.DataFrame, count: int, order: str) -> np.ndarray:
     result = np.empty(count, dtype=np.int64)
     result[along_map] = along_slide[chosen]
     return result
-
-
-def sample_batch(
-    tiles: Path, output: Path, *, patches: Mapping[str, Any], exclude: Sequence[str] = (), min_tiles: int = 1
-) -> None:
-    """Choose the patches of every slide of a batch; where flags leave too few tiles, ``too_few_tiles`` is its reason.
-
-    Parameters
-    ----------
-    tiles
-        Table of `ksfusion.slides.tiles.grid.tile_batch`.
-    output
-        Parquet: slide_id, status, reason, position, tile, x, y; a failed slide is one row with position -1.
-    patches
-        Settings ``count`` and ``order``.
-    exclude
-        Flags (`ksfusion.terms.flags`) whose tiles are not chosen.
-    min_tiles
-        Fewest tiles that make a slide usable.
-    """
-    import pandas as pd
-
-    from ksfusion.core.provenance import provenance
-    from ksfusion.core.storage import read_parquet, write_parquet
-
-    columns = ["slide_id", "status", "reason", "tile", "x", "y"]
-    grid = read_parquet(tiles, columns=[*columns, *exclude])
-    parts = []
-    for slide_id, rows in grid.groupby("slide_id", sort=True):
-        usable = rows[~rows[list(exclude)].any(axis=1)]
-        if rows["status"].iloc[0] != "ok":
-            parts.append(rows.assign(position=-1))
-        elif len(usable) < min_tiles:
-            print(f"{slide_id}\ttoo_few_tiles: {len(usable)} of {len(rows)} tiles without flags", file=sys.stderr)
-            failure = {"status": "failed", "reason": "too_few_tiles", "tile": -1, "x": -1, "y": -1, "position": -1}
-            parts.append(rows.head(1).assign(**failure))
-        else:
-            chosen = usable.iloc[map_order(usable, patches["count"], patches["order"])]
-            parts.append(chosen.assign(position=np.arange(len(chosen))))
-    table = pd.concat(parts, ignore_index=True) if parts else grid.assign(position=0)
-    integers = dict.fromkeys(["position", "tile", "x", "y"], "int32")
-    table = table[["slide_id", "status", "reason", "position", "tile", "x", "y"]].astype(integers)
-    settings = {"patches": dict(patches), "exclude": list(exclude), "min_tiles": min_tiles}
-    write_parquet(table, output, provenance("ksfusion.slides.tiles.sampling", settings))

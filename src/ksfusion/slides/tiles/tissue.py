@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
+import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from ksfusion.slides.reading.disk_image import SpooledImage
+from ksfusion.slides.reading.disk_image import DiskImage, strips
 
 # Otsu's threshold parts two classes even where there is one, so it is kept between what glass can reach and what
 # pale tissue falls short of. Both are optical densities: the spread of the channels, and their mean.
@@ -20,12 +17,12 @@ SMALLEST_PX = 128
 CLOSED_GAP_PX = 5
 # Glass is bright and nearly neutral; where hardly anything is, the white that the reader pads with stands for it.
 DARKEST_GLASS, GREYEST_GLASS, LEAST_GLASS = 200, 20, 0.01
-# Thumbnails are worked on in strips of about so many px, which keeps memory flat in their size. The margin is more rows
-# than a px of the mask depends on: 12 by the rim, 4 each by closing and opening, 2 by the blur and the ink.
-STRIP_PIXELS, STRIP_MARGIN = 1 << 19, 32
+# Thumbnails are worked on in strips, whose margin is more rows than a px of the mask depends on: 12 by the rim, 4 each
+# by closing and opening, 2 by the blur and the ink.
+STRIP_MARGIN = 32
 
 
-def glass_colour(rgb: np.ndarray | SpooledImage) -> np.ndarray:
+def glass_colour(rgb: np.ndarray | DiskImage) -> np.ndarray:
     """Return the colour of empty glass in a thumbnail, as (3,) float; white where none is seen."""
     levels = 256 - DARKEST_GLASS
     counts = np.zeros(levels**3, dtype=np.int64)
@@ -51,12 +48,6 @@ def _median_of_counts(counts: np.ndarray) -> float:
     return float(np.searchsorted(cumulated, middle, side="right").mean())
 
 
-def strips(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield the rows of an image, some at a time."""
-    step = max(1, STRIP_PIXELS // max(1, shape[1]))
-    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
-
-
 def _with_margin(rows: slice, margin: int, height: int) -> tuple[slice, slice]:
     """Return rows with up to ``margin`` more on either side, and where among these the first are."""
     wider = slice(max(rows.start - margin, 0), min(rows.stop + margin, height))
@@ -65,8 +56,6 @@ def _with_margin(rows: slice, margin: int, height: int) -> tuple[slice, slice]:
 
 def optical_density(rgb: np.ndarray, glass: np.ndarray) -> np.ndarray:
     """Return the absorbance of each channel (natural logarithm) relative to glass, not negative, as float32."""
-    import cv2
-
     levels = np.maximum(np.arange(256), 1)[:, None]
     table = np.maximum(np.log(np.asarray(glass) / levels), 0).astype(np.float32)
     return cv2.LUT(rgb, table[None])
@@ -91,7 +80,7 @@ def ink_mask(density: np.ndarray) -> np.ndarray:
     return (red > 1.2 * green + 0.05) | (blue > 0.85 * green + 0.05) | ((green > 1.6) & (red < 0.25 * green))
 
 
-def tissue_mask(rgb: np.ndarray | SpooledImage) -> np.ndarray:
+def tissue_mask(rgb: np.ndarray | DiskImage) -> np.ndarray:
     """Find tissue in a thumbnail: coloured and dense at once, and not ink.
 
     Glass is neither; dust and the edge of a coverslip are grey. Holes in the tissue stay out, and so does what lies
@@ -100,7 +89,7 @@ def tissue_mask(rgb: np.ndarray | SpooledImage) -> np.ndarray:
     Parameters
     ----------
     rgb : numpy.ndarray of shape (height, width, 3), uint8
-        A slide at about 8 um/px; or one in a file (`Slide.spooled_thumbnail`), of which a few rows at a time are read.
+        A slide at about 8 um/px; or one in a file (`Slide.thumbnail_on_disk`), of which a few rows at a time are read.
 
     Returns
     -------
@@ -112,10 +101,10 @@ def tissue_mask(rgb: np.ndarray | SpooledImage) -> np.ndarray:
     for rows in strips(rgb.shape):
         wider, inner = _with_margin(rows, STRIP_MARGIN, len(mask))
         mask[rows] = _tissue(rgb[wider], glass, *thresholds)[inner]
-    return _without_crumbs(mask)
+    return _without_small_objects(mask)
 
 
-def _thresholds(rgb: np.ndarray | SpooledImage, glass: np.ndarray) -> tuple[np.float16, np.float16]:
+def _thresholds(rgb: np.ndarray | DiskImage, glass: np.ndarray) -> tuple[np.float16, np.float16]:
     """Return Otsu's thresholds of the spread and the mean of the channels' optical density."""
     saturations, densities = (np.zeros(1 << 16, dtype=np.int64) for _ in range(2))
     for rows in strips(rgb.shape):
@@ -127,9 +116,7 @@ def _thresholds(rgb: np.ndarray | SpooledImage, glass: np.ndarray) -> tuple[np.f
 
 
 def _tissue(rgb: np.ndarray, glass: np.ndarray, least_saturation: np.float16, least_density: np.float16) -> np.ndarray:
-    """Return the mask of a strip, as uint8; small pieces are in it."""
-    import cv2
-
+    """Return the mask of a strip, as uint8; small objects are in it."""
     saturation, density, ink = _absorbed(rgb, glass)
     # The rim of a stroke is a mixture of ink and glass.
     clean = cv2.dilate(ink, np.ones((3, 3), np.uint8)) == 0
@@ -137,16 +124,15 @@ def _tissue(rgb: np.ndarray, glass: np.ndarray, least_saturation: np.float16, le
     mask = _without_rim(mask, density)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CLOSED_GAP_PX, CLOSED_GAP_PX))
     # Closing at the rim of the image would count what lies outside as background.
-    padded = cv2.copyMakeBorder(mask.view(np.uint8), *[CLOSED_GAP_PX] * 4, cv2.BORDER_REPLICATE)
+    gap = CLOSED_GAP_PX
+    padded = cv2.copyMakeBorder(mask.view(np.uint8), gap, gap, gap, gap, cv2.BORDER_REPLICATE)
     for operation in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
         padded = cv2.morphologyEx(padded, operation, disc)
-    return padded[CLOSED_GAP_PX:-CLOSED_GAP_PX, CLOSED_GAP_PX:-CLOSED_GAP_PX]
+    return padded[gap:-gap, gap:-gap]
 
 
 def _absorbed(rgb: np.ndarray, glass: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the spread of the optical density's channels, their mean (both float16), and where ink is (uint8)."""
-    import cv2
-
     absorbed = optical_density(cv2.GaussianBlur(rgb, (3, 3), 0), glass)
     least, most = _extremes(absorbed)
     density = cv2.transform(absorbed, np.full((1, 3), 1 / 3))
@@ -155,21 +141,17 @@ def _absorbed(rgb: np.ndarray, glass: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _without_rim(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Leave out what is much paler than the mean of the mask round it."""
-    import cv2
-
     inside, dense, window = mask.astype(np.float32), density.astype(np.float32), (RIM_WINDOW_PX, RIM_WINDOW_PX)
     share, total = cv2.blur(inside, window), cv2.blur(dense * inside, window)
     return mask & (dense * share > RIM_DENSITY * total)
 
 
-def _without_crumbs(mask: np.ndarray) -> np.ndarray:
-    """Leave out pieces of fewer than ``SMALLEST_PX``; labels of all pieces would take four bytes a px."""
-    import cv2
-
+def _without_small_objects(mask: np.ndarray) -> np.ndarray:
+    """Leave out objects of fewer than ``SMALLEST_PX``; labels of all objects would take four bytes a px."""
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:
         first = contour[0, 0].tolist()
-        # The contour of a hole runs over its piece, which is done by then or will be.
+        # The contour of a hole runs over its object, which is done by then or will be.
         if mask[first[1], first[0]] == 1 and cv2.floodFill(mask, None, first, 2, flags=8)[0] < SMALLEST_PX:
             cv2.floodFill(mask, None, first, 0, flags=8)
     return mask == 2

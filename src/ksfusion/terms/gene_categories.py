@@ -1,4 +1,4 @@
-"""Groups of genes: the categories of the gene sets, merged to a number that a method can give a token each."""
+"""The categories of the gene sets, merged to groups: a number of them that a method can give a token each."""
 
 from __future__ import annotations
 

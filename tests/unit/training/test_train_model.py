@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 from sksurv.metrics import concordance_index_censored
-from training_cohort import CLASSES, DIAGNOSIS, NICHES, SURVIVAL, read_metrics
+from training_cohort import CLASSES, DIAGNOSIS, NICHES, SETTINGS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_provenance, read_tsv
 from ksfusion.methods.registry import METHODS
+from ksfusion.stages.train_model import train_model
 from ksfusion.training.checkpoint import load_model
+from ksfusion.training.config import TrainModelSettings
 
 
 def test_files_and_columns(runs, drawn):
@@ -145,7 +147,7 @@ def test_same_seed_same_bytes(runs, cohort):
 def test_a_variant_that_fixes_the_configured_alpha_is_the_method_itself(runs, cohort, task):
     """The sweep of alpha takes the one for the other."""
     variant = cohort.train("run", task=task, method="ksfusion-alpha050")
-    itself = runs[task["name"], "ksfusion"]
+    itself = runs[task.name, "ksfusion"]
     first, second = (load_file(folder / "model.safetensors") for folder in (variant, itself))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -156,7 +158,7 @@ def test_a_variant_that_fixes_the_configured_alpha_is_the_method_itself(runs, co
 def test_test_labels_are_not_read(runs, cohort):
     cohort.relabel(cohort.cases_of("test"), label_diagnosis=0, days_survival=1.0, event_survival=1)
     for task in (DIAGNOSIS, SURVIVAL):
-        again, before = cohort.train(task["name"], task=task), runs[task["name"], "ksfusion"]
+        again, before = cohort.train(task.name, task=task), runs[task.name, "ksfusion"]
         assert (again / "model.safetensors").read_bytes() == (before / "model.safetensors").read_bytes()
         assert read_metrics(again)["val"] == read_metrics(before)["val"]
 
@@ -166,7 +168,7 @@ def test_variants_train_what_they_say(cohort):
     assert "alignment_tumour" not in history and "coordination_cosine" in history
     history = read_tsv(cohort.train("b", method="ksfusion-no-cgcoord") / "history.tsv")
     assert "alignment_tumour" in history and "coordination_cosine" not in history
-    folder = cohort.train("c", method="ksfusion-alpha1")
+    folder = cohort.train("c", method="ksfusion-alpha100")
     history = read_tsv(folder / "history.tsv")
     np.testing.assert_allclose(history["train_loss"], history["task_loss"] + history["alignment_tumour"], rtol=1e-5)
     assert json.loads((folder / "config.json").read_text())["options"]["alpha"] == 1
@@ -206,6 +208,25 @@ def test_unknown_method(cohort):
         cohort.train("run", method="nothing")
 
 
+def test_a_setting_that_the_method_reads_must_be_given(cohort):
+    with pytest.raises(UserError, match=r"method ksfusion reads training\.alpha.*add it"):
+        cohort.train("run", alpha=None)
+    assert not (cohort.folder / "run").exists()
+
+
+def test_each_seed_has_a_folder(cohort):
+    with pytest.raises(UserError, match="--output: 1 folders for 2 seeds"):
+        train_model(
+            cohort.files,
+            [cohort.folder / "run"],
+            method="snn",
+            fold=0,
+            seed=[0, 1],
+            settings=TrainModelSettings(task=DIAGNOSIS, training=SETTINGS),
+            device="cpu",
+        )
+
+
 def test_torch_is_left_as_it_was(cohort):
     torch.manual_seed(7)
     expected = torch.rand(3)
@@ -220,5 +241,5 @@ def test_every_method_trains_on_this_cohort(cohort):
     for name, info in METHODS.items():
         if name == info.base:
             for task in (DIAGNOSIS, SURVIVAL):
-                folder = cohort.train(f"{task['name']}/{name}", method=name, task={**task, "epochs": 1})
+                folder = cohort.train(f"{task.name}/{name}", method=name, task=epochs(task, 1))
                 assert read_metrics(folder)["status"] == "ok"

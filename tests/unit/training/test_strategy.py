@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from training_cohort import DIAGNOSIS, SURVIVAL, read_metrics
+from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.training.objective import Classification
@@ -13,13 +13,13 @@ from ksfusion.training.step import training_step
 
 
 def test_translation_losses_are_part_of_the_loss(cohort):
-    history = read_tsv(cohort.train("run", method="cmta", task={**DIAGNOSIS, "epochs": 1}) / "history.tsv")
+    history = read_tsv(cohort.train("run", method="cmta", task=epochs(DIAGNOSIS, 1)) / "history.tsv")
     parts = history["task_loss"] + 0.5 * (history["translation_patches"] + history["translation_genes"])
     np.testing.assert_allclose(history["train_loss"], parts, rtol=1e-5)
 
 
 def test_released_survival_intervals_are_quartiles_of_all_training_cases(cohort):
-    folder = cohort.train("run", method="ksfusion-released", task={**SURVIVAL, "epochs": 1})
+    folder = cohort.train("run", method="ksfusion-released", task=epochs(SURVIVAL, 1))
     cases = read_parquet(cohort.folder / "cases.parquet").set_index("case_id")
     days = cases.loc[cohort.cases_of("train"), "days_survival"]
     bins = json.loads((folder / "config.json").read_text())["bins"]
@@ -36,8 +36,8 @@ def test_released_training_drops_the_last_batch_unless_it_is_the_only_one(cohort
         return training_step(*args, **kwargs)
 
     cohort.relabel(cohort.cases_of("train")[:8], label_diagnosis=pd.NA)
-    monkeypatch.setattr("ksfusion.training.epoch.training_step", spy)
-    cohort.train("run", method="ksfusion-released", task={**DIAGNOSIS, "epochs": 1}, batch_size=batch_size)
+    monkeypatch.setattr("ksfusion.training.fit.training_step", spy)
+    cohort.train("run", method="ksfusion-released", task=epochs(DIAGNOSIS, 1), batch_size=batch_size)
     assert seen == expected
 
 
@@ -60,5 +60,5 @@ def test_released_training_keeps_an_epoch_for_its_accuracy_too(cohort, monkeypat
     monkeypatch.setattr(Classification, "loss", validated)
     monkeypatch.setattr(Classification, "score", lambda *_: next(scores))
     monkeypatch.setattr(Classification, "accuracy", lambda *_: next(accuracies))
-    metrics = read_metrics(cohort.train("run", method=method, task={**DIAGNOSIS, "epochs": 6}))
+    metrics = read_metrics(cohort.train("run", method=method, task=epochs(DIAGNOSIS, 6)))
     assert (metrics["best_epoch"], metrics["selected_by"]) == (best, name)

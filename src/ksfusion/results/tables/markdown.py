@@ -1,0 +1,51 @@
+"""A laid-out table as Markdown."""
+
+from __future__ import annotations
+
+from ksfusion.results.tables.layout import Cell, Layout
+from ksfusion.results.wording import plain
+
+
+def to_markdown(layout: Layout, *, title: str, note: str) -> str:
+    """Return a table as Markdown: under a method's row stands the paper's in italics.
+
+    Parameters
+    ----------
+    layout
+        The table.
+    title
+        Its heading.
+    note
+        The last sentences under the table.
+    """
+    lines = [f"# {title}", ""]
+    if layout.rows:
+        header = ["Method", "Modalities"]
+        header += [f"{plain(task).capitalize()} {label}" for task, labels in layout.groups for label in labels]
+        body: list[list[str]] = []
+        for row in layout.rows:
+            body.append([_escape(row.label), row.modalities, *(_cell_text(cell) for cell in row.cells)])
+            if row.has_paper:
+                body.append(["*paper*", "", *(f"*{c.published}*" if c.published else "" for c in row.cells)])
+        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+        rule = ["-" * width for width in widths[:2]] + ["-" * (width - 1) + ":" for width in widths[2:]]
+        for row_cells in (header, rule, *body):
+            padded = [text.ljust(width) for text, width in zip(row_cells[:2], widths, strict=False)]
+            padded += [text.rjust(width) for text, width in zip(row_cells[2:], widths[2:], strict=True)]
+            lines.append(f"| {' | '.join(padded)} |")
+        lines.append("")
+    else:
+        lines += ["No such method in this run.", ""]
+    lines += [f"- {_escape(text)}" for text in (*layout.notes, note)]
+    return "\n".join(lines) + "\n"
+
+
+def _cell_text(cell: Cell) -> str:
+    value = f"**{cell.value}**" if cell.best else cell.value
+    return f"{value} ({cell.interval})" if cell.interval else value
+
+
+def _escape(text: str) -> str:
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return text

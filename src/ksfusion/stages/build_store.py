@@ -1,0 +1,47 @@
+"""The store: the features of all slides in one memory map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ksfusion.cohort.failures import check_failures
+from ksfusion.core.feature_store import DESCRIPTION, SLIDES
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import atomic, write_tsv
+from ksfusion.slides.config import BuildStoreSettings
+from ksfusion.slides.features.store import gather, lay_out
+
+
+def build_store(
+    features: Sequence[Path], slides: Path, samples: Path, output: Path, *, settings: BuildStoreSettings
+) -> None:
+    """Gather the features of all batches into one memory map.
+
+    Parameters
+    ----------
+    features
+        Files of `ksfusion.stages.extract_features` or `ksfusion.stages.import_features`, in any order.
+    slides, samples
+        The ledger's two tables.
+    output
+        Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``; slides that failed are not in it.
+    settings
+        The share of slides that may fail.
+
+    Raises
+    ------
+    UserError
+        If too many slides failed, no sample is complete, a slide is there twice, or the files were made with
+        different settings.
+    """
+    check_failures(slides, samples, max_failed_fraction=settings.max_failed_fraction)
+    layout = lay_out(features)
+    made_by = provenance(__name__, layout.settings)
+    with atomic(output) as temporary:
+        temporary.mkdir()
+        gather(features, layout, temporary)
+        write_tsv(layout.slides, temporary / SLIDES)
+        description = {"provenance": made_by, "d": layout.n_features, "count": layout.count}
+        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")

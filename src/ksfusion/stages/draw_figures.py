@@ -1,0 +1,50 @@
+"""The figures stage: curves, matrices and training of every task, as SVG and PNG, and a list of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ksfusion.core.provenance import as_json, provenance
+from ksfusion.core.storage import write_text
+from ksfusion.results.config import Compared, DrawFiguresSettings
+from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST, FigureEntry, figures_of_task
+from ksfusion.results.plots.panels import save_figure
+from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.runs import read_runs
+
+
+def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSettings) -> None:
+    """Draw the figures of every task as SVG and PNG, and list them in figures.json.
+
+    The list holds ``name`` (of the files), ``task``, ``title`` and ``caption`` of each figure, in order. The figures of
+    alpha alone have the list ``alpha.json``.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, each with ``predictions.parquet``, ``history.tsv`` and ``metrics.json``; for the figures of
+        alpha ``config.json`` too.
+    output
+        Folder of the figures.
+    settings
+        Tasks and methods in the order of the figures and their panels, and whether only alpha is drawn.
+
+    Raises
+    ------
+    UserError
+        If a run's files are missing or not what they should be, or two runs are the same.
+    """
+    found = read_runs(runs, settings.tasks, shared=settings.shared)
+    made_by = provenance(__name__, Compared.of(settings).record())
+    listed: list[FigureEntry] = []
+    with drawing_style():
+        for task in settings.tasks:
+            for entry, figure in figures_of_task(
+                found, task, methods=settings.methods, caveats=settings.caveats, only_alpha=settings.only_alpha
+            ):
+                save_figure(figure, output / entry["name"], as_json(made_by))
+                listed.append(entry)
+    list_name = ALPHA_LIST if settings.only_alpha else FIGURE_LIST
+    write_text(json.dumps(listed, indent=1) + "\n", output / list_name, made_by)

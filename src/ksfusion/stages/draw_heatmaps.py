@@ -1,0 +1,124 @@
+"""The pictures of attention: where a trained model looks on the slides of some test samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.core.provenance import as_json, provenance
+from ksfusion.core.storage import atomic, read_parquet, read_tsv, write_parquet, write_tsv
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
+from ksfusion.results.attention.maps import sum_by_patch
+from ksfusion.results.attention.slide_picture import (
+    Patches,
+    SlidePicture,
+    on_slide,
+    on_white,
+    read_patches,
+    read_picture,
+)
+from ksfusion.results.config import DrawHeatmapsSettings
+from ksfusion.results.plots.attention import LONGEST_PX, attention_png
+from ksfusion.results.wording import plain
+from ksfusion.slides.config import Reading
+from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.slide_files import SlideSource, slide_sources
+from ksfusion.slides.reading.workers import IsolatedCalls
+from ksfusion.training.checkpoint import CONFIG, PREDICTIONS, load_model
+from ksfusion.training.config import TrainedTask
+from ksfusion.training.data import FoldFiles, read_fold
+
+log = logging.getLogger(__name__)
+
+TABLE, LIST = "attention.parquet", "heatmaps.tsv"
+COLUMNS = ["sample_id", "slide_id", "heatmap", "sha256", "reason"]
+
+
+def draw_heatmaps(
+    files: FoldFiles,
+    *,
+    run: Path,
+    features: Sequence[Path],
+    manifest: Path,
+    output: Path,
+    settings: DrawHeatmapsSettings,
+) -> None:
+    """Draw where a model looks on the slides of some test samples.
+
+    Parameters
+    ----------
+    files
+        The files that the run was trained on.
+    run
+        Folder of the run; one without a model has no pictures.
+    features
+        ``features/{batch}.h5`` of all batches.
+    manifest
+        The user's table of samples.
+    output
+        Folder: a PNG for each sample, named after it; ``heatmaps.tsv`` lists them (sample_id, slide_id, heatmap,
+        sha256, and the reason where the slide could not be read and its patches lie on white); ``attention.parquet``
+        has one row for each patch of each sample: sample_id, x and y of its upper left corner as in the features,
+        ``cells`` of the map in which it stands, and its share of the attention of each stream.
+    settings
+        Number of samples, and how slides are read; no slides are read where they are null.
+
+    Raises
+    ------
+    UserError
+        If the method has no attention over patches, or files do not fit together.
+    """
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
+    made_by = provenance((__name__, method.module), {"run": config["provenance"]["settings"], **settings.record()})
+    predictions = read_parquet(run / PREDICTIONS).query("split == 'test'")
+    slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
+    chosen = {sample_id: slide_of[sample_id] for sample_id in choose_samples(predictions, task, settings.samples)}
+    patches = read_patches(features, set(chosen.values()))
+    attention: dict[str, dict[str, np.ndarray]] = {}
+    if chosen:
+        data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities)
+        attention = attention_of_samples(load_model(run), data, chosen, seed=config["seed"])
+
+    rows, tables = [], []
+    which = f"{plain(task.name).capitalize()}, {method.label}, fold {config['fold']}, seed {config['seed']}"
+    sources = slide_sources(manifest) if settings.slides else {}
+    with IsolatedCalls(read_picture, settings.slides.timeout if settings.slides else 0) as read:
+        for sample_id, slide_id in chosen.items():
+            here = patches[slide_id]
+            shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention[sample_id].items()}
+            slide, reason = _picture_of(slide_id, here, read, sources, settings.slides)
+            lines = [which, outcome_text(predictions, sample_id, task)]
+            png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=as_json(made_by))
+            file = output / f"{sample_id}.png"
+            with atomic(file) as temporary:
+                temporary.write_bytes(png)
+            rows.append((sample_id, slide_id, file.name, hashlib.sha256(png).hexdigest(), reason))
+            place = {"sample_id": sample_id, "x": here.coords[:, 0], "y": here.coords[:, 1], "cells": here.cells}
+            tables.append(pd.DataFrame({**place, **shares}))
+    for old in set(output.glob("*.png")) - {output / row[2] for row in rows}:
+        old.unlink()
+    empty = pd.DataFrame(columns=["sample_id", "x", "y", "cells"])
+    write_parquet(pd.concat(tables, ignore_index=True) if tables else empty, output / TABLE, made_by)
+    write_tsv(pd.DataFrame(rows, columns=COLUMNS), output / LIST, made_by)
+
+
+def _picture_of(
+    slide_id: str, patches: Patches, read: IsolatedCalls, sources: Mapping[str, SlideSource], reading: Reading | None
+) -> tuple[SlidePicture, str]:
+    """Return a slide's picture; or its patches on white, and the reason where the slide could not be read."""
+    reason = ""
+    if reading:
+        try:
+            return on_slide(read, sources[slide_id], patches, settings=reading, longest=LONGEST_PX), ""
+        except SlideError as error:
+            reason = error.reason
+            log.warning("%s\t%s: %s", slide_id, reason, error)
+    return on_white(patches, longest=LONGEST_PX), reason

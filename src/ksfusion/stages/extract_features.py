@@ -1,0 +1,93 @@
+"""The features of the patches of a batch of slides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ksfusion.core.devices import Device, choose_device
+from ksfusion.core.provenance import code_version, provenance
+from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
+from ksfusion.core.timing import SlideTiming
+from ksfusion.slides.config import ExtractFeaturesSettings
+from ksfusion.slides.features.cache import KEY, FeatureCache, made_of
+from ksfusion.slides.features.extraction import encode_slides, plan_work
+from ksfusion.slides.reading.slide_files import slide_sources
+from ksfusion.slides.stain.profiles import read_profiles
+from ksfusion.slides.stain.target import load_target
+
+
+def extract_features(
+    samples: Path,
+    tiles: Path,
+    stain: Path,
+    patches: Path,
+    output: Path,
+    *,
+    threads: int,
+    settings: ExtractFeaturesSettings,
+    device: Device = "auto",
+) -> None:
+    """Encode the patches of a batch of slides, each tile once.
+
+    A finished slide is kept beside the output (`ksfusion.slides.features.cache`), so that a job that was killed goes on
+    where it was.
+
+    Parameters
+    ----------
+    samples
+        The user's table of samples.
+    tiles
+        Table of `ksfusion.stages.tile_slides`.
+    stain
+        Table of `ksfusion.stages.fit_stain`.
+    patches
+        Table of `ksfusion.stages.sample_patches`.
+    output
+        HDF5: of each slide a group with ``features`` (unique, d) float16, ``coords`` (unique, 2) level-0 x and y,
+        ``index`` (count,) in map order, and attributes status, reason, mpp, and of what its features are made; of a
+        failed slide the attributes alone.
+    threads
+        The number of processes that read, and on a processor of the threads that encode; the result does not depend on
+        it.
+    settings
+        The settings of reading, normalising and encoding.
+    device
+        The device that encodes: auto takes a free GPU, if there is one.
+
+    Raises
+    ------
+    UserError
+        If the encoder does not fit the patches.
+    """
+    where = choose_device(device)
+    target = load_target(settings.stain.target, settings.stain.method)
+    work = plan_work(
+        slide_sources(samples),
+        read_parquet(tiles, columns=["slide_id", "mpp", "digest"]),
+        read_profiles(stain),
+        read_parquet(patches),
+        made_of(settings, target, code=code_version(__name__), device=where),
+        normalise=settings.stain.method != "none",
+    )
+    cache = FeatureCache(output)
+    wanted = [item for item in work if not item.reason and (item.slide_id, item.key) not in cache]
+    failures = {}
+    if wanted:
+        failures = encode_slides(wanted, cache, SlideTiming(output), target, settings, device=where, threads=threads)
+    with atomic(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(__name__, settings.record()), sort_keys=True)
+        for item in work:
+            failure = failures.get(item.slide_id)
+            reason = failure.reason if failure else item.reason
+            group = file.create_group(item.slide_id)
+            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": item.mpp})
+            if not reason:
+                group.attrs[KEY] = item.key
+                group.create_dataset("features", data=cache.find(item.slide_id, item.key))
+                group.create_dataset("coords", data=item.corners.astype(np.int32))
+                group.create_dataset("index", data=item.index.astype(np.int32))
+    cache.close()

@@ -1,0 +1,56 @@
+"""The features of the patches of a batch of slides, from the files of another tool."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
+from ksfusion.slides.config import ImportFeaturesSettings
+from ksfusion.slides.features.precomputed import read_features
+from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.slide_files import precomputed_file
+from ksfusion.slides.reading.workers import IsolatedCalls
+
+log = logging.getLogger(__name__)
+
+
+def import_features(tiles: Path, patches: Path, output: Path, *, settings: ImportFeaturesSettings) -> None:
+    """Take the features of a batch's patches from the files of another tool.
+
+    Parameters
+    ----------
+    tiles
+        Table of `ksfusion.stages.import_tiles`.
+    patches
+        Table of `ksfusion.stages.sample_patches`.
+    output
+        The file of `ksfusion.stages.extract_features`; an attribute ``unit`` has the unit of ``coords``.
+    settings
+        The folder of the files, and the seconds that a slide may take.
+    """
+    folder = settings.features.path or ""
+    mpp = read_parquet(tiles, columns=["slide_id", "mpp"]).drop_duplicates("slide_id").set_index("slide_id")["mpp"]
+    recorded = {"features": settings.features.record()}
+    reading = IsolatedCalls(read_features, settings.timeout)
+    with reading as read, atomic(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(__name__, recorded), sort_keys=True)
+        for slide_id, rows in read_parquet(patches).groupby("slide_id", sort=True):
+            group, reason = file.create_group(slide_id), rows["reason"].iloc[0]
+            if not reason:
+                chosen, first, index = np.unique(rows["tile"].to_numpy(), return_index=True, return_inverse=True)
+                try:
+                    values, unit = read(precomputed_file(folder, slide_id), chosen)
+                    group.create_dataset("features", data=values)
+                    group.create_dataset("coords", data=rows[["x", "y"]].to_numpy(np.int32)[first])
+                    group.create_dataset("index", data=index.astype(np.int32))
+                    group.attrs["unit"] = unit
+                except SlideError as error:
+                    reason = error.reason
+                    log.warning("%s\t%s: %s", slide_id, reason, error)
+            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": float(mpp[slide_id])})

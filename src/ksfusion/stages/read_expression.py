@@ -1,0 +1,35 @@
+"""The expression of all cohorts, read once into one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.genes.config import ReadExpressionSettings
+from ksfusion.genes.expression.profiles import join_cohorts
+
+
+def read_expression(output: Path, *, settings: ReadExpressionSettings, library_sizes: Path | None = None) -> None:
+    """Read the expression of all cohorts, once.
+
+    Parameters
+    ----------
+    output
+        Gets cohort, expression_id and a column for each gene that all cohorts have, by symbol.
+    settings
+        Where each cohort's profiles are, their layout and their unit.
+    library_sizes
+        Gets the reads of each profile whose unit is counts.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice; or if two
+        cohorts share no gene.
+    """
+    joined = join_cohorts(settings.sources)
+    made_by = provenance(__name__, settings.record())
+    if library_sizes is not None:
+        write_tsv(joined.library_sizes, library_sizes, made_by)
+    write_parquet(joined.profiles.reset_index(), output, made_by)

@@ -1,0 +1,165 @@
+"""Training of one method for one task and fold, seed by seed: from the files of earlier stages to those of runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ksfusion.core.devices import Device, choose_device
+from ksfusion.core.errors import UserError
+from ksfusion.core.malloc import keep_freed_memory
+from ksfusion.core.provenance import provenance
+from ksfusion.methods.registry import method_info
+from ksfusion.training.checkpoint import write_run
+from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
+from ksfusion.training.data import FoldData, FoldFiles, on_device, read_fold
+from ksfusion.training.fit import HISTORY_COLUMNS, NotFiniteLossError, fit_method, method_options
+from ksfusion.training.objective import OBJECTIVES
+from ksfusion.training.predict import predict, prediction_table
+from ksfusion.training.reproducible import THREADS, reproducible
+from ksfusion.training.resume import Resume, key_of
+
+log = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]  # what is written as JSON
+
+
+def train_model(
+    files: FoldFiles,
+    output: Sequence[Path],
+    *,
+    method: str,
+    fold: int,
+    seed: Sequence[int],
+    settings: TrainModelSettings,
+    chosen: Sequence[Path] = (),
+    tensorboard: bool = False,
+    device: Device = "auto",
+) -> None:
+    """Train one method for one task and fold, with some seeds one after another.
+
+    The seeds follow each other, so that start-up and the reading of the data are paid once; each gives what it would
+    give alone. Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation
+    samples, test samples are only predicted. A task that the training samples cannot teach (one class, no event) is
+    skipped, and a run whose loss is no longer finite has failed: its files say so. Runs that were killed go on after
+    their last finished epoch, to the same files.
+
+    Parameters
+    ----------
+    files
+        Files of the earlier stages; expression and genes are those of the fold.
+    output
+        Folder of each seed, which gets ``model.safetensors``, ``config.json``, ``predictions.parquet`` (all samples in
+        use), ``history.tsv`` (means over the steps of each epoch) and ``metrics.json``.
+    method
+        Name of the method.
+    fold
+        Number of the fold.
+    seed
+        Seeds of initialisation, dropout and the order of samples; the split has its own.
+    settings
+        Task, and what the method's training reads.
+    chosen
+        File of ``search-settings``, whose values take the place of those in the settings; at most one.
+    tensorboard
+        Write event files for TensorBoard to ``tensorboard`` in the folder of each run.
+    device
+        Device of the model.
+
+    Raises
+    ------
+    UserError
+        If files do not fit together, the method is unknown, or there are not as many folders as seeds.
+    """
+    if len(output) != len(seed):
+        raise UserError(f"--output: {len(output)} folders for {len(seed)} seeds; give each seed its own")
+    info, task = method_info(method), settings.task
+    data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
+    search = json.loads(chosen[0].read_text(encoding="utf-8")) if chosen else None
+    training = settings.training
+    if search is not None:
+        training = RunSettings.model_validate({**training.record(), **search["settings"]})
+    config = {
+        "method": method,
+        "fold": fold,
+        "task": task.record(),
+        "settings": training.record(),
+        "search": search,
+        "options": method_options(info, training),
+        "classes": task.classes,
+        "n_features": data.n_features,
+        "n_patches": data.n_patches,
+        "niches": data.niches,
+        "groups": data.groups,
+    }
+    where = torch.device(choose_device(device))
+    reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
+    if not reason:
+        keep_freed_memory()
+        data = on_device(data, where)
+    resumes = []
+    for number, folder in zip(seed, output, strict=True):
+        run = {"task": task.name, "method": method, "fold": fold, "seed": number}
+        recorded = {**run, "task": task.record(), "training": training.record()}
+        of_run = {**config, "seed": number, "provenance": provenance((__name__, info.module), recorded)}
+        if reason:
+            _write_without_model(folder, data, task, run, of_run, status="skipped", reason=reason)
+            continue
+        key = {"config": of_run, "device": where.type, "threads": THREADS, "torch": str(torch.__version__)}
+        resumes.append(Resume(folder, key_of(key, files)))
+        try:
+            with reproducible(number, device=where, threads=THREADS):
+                model, objective, fitted = fit_method(
+                    data,
+                    task=task,
+                    method=method,
+                    seed=number,
+                    settings=training,
+                    device=where,
+                    name=_words(run),
+                    resume=resumes[-1],
+                    tensorboard=folder / "tensorboard" if tensorboard else None,
+                )
+                model.load_state_dict(fitted.weights)
+                logits = predict(model, data, np.arange(len(data.samples)), batch_size=training.batch_size)
+        except NotFiniteLossError as error:
+            _write_without_model(folder, data, task, run, of_run, status="failed", reason=str(error))
+            continue
+        write_run(
+            folder,
+            weights=fitted.weights,
+            config={**of_run, "n_outputs": objective.n_outputs, **objective.describe()},
+            predictions=prediction_table(data, fold, objective.predictions(logits)),
+            history=fitted.history,
+            metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
+        )
+    # Not before the last is done: Snakemake removes the files of all of them when one is interrupted.
+    for resume in resumes:
+        resume.remove()
+
+
+def _write_without_model(
+    folder: Path, data: FoldData, task: TrainedTask, run: Record, config: Record, *, status: str, reason: str
+) -> None:
+    """Write the files of a run that has no model, and why."""
+    log.warning("%s: %s: %s", _words(run), status, reason)
+    nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
+    write_run(
+        folder,
+        weights={},
+        config=config,
+        predictions=prediction_table(data, run["fold"], nothing).iloc[:0],
+        history=pd.DataFrame(columns=HISTORY_COLUMNS),
+        metrics={**run, "status": status, "reason": reason, "best_epoch": None, "val": {}, "test": {}},
+    )
+
+
+def _words(run: Record) -> str:
+    return ", ".join(f"{key} {value}" for key, value in run.items())

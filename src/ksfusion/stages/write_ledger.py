@@ -1,0 +1,81 @@
+"""The ledger: the tables that say of every slide and every sample what became of it, and why."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ksfusion.cohort.config import WriteLedgerSettings
+from ksfusion.cohort.ledger import labelled_cases, sample_ledger, slide_ledger
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.timing import read_timing
+from ksfusion.terms.gene_columns import PROFILE_KEYS
+
+log = logging.getLogger(__name__)
+
+
+def write_ledger(
+    slides_output: Path,
+    samples_output: Path,
+    timing_output: Path,
+    *,
+    samples: Path,
+    cases: Path,
+    profiles: Path,
+    tiles: Sequence[Path],
+    patches: Sequence[Path],
+    features: Sequence[Path],
+    settings: WriteLedgerSettings,
+    stain: Sequence[Path] = (),
+) -> None:
+    """Say of every slide and sample what became of it.
+
+    Parameters
+    ----------
+    slides_output
+        Gets the slides: status, reason, scale, tissue, tiles, patches.
+    samples_output
+        Gets the samples: status and reason.
+    timing_output
+        Gets the seconds that each stage took for each slide.
+    samples
+        The validated samples, of `check-cohort`.
+    cases
+        The labelled cases, of `check-cohort`.
+    profiles
+        Expression of all cohorts, of `read-expression`.
+    tiles
+        Tiles of all batches.
+    patches
+        Patches of all batches.
+    features
+        Features of all batches.
+    settings
+        Which pairings count, and the kind of each task.
+    stain
+        Stain of all batches; none where the slides themselves were not read.
+    """
+    slide_table = slide_ledger(tiles, stain, patches, features)
+    found = read_parquet(profiles, columns=list(PROFILE_KEYS))
+    sample_table = sample_ledger(
+        read_parquet(samples),
+        slide_table,
+        set(found.itertuples(index=False, name=None)),
+        labelled_cases(read_parquet(cases), settings.tasks),
+        pairing=settings.pairing,
+    )
+    for slide_id, reason in slide_table.loc[slide_table["status"] != "ok", ["slide_id", "reason"]].to_numpy():
+        log.warning("slide %s: %s", slide_id, reason)
+    excluded = sample_table.loc[sample_table["status"] != "ok", "reason"].value_counts().to_dict()
+    log.info("%d samples, excluded: %s", len(sample_table), json.dumps(excluded))
+    made_by = provenance(__name__, settings.record())
+    write_tsv(slide_table, slides_output, made_by)
+    write_tsv(sample_table, samples_output, made_by)
+    seconds = {"tile": tiles, "stain": stain, "features": features}
+    timing = pd.DataFrame({f"{stage}_seconds": read_timing(outputs) for stage, outputs in seconds.items()})
+    write_tsv(timing.reindex(slide_table["slide_id"]).reset_index(names="slide_id"), timing_output)

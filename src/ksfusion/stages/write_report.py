@@ -1,0 +1,85 @@
+"""The report stage: everything that a reader asks of a run, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_tsv, write_text
+from ksfusion.results.config import TableName, WriteReportSettings
+from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
+from ksfusion.results.report.findings import read_findings
+from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
+from ksfusion.results.report.page import ReportContents, render_page, template_digest
+from ksfusion.results.report.sections import gene_section
+from ksfusion.results.tables.scores import read_table
+
+
+def write_report(
+    output: Path,
+    *,
+    tables: Path,
+    figures: Path,
+    slides: Path,
+    samples: Path,
+    audit: Path,
+    leakage: Path,
+    selected: Sequence[Path],
+    settings: WriteReportSettings,
+    overviews: Sequence[Path] = (),
+    heatmaps: Sequence[Path] = (),
+) -> None:
+    """Write the report as one HTML file that needs nothing from elsewhere.
+
+    Parameters
+    ----------
+    output
+        The file to write.
+    tables
+        Folder of the tables of `make-tables`.
+    figures
+        Folder of the figures of `draw-figures` and `draw-genes`.
+    slides
+        Ledger of the slides, of `write-ledger`.
+    samples
+        Ledger of the samples, of `write-ledger`.
+    audit
+        Findings of `check-cohort`.
+    leakage
+        Findings of `check-leakage`.
+    selected
+        ``genes/fold{fold}/selected.tsv`` of each fold.
+    settings
+        The title, the sentences that must stand on the page, the configuration, and whether alpha is shown.
+    overviews
+        ``slides/{batch}.tsv`` of each batch, where slides were read.
+    heatmaps
+        ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
+    """
+    made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
+    names: list[TableName] = ["table1", "table2"]
+    lists = [FIGURE_LIST]
+    if settings.alpha:
+        names.append("alpha")
+        lists.append(ALPHA_LIST)
+    slide_ledger = read_tsv(slides)
+    contents = ReportContents(
+        results={name: read_table(tables / f"{name}.tsv") for name in names},
+        slides=slide_ledger,
+        samples=read_tsv(samples, dtype=str).fillna(""),
+        audit=read_findings(audit),
+        leakage=read_findings(leakage),
+        genes=[
+            gene_section(
+                path.parent.name.removeprefix("fold"),
+                read_tsv(path, dtype={"symbol": str}),
+                page_image(figures / f"genes_{path.parent.name}.png"),
+            )
+            for path in selected
+        ],
+        figures=figure_gallery([figures / name for name in lists]),
+        heatmaps=heatmap_gallery(heatmaps, report=output),
+        gallery=slide_gallery(slide_ledger, overviews, report=output),
+    )
+    write_text(render_page(contents, settings, made_by), output, made_by)

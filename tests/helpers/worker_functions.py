@@ -1,0 +1,43 @@
+"""Functions that tests run in worker processes, which look for them under the name of this module."""
+
+import os
+import time
+
+import numpy as np
+
+from ksfusion.core.errors import UserError
+from ksfusion.slides.reading import patch_readers
+
+
+def misbehave(how):
+    if how == "memory":
+        raise MemoryError
+    if how == "user":
+        raise UserError("install it")
+    if how == "bug":
+        raise KeyError("ours")
+    if how == "exit":
+        os._exit(1)
+    return how
+
+
+class Numbered:
+    """Stand for a slide whose pixels are the number of the process that opened it."""
+
+    def __init__(self, source, settings):
+        time.sleep(0.2)
+
+    def read(self, x, y, size_px, mpp):
+        return np.frombuffer(os.getpid().to_bytes(3, "little"), np.uint8)
+
+    def close(self):
+        pass
+
+
+make_patch_reader = patch_readers.make_patch_reader
+
+
+def make_numbered_reader(settings):
+    """Make the function of a reader whose slides are `Numbered`; in its own process."""
+    patch_readers.open_source = Numbered
+    return make_patch_reader(settings)
