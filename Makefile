@@ -1,4 +1,4 @@
-# make demo: from raw slides to results/report.html.  make test: every test.  Both set up .venv first.
+# make demo: from raw slides to demo/results/report.html.  make test: every test.  Both set up .venv first.
 # While working: make lint types fast, as a pull request is checked.
 PYTHON ?= python3
 VENV := .venv
@@ -52,4 +52,4 @@ lock:
 		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean-demo:
-	rm -rf demo results
+	rm -rf demo

@@ -14,6 +14,8 @@ min_version("9.6")
 IN_CHECKOUT = Path(workflow.basedir, "src").is_dir()
 SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.basedir).parents[1])
 sys.path.insert(0, SOURCE)
+from ksfusion import preflight
+from ksfusion.config import study_folder
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.plan import make_plan
@@ -24,15 +26,30 @@ if not workflow.overwrite_configfiles:
     configfile: Path(workflow.basedir, "config.yaml")
 
 
+# Where the command was given; results are written to the study's folder.
+STARTED_IN = Path.cwd()
+FILES = [Path(file).resolve() for file in workflow.configfiles]
+SOURCE_NAME = os.path.relpath(FILES[-1])
+
+
+workdir: study_folder(config)
+
+
 try:
-    FILES = [os.path.relpath(file) for file in workflow.configfiles]
-    plan = make_plan(config, source=FILES[-1], files=FILES)
+    plan = make_plan(config, source=SOURCE_NAME, files=FILES, started_in=STARTED_IN)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
     for line in plan.warnings():
         print(f"warning: {line}", file=sys.stderr)
 
+
+# Not in a dry run, nor in the jobs of a cluster.
+onstart:
+    plan.begin()
+
+
+MANIFEST = str(preflight.MANIFEST)
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
 PYTHON = "python" if CONDA else sys.executable
 SETUP, CALL = "", "-m ksfusion"

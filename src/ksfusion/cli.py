@@ -144,11 +144,18 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def _handler() -> logging.Handler:
+    """Return what writes to standard error what this package tells, and the warnings of others."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.name.startswith("ksfusion") or record.levelno >= logging.WARNING)
+    return handler
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run a verb; the user's mistakes are lines without a traceback, and exit code 2."""
     argv = sys.argv[1:] if argv is None else argv
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("ksfusion").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.INFO, handlers=[_handler()])
     try:
         behind = argv.index("--") if "--" in argv else len(argv)
         parser = build_parser(argv[0] if argv else None)

@@ -6,21 +6,23 @@ The tables a configuration names are described in `ksfusion.cohort.samples`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
-from ksfusion.core.config_block import Block, Name, Positive
+from ksfusion.core.config_block import Name, Positive
 from ksfusion.core.errors import UserError
+from ksfusion.core.paths import located
 from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes
 from ksfusion.methods.registry import METHODS, unknown_method
-from ksfusion.results.config import Heatmaps
+from ksfusion.results.config import Heatmaps, Printing, Results, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
+from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.training.config import Training
 
@@ -42,10 +44,19 @@ class Cohort(CheckLeakageSettings, Pairing, CohortFiles):
         return sources
 
 
-class Task(Labelling):
-    """What is predicted, and how long models are trained for it."""
+class Task(Labelling, Printing):
+    """What is predicted, what that is called in print, and how long models are trained for it."""
 
     epochs: Positive | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
+
+    @model_validator(mode="after")
+    def _labels_are_of_classes(self) -> Task:
+        if unknown := [value for value in self.labels if value not in self.classes]:
+            raise ValueError(f"labels: {unknown[0]!r} is not among the classes ({', '.join(self.classes)})")
+        printed = [self.labels.get(name, name) for name in self.classes]
+        if len(set(printed)) < len(printed):
+            raise ValueError("labels: two classes would be called the same")
+        return self
 
 
 # Diagnosis is derived (ksfusion.cohort.labels); its class order is the paper's numbering.
@@ -82,9 +93,13 @@ def _tasks_by_name_too(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": "array", "items": {"enum": list(BUILTIN_TASKS)}, "minItems": 1}, mapping]
 
 
-class Config(Block):
+class Config(Titles):
     """A whole configuration."""
 
+    study: Name | None = Field(None, description="a name, by which its results are known; else its cases tell")
+    folder: str = Field(
+        ".", min_length=1, description="the study's folder, where results are written; from that of the command"
+    )
     cohort: Cohort
     slides: Slides = Field(Slides(), description="how slides are read and tiled")
     stain: Stain = Field(Stain(), description="stain normalisation")
@@ -106,6 +121,7 @@ class Config(Block):
     )
     training: Training = Field(Training(), description="how models are trained")
     heatmaps: Heatmaps = Field(Heatmaps(), description="pictures of where a model looks")
+    results: Results = Field(Results(), description="what stands in the tables")
     demo: bool = Field(False, description="draw the synthetic demo cohort, and say on the report that it is one")
 
     @field_validator("tasks", mode="before")
@@ -189,7 +205,7 @@ class Config(Block):
         """Return the user's own files of gene sets by their key in the configuration."""
         sets = {"": self.genes.sets} if isinstance(self.genes.sets, str) else self.genes.sets
         files = {f"genes.sets{'.' if niche else ''}{niche}": file for niche, file in sets.items()}
-        return {key: file for key, file in files.items() if file != "builtin"}
+        return {key: file for key, file in files.items() if not is_builtin(file)}
 
     def caveats(self) -> list[str]:
         """Return what must be said wherever results are shown: that test samples were seen before the test."""
@@ -202,6 +218,12 @@ class Config(Block):
                 "to a new patient (genes.harmonise: combat)."
             )
         return said
+
+
+def study_folder(values: Mapping[str, Any]) -> str:
+    """Return the folder of a study, before its configuration is validated: a wrong one is told then."""
+    folder = values.get("folder")
+    return folder if isinstance(folder, str) and folder else "."
 
 
 def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
@@ -226,6 +248,32 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
         return Config.model_validate(dict(values))
     except ValidationError as error:
         raise UserError("\n".join(_describe(problem, source) for problem in error.errors())) from None
+
+
+def located_config(
+    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path], folders: Sequence[Path]
+) -> Config:
+    """Validate a configuration, and bring its paths to the working directory.
+
+    Parameters
+    ----------
+    values, source
+        See `parse_config`.
+    files
+        The files that it comes from, read again: of two keys of one name YAML drops the first. Relative paths start at
+        their folders.
+    folders
+        Where else they may start.
+
+    Raises
+    ------
+    UserError
+        With one line for each problem.
+    """
+    read = [Path(file) for file in files]
+    for file in read:
+        read_yaml(file)
+    return located(parse_config(values, source=source), [*(file.resolve().parent for file in read), *folders])
 
 
 def _texts(value: Any) -> Iterator[str]:

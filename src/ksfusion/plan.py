@@ -11,37 +11,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ksfusion.cohort.config import (
-    CheckCohortSettings,
-    CheckLeakageSettings,
-    CohortFiles,
-    Labelling,
-    SplitCasesSettings,
-    WriteLedgerSettings,
-)
+from ksfusion.cohort import config as cohort
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.samples import read_cohort
 from ksfusion.cohort.split_files import read_split_file
-from ksfusion.config import parse_config
+from ksfusion.config import located_config
 from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import as_json, code_version
-from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.core.study import study_here
 from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSettings
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
-from ksfusion.preflight import NamedFiles, file_problems
-from ksfusion.results.config import DrawFiguresSettings, DrawHeatmapsSettings, MakeTablesSettings, WriteReportSettings
+from ksfusion.preflight import DEMO_NOTICE, NamedFiles, file_problems
+from ksfusion.results import config as results
 from ksfusion.slides import config as slides
 from ksfusion.slides.reading.slide_files import file_size
-from ksfusion.terms.tasks import TaskOutcome
-from ksfusion.training.config import RunSettings, SearchSettings, TrainedTask, TrainModelSettings
-
-DEMO_NOTICE = (
-    "This is the demo cohort: synthetic slides and expression with a planted signal, encoded by a seeded network that "
-    "was never trained. Its numbers show that the pipeline works; they say nothing about glioma."
-)
+from ksfusion.terms.gene_sets import NEWEST, VERSIONS
+from ksfusion.training.config import SearchSettings, TrainedTask, TrainModelSettings
 
 
 @dataclass(frozen=True)
@@ -91,22 +79,27 @@ class Plan(NamedFiles):
         tasks = config.tasks.items()
         reading = slides.Reading.of(config.slides)
         compared: dict[str, Any] = {
-            "tasks": [TaskOutcome.of(task, name=name).model_dump() for name, task in tasks],
+            "tasks": [results.ShownTask.of(task, name=name).model_dump() for name, task in tasks],
             "caveats": config.caveats(),
+            "title": config.title,
         }
         shared = {name: base for name in self.alphas if (base := self._trained_as(name)) != name}
         by_alpha = {**compared, "methods": self.alphas, "shared": shared}
         all_but_alphas = [name for name in config.methods if METHODS[name].alpha is None]
         settings: dict[str, Block] = {
-            "check_cohort": CheckCohortSettings(
-                cohort=CohortFiles.of(config.cohort),
+            "check_cohort": cohort.CheckCohortSettings(
+                cohort=cohort.CohortFiles.of(config.cohort),
                 expression_cohorts=config.expression_cohorts(),
-                tasks={name: Labelling.of(task) for name, task in tasks},
+                tasks={name: cohort.Labelling.of(task) for name, task in tasks},
             ),
-            "split_cases": SplitCasesSettings(splits=config.splits, stratify=self.stratum_label()),
-            "check_leakage": CheckLeakageSettings.of(config.cohort),
-            "write_ledger": WriteLedgerSettings.of(config.cohort, tasks={name: task.kind for name, task in tasks}),
-            "tile_slides": slides.TileSlidesSettings(slides=slides.Tiling.of(config.slides)),
+            "split_cases": cohort.SplitCasesSettings(splits=config.splits, stratify=self.stratum_label()),
+            "check_leakage": cohort.CheckLeakageSettings.of(config.cohort),
+            "write_ledger": cohort.WriteLedgerSettings.of(
+                config.cohort, tasks={name: task.kind for name, task in tasks}
+            ),
+            "tile_slides": slides.TileSlidesSettings(
+                slides=slides.Tiling.of(config.slides, batches=self.study.batches)
+            ),
             "fit_stain": slides.FitStainSettings(slides=reading, stain=config.stain),
             "sample_patches": slides.SamplePatchesSettings.of(config.slides, patches=config.patches),
             "draw_overviews": slides.DrawOverviewsSettings(slides=reading),
@@ -117,16 +110,25 @@ class Plan(NamedFiles):
                 config.slides, features=slides.FeatureFiles.of(config.features)
             ),
             "build_store": slides.BuildStoreSettings.of(config.slides),
-            "read_expression": ReadExpressionSettings(sources=config.cohort.expression),
+            "read_expression": ReadExpressionSettings(sources=config.cohort.expression, names=self.gene_sets_version),
             "select_genes": config.genes,
             "draw_genes": Ranking.of(config.genes),
-            "make_tables": MakeTablesSettings(**compared, methods=config.methods, names=["table1", "table2"]),
-            "draw_figures": DrawFiguresSettings(**compared, methods=all_but_alphas),
-            "make_alpha_table": MakeTablesSettings(**by_alpha, names=["alpha"]),
-            "draw_alpha": DrawFiguresSettings(**by_alpha, only_alpha=True),
-            "draw_heatmaps": DrawHeatmapsSettings.of(config.heatmaps, slides=reading if self.extracts else None),
-            "write_report": WriteReportSettings(
+            "make_tables": results.MakeTablesSettings.of(
+                config.results, **compared, methods=config.methods, names=["table1", "table2"]
+            ),
+            "draw_figures": results.DrawFiguresSettings(**compared, methods=all_but_alphas),
+            "make_alpha_table": results.MakeTablesSettings.of(config.results, **by_alpha, names=["alpha"]),
+            "draw_alpha": results.DrawFiguresSettings(**by_alpha, only_alpha=True),
+            "draw_heatmaps": results.DrawHeatmapsSettings.of(
+                config.heatmaps,
+                slides=reading if self.extracts else None,
+                printing={name: results.Printing.of(task) for name, task in tasks},
+            ),
+            "write_report": results.WriteReportSettings.of(
+                config.results,
                 config=config.record(),
+                title=config.title,
+                titles={name: task.title for name, task in tasks if task.title},
                 notice=DEMO_NOTICE if config.demo else None,
                 caveats=config.caveats(),
                 alpha=self.alpha_listed,
@@ -134,9 +136,10 @@ class Plan(NamedFiles):
             "draw_demo_slides": DrawDemoSlidesSettings(slides=self.demo_slides()),
             "draw_demo_expression": DrawDemoExpressionSettings(profiles=self.demo_profiles()),
         }
-        # The folder of features is named only where they are imported.
-        if not self.extracts:
-            settings["import_tiles"] = slides.ImportTilesSettings.of(config.slides, config.features)
+        if not self.extracts:  # else no folder of features is named
+            settings["import_tiles"] = slides.ImportTilesSettings.of(
+                config.slides, config.features, batches=self.study.batches
+            )
         return settings
 
     def stage_settings(self, stage: str) -> Block:
@@ -149,26 +152,16 @@ class Plan(NamedFiles):
 
     def training_settings(self, task: str, method: str) -> str:
         """Return the settings of one run: its task, and what of ``training`` the method reads."""
-        return TrainModelSettings(**self._run(task, method)).as_json()
+        return self._run(task, method).as_json()
 
     def search_settings(self, task: str, method: str) -> str:
-        """Return the settings of a search: those of a run, and the ranges of what the method reads."""
-        search = self.config.training.search
-        if search is None:
-            return ""
-        run = self._run(task, method)
-        searched = set(run["training"].record()) & set(type(search).model_fields)
-        space = search.model_dump(include=searched)
-        seed = self.config.training.seeds[0]
-        return SearchSettings(**run, space=space, trials=search.trials, seed=seed).as_json()
+        """Return the settings of a search; empty where nothing is searched."""
+        searched = SearchSettings.of_run(self._run(task, method), self.config.training)
+        return searched.as_json() if searched else ""
 
-    def _run(self, task: str, method: str) -> dict[str, Any]:
-        training = self.config.training
-        own = {} if "alpha" in METHODS[method].settings else {"alpha": None}
-        return {
-            "task": TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task)),
-            "training": RunSettings.of(training, **own),
-        }
+    def _run(self, task: str, method: str) -> TrainModelSettings:
+        trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))
+        return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
 
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""
@@ -223,7 +216,9 @@ class Plan(NamedFiles):
         ]
 
 
-def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | Path] = ()) -> Plan:
+def make_plan(
+    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path] = (), started_in: Path | None = None
+) -> Plan:
     """Validate a configuration and its tables, and plan the run.
 
     Parameters
@@ -234,23 +229,38 @@ def make_plan(values: Mapping[str, Any], *, source: str, files: Iterable[str | P
         What to call it in messages.
     files
         The files it comes from, read again for keys that stand twice: of two blocks of one name YAML drops the first.
+        Relative paths in it start at their folders, else at the next.
+    started_in
+        Where the command was given; the working directory is the study's folder.
 
     Raises
     ------
     UserError
-        With one line for each problem of the configuration, or of the tables.
+        With one line for each problem of the configuration, or of the tables; or if the results here are another
+        study's.
     """
-    for file in files:
-        read_yaml(Path(file))
-    config = parse_config(values, source=source)
+    here = [started_in or Path.cwd(), Path.cwd()]
+    config = located_config(values, source=source, files=files, folders=here)
     problems = file_problems(config, source)
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
+        tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
     except UserError as error:
         problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    plan = Plan(config, tables)
+    study = study_here(
+        config.study,
+        [row["case_id"] for row in tables.cases],
+        (config.cohort.samples, config.cohort.cases),
+        batches=config.slides.batches,
+        n_slides=len(tables.slides()),
+        gene_sets=NEWEST,
+    )
+    if study.gene_sets not in VERSIONS:
+        raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
+    config = config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)})
+    plan = Plan(config, tables, study)
     plan.check_precomputed(source)
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ksfusion.cohort.label_columns import label_warnings
 from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
@@ -15,14 +16,23 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.ids import batch_of
 from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
+from ksfusion.core.storage import write_text
+from ksfusion.core.study import Study
 from ksfusion.genes.expression.files import folder_digest, source_files
 from ksfusion.slides.encoders.presets import check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import file_size, is_readable, precomputed_file
+from ksfusion.terms.gene_sets import BUILTIN, is_builtin, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.units import FOLDER_FORMATS, GDC_STAR
 
-# Where the demo's own rules draw.
-DEMO_EXPRESSION, DEMO_SLIDES = "demo/expression", "demo/slides"
+# What a run writes before its first job (`NamedFiles.begin`).
+MANIFEST = Path("results/cohort/manifest.tsv")
+# Where the demo's own rules draw, in its folder.
+DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
+DEMO_NOTICE = (
+    "This is the demo cohort: synthetic slides and expression with a planted signal, encoded by a seeded network that "
+    "was never trained. Its numbers show that the pipeline works; they say nothing about glioma."
+)
 
 
 def file_problems(config: Config, source: str) -> list[str]:
@@ -59,7 +69,8 @@ def _missing_files(config: Config, source: str) -> list[str]:
         if entry.sample_sheet
     }
     return [
-        f"{source}: {key}: {path} is not there; correct the path (relative paths start at the working directory)"
+        f"{source}: {key}: {path} is not there; correct the path (a relative one starts where the configuration is, "
+        "else where the command was given)"
         for key, path in named.items()
         if path != "builtin" and not is_drawn(path, config) and not Path(path).exists()
     ]
@@ -112,14 +123,26 @@ class NamedFiles:
 
     config: Config
     tables: CohortTables
+    study: Study
 
     @cached_property
     def batches(self) -> dict[str, list[Row]]:
         """One row for each slide, by batch; batches without a slide are left out."""
         batches = defaultdict(list)
         for slide_id, row in self.tables.slides().items():
-            batches[str(batch_of(slide_id, self.config.slides.batches))].append(row)
+            batches[str(batch_of(slide_id, self.study.batches))].append(row)
         return dict(sorted(batches.items(), key=lambda item: int(item[0])))
+
+    def begin(self) -> None:
+        """Write what a run writes before its first job: whose results these are, and where each slide's file is.
+
+        The slide stages read the second in place of the user's table, which is no input of theirs: another slide in it
+        redoes one batch only, by the settings of that.
+        """
+        self.study.write()
+        columns = ("slide_id", "slide", "mpp")
+        rows = [columns, *(tuple(row[name] for name in columns) for row in self.tables.slides().values())]
+        write_text("".join("\t".join(row) + "\n" for row in rows), MANIFEST)
 
     @property
     def extracts(self) -> bool:
@@ -147,6 +170,11 @@ class NamedFiles:
         return [row["slide"] for row in self.batches[batch] if self.is_drawn(row)]
 
     def warnings(self) -> list[str]:
+        """Return what is told before any job: tasks without labels, and slide files that are not there or empty."""
+        cohort = self.config.cohort
+        return label_warnings(self.tables, self.config.tasks, cohort.cases) + self._slide_warnings()
+
+    def _slide_warnings(self) -> list[str]:
         """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
         if not self.extracts:
             return []
@@ -229,15 +257,24 @@ class NamedFiles:
         weights = self.config.features.weights
         return [weights] if weights else []
 
+    @property
+    def gene_sets_version(self) -> str:
+        """The version of the shipped gene sets by which genes are named."""
+        return self.config.genes.names(self.study.gene_sets)
+
     def gene_names(self) -> list[str]:
         """Return the shipped files that bring gene names to symbols."""
-        return [shipped(f"gene_sets/{name}.tsv") for name in ("aliases", *NICHES)]
+        names, version = ("aliases", *NICHES), self.gene_sets_version
+        return [shipped(file) for name in names for file in shipped_tables(name, version)]
 
     def gene_sets(self) -> list[str]:
         """Return the files of the gene sets."""
         sets = self.config.genes.sets
-        builtin = {niche: shipped(f"gene_sets/{niche}.tsv") for niche in NICHES}
-        if isinstance(sets, str):
-            return list(builtin.values()) if sets == "builtin" else [sets]
-        own = {niche: file for niche, file in sets.items() if file != "builtin"}
-        return list({**builtin, **own}.values())
+        if isinstance(sets, str) and not is_builtin(sets):
+            return [sets]
+        of_niche = dict.fromkeys(NICHES, sets) if isinstance(sets, str) else dict.fromkeys(NICHES, BUILTIN) | sets
+        return [
+            file
+            for niche, given in of_niche.items()
+            for file in (map(shipped, shipped_tables(niche, given)) if is_builtin(given) else [given])
+        ]

@@ -14,13 +14,15 @@ CASES = [f"case-{number:02d}" for number in range(24)]
 CLASSES = ["unmethylated", "methylated"]
 
 
-def draw_slide(path, seed):
-    """Draw tissue in darker and lighter squares, another pattern for each slide."""
+def draw_slide(path, seed, compress_level=6):
+    """Draw tissue in darker and lighter squares, another pattern for each slide.
+
+    Not compressed (0), a file has one size with every version of the library that compresses.
+    """
     random = np.random.default_rng(seed)
     tone = np.kron(random.uniform(0.7, 1.2, (10, 10)), np.ones((30, 30)))[..., None]
     rgb = np.array([150, 70, 145]) * tone + random.normal(0, 8, (300, 300, 3))
-    # Not compressed: the file has one size with every version of the library that compresses.
-    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path, compress_level=0)
+    Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path, compress_level=compress_level)
 
 
 def write_tables(folder, cases):
@@ -39,10 +41,10 @@ def make_project(folder):
     return Project(folder, "folds.yaml")
 
 
-def draw_slides(folder, cases):
+def draw_slides(folder, cases, **options):
     (folder / "slides").mkdir()
     for number, case in enumerate(cases):
-        draw_slide(folder / f"slides/{case}.png", number)
+        draw_slide(folder / f"slides/{case}.png", number, **options)
 
 
 def write_study(folder):

@@ -5,10 +5,10 @@ import json
 import pandas as pd
 
 from ksfusion.core.storage import write_parquet, write_tsv
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.results.config import ShownTask
 
-GRADING = TaskOutcome(name="grading", kind="classification", classes=["G2", "G3"])
-SURVIVAL = TaskOutcome(name="survival", kind="survival")
+GRADING = ShownTask(name="grading", kind="classification", classes=["G2", "G3"])
+SURVIVAL = ShownTask(name="survival", kind="survival")
 
 
 def write_run(folder, task, rows, *, method="snn", fold=0, seed=0, reason="", best_epoch=2):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,10 @@ from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+
+A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 
 SOURCE = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}
 MINIMAL = {"cohort": {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [SOURCE]}}
@@ -95,6 +97,8 @@ def changed(**blocks):
         (changed(genes={"sets": {"stroma": "a.gmt"}}), ["genes.sets", "'stroma'", "tumour and tme"]),
         (changed(genes={"sets": {"tme": ["a.gmt"]}}), ["genes.sets", "mapping such as"]),
         (changed(genes={"sets": {}}), ["genes.sets", "mapping such as"]),
+        (changed(genes={"sets": "builtin-0.0.9"}), ["genes.sets", "is not among the shipped", "builtin-0.1.0"]),
+        (changed(genes={"sets": {"tme": "builtin-9"}}), ["genes.sets", "builtin-9 is not among the shipped"]),
         ({}, ["cohort", "missing"]),
         (changed(splits={"scheme": "file"}), ["splits", "go together"]),
         (changed(splits={"file": "mine.tsv"}), ["splits", "go together"]),
@@ -154,6 +158,7 @@ def test_what_sees_test_samples_is_said():
 def test_files_of_gene_sets():
     assert parse_config(MINIMAL).set_files() == {}
     assert parse_config(changed(genes={"sets": "my.tsv"})).set_files() == {"genes.sets": "my.tsv"}
+    assert parse_config(changed(genes={"sets": "builtin-0.1.0"})).set_files() == {}
     mixed = {"tme": "GeneList.txt", "tumour": "builtin"}
     assert parse_config(changed(genes={"sets": mixed})).set_files() == {"genes.sets.tme": "GeneList.txt"}
 
@@ -201,7 +206,7 @@ def test_planning_imports_nothing_heavy():
 
 def test_heatmaps_are_of_the_first_seed_and_shown_where_the_method_is_trained():
     def lists(**blocks):
-        plan = Plan(parse_config(changed(tasks=["grading"], **blocks)), tables=None)
+        plan = Plan(parse_config(changed(tasks=["grading"], **blocks)), tables=None, study=A_STUDY)
         return plan.heatmaps(), plan.heatmaps_shown()
 
     listed = ["results/heatmaps/grading/ksfusion/fold0/seed5/heatmaps.tsv"]
@@ -230,10 +235,26 @@ def test_the_demos_configuration_names_every_key_of_a_block():
 
 def test_choosing_genes_waits_for_the_files_of_their_sets():
     def files(sets):
-        named = Plan(parse_config(changed(genes={"sets": sets})), tables=None).gene_sets()
-        return [Path(file).name for file in named]
+        named = Plan(parse_config(changed(genes={"sets": sets})), tables=None, study=None).gene_sets()
+        return [file.partition("gene_sets/")[2] or file for file in named]
 
-    assert files("builtin") == ["tumour.tsv", "tme.tsv"]
+    assert files("builtin-0.1.0") == ["tumour.tsv", "tme.tsv"]
+    assert files("builtin-0.2.0") == files("builtin") == ["tumour.tsv", "tme.tsv", "0.2.0/tme.tsv"]
     assert files("my.tsv") == ["my.tsv"]
     assert files({"tme": "GeneList.txt"}) == ["tumour.tsv", "GeneList.txt"]
-    assert files({"tme": "builtin", "tumour": "my.gmt"}) == ["my.gmt", "tme.tsv"]
+    assert files({"tme": "builtin-0.1.0", "tumour": "my.gmt"}) == ["my.gmt", "tme.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "began_with", "named_by"),
+    [
+        ("builtin", "builtin-0.2.0", ["aliases.tsv", "0.2.0/aliases.tsv", "tumour.tsv", "tme.tsv", "0.2.0/tme.tsv"]),
+        ("builtin", "builtin-0.1.0", ["aliases.tsv", "tumour.tsv", "tme.tsv"]),
+        ("builtin-0.1.0", "builtin-0.2.0", ["aliases.tsv", "tumour.tsv", "tme.tsv"]),
+        ("my.tsv", "builtin-0.1.0", ["aliases.tsv", "tumour.tsv", "tme.tsv"]),
+    ],
+)
+def test_reading_expression_waits_for_the_names_of_the_version_of_the_study(sets, began_with, named_by):
+    study = Study(None, frozenset(), (), 1, began_with)
+    plan = Plan(parse_config(changed(genes={"sets": sets})), tables=None, study=study)
+    assert [file.partition("gene_sets/")[2] for file in plan.gene_names()] == named_by

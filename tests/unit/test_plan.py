@@ -5,7 +5,10 @@ import json
 import pytest
 
 from ksfusion.config import parse_config
+from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+
+A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 
 COHORT = {
     "samples": "samples.tsv",
@@ -15,7 +18,7 @@ COHORT = {
 
 
 def plan_of(**blocks) -> Plan:
-    return Plan(parse_config({"cohort": COHORT, **blocks}), tables=None)
+    return Plan(parse_config({"cohort": COHORT, **blocks}), tables=None, study=A_STUDY)
 
 
 SWEEP = ["ksfusion-alpha000", "ksfusion-alpha025", "ksfusion-alpha050", "ksfusion-alpha075", "ksfusion-alpha100"]

@@ -18,6 +18,8 @@ def demo(tmp_path_factory) -> Project:
     ]
     kept.to_csv(folder / "samples.tsv", sep="\t", index=False)
     config["cohort"]["samples"] = "samples.tsv"
+    # The results lie beside the configuration.
+    config["folder"] = "."
     config["patches"]["count"] = 36
     config["training"] |= {"seeds": [0], "epochs": {"diagnosis": 3, "grading": 3, "survival": 3}}
     (folder / "small.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -19,7 +19,7 @@ RESULTS = {"make_tables", "draw_figures", "draw_genes", "write_report"}
 @pytest.fixture
 def old(tmp_path) -> Project:
     folder = copy_project(tmp_path / "project")
-    draw_slides(folder, CASES)
+    draw_slides(folder, CASES, compress_level=0)
     with tarfile.open(ROOT / "tests/data/results_0.1.0.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return Project(folder, "folds.yaml")
@@ -74,6 +74,14 @@ def test_what_has_other_settings_or_inputs_is_left(old):
     planned = old.planned()
     assert {"check_cohort", "fit_stain", "extract_features", "train_model"} <= set(planned)
     assert {"tile_slides", "sample_patches", "read_expression"} & set(planned) == set()
+
+
+@pytest.mark.parametrize(("sets", "kept"), [("builtin", True), ("builtin-0.1.0", True), ("builtin-0.2.0", False)])
+def test_a_finished_study_keeps_its_genes_unless_another_version_is_named(old, sets, kept):
+    old.configure(genes={"sets": sets})
+    said = adopt(old)
+    assert ("select_genes: other settings" in said) == ("read_expression: other settings" in said) == (not kept)
+    assert json.loads((old.folder / "results/study.json").read_text())["gene_sets"] == "builtin-0.1.0"
 
 
 def test_files_of_an_unknown_version_of_the_code_are_left(old):

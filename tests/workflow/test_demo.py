@@ -62,7 +62,7 @@ def test_the_ledger_accounts_for_every_slide_and_sample(demo):
     assert set(ledger["status"].drop(["KG-017-DX1", "KG-043-DX1"])) == {"ok"}
     slides = demo.tsv("results/slides.tsv")
     assert sorted(slides["slide_id"]) == sorted(samples["slide"].dropna().str.extract(r"([^/]+)\.tiff$")[0])
-    planted = demo.tsv("demo/truth/slides.tsv").set_index("slide_id")
+    planted = demo.tsv("truth/slides.tsv").set_index("slide_id")
     slides = slides.set_index("slide_id")
     assert np.allclose(slides["mpp"], planted["mpp"].reindex(slides.index), rtol=0.01)
     assert ((slides["unique_patches"] + slides["repeated_patches"]) == 36).all()
@@ -104,7 +104,7 @@ def test_heatmaps_lie_on_the_patches_of_test_slides(demo, task):
 
 
 def test_tissue_and_stain_are_those_that_were_drawn(demo):
-    planted = demo.tsv("demo/truth/slides.tsv").set_index("slide_id")
+    planted = demo.tsv("truth/slides.tsv").set_index("slide_id")
     slides = demo.tsv("results/slides.tsv").set_index("slide_id")
     found = slides["tissue_mm2"] / planted["tissue_mm2"].reindex(slides.index)
     assert found.between(0.85, 1.15).mean() > 0.9, found.describe()
@@ -158,10 +158,10 @@ def test_the_report_is_one_page_that_names_the_demo(demo):
 
 def test_the_truth_is_read_by_no_stage(demo):
     sources = [demo.folder / "Snakefile", *(demo.folder / "workflow").rglob("*"), *(demo.folder / "src").rglob("*.py")]
-    naming = [path for path in sources if path.is_file() and "demo/truth" in path.read_text()]
+    naming = [path for path in sources if path.is_file() and "truth/slides.tsv" in path.read_text()]
     assert [path.name for path in naming] == ["demo.smk"]
     text = naming[0].read_text()
-    assert "input:" not in text and text.count("demo/truth") == 2
+    assert "input:" not in text and text.count("truth/") == 2
 
 
 def test_committed_tables_are_those_of_the_model(tmp_path):

@@ -136,7 +136,7 @@ def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):
     [
         # Not said in the configuration of the test: a default.
         ("results/config.py", "        8, description=", "        9, description=", {"draw_heatmaps", "write_report"}),
-        ("training/config.py", "Field(\n        0.5, description=", "Field(\n        0.25, description=", set()),
+        ("training/config.py", "alpha: Fraction = Field(0.5", "alpha: Fraction = Field(0.25", set()),
         ("slides/config.py", "min_tissue: Fraction = Field(0.5", "min_tissue: Fraction = Field(0.4", set()),
         # Another check of a setting.
         ("slides/config.py", "must be a square number", "has to be a square number", set()),

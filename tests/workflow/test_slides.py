@@ -151,7 +151,7 @@ def slide_files(project):
     }
 
 
-VERBS = ("tile", "stain", "sample", "features", "store")
+VERBS = ("tile-slides", "fit-stain", "sample-patches", "extract-features", "build-store")
 
 
 def live_verbs(run):
@@ -192,7 +192,7 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
     whole.snakemake("results/features/store")
 
     command = [sys.executable, "-m", "snakemake", "results/features/store", "--cores", "2", "--configfile", "mine.yaml"]
-    moments, aims, hits = random.Random(0), ["tile"] * 3 + ["stain"] * 2 + ["features"] * 5, []
+    moments, aims, hits = random.Random(0), ["tile-slides"] * 3 + ["fit-stain"] * 2 + ["extract-features"] * 5, []
     for _ in range(20):
         if len(hits) == len(aims):
             break
@@ -203,7 +203,7 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
         alive = kill_while(run, aims[len(hits)], moments.uniform(0, 2.5))
         hits += [alive] if alive else []
     # Ten kills that hit a job at work, in every stage that takes time.
-    assert len(hits) == 10 and set().union(*hits) >= {"tile", "stain", "features"}
+    assert len(hits) == 10 and set().union(*hits) >= {"tile-slides", "fit-stain", "extract-features"}
     killed.snakemake("results/features/store", "--nolock")
     expected = slide_files(whole)
     assert len(expected) >= 4 * 2 + 4

@@ -1,5 +1,6 @@
 """A wheel, in an environment without the checkout: the library, the command line, and the workflow it carries."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -29,7 +30,9 @@ def python(tmp_path_factory) -> Path:
 
 
 def call(python: Path, *arguments: str, cwd: Path) -> str:
-    done = subprocess.run([str(python), *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(python), *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 

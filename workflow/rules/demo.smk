@@ -1,8 +1,8 @@
 # The demo cohort: drawn only where the configuration asks for it.
 rule draw_demo_slides:
     output:
-        slides=expand("demo/slides/{slide}.tiff", slide=plan.demo_slides()),
-        truth="demo/truth/slides.tsv",
+        slides=expand("slides/{slide}.tiff", slide=plan.demo_slides()),
+        truth="truth/slides.tsv",
     log:
         "results/logs/draw_demo_slides.log",
     benchmark:
@@ -14,15 +14,15 @@ rule draw_demo_slides:
         settings=plan.settings("draw_demo_slides"),
         code=plan.code("draw_demo_slides"),
     shell:
-        "ksfusion draw-demo-slides --settings {params.settings:q} --output demo/slides --truth {output.truth}"
+        "ksfusion draw-demo-slides --settings {params.settings:q} --output slides --truth {output.truth}"
         " --threads {threads} 2> {log}"
 
 
 rule draw_demo_expression:
     output:
-        gdc=directory("demo/expression/gdc"),
-        ivygap=directory("demo/expression/ivygap"),
-        truth="demo/truth/cases.tsv",
+        gdc=directory("expression/gdc"),
+        ivygap=directory("expression/ivygap"),
+        truth="truth/cases.tsv",
     log:
         "results/logs/draw_demo_expression.log",
     benchmark:
@@ -33,4 +33,4 @@ rule draw_demo_expression:
         settings=plan.settings("draw_demo_expression"),
         code=plan.code("draw_demo_expression"),
     shell:
-        "ksfusion draw-demo-expression --settings {params.settings:q} --output demo/expression --truth {output.truth} 2> {log}"
+        "ksfusion draw-demo-expression --settings {params.settings:q} --output expression --truth {output.truth} 2> {log}"

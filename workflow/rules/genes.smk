@@ -5,6 +5,7 @@ rule read_expression:
     output:
         profiles="results/genes/profiles.parquet",
         library_sizes="results/genes/library_sizes.tsv",
+        findings="results/genes/findings.tsv",
     log:
         "results/logs/read_expression.log",
     benchmark:
@@ -18,7 +19,7 @@ rule read_expression:
         files=lambda wildcards: plan.expression_contents(),
     shell:
         "ksfusion read-expression --settings {params.settings:q} --output {output.profiles}"
-        " --library-sizes {output.library_sizes} 2> {log}"
+        " --library-sizes {output.library_sizes} --findings {output.findings} 2> {log}"
 
 
 rule select_genes:

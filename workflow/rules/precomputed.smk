@@ -10,7 +10,7 @@ rule import_tiles:
     conda:
         "../../envs/features.yaml"
     params:
-        samples=plan.config.cohort.samples,
+        samples=MANIFEST,
         settings=plan.settings("import_tiles"),
         slides=lambda wildcards: plan.slide_scales(wildcards.batch),
         code=plan.code("import_tiles"),

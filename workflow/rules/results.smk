@@ -9,14 +9,18 @@ ALPHA_RUNS = expand(
     fold=FOLDS,
     seed=SEEDS,
 )
-ALPHA_RESULTS = ["results/tables/alpha.tsv", "results/figures/alpha.json"]
+ALPHA_TABLES = multiext("results/tables/alpha", ".tsv", ".md", ".tex")
+ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
+
+# The published values, where they stand beside.
+PAPER = [shipped("paper_tables.tsv")] if plan.config.results.published == "paper" else []
 
 
 rule make_tables:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
         metrics=expand("{run}/metrics.json", run=RUNS),
-        paper=shipped("paper_tables.tsv"),
+        paper=PAPER,
     output:
         report(
             "results/tables/table1.md",
@@ -39,6 +43,7 @@ rule make_tables:
         "../../envs/results.yaml"
     params:
         runs=RUNS,
+        folds=len(FOLDS),
         settings=plan.settings("make_tables"),
         code=plan.code("make_tables"),
     shell:
@@ -69,9 +74,9 @@ rule make_alpha_table:
     input:
         predictions=expand("{run}/predictions.parquet", run=ALPHA_RUNS),
         metrics=expand("{run}/metrics.json", run=ALPHA_RUNS),
-        paper=shipped("paper_tables.tsv"),
+        paper=PAPER,
     output:
-        "results/tables/alpha.tsv",
+        ALPHA_TABLES,
     log:
         "results/logs/make_alpha_table.log",
     conda:
@@ -139,7 +144,7 @@ rule draw_heatmaps:
     conda:
         "../../envs/heatmaps.yaml"
     params:
-        manifest=plan.config.cohort.samples,
+        manifest=MANIFEST,
         settings=plan.settings("draw_heatmaps"),
         code=lambda wildcards: plan.code("draw_heatmaps", method=wildcards.method),
     shell:
@@ -159,6 +164,7 @@ rule write_report:
         samples="results/samples.tsv",
         audit="results/cohort/audit.tsv",
         leakage="results/cohort/leakage.tsv",
+        expression_findings="results/genes/findings.tsv",
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         overviews=plan.overviews(),
@@ -176,6 +182,7 @@ rule write_report:
     shell:
         "ksfusion write-report --tables results/tables --figures results/figures --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
+        " --expression-findings {input.expression_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps}"
         " --settings {params.settings:q} --output {output} 2> {log}"

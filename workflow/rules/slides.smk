@@ -14,7 +14,7 @@ rule tile_slides:
     conda:
         "../../envs/slides.yaml"
     params:
-        samples=plan.config.cohort.samples,
+        samples=MANIFEST,
         settings=plan.settings("tile_slides"),
         slides=lambda wildcards: plan.slide_identities(wildcards.batch),
         code=plan.code("tile_slides"),
@@ -36,7 +36,7 @@ rule fit_stain:
     conda:
         "../../envs/slides.yaml"
     params:
-        samples=plan.config.cohort.samples,
+        samples=MANIFEST,
         settings=plan.settings("fit_stain"),
         code=plan.code("fit_stain"),
     shell:
@@ -60,7 +60,7 @@ rule draw_overviews:
     conda:
         "../../envs/slides.yaml"
     params:
-        samples=plan.config.cohort.samples,
+        samples=MANIFEST,
         settings=plan.settings("draw_overviews"),
         code=plan.code("draw_overviews"),
     shell:
@@ -84,7 +84,7 @@ rule extract_features:
     conda:
         "../../envs/features.yaml"
     params:
-        samples=plan.config.cohort.samples,
+        samples=MANIFEST,
         settings=plan.settings("extract_features"),
         code=plan.code("extract_features"),
     shell:

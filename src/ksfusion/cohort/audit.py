@@ -8,10 +8,10 @@ import pandas as pd
 
 from ksfusion.cohort.config import Labelling
 from ksfusion.cohort.confounding import confounding_findings
-from ksfusion.cohort.findings import Finding
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import pairing_findings
 from ksfusion.cohort.survival import survival_findings
+from ksfusion.terms.findings import Finding
 
 
 def audit_tables(samples: pd.DataFrame, cases: pd.DataFrame, tasks: Mapping[str, Labelling]) -> list[Finding]:

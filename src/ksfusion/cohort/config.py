@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import Block, Fraction, Name
+from ksfusion.core.config_block import PATH, Block, Fraction, Name, Printed
 from ksfusion.terms.tasks import TaskKind
 from ksfusion.terms.units import TimeUnit
 
@@ -16,8 +16,10 @@ PairingRule = Literal["any", "closest"]
 class CohortFiles(Block):
     """The two tables of the user's."""
 
-    samples: str = Field(description="table of samples: one slide paired with one expression profile")
-    cases: str = Field(description="table of cases: labels and survival")
+    samples: str = Field(
+        description="table of samples: one slide paired with one expression profile", json_schema_extra=PATH
+    )
+    cases: str = Field(description="table of cases: labels and survival", json_schema_extra=PATH)
     require: Literal["paired"] = Field(
         "paired", description="all methods train and are scored on the same complete samples"
     )
@@ -28,7 +30,7 @@ class Labelling(Block):
 
     kind: TaskKind = Field(description="classification or survival")
     column: str | None = Field(None, description="of classification: the column of cases with the classes")
-    classes: list[str] = Field(default_factory=list, description="of classification: the values of that column")
+    classes: list[Printed] = Field(default_factory=list, description="of classification: the values of that column")
     time: str | None = Field(None, description="of survival: the column with the time")
     event: str | None = Field(None, description="of survival: the column with 1 for an event, 0 for a censored case")
     unit: TimeUnit = Field("days", description="of survival: unit of time")
@@ -77,7 +79,9 @@ class Splits(Block):
     seed: int = Field(42, description="another seed, another split")
     k: int = Field(5, ge=2, description="folds of kfold")
     file: str | None = Field(
-        None, description="of file: a table of fold, case_id, split, or a folder of splits_{k}.csv"
+        None,
+        description="of file: a table of fold, case_id, split, or a folder of splits_{k}.csv",
+        json_schema_extra=PATH,
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from ksfusion.cohort.findings import Finding
+from ksfusion.terms.findings import Finding
 
 # A cohort nearly all of one class, which the other cohorts are not.
 NEARLY_ALL = 0.95

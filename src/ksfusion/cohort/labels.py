@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ksfusion.cohort.config import Labelling
-from ksfusion.cohort.findings import Finding
+from ksfusion.terms.findings import Finding
 from ksfusion.terms.tasks import TaskKind
 from ksfusion.terms.units import DAYS_IN
 

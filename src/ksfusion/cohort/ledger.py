@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import pandas as pd
 
 from ksfusion.cohort.config import PairingRule
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
+from ksfusion.core.features_file import open_features
 from ksfusion.core.storage import read_parquet
 from ksfusion.terms.flags import FLAGS
 from ksfusion.terms.tasks import TaskKind
@@ -86,9 +86,9 @@ def slide_ledger(
 def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
     rows = {}
     for path in features:
-        with h5py.File(path, "r") as file:
-            for slide_id, group in file.items():
-                rows[slide_id] = {"status": group.attrs["status"], "reason": group.attrs["reason"]}
+        with open_features(path) as slides:
+            for slide_id, group in slides.items():
+                rows[slide_id] = {name: group.attributes[name] for name in ("status", "reason")}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["status", "reason"])
 
 

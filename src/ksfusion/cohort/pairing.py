@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ksfusion.cohort.findings import Finding
+from ksfusion.terms.findings import Finding
 
 # From the closest to the loosest. Specimens and blocks have a column for the slide and one for the profile; a sample
 # has one tumour.

@@ -5,14 +5,16 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ksfusion.cohort.config import CohortFiles, Labelling
 from ksfusion.cohort.labels import MARKER_VALUES
-from ksfusion.cohort.user_table import Row, UserTable, read_user_table
-from ksfusion.core.errors import UserError
+from ksfusion.cohort.user_table import Row, UserTable, columns_there, read_user_table
+from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
+from ksfusion.core.paths import find_path
 from ksfusion.terms.units import TimeUnit
 
 SAMPLE_COLUMNS = ("sample_id", "case_id", "cohort", "slide", "expression_id")
@@ -38,6 +40,31 @@ class CohortTables:
     samples: list[Row]
     cases: list[Row]
     case_columns: tuple[str, ...]
+
+    def located(self, folders: Sequence[Path], table: str) -> CohortTables:
+        """Return the tables with the slides' paths as the working directory sees them.
+
+        Parameters
+        ----------
+        folders
+            Where a relative path may start, see `ksfusion.core.paths.find_path`.
+        table
+            The table of samples, for messages.
+
+        Raises
+        ------
+        UserError
+            If a path leads to two files.
+        """
+        rows, problems = [], []
+        for row in self.samples:
+            try:
+                rows.append({**row, "slide": find_path(row["slide"], folders)})
+            except UserError as error:
+                problems.append(f"{table}: sample {row['sample_id']}: slide {error}")
+        if problems:
+            raise UserError("\n".join(first_of(problems)))
+        return replace(self, samples=rows)
 
     def slides(self) -> dict[str, Row]:
         """Return one sample row for each slide_id, in order of id."""
@@ -89,7 +116,7 @@ def check_cases(table: UserTable, tasks: Mapping[str, Labelling]) -> None:
             if column not in table.columns and column not in BUILTIN_COLUMNS:
                 table.problems.append(
                     f"{table.path}: row 1: column {column} is missing, task {name} needs it; "
-                    "add it or correct the task in the configuration"
+                    f"add it or correct the task in the configuration; it has {columns_there(table.columns)}"
                 )
         if task.kind == "survival":
             time, event = task.columns

@@ -109,8 +109,8 @@ def _entries(path: Path) -> list[Entry]:
         return entries
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check splits.file") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise UserError(f"{path}: is not a text table; see splits.file in config.yaml") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: is not a text table ({error}); see splits.file in config.yaml") from None
 
 
 def _columns_of_sides(path: Path, fold: int) -> list[Entry]:

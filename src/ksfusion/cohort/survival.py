@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from ksfusion.cohort.findings import Finding
+from ksfusion.terms.findings import Finding
 from ksfusion.terms.units import TimeUnit
 
 # One-sided 5 %, and where the normal distribution has it: how sure a comparison must be to be told.

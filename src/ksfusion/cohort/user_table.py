@@ -5,10 +5,9 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ksfusion.core.numbers import parse_number
 from ksfusion.core.storage import read_rows
 
 _ID = re.compile(NAME_PATTERN)
+COLUMNS_SHOWN = 20
 
 Row = dict[str, str]
 
@@ -109,6 +109,11 @@ def _not_data(path: str) -> str:
     return ""
 
 
+def columns_there(columns: Sequence[str]) -> str:
+    """Return the columns that a table has, for a message; of very many the first."""
+    return ", ".join(columns[:COLUMNS_SHOWN]) + (", ..." if len(columns) > COLUMNS_SHOWN else "")
+
+
 def read_user_table(path: str, required: tuple[str, ...]) -> UserTable:
     """Read a tab-separated table; what is wrong with it as a whole is among its problems."""
     table = UserTable(path)
@@ -120,13 +125,16 @@ def read_user_table(path: str, required: tuple[str, ...]) -> UserTable:
     except OSError as error:
         table.problems.append(f"{path}: cannot be read ({error.strerror}); check the path in the configuration")
         return table
-    except (UnicodeDecodeError, csv.Error):
+    except UnicodeDecodeError:
         table.problems.append(f"{path}: is not UTF-8 text; save it as a tab-separated text file")
+        return table
+    except UserError as error:
+        table.problems.append(str(error))
         return table
     missing = [name for name in required if name not in header]
     twice = sorted({name for name in header if header.count(name) > 1})
     if missing:
-        hint = "" if len(header) > 1 else "; columns must be separated by tabs"
+        hint = f"; it has {columns_there(header)}" if len(header) > 1 else "; columns must be separated by tabs"
         table.problems.append(f"{path}: row 1: column {', '.join(missing)} is missing; add it to the header{hint}")
     if twice:
         table.problems.append(f"{path}: row 1: column {', '.join(twice)} stands twice; remove one")

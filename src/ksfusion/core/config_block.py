@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from ksfusion.core.provenance import as_json
 
@@ -12,6 +13,20 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+def _is_one_line(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise ValueError("must be one line of text, without control characters")
+    return text
+
+
+# A line of text that is shown: any characters but those that end lines or control a terminal.
+Printed = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_is_one_line)
+]
+# Of a field whose values are paths: relative ones are looked for (`ksfusion.core.paths.located`).
+PATH: dict[str, Any] = {"format": "path"}
 
 
 class Block(BaseModel):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
+import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from ksfusion.core.errors import UserError
 
@@ -16,6 +19,11 @@ GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 OLD_EXCEL_MAGIC = b"\xd0\xcf\x11\xe0"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LFS_POINTER = b"version https://git-lfs"
+# Tables of numbers become 3 to 30 times as large when they are unpacked, and gzip packs no better than 1,032 to 1; what
+# is small in memory passes whatever its ratio.
+MOST_TIMES, ALWAYS_FITS = 200, 256 * 1024 * 1024
+# Bytes that are unpacked at once.
+BUFFER_BYTES = 1024 * 1024
 
 
 def check_is_data(path: Path) -> bytes:
@@ -24,13 +32,16 @@ def check_is_data(path: Path) -> bytes:
     Raises
     ------
     UserError
-        If the file is missing or empty, or is a git-LFS pointer, a web page or an Excel 97 workbook.
+        If the file is missing or empty, is a device, or is a git-LFS pointer, a web page or an Excel 97 workbook.
     """
     try:
         with path.open("rb") as file:
-            return _checked(file.read(512), path)
+            start = file.read(512)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{path}: is a device, not a file; check the path")
+    return _checked(start, path)
 
 
 def _checked(start: bytes, path: Path) -> bytes:
@@ -57,7 +68,7 @@ def open_data(path: Path) -> Iterator[IO[bytes]]:
     ------
     UserError
         As `check_is_data`, for what is inside the archive too; or if it is an Excel workbook, a zip file of several
-        files, or damaged.
+        files, or damaged; or, when it is read, if it becomes so much larger unpacked that it is no table.
     """
     start = check_is_data(path)
     with contextlib.ExitStack() as stack:
@@ -81,10 +92,77 @@ def _damaged(path: Path, error: Exception) -> UserError:
 def _opened(path: Path, start: bytes, stack: contextlib.ExitStack) -> IO[bytes]:
     if start.startswith(ZIP_MAGIC):
         archive = stack.enter_context(zipfile.ZipFile(path))
-        return stack.enter_context(archive.open(_only_member(archive, path)))
+        member = _only_member(archive, path)
+        if member.file_size > _most_unpacked(member.compress_size):
+            raise _bomb(path, member.compress_size)
+        return stack.enter_context(archive.open(member))
     if start.startswith(GZIP_MAGIC):
-        return stack.enter_context(cast(IO[bytes], gzip.open(path)))
+        return stack.enter_context(io.BufferedReader(_BoundedGzip(path), BUFFER_BYTES))
     return stack.enter_context(path.open("rb"))
+
+
+class _BoundedGzip(io.RawIOBase):
+    """A gzip file that is unpacked no further than a table would be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._packed = path, path.stat().st_size
+        self._file = gzip.open(path)  # noqa: SIM115  (closed with this one)
+        self._most = _most_unpacked(self._packed)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Unpack into a buffer; raise a UserError where the file has become too large."""
+        count = self._file.readinto(buffer)
+        if self._file.tell() > self._most:
+            raise _bomb(self._path, self._packed)
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another place of the unpacked file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the unpacked file."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def _most_unpacked(packed: int) -> int:
+    return max(ALWAYS_FITS, MOST_TIMES * packed)
+
+
+def _bomb(path: Path, packed: int) -> UserError:
+    return UserError(
+        f"{path}: is packed to {packed / 2**20:.1f} MiB and more than {_most_unpacked(packed) / 2**20:,.0f} MiB "
+        "unpacked, as no table is; see what is in it, or give it unpacked"
+    )
+
+
+def long_field(path: Path | str, line: int) -> UserError:
+    """Return the error for a field that is longer than `csv` takes, as where a tab, a line end or a quote is lost.
+
+    Parameters
+    ----------
+    path
+        The table.
+    line
+        The row in which it stands, the header being row 1.
+    """
+    return UserError(
+        f"{path}: row {line}: a field has more than {csv.field_size_limit():,} characters; is a tab, a line break or a "
+        "closing quote missing?"
+    )
 
 
 def _only_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

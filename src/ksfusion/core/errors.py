@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 SHOWN = 5
 
 
 class UserError(Exception):
     """Something in the user's files or settings; its text names the file, the row and the remedy."""
+
+
+class DamagedFileError(UserError):
+    """A file of an earlier stage that is not what that stage has written.
+
+    Parameters
+    ----------
+    path
+        The file.
+    delete
+        What to delete, so that it is made again, where that is not the file itself.
+    """
+
+    def __init__(self, path: Path | str, delete: Path | str | None = None):
+        self.path, self.delete = path, delete
+        super().__init__(f"{path} is damaged; delete {delete or 'it'} and run again")
+
+    def __reduce__(self) -> tuple[type[DamagedFileError], tuple[Path | str, Path | str | None]]:
+        return type(self), (self.path, self.delete)
 
 
 def first_of(problems: Sequence[str], limit: int = SHOWN) -> list[str]:

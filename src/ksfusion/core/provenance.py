@@ -19,10 +19,13 @@ import ksfusion
 PACKAGE_ROOT = Path(ksfusion.__file__).parent
 # The name of a module's logger, everywhere in this package.
 LOGGER = "log"
+# Of a node: whether a name is read or written follows from where it stands.
+UNWRITTEN_FIELDS = frozenset({"ctx", "type_comment", "kind"})
 # Of a method's registration: what it and its variants are called in print.
 UNHASHED_KEYWORDS = ("label", "labels")
 
 
+@functools.cache
 def _module_file(module: str) -> Path | None:
     """Return the file of a dotted module name of this package, or None for a package or a foreign module."""
     parts = module.split(".")
@@ -111,7 +114,39 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     tree = _tree(module)
     imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
     computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
-    return hashlib.sha256(ast.dump(computing).encode()).hexdigest(), imported
+    parts: list[str] = []
+    _write_tree(computing, parts)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), imported
+
+
+def _write_tree(node: ast.AST, parts: list[str]) -> None:
+    """Write a syntax tree as text: `ast.dump` takes longer, and the Snakefile is parsed by every job of a cluster.
+
+    What is empty is left out, so that a field that a later Python adds changes nothing.
+    """
+    parts.append(type(node).__name__)
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if value is None or value == [] or name in UNWRITTEN_FIELDS:
+            continue
+        parts.append(name)
+        if isinstance(value, ast.AST):
+            _write_tree(value, parts)
+        elif isinstance(value, list):
+            parts.append(f"[{len(value)}")
+            for item in value:
+                if isinstance(item, ast.AST):
+                    _write_tree(item, parts)
+                else:
+                    parts.append(repr(item))
+        else:
+            parts.append(repr(value))
+
+
+def forget_modules() -> None:
+    """Read modules again that have changed since this process has hashed them."""
+    _parse.cache_clear()
+    _module_file.cache_clear()
 
 
 def code_version(*modules: str) -> str:

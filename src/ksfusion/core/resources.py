@@ -19,14 +19,16 @@ def resource(name: str) -> Path:
 
 
 def shipped(name: str) -> str:
-    """Return a shipped file relative to the working directory where it is in it, so that a moved project is current."""
+    """Return the path of a shipped file as rules name it."""
     return _relative(resource(name))
 
 
 def shipped_with_code(name: str) -> str:
-    """Return a file that stands beside the code, such as ``"results/report/report.html.j2"``, likewise."""
+    """Return the path of a file that stands beside the code, such as ``"results/report/report.html.j2"``."""
     return _relative(PACKAGE / name)
 
 
 def _relative(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    """Return a path from the working directory where one holds the other, so that both can be moved."""
+    here = Path.cwd()
+    return os.path.relpath(path) if path.is_relative_to(here) or here.is_relative_to(PROJECT) else str(path)

@@ -1,9 +1,14 @@
-"""How files are written: to a temporary name and renamed, with what made them inside or beside them."""
+"""How files are written and read: to a temporary name and renamed, with what made them inside or beside them.
+
+With what made a file stands its checksum (`ksfusion.core.checksums`), which is looked at when it is read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import io
 import json
 import os
 import re
@@ -12,30 +17,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ksfusion.core.checksums import UNSEALED, check_seal, check_sealed_text, checksum, seal, sealed_text
+from ksfusion.core.data_files import long_field
+from ksfusion.core.errors import DamagedFileError, UserError
+
 if TYPE_CHECKING:
     import pandas as pd
 
-PROVENANCE_KEY = "ksfusion"
+PROVENANCE_KEY, SEAL_KEY = "ksfusion", "seal"
+# In what stands beside a text: its checksum, and what stood there before, until the text is replaced.
+CHECKSUM_KEY, BEFORE_KEY = "checksum", "before"
+PROVENANCE_KEYS = (SEAL_KEY, CHECKSUM_KEY, BEFORE_KEY)
 COLUMNS_AT_A_TIME = 2000
+OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# Not every library says why it could not write: a disk with less than this is full.
+FULL_BYTES = 1 << 16
 
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
 
-    The temporary file or folder keeps the suffix of ``path`` and is removed when the block fails.
+    The temporary file or folder keeps the suffix of ``path`` and is removed when the block fails. A file gets the mode
+    that the umask asks for, whatever wrote it.
+
+    Raises
+    ------
+    UserError
+        If the disk has no room for it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    _remove_leftovers(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o666 & ~_umask())
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
+    except Exception as error:
+        if is_out_of_room(error, path.parent):
+            raise UserError(no_room_for(path.name, path.parent)) from error
+        raise
     finally:
         _remove(temporary)
+
+
+def is_out_of_room(error: BaseException, folder: Path) -> bool:
+    """Return whether an error came of a full disk, or a used-up quota, in a folder."""
+    said = str(error)
+    if getattr(error, "errno", None) in OUT_OF_ROOM or any(os.strerror(code) in said for code in OUT_OF_ROOM):
+        return True
+    with contextlib.suppress(OSError):
+        return not isinstance(error, UserError) and shutil.disk_usage(folder).free < FULL_BYTES
+    return False
+
+
+def no_room_for(name: str, folder: Path) -> str:
+    """Return the line that says which folder has no room."""
+    return f"{folder} has no room left for {name}; free some, or move the study to a larger disk, and run again"
+
+
+def _umask() -> int:
+    # Linux tells it; elsewhere it is known only by setting another one.
+    with contextlib.suppress(OSError, StopIteration), Path("/proc/self/status").open(encoding="utf-8") as status:
+        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _remove(path: Path) -> None:
@@ -60,17 +111,49 @@ def write_parquet(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, A
 
     arrow = pa.Table.from_pandas(table)
     metadata = {**(arrow.schema.metadata or {}), PROVENANCE_KEY.encode(): json.dumps(made_by, sort_keys=True).encode()}
+    arrow = arrow.replace_schema_metadata(metadata)
     # Measured values seldom repeat: a dictionary for each column would cost time and, on reading, memory.
     repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
     with atomic(path) as temporary:
-        pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd", use_dictionary=repeating)
+        with pq.ParquetWriter(temporary, arrow.schema, compression="zstd", use_dictionary=repeating) as writer:
+            writer.write_table(arrow)
+            writer.add_key_value_metadata({SEAL_KEY: UNSEALED})
+        seal(temporary)
+
+
+@contextlib.contextmanager
+def opened_parquet(path: Path | str) -> Iterator[Any]:
+    """Open a Parquet file as `pyarrow.parquet.ParquetFile`.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is not what its checksum says; without one, if it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    sealed = check_seal(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError):
+        if sealed or not path.is_file():
+            raise
+        raise DamagedFileError(path) from None
 
 
 def read_parquet(path: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table, index included."""
-    import pyarrow.parquet as pq
+    """Read a Parquet table, index included.
 
-    return pq.read_table(path, columns=columns).to_pandas()
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged.
+    """
+    with opened_parquet(path) as file:
+        return file.read(columns=columns).to_pandas()
 
 
 def read_wide_parquet(path: Path | str, keys: Sequence[str]) -> pd.DataFrame:
@@ -82,49 +165,147 @@ def read_wide_parquet(path: Path | str, keys: Sequence[str]) -> pd.DataFrame:
         Columns ``keys``, and float columns.
     keys
         Become the index; all others float32 columns.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged.
     """
     import numpy as np
     import pandas as pd
-    import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
-    names = [name for name in file.schema_arrow.names if name not in keys]
-    # A column's values lie together, as pandas keeps them.
-    values = np.empty((file.metadata.num_rows, len(names)), np.float32, order="F")
-    for start in range(0, len(names), COLUMNS_AT_A_TIME):
-        part = file.read(columns=names[start : start + COLUMNS_AT_A_TIME], use_pandas_metadata=False)
-        for number, column in enumerate(part.columns, start):
-            values[:, number] = column.to_numpy()
-    index = pd.MultiIndex.from_frame(file.read(columns=list(keys)).to_pandas()[list(keys)])
+    with opened_parquet(path) as file:
+        names = [name for name in file.schema_arrow.names if name not in keys]
+        # A column's values lie together, as pandas keeps them.
+        values = np.empty((file.metadata.num_rows, len(names)), np.float32, order="F")
+        for start in range(0, len(names), COLUMNS_AT_A_TIME):
+            part = file.read(columns=names[start : start + COLUMNS_AT_A_TIME], use_pandas_metadata=False)
+            for number, column in enumerate(part.columns, start):
+                values[:, number] = column.to_numpy()
+        index = pd.MultiIndex.from_frame(file.read(columns=list(keys)).to_pandas()[list(keys)])
     return pd.DataFrame(values, index, names, copy=False)
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
-    """Return what made a file that this project wrote (Parquet, or text with its ``.provenance.json`` beside it)."""
+    """Return what made a file that this project wrote (Parquet, or text with its ``.provenance.json`` beside it).
+
+    Raises
+    ------
+    DamagedFileError
+        If it cannot be read.
+    """
     path = Path(path)
     if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        return json.loads(pq.read_schema(path).metadata[PROVENANCE_KEY.encode()])
-    return json.loads(_provenance_path(path).read_text(encoding="utf-8"))
+        with opened_parquet(path) as file:
+            return json.loads(file.schema_arrow.metadata[PROVENANCE_KEY.encode()])
+    record, _ = _record_of(path, path.read_bytes())
+    if record is None:
+        raise FileNotFoundError(_provenance_path(path))
+    return {key: value for key, value in record.items() if key not in PROVENANCE_KEYS}
 
 
 def _provenance_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.provenance.json")
 
 
+def _record_of(path: Path, content: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """Return what stands beside a text file of that content, None where nothing does; and whether it is its content.
+
+    Raises
+    ------
+    DamagedFileError
+        If what stands beside it cannot be read.
+    """
+    beside = _provenance_path(path)
+    if not beside.exists():
+        return None, True
+    try:
+        record = json.loads(sealed := beside.read_bytes())
+        check_sealed_text(sealed, path)
+        known = [entry for entry in (record, record.get(BEFORE_KEY)) if entry]
+    except (ValueError, AttributeError):
+        raise DamagedFileError(path) from None
+    own = checksum(content)
+    fitting = [entry for entry in known if entry.get(CHECKSUM_KEY, own) == own]
+    return (fitting[0], True) if fitting else (record, False)
+
+
 def write_text(text: str, path: Path | str, made_by: Mapping[str, Any] | None = None) -> None:
-    """Write a text file; ``made_by`` goes to a hidden JSON file beside it, so that any reader can read the text."""
-    if made_by is not None:
-        with atomic(_provenance_path(Path(path))) as temporary:
-            temporary.write_text(json.dumps(made_by, sort_keys=True, indent=1) + "\n", encoding="utf-8")
+    """Write a text file; ``made_by`` goes to a hidden JSON file beside it, so that any reader can read the text.
+
+    With it stands the checksum of the text. Both change in one step: until the text is replaced, what stood beside the
+    old one is kept beside the new, so that a process that is killed in between leaves no file that seems damaged.
+    """
+    path, content = Path(path), text.encode()
+    record = None if made_by is None else {**made_by, CHECKSUM_KEY: checksum(content)}
+    before = None if record is None else _before(path)
+    if record is not None:
+        _write_beside(path, {**record, BEFORE_KEY: before} if before else record)
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+    if record is not None and before:
+        _write_beside(path, record)
+
+
+def _before(path: Path) -> dict[str, Any] | None:
+    """Return what stands beside a text file that is about to be replaced; None where it is not there, or damaged."""
+    if not path.is_file():
+        return None
+    with contextlib.suppress(DamagedFileError):
+        content = path.read_bytes()
+        record, fits = _record_of(path, content)
+        if fits:
+            kept = {key: value for key, value in (record or {}).items() if key not in (SEAL_KEY, BEFORE_KEY)}
+            return {**kept, CHECKSUM_KEY: checksum(content)}
+    return None
+
+
+def _write_beside(path: Path, record: Mapping[str, Any]) -> None:
+    text = json.dumps({**record, SEAL_KEY: UNSEALED}, sort_keys=True, indent=1) + "\n"
+    with atomic(_provenance_path(path)) as temporary:
+        temporary.write_text(sealed_text(text), encoding="utf-8")
 
 
 def write_tsv(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, Any] | None = None) -> None:
     """Write a table as tab-separated text without its index; empty where a value is missing."""
     write_text(table.to_csv(sep="\t", index=False, lineterminator="\n"), path, made_by)
+
+
+def write_json(values: Mapping[str, Any], path: Path | str) -> None:
+    """Write JSON that has what made it under ``provenance``; its checksum goes there too."""
+    made_by = {**values["provenance"], SEAL_KEY: UNSEALED}
+    text = json.dumps({**values, "provenance": made_by}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    with atomic(path) as temporary:
+        temporary.write_text(sealed_text(text), encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON that `write_json` or `write_text` wrote.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged.
+    """
+    path = Path(path)
+    content = _read_undamaged(path)
+    check_sealed_text(content, path)
+    try:
+        values = json.loads(content)
+    except ValueError:
+        raise DamagedFileError(path) from None
+    if isinstance(values, dict) and isinstance(values.get("provenance"), dict):
+        values["provenance"].pop(SEAL_KEY, None)
+    return values
+
+
+def _read_undamaged(path: Path) -> bytes:
+    """Return the content of a text file after making sure that it is what stands beside it."""
+    content = path.read_bytes()
+    _, fits = _record_of(path, content)
+    if not fits:
+        raise DamagedFileError(path)
+    return content
 
 
 def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
@@ -138,18 +319,43 @@ def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[s
 
     Raises
     ------
-    OSError, UnicodeDecodeError, csv.Error
+    OSError, UnicodeDecodeError, UserError
         If it cannot be read, is not UTF-8, or has a field of more than 131,072 characters.
     """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = tuple(name.strip() for name in next(reader, []))
-        rows = ((reader.line_num, [field.strip() for field in fields]) for fields in reader)
-        return header, [(line, fields) for line, fields in rows if any(fields)]
+        try:
+            header = tuple(name.strip() for name in next(reader, []))
+            rows = ((reader.line_num, [field.strip() for field in fields]) for fields in reader)
+            return header, [(line, fields) for line, fields in rows if any(fields)]
+        except csv.Error:
+            raise long_field(path, reader.line_num) from None
 
 
 def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:
-    """Read a tab-separated table; only an empty field is missing, so that a gene named NA stays a gene."""
+    """Read a tab-separated table; only an empty field is missing, so that a gene named NA stays a gene.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged.
+    """
+    path = Path(path)
+    return _parsed_tsv(path, _read_undamaged(path), options)
+
+
+def read_edited_tsv(path: Path | str, **options: Any) -> tuple[pd.DataFrame, bool]:
+    """Read a table that its user may edit, as `read_tsv` does; also return whether it was changed since it was made."""
+    path = Path(path)
+    content = path.read_bytes()
+    _, fits = _record_of(path, content)
+    return _parsed_tsv(path, content, options), not fits
+
+
+def _parsed_tsv(path: Path, content: bytes, options: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""], **options)
+    try:
+        return pd.read_csv(io.BytesIO(content), sep="\t", keep_default_na=False, na_values=[""], **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError):
+        raise DamagedFileError(path) from None

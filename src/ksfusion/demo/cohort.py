@@ -142,7 +142,7 @@ def draw_samples(cases: pd.DataFrame, seed: int = SEED) -> pd.DataFrame:
                     "sample_id": slide_id,
                     "case_id": case.case_id,
                     "cohort": case.cohort,
-                    "slide": f"demo/slides/{slide_id}.tiff",
+                    "slide": f"slides/{slide_id}.tiff",
                     "expression_id": profile,
                     "site": f"site-{case.site}",
                     "tumour_id": f"{case.case_id}-T",

@@ -30,6 +30,9 @@ from ksfusion.genes.sets.gene_sets import gene_sets
 from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
 from ksfusion.terms.units import GDC_STAR, IVYGAP
 
+# The shipped gene sets that the cohort was planned with: another gene would change all draws, and later versions have
+# some of the housekeeping and neuronal genes below among those of the TME, whose planted signal they do not carry.
+GENE_SETS = "builtin-0.1.0"
 # Symbols by family, so that a list of many hundreds stays readable.
 HOUSEKEEPING = {
     "RPL": (
@@ -147,7 +150,7 @@ def draw_genes(seed: int) -> pd.DataFrame:
         symbol (sorted), category, niche (``""`` outside the gene sets), base, loading, drift, platform, length (bp),
         gene_id (Ensembl-like, with version), in_gdc, in_ivygap.
     """
-    placed = gene_sets().drop_duplicates("symbol")[["symbol", "category", "niche"]]
+    placed = gene_sets(GENE_SETS).drop_duplicates("symbol")[["symbol", "category", "niche"]]
     families = {"housekeeping": HOUSEKEEPING, "neuronal": NEURONAL, "other": OTHER}
     others = [(symbol, category, "") for category in families for symbol in _family_symbols(families[category])]
     genes = pd.concat([placed, pd.DataFrame(others, columns=placed.columns)]).drop_duplicates("symbol")

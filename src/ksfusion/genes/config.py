@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import Block, Name
+from ksfusion.core.config_block import PATH, Block, Name
+from ksfusion.terms.gene_sets import BUILTIN, NEWEST, VERSIONS, GeneSets, is_builtin
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import Rank
 from ksfusion.terms.units import GDC_STAR, IVYGAP, ExpressionFormat, ExpressionUnit
@@ -25,10 +27,14 @@ class ExpressionSource(Block):
     cohort: Name = Field(description="the cohort, as in the table of samples")
     format: ExpressionFormat = Field(description="layout of the files")
     unit: ExpressionUnit = Field(description="unit of the values")
-    path: str = Field(description="a folder for gdc-star and ivygap, a file for matrix and h5ad")
+    path: str = Field(
+        description="a folder for gdc-star and ivygap, a file for matrix and h5ad", json_schema_extra=PATH
+    )
     suffix: str | None = Field(None, description="ending of the gene columns of a matrix, such as _rnaseq")
     sample_sheet: str | None = Field(
-        None, description="sample sheet of the GDC portal, for gdc-star: profiles are then named by their Sample ID"
+        None,
+        description="sample sheet of the GDC portal, for gdc-star: profiles are then named by their Sample ID",
+        json_schema_extra=PATH,
     )
 
     @model_validator(mode="after")
@@ -47,6 +53,9 @@ class ReadExpressionSettings(Block):
     """Of `ksfusion.stages.read_expression`."""
 
     sources: list[ExpressionSource]
+    names: GeneSets = Field(
+        NEWEST, description="the version of the shipped gene sets whose Ensembl ids and previous symbols are known"
+    )
 
 
 class Ranking(Block):
@@ -71,7 +80,10 @@ class Genes(Ranking):
     )
     clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
     sets: str | dict[str, str] = Field(
-        "builtin", description="the shipped gene sets, a table, or a file for each niche"
+        BUILTIN,
+        description="builtin: the newest of the shipped gene sets when the study begins; builtin-0.1.0: that version; a "
+        "table; or a file for each niche",
+        json_schema_extra=PATH,
     )
 
     @field_validator("sets", mode="before")
@@ -86,7 +98,23 @@ class Genes(Ranking):
             )
         if unknown := [niche for niche in sets if niche not in NICHES] if isinstance(sets, Mapping) else []:
             raise ValueError(f"{unknown[0]!r} is not a niche; use {' and '.join(NICHES)}")
+        for file in files:
+            if re.fullmatch(rf"{BUILTIN}-[\d.]+", file) and not is_builtin(file):
+                raise ValueError(f"{file} is not among the shipped gene sets; use {', '.join((BUILTIN, *VERSIONS))}")
         return sets
+
+    def of_version(self, version: str) -> Genes:
+        """Return these settings with the version of the shipped sets that ``builtin`` stands for."""
+        sets = self.sets
+        if isinstance(sets, str):
+            return self.model_copy(update={"sets": version if sets == BUILTIN else sets})
+        files = {niche: sets.get(niche, BUILTIN) for niche in NICHES}
+        return self.model_copy(update={"sets": {n: version if file == BUILTIN else file for n, file in files.items()}})
+
+    def names(self, version: str) -> str:
+        """Return the version of the shipped sets that names genes: the newest that is used, else ``version``."""
+        files = [self.sets] if isinstance(self.sets, str) else self.sets.values()
+        return next((known for known in reversed(VERSIONS) if known in files), version)
 
     @model_validator(mode="after")
     def _combat_sees_all(self) -> Genes:

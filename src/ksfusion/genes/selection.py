@@ -17,6 +17,7 @@ from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import Scaling, combat, fit_scaling
 from ksfusion.genes.sets.gene_sets import conflicts, gene_sets
 from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.gene_sets import NEWEST
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 
@@ -59,6 +60,7 @@ def choose_and_scale(
     settings: Genes,
     *,
     library_sizes: pd.Series | None = None,
+    names: str = NEWEST,
 ) -> FoldGenes:
     """Choose and scale the genes of one fold.
 
@@ -79,6 +81,8 @@ def choose_and_scale(
     library_sizes
         Reads of the profiles of counts, by cohort and expression_id, for a ranking of raw counts: those of the
         profiles, brought back.
+    names
+        The version of the shipped gene sets that the profiles' genes were named by.
 
     Raises
     ------
@@ -97,11 +101,16 @@ def choose_and_scale(
         by_cohort = _raw_counts(by_cohort, library_sizes, settings.rank)
     ranking = select_genes(by_cohort, top_fraction=settings.top_fraction, rank=settings.rank)
     del by_cohort
-    ranking = _in_niches(ranking, settings)
+    ranking = _in_niches(ranking, settings, names)
     selected = ranking.loc[ranking["chosen"] & ranking["niche"].notna(), SELECTED_COLUMNS]
     expression, scaling = _scale(profiles[selected["symbol"]], rows.to_numpy(), samples, settings)
-    both = conflicts(settings.sets)
+    both = conflicts(settings.sets, names=names)
     both = both.assign(selected=both["symbol"].isin(selected["symbol"]))
+    of_niche, n_both = selected["niche"].value_counts(), int(both["selected"].sum())
+    log.info(
+        "%d tumour and %d TME genes are chosen; %d of the first stand in both sets and count as tumour",
+        of_niche["tumour"], of_niche["tme"], n_both,
+    )  # fmt: skip
     return FoldGenes(ranking, selected, both, expression, scaling)
 
 
@@ -187,9 +196,9 @@ def _scale(
     return expression.rename_axis(index="sample_id", columns=None), None if adjusts_all else scaling
 
 
-def _in_niches(ranking: pd.DataFrame, settings: Genes) -> pd.DataFrame:
+def _in_niches(ranking: pd.DataFrame, settings: Genes, names: str) -> pd.DataFrame:
     """Add the first category, the niche and the source of the genes that a set places."""
-    placed = gene_sets(settings.sets).drop_duplicates("symbol")
+    placed = gene_sets(settings.sets, names=names).drop_duplicates("symbol")
     absent = ~placed["symbol"].isin(ranking["symbol"])
     log.info("%d of %d genes of the sets are not among the shared genes", int(absent.sum()), len(placed))
     ranking = ranking.merge(placed, on="symbol", how="left")[RANKING_COLUMNS]

@@ -26,7 +26,8 @@ def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     ----------
     maps : Tensor (B, side, side, groups, C)
     points : Tensor (groups, B, P, 2)
-        (x, y), with the centres of the map's corner patches at -1 and 1; beyond them the border's value holds.
+        (x, y), with the centres of the map's corner patches at -1 and 1; beyond them the border's value holds. What is
+        sampled at a point that is no number is none either.
 
     Returns
     -------
@@ -34,7 +35,8 @@ def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
     """
     side = maps.shape[1]
     position = ((points + 1) / 2 * (side - 1)).clamp(0, side - 1)
-    corner = position.detach().floor().clamp(max=side - 2)
+    # A training that diverges has points that are no number: they must not become an index.
+    corner = position.detach().floor().clamp(max=side - 2).nan_to_num(0)
     right, low = (position - corner).unsqueeze(-2).unbind(-1)  # (groups, B, P, 1), shares of the far corners
     x, y = corner.long().unbind(-1)  # (groups, B, P)
     group = torch.arange(maps.shape[3], device=maps.device)[:, None, None]

@@ -6,15 +6,61 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ksfusion.core.config_block import Block, Positive
+from ksfusion.core.config_block import Block, Positive, Printed
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 
 TableName = Literal["table1", "table2", "alpha"]
 
 
-class Compared(Block):
+class Titles(Block):
+    """What a study is called in print."""
+
+    title: Printed | None = Field(None, description="of the study, on its report, tables and figures")
+
+
+class Results(Block):
+    """How results are shown."""
+
+    published: Literal["none", "paper"] = Field(
+        "none", description="paper: the values of KS-Fusion's paper stand beside, for its own cohort"
+    )
+
+
+class Printing(Block):
+    """What a task is called in print."""
+
+    title: Printed | None = Field(None, description="what the task is called in tables, figures and report")
+    labels: dict[str, Printed] = Field(
+        default_factory=dict, description="of classification: what classes are called there, by their values"
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _values_are_text(cls, labels: Any) -> Any:
+        if not isinstance(labels, dict):
+            return labels
+        if any(isinstance(value, bool) for value in labels):
+            raise ValueError("YAML reads yes, no, on and off as true and false; put the classes in quotes")
+        return {str(value) if isinstance(value, int | float) else value: label for value, label in labels.items()}
+
+
+class ShownTask(Printing, TaskOutcome):
+    """A task, and what it and its classes are called in print."""
+
+    @property
+    def heading(self) -> str:
+        """The task at the beginning of a line."""
+        return heading(self.name, {self.name: self.title} if self.title else {})
+
+    def class_labels(self) -> list[str]:
+        """Return what the classes are called, in the order of their numbers."""
+        return [self.labels.get(name) or plain(name) for name in self.classes]
+
+
+class Compared(Titles):
     """What is compared.
 
     Attributes
@@ -28,13 +74,17 @@ class Compared(Block):
         own too.
     """
 
-    tasks: list[TaskOutcome]
+    tasks: list[ShownTask]
     methods: list[str]
     caveats: list[str] = Field(default_factory=list)
     shared: dict[str, str] = Field(default_factory=dict)
 
+    def titles(self) -> dict[str, str]:
+        """Return the titles of the tasks that have one, by name."""
+        return {task.name: task.title for task in self.tasks if task.title}
 
-class MakeTablesSettings(Compared):
+
+class MakeTablesSettings(Results, Compared):
     """Of `ksfusion.stages.make_tables`."""
 
     names: list[TableName] = Field(["table1", "table2", "alpha"])
@@ -80,12 +130,21 @@ class Heatmaps(ShownSamples):
 
 
 class DrawHeatmapsSettings(ShownSamples):
-    """Of `ksfusion.stages.draw_heatmaps`; ``slides`` is null where there are no slides to read."""
+    """Of `ksfusion.stages.draw_heatmaps`.
+
+    Attributes
+    ----------
+    slides
+        How slides are read; null where there are none to read.
+    printing
+        What tasks and their classes are called, by the name of the task.
+    """
 
     slides: Reading | None
+    printing: dict[str, Printing] = Field(default_factory=dict)
 
 
-class WriteReportSettings(Block):
+class WriteReportSettings(Results, Titles):
     """Of `ksfusion.stages.write_report`.
 
     Attributes
@@ -98,12 +157,12 @@ class WriteReportSettings(Block):
         Sentences that stand wherever results do.
     alpha
         Show the table and the figures of alpha too.
-    title
-        The page's title.
+    titles
+        What tasks are called, by name, where they have a title.
     """
 
     config: dict[str, Any]
     notice: str | None = None
     caveats: list[str] = Field(default_factory=list)
     alpha: bool = False
-    title: str = "KS-Fusion: diagnosis, grading and survival of glioma"
+    titles: dict[str, str] = Field(default_factory=dict)

@@ -18,6 +18,9 @@ from ksfusion.terms.ties import TIED_RISK
 RESAMPLES = 500
 SEED = 0
 COVERAGE = 95
+# Of fewer cases no interval is told: the bootstrap has hardly any other cases to draw than those it saw, so that its
+# interval is far too narrow (three cases that are all missed would give 0 to 0).
+LEAST_CASES = 10
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import Block, Fraction, Positive
+from ksfusion.core.config_block import PATH, Block, Fraction, Positive
 from ksfusion.terms.flags import Flag
 
 
@@ -23,12 +23,6 @@ class EnoughTiles(Block):
     min_tiles: Positive = Field(10, description="a slide with fewer tiles fails with too_few_tiles")
 
 
-class Batches(Block):
-    """How slides are divided over jobs."""
-
-    batches: Positive = Field(75, description="jobs that the slides are divided over; about one per 32 slides")
-
-
 class Reading(TimeLimit):
     """How slides are opened, and at which scale patches are read."""
 
@@ -39,10 +33,16 @@ class Reading(TimeLimit):
     icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
 
 
-class Tiling(Batches, EnoughTiles, Reading):
+class Grid(EnoughTiles, Reading):
     """How the grid of tiles is laid."""
 
     min_tissue: Fraction = Field(0.5, description="share of a tile that must be tissue")
+
+
+class Tiling(Grid):
+    """How the grid is laid, and on which slides: ``batches`` is how many batches there are."""
+
+    batches: Positive
 
 
 class Sampling(EnoughTiles):
@@ -64,11 +64,16 @@ class FailureLimit(Block):
     max_failed_fraction: Fraction = Field(0.05, description="more failed slides than this stop the run")
 
 
-class Slides(FailureLimit, Sampling, Tiling):
+class Slides(FailureLimit, Sampling, Grid):
     """How slides are read and tiled."""
 
+    batches: Positive | Literal["auto"] = Field(
+        "auto", description="jobs that the slides are divided over; auto: one for 32 slides when the study begins"
+    )
     masks: str | None = Field(
-        None, description="a folder of {slide_id}.geojson or .png to take in place of the tissue found"
+        None,
+        description="a folder of {slide_id}.geojson or .png to take in place of the tissue found",
+        json_schema_extra=PATH,
     )
 
 
@@ -78,7 +83,9 @@ class Stain(Block):
     method: Literal["vahadane", "macenko", "reinhard", "none"] = Field(
         "vahadane", description="how slides are brought to the target's stain"
     )
-    target: str = Field("builtin", description="the target: builtin, or a file of `ksfusion stain-target`")
+    target: str = Field(
+        "builtin", description="the target: builtin, or a file of `ksfusion stain-target`", json_schema_extra=PATH
+    )
 
 
 class Patches(Block):
@@ -99,7 +106,9 @@ class Encoding(Block):
     """What turns a patch into features."""
 
     encoder: str = Field("resnet50", description="a preset, timm:NAME or hf-hub:OWNER/NAME")
-    weights: str | None = Field(None, description="a local weight file; null fetches the encoder's own")
+    weights: str | None = Field(
+        None, description="a local weight file; null fetches the encoder's own", json_schema_extra=PATH
+    )
     batch_size: Positive = Field(256, description="patches encoded at once")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="of the products; on a GPU take bfloat16"
@@ -113,7 +122,9 @@ class FeatureFiles(Block):
     source: Literal["extract", "precomputed"] = Field(
         "extract", description="extract: read the slides; precomputed: the .h5 files of TRIDENT, CLAM or STAMP"
     )
-    path: str | None = Field(None, description="the folder of the precomputed files, {slide_id}.h5 each")
+    path: str | None = Field(
+        None, description="the folder of the precomputed files, {slide_id}.h5 each", json_schema_extra=PATH
+    )
 
 
 class Features(Encoding, FeatureFiles):
@@ -161,9 +172,10 @@ class ExtractFeaturesSettings(Block):
     features: Encoding
 
 
-class ImportTilesSettings(TimeLimit, Batches, EnoughTiles):
+class ImportTilesSettings(TimeLimit, EnoughTiles):
     """Of `ksfusion.stages.import_tiles`."""
 
+    batches: Positive
     path: str
 
 

@@ -18,6 +18,7 @@ from ksfusion.core.job_records import RECORDS, JobRecord, read_records
 from ksfusion.core.resources import PROJECT, resource
 from ksfusion.core.storage import read_parquet
 from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.genes.config import Genes
 from ksfusion.plan import Plan, make_plan
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.features.cache import FeatureCache, made_of
@@ -25,6 +26,7 @@ from ksfusion.slides.features.extraction import SlideWork, plan_work
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.stain.profiles import read_profiles
 from ksfusion.slides.stain.target import load_target
+from ksfusion.terms.gene_sets import VERSIONS
 from ksfusion.training.config import SearchSettings, TrainModelSettings
 
 log = logging.getLogger(__name__)
@@ -120,15 +122,17 @@ def _same_settings(rule: str, old: Any, wanted: Block) -> bool:
     if not isinstance(old, dict):
         return False
     if rule == "read_expression" and "expression" in old:
-        old = {"sources": old["expression"]}
+        old = {"sources": old["expression"], "names": VERSIONS[0]}
     if rule == "check_cohort" and "expression" in old.get("cohort", {}):
         cohort = dict(old["cohort"])
         names = sorted(source["cohort"] for source in cohort.pop("expression"))
         old = {"cohort": cohort, "expression_cohorts": names, "tasks": old["tasks"]}
     try:
-        return type(wanted).model_validate(old) == wanted
+        recorded = type(wanted).model_validate(old)
     except ValueError:
         return False
+    # There was one version of the gene sets.
+    return wanted == (recorded.of_version(VERSIONS[0]) if isinstance(recorded, Genes) else recorded)
 
 
 def _identities(rule: str, file: str, plan: Plan) -> list[Any]:

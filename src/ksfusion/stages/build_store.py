@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ksfusion.cohort.failures import check_failures
-from ksfusion.core.feature_store import DESCRIPTION, SLIDES
+from ksfusion.core.checksums import checksum
+from ksfusion.core.feature_store import BLOCKS, DESCRIPTION, FILES, INDEX, SLIDES
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic, write_tsv
+from ksfusion.core.storage import atomic, write_json, write_tsv
 from ksfusion.slides.config import BuildStoreSettings
 from ksfusion.slides.features.store import gather, lay_out
 
@@ -26,7 +26,8 @@ def build_store(
     slides, samples
         The ledger's two tables.
     output
-        Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``; slides that failed are not in it.
+        Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``, with a checksum of each slide's
+        features; slides that failed are not in it.
     settings
         The share of slides that may fail.
 
@@ -41,7 +42,8 @@ def build_store(
     made_by = provenance(__name__, layout.settings)
     with atomic(output) as temporary:
         temporary.mkdir()
-        gather(features, layout, temporary)
+        checksums = gather(features, layout, temporary)
         write_tsv(layout.slides, temporary / SLIDES)
         description = {"provenance": made_by, "d": layout.n_features, "count": layout.count}
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        of_files = {name: checksum((temporary / name).read_bytes()) for name in (INDEX, SLIDES)}
+        write_json({**description, FILES: of_files, BLOCKS: checksums}, temporary / DESCRIPTION)

@@ -8,12 +8,12 @@ import pandas as pd
 
 from ksfusion.cohort.audit import audit_tables
 from ksfusion.cohort.config import CheckCohortSettings
-from ksfusion.cohort.findings import FINDING_COLUMNS
 from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.pairing import pairing_levels
 from ksfusion.cohort.samples import read_cohort
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.terms.findings import FINDING_COLUMNS
 
 
 def check_cohort(samples_output: Path, cases_output: Path, audit: Path, *, settings: CheckCohortSettings) -> None:

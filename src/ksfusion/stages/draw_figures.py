@@ -42,7 +42,12 @@ def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSet
     with drawing_style():
         for task in settings.tasks:
             for entry, figure in figures_of_task(
-                found, task, methods=settings.methods, caveats=settings.caveats, only_alpha=settings.only_alpha
+                found,
+                task,
+                methods=settings.methods,
+                caveats=settings.caveats,
+                study=settings.title,
+                only_alpha=settings.only_alpha,
             ):
                 save_figure(figure, output / entry["name"], as_json(made_by))
                 listed.append(entry)

@@ -24,9 +24,8 @@ from ksfusion.results.attention.slide_picture import (
     read_patches,
     read_picture,
 )
-from ksfusion.results.config import DrawHeatmapsSettings
+from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
 from ksfusion.results.plots.attention import LONGEST_PX, attention_png
-from ksfusion.results.wording import plain
 from ksfusion.slides.config import Reading
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide_files import SlideSource, slide_sources
@@ -68,7 +67,8 @@ def draw_heatmaps(
         has one row for each patch of each sample: sample_id, x and y of its upper left corner as in the features,
         ``cells`` of the map in which it stands, and its share of the attention of each stream.
     settings
-        Number of samples, and how slides are read; no slides are read where they are null.
+        Number of samples, what tasks and classes are called, and how slides are read; no slides are read where they
+        are null.
 
     Raises
     ------
@@ -88,14 +88,15 @@ def draw_heatmaps(
         attention = attention_of_samples(load_model(run), data, chosen, seed=config["seed"])
 
     rows, tables = [], []
-    which = f"{plain(task.name).capitalize()}, {method.label}, fold {config['fold']}, seed {config['seed']}"
+    shown = ShownTask.of(task, **settings.printing.get(task.name, Printing()).model_dump())
+    which = f"{shown.heading}, {method.label}, fold {config['fold']}, seed {config['seed']}"
     sources = slide_sources(manifest) if settings.slides else {}
     with IsolatedCalls(read_picture, settings.slides.timeout if settings.slides else 0) as read:
         for sample_id, slide_id in chosen.items():
             here = patches[slide_id]
             shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention[sample_id].items()}
             slide, reason = _picture_of(slide_id, here, read, sources, settings.slides)
-            lines = [which, outcome_text(predictions, sample_id, task)]
+            lines = [which, outcome_text(predictions, sample_id, shown)]
             png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=as_json(made_by))
             file = output / f"{sample_id}.png"
             with atomic(file) as temporary:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ksfusion.core.devices import Device, choose_device
+from ksfusion.core.features_file import seal_features, write_slide
 from ksfusion.core.provenance import code_version, provenance
 from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
 from ksfusion.core.timing import SlideTiming
@@ -83,11 +84,13 @@ def extract_features(
         for item in work:
             failure = failures.get(item.slide_id)
             reason = failure.reason if failure else item.reason
-            group = file.create_group(item.slide_id)
-            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": item.mpp})
-            if not reason:
-                group.attrs[KEY] = item.key
-                group.create_dataset("features", data=cache.find(item.slide_id, item.key))
-                group.create_dataset("coords", data=item.corners.astype(np.int32))
-                group.create_dataset("index", data=item.index.astype(np.int32))
+            attributes = {"status": "failed" if reason else "ok", "reason": reason, "mpp": item.mpp}
+            if reason:
+                write_slide(file, item.slide_id, attributes)
+                continue
+            coords, index = item.corners.astype(np.int32), item.index.astype(np.int32)
+            features = cache.find(item.slide_id, item.key)
+            arrays = {"features": features, "coords": coords, "index": index}
+            write_slide(file, item.slide_id, {**attributes, KEY: item.key}, arrays)
+        seal_features(file)
     cache.close()

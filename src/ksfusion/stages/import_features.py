@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ksfusion.core.features_file import seal_features, write_slide
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
 from ksfusion.slides.config import ImportFeaturesSettings
@@ -41,16 +42,17 @@ def import_features(tiles: Path, patches: Path, output: Path, *, settings: Impor
     with reading as read, atomic(output) as temporary, h5py.File(temporary, "w") as file:
         file.attrs[PROVENANCE_KEY] = json.dumps(provenance(__name__, recorded), sort_keys=True)
         for slide_id, rows in read_parquet(patches).groupby("slide_id", sort=True):
-            group, reason = file.create_group(slide_id), rows["reason"].iloc[0]
+            reason, arrays, of_arrays = rows["reason"].iloc[0], {}, {}
             if not reason:
                 chosen, first, index = np.unique(rows["tile"].to_numpy(), return_index=True, return_inverse=True)
                 try:
                     values, unit = read(precomputed_file(folder, slide_id), chosen)
-                    group.create_dataset("features", data=values)
-                    group.create_dataset("coords", data=rows[["x", "y"]].to_numpy(np.int32)[first])
-                    group.create_dataset("index", data=index.astype(np.int32))
-                    group.attrs["unit"] = unit
+                    coords = rows[["x", "y"]].to_numpy(np.int32)[first]
+                    arrays = {"features": values, "coords": coords, "index": index.astype(np.int32)}
+                    of_arrays = {"unit": unit}
                 except SlideError as error:
                     reason = error.reason
                     log.warning("%s\t%s: %s", slide_id, reason, error)
-            group.attrs.update({"status": "failed" if reason else "ok", "reason": reason, "mpp": float(mpp[slide_id])})
+            attributes = {"status": "failed" if reason else "ok", "reason": reason, "mpp": float(mpp[slide_id])}
+            write_slide(file, slide_id, {**of_arrays, **attributes}, arrays)
+        seal_features(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
-from ksfusion.results.config import Compared, MakeTablesSettings
+from ksfusion.results.config import Compared, MakeTablesSettings, Results
 from ksfusion.results.runs import read_runs
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
@@ -17,7 +17,7 @@ from ksfusion.results.tables.scores import TITLES, as_text, choose_methods, resu
 
 
 def make_tables(runs: Sequence[Path], output: Path, *, settings: MakeTablesSettings) -> None:
-    """Write the result tables: table1, table2 (.tsv, .md, .tex) and alpha.tsv, or some of them.
+    """Write the result tables: table1, table2 and alpha (.tsv, .md, .tex), or some of them.
 
     Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`); ``.md`` and ``.tex`` are in the paper's
     layout. A table without a method says so.
@@ -29,7 +29,7 @@ def make_tables(runs: Sequence[Path], output: Path, *, settings: MakeTablesSetti
     output
         Folder of the tables.
     settings
-        Tasks and methods in the order of the tables, and which tables.
+        Tasks and methods in the order of the tables, which tables, and whether the paper's values stand beside.
 
     Raises
     ------
@@ -37,16 +37,16 @@ def make_tables(runs: Sequence[Path], output: Path, *, settings: MakeTablesSetti
         If a run's files are missing or not what they should be, or two runs are the same.
     """
     found = read_runs(runs, settings.tasks, shared=settings.shared)
-    paper = read_tsv(resource("paper_tables.tsv"))
+    beside_paper = settings.published == "paper"
+    paper = read_tsv(resource("paper_tables.tsv")) if beside_paper else None
     results = result_table(found, tasks=settings.tasks, methods=settings.methods, paper=paper)
-    made_by = provenance(__name__, Compared.of(settings).record())
+    made_by = provenance(__name__, {**Compared.of(settings).record(), **Results.of(settings).record()})
     of_table = choose_methods(settings.methods)
+    printed = {"study": settings.title, "note": PAPER_NOTE if beside_paper else None}
     for name in settings.names:
         long = results[results["method"].isin(of_table[name])]
         write_tsv(as_text(long), output / f"{name}.tsv", made_by)
-        if name not in TITLES:
-            continue
-        layout, title = lay_out(long, caveats=settings.caveats), TITLES[name]
-        write_text(to_markdown(layout, title=title, note=PAPER_NOTE), output / f"{name}.md", made_by)
-        latex = to_latex(layout, title=title, label=f"tab:{name}", note=PAPER_NOTE)
+        layout = lay_out(long, caveats=settings.caveats, titles=settings.titles())
+        write_text(to_markdown(layout, title=TITLES[name], **printed), output / f"{name}.md", made_by)
+        latex = to_latex(layout, title=TITLES[name], label=f"tab:{name}", **printed)
         write_text(latex, output / f"{name}.tex", made_by)

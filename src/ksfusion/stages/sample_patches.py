@@ -33,8 +33,8 @@ def sample_patches(tiles: Path, output: Path, *, settings: SamplePatchesSettings
     output
         Parquet: slide_id, status, reason, position, tile, x, y; a failed slide is one row with position -1.
     settings
-        The number and the order of the patches; the flags (`ksfusion.terms.flags`) whose tiles are not chosen; and the fewest
-        tiles that make a slide usable.
+        The number and the order of the patches; the flags (`ksfusion.terms.flags`) whose tiles are not chosen; and the
+        fewest tiles that make a slide usable.
     """
     grid = read_parquet(tiles, columns=[*OF_TILE, *settings.exclude])
     parts = []

@@ -36,8 +36,8 @@ def search_settings(
 
     The first trial has the configured settings, so that what is chosen is no worse on the validation samples; the
     others are drawn by a tree-structured Parzen estimator (Bergstra et al. 2011, NeurIPS). Of the test samples neither
-    features nor genes nor labels are used. Where there is nothing to choose by, the configured settings are chosen.
-    A search that was killed goes on after its last finished trial, to the same files (see
+    features nor genes nor labels are used. Where there is nothing to choose by, or every trial fails, the configured
+    settings are chosen. A search that was killed goes on after its last finished trial, to the same files (see
     `ksfusion.training.trials.Trials`).
 
     Parameters
@@ -61,7 +61,7 @@ def search_settings(
     Raises
     ------
     UserError
-        If files do not fit together, the method is unknown, or no trial ends with a finite loss.
+        If files do not fit together, or the method is unknown.
     """
     info, task = method_info(method), settings.task
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities).only("train", "val")
@@ -81,6 +81,6 @@ def search_settings(
     table = trial_table(kept, settings.space)
     choice = best_trial(table, settings)
     write_tsv(table, trials, made_by)
-    written = {**choice, "reason": reason, "provenance": made_by}
+    written = {**choice, "reason": reason or choice["reason"], "provenance": made_by}
     write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", chosen)
     kept.remove()

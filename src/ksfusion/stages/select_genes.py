@@ -17,6 +17,7 @@ from ksfusion.genes.selection import (
     training_samples,
 )
 from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.gene_sets import VERSIONS
 
 
 def select_genes(
@@ -64,10 +65,11 @@ def select_genes(
         fitted = training_samples(used, read_tsv(splits, dtype={"case_id": str}), fold)
     if fitted.empty:
         raise UserError(f"{samples}: no sample of fold {fold} to choose genes on; see its status and reason")
-    sources = read_provenance(profiles)["settings"].get("sources", [])
+    read = read_provenance(profiles)["settings"]
+    sources, names = read.get("sources", []), read.get("names", VERSIONS[0])
     check_ranking_of_zscores([source["cohort"] for source in sources if source["unit"] == "zscore"], settings)
     sizes = _read_library_sizes(library_sizes) if library_sizes is not None else None
-    genes = choose_and_scale(table, used, fitted, settings, library_sizes=sizes)
+    genes = choose_and_scale(table, used, fitted, settings, library_sizes=sizes, names=names)
 
     made_by = provenance(__name__, {**settings.record(), "fold": fold})
     write_tsv(genes.conflicts, output / "conflicts.tsv", made_by)

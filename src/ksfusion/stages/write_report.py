@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_text
 from ksfusion.results.config import TableName, WriteReportSettings
@@ -14,6 +16,7 @@ from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, pag
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
 from ksfusion.results.tables.scores import read_table
+from ksfusion.terms.findings import FINDING_COLUMNS
 
 
 def write_report(
@@ -27,6 +30,7 @@ def write_report(
     leakage: Path,
     selected: Sequence[Path],
     settings: WriteReportSettings,
+    expression_findings: Path | None = None,
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
 ) -> None:
@@ -52,6 +56,8 @@ def write_report(
         ``genes/fold{fold}/selected.tsv`` of each fold.
     settings
         The title, the sentences that must stand on the page, the configuration, and whether alpha is shown.
+    expression_findings
+        Findings of `read-expression`.
     overviews
         ``slides/{batch}.tsv`` of each batch, where slides were read.
     heatmaps
@@ -63,12 +69,14 @@ def write_report(
     if settings.alpha:
         names.append("alpha")
         lists.append(ALPHA_LIST)
-    slide_ledger = read_tsv(slides)
+    slide_ledger = read_tsv(slides, dtype={"slide_id": str})
+    no_findings = pd.DataFrame(columns=FINDING_COLUMNS)
     contents = ReportContents(
         results={name: read_table(tables / f"{name}.tsv") for name in names},
         slides=slide_ledger,
         samples=read_tsv(samples, dtype=str).fillna(""),
         audit=read_findings(audit),
+        expression=no_findings if expression_findings is None else read_findings(expression_findings),
         leakage=read_findings(leakage),
         genes=[
             gene_section(
@@ -79,7 +87,7 @@ def write_report(
             for path in selected
         ],
         figures=figure_gallery([figures / name for name in lists]),
-        heatmaps=heatmap_gallery(heatmaps, report=output),
+        heatmaps=heatmap_gallery(heatmaps, report=output, titles=settings.titles),
         gallery=slide_gallery(slide_ledger, overviews, report=output),
     )
     write_text(render_page(contents, settings, made_by), output, made_by)

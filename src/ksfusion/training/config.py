@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -91,6 +92,12 @@ class TrainModelSettings(Block):
     task: TrainedTask
     training: RunSettings
 
+    @classmethod
+    def of_task(cls, task: TrainedTask, training: Training, read: Collection[str]) -> Self:
+        """Return the settings of the runs of a method for a task: what all methods read, and what it reads itself."""
+        own = {} if "alpha" in read else {"alpha": None}
+        return cls(task=task, training=RunSettings.of(training, **own))
+
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""
         return {"task": self.task.record(), "training": self.training.record()}
@@ -102,6 +109,15 @@ class SearchSettings(TrainModelSettings):
     space: dict[str, tuple[float, float]]
     trials: Positive
     seed: int
+
+    @classmethod
+    def of_run(cls, run: TrainModelSettings, training: Training) -> Self | None:
+        """Return the settings of the search for those of a run; None where nothing is searched."""
+        search = training.search
+        if search is None:
+            return None
+        space = search.model_dump(include=set(run.training.record()) & set(type(search).model_fields))
+        return cls(task=run.task, training=run.training, space=space, trials=search.trials, seed=training.seeds[0])
 
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""

@@ -121,7 +121,7 @@ def fit(
                 found = _validate(model, data, val, objective, batch_size=batch_size)
             except _NotFiniteError as error:
                 raise NotFiniteLossError(
-                    f"{name}: the loss of {error} in epoch {epoch} is not finite; lower training.lr ({settings.lr}), "
+                    f"{name}: the loss {error} in epoch {epoch} is not finite; lower training.lr ({settings.lr}), "
                     "or look for extreme values in the features and the expression"
                 ) from None
             if state.best is None or strategy.is_better(found, state.best.validation):
@@ -155,7 +155,7 @@ def _means(records: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
     values = {name: torch.stack([record[name] for record in records if name in record]).cpu() for name in names}
     for number, loss in enumerate(values["train_loss"].tolist(), start=1):
         if not math.isfinite(loss):
-            raise _NotFiniteError(f"batch {number} of {len(records)}")
+            raise _NotFiniteError(f"of batch {number} of {len(records)}")
     return {name: float(value.double().mean()) for name, value in values.items()}
 
 
@@ -165,19 +165,21 @@ def _validate(model: Method, data: FoldData, val: Labelled, objective: Objective
     Raises
     ------
     _NotFiniteError
-        If the loss is not finite.
+        If the loss is not finite; without validation samples, if the weights are not.
     """
     if not len(val):
+        if not all(bool(values.isfinite().all()) for values in model.parameters()):
+            raise _NotFiniteError("after the last batch")
         return Validation(math.nan, math.nan, math.nan)
     logits = predict(model, data, val.positions, batch_size=batch_size)
     loss = float(objective.loss(logits, val.truth, val.weights))
     if not math.isfinite(loss):
-        raise _NotFiniteError("the validation samples")
+        raise _NotFiniteError("of the validation samples")
     return Validation(objective.score(logits, val.truth), loss, objective.accuracy(logits, val.truth))
 
 
 class _NotFiniteError(ArithmeticError):
-    """A loss that is infinite or no number; the message says of which samples."""
+    """A loss that is infinite or no number; the message says where: of which samples, or after which batch."""
 
 
 class NotFiniteLossError(UserError):

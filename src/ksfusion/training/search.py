@@ -12,10 +12,9 @@ import optuna
 import pandas as pd
 import torch
 
-from ksfusion.core.errors import UserError
 from ksfusion.training.config import RunSettings, SearchSettings
 from ksfusion.training.data import FoldData
-from ksfusion.training.fit import fit_method
+from ksfusion.training.fit import NotFiniteLossError, fit_method
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.trials import Trials
 
@@ -73,7 +72,7 @@ def run_trials(
                 "val_loss": loss,
                 "best_epoch": fitted.best_epoch,
             }
-        except UserError as error:
+        except NotFiniteLossError as error:
             row |= {"value": math.nan, "reason": str(error)}
         kept.keep(row, trial)
         log.info("%s, trial %d: %s: value %.4g", name, number, values, row["value"])
@@ -91,24 +90,20 @@ def trial_table(kept: Trials, searched: Iterable[str]) -> pd.DataFrame:
 
 
 def best_trial(table: pd.DataFrame, settings: SearchSettings) -> dict[str, Any]:
-    """Return ``settings``, ``trial``, ``value`` and ``selected_by`` of the trial with the highest value.
+    """Return ``settings``, ``trial``, ``value``, ``selected_by`` and ``reason`` of the trial with the highest value.
 
-    Of equal ones it is the first; without trials, the configured settings.
-
-    Raises
-    ------
-    UserError
-        If all trials have failed.
+    Of equal ones it is the first. Without trials, and where all have failed, the configured settings are chosen: the
+    training with them says so if it fails too.
     """
-    if table.empty:
-        configured = {key: getattr(settings.training, key) for key in settings.space}
-        return {"settings": configured, "trial": None, "value": None, "selected_by": None}
     if table["value"].isna().all():
-        raise UserError(table["reason"].iloc[0])
+        configured = {key: getattr(settings.training, key) for key in settings.space}
+        why = f"all trials failed, the first: {table['reason'].iloc[0]}" if len(table) else ""
+        return {"settings": configured, "trial": None, "value": None, "selected_by": None, "reason": why}
     best = table.loc[table["value"].idxmax()]
     return {
         "settings": {key: float(best[key]) for key in settings.space},
         "trial": int(best["trial"]),
         "value": float(best["value"]),
         "selected_by": best["selected_by"],
+        "reason": "",
     }

@@ -33,11 +33,11 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGE_ROOT", root)
 
     def version(name="ksfusion.slides.stain"):
-        provenance._parse.cache_clear()
+        provenance.forget_modules()
         return provenance.code_version(name)
 
     yield root, version
-    provenance._parse.cache_clear()
+    provenance.forget_modules()
 
 
 def test_code_counts_and_comments_do_not(package):

@@ -12,6 +12,7 @@ from ksfusion.genes import gene_sets
 from ksfusion.genes.sets.gene_sets import conflicts
 from ksfusion.genes.sets.set_files import COLUMNS, read_gene_set
 from ksfusion.genes.sets.shipped import ensembl_symbols
+from ksfusion.terms.gene_sets import TABLES
 
 # The immune categories of ImmPort.
 IMMUNE_CATEGORIES = {
@@ -45,9 +46,12 @@ def write_sets(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("niche", ["tumour", "tme"])
-def test_shipped_tables_are_well_formed(niche):
-    table = pd.read_csv(resource(f"gene_sets/{niche}.tsv"), sep="\t", keep_default_na=False)
+SHIPPED = [(name, niche) for tables in TABLES.values() for niche, name in tables.items() if niche != "aliases"]
+
+
+@pytest.mark.parametrize(("name", "niche"), SHIPPED)
+def test_shipped_tables_are_well_formed(name, niche):
+    table = pd.read_csv(resource(name), sep="\t", keep_default_na=False)
     assert set(table["niche"]) == {niche}
     assert (table[COLUMNS] != "").all(axis=None)
     assert not table.duplicated(["symbol", "category"]).any()
@@ -57,16 +61,21 @@ def test_shipped_tables_are_well_formed(niche):
     assert all(re.fullmatch(r"ENSG\d{11}", gene) for gene in ids)
 
 
-SOURCE = re.compile(r"GO:\d{7} \S.*|KEGG hsa\d{5} \S.*|HGNC family: \S.*|[A-Z][A-Za-z-]+ \d{4}")
+SOURCE = re.compile(
+    r"(?P<go>GO:)\d{7} \S.*|(?P<kegg>KEGG hsa)\d{5} \S.*|(?P<hgnc>HGNC (family|name): )\S.*"
+    r"|(?P<pfam>Pfam PF)\d{5} \S.*|(?P<paper>[A-Z][A-Za-z-]+ \d{4})"
+)
 
 
-@pytest.mark.parametrize("niche", ["tumour", "tme"])
-def test_every_row_has_a_reference(niche):
+@pytest.mark.parametrize(("name", "niche"), SHIPPED)
+def test_every_row_has_a_reference(name, niche):
     listed = resource("gene_sets/README.md").read_text(encoding="utf-8")
-    table = pd.read_csv(resource(f"gene_sets/{niche}.tsv"), sep="\t", keep_default_na=False)
-    assert all(SOURCE.fullmatch(source) for source in table["source"].unique())
-    papers = {source for source in table["source"] if re.fullmatch(r"\S+ \d{4}", source)}
-    assert papers and all(f"| {paper} |" in listed for paper in papers)
+    table = pd.read_csv(resource(name), sep="\t", keep_default_na=False)
+    matches = [SOURCE.fullmatch(source) for source in table["source"].unique()]
+    assert all(matches)
+    for match in matches:
+        kind = match[match.lastgroup]
+        assert f"| {kind} |" in listed if match["paper"] else f"| {kind}... |" in listed
 
 
 def test_roles_of_cancer_genes_are_those_of_the_census():
@@ -182,8 +191,8 @@ def test_a_niche_left_out_has_the_shipped_set(tmp_path):
     mixed = gene_sets({"tumour": tmp_path / "my.gmt"})
     assert set(mixed.loc[mixed["niche"] == "tumour", "symbol"]) == {"EGFR", "SOX2", "MKI67"}
     # Only the genes of the user's own tumour set are taken from the shipped set of the TME.
-    listed = pd.read_csv(resource("gene_sets/tme.tsv"), sep="\t", keep_default_na=False)["symbol"]
-    expected = set(listed) - {"EGFR", "SOX2", "MKI67"}
+    tables = [pd.read_csv(resource(name), sep="\t", keep_default_na=False) for name, niche in SHIPPED if niche == "tme"]
+    expected = set(pd.concat(tables)["symbol"]) - {"EGFR", "SOX2", "MKI67"}
     assert set(mixed.loc[mixed["niche"] == "tme", "symbol"]) == expected
     pd.testing.assert_frame_equal(gene_sets({"tme": "builtin"}), shipped)
 

@@ -9,11 +9,16 @@ from layouts import save
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
 from ksfusion.genes import gene_sets, read_expression
+from ksfusion.genes.expression.matrix import ABOUT_PATIENTS
+from ksfusion.genes.sets.shipped import shipped_symbols
 from ksfusion.genes.sets.symbols import bare_name, current_symbols, previous_symbols
+from ksfusion.terms.gene_sets import TABLES, VERSIONS
+
+ALIASES = [tables["aliases"] for tables in TABLES.values()]
 
 
 def test_previous_symbols_table():
-    table = read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)
+    table = pd.concat([read_tsv(resource(name), dtype=str) for name in ALIASES])
     assert table.columns.tolist() == ["previous", "symbol", "source"]
     assert table["previous"].is_unique
     assert not table.isna().any(axis=None)
@@ -30,10 +35,14 @@ OUTDATED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("niche", ["tumour", "tme"])
-def test_no_set_holds_a_previous_symbol(niche):
-    symbols = set(read_tsv(resource(f"gene_sets/{niche}.tsv"), dtype=str)["symbol"])
-    assert not symbols & (OUTDATED | set(read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)["previous"]))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_set_holds_a_previous_symbol(version):
+    symbols = shipped_symbols(version)
+    assert not symbols & (OUTDATED | set(pd.concat(read_tsv(resource(name)) for name in ALIASES)["previous"]))
+
+
+def test_no_name_of_a_gene_is_that_of_a_fact_about_patients():
+    assert not {name.lower() for name in shipped_symbols() | set(previous_symbols())} & ABOUT_PATIENTS
 
 
 # From the HGNC's records, beside the table: what GENCODE 19 or RefSeq of 2014 still called them.
@@ -57,6 +66,11 @@ def test_no_set_holds_a_previous_symbol(niche):
         ("CDC2", "CDK1"),
         ("HIST1H3B", "H3C2"),
         ("SCYA2", "CCL2"),
+        ("CTGF", "CCN2"),
+        ("NOV", "CCN3"),
+        ("DDX58", "RIGI"),
+        ("FAM19A5", "TAFA5"),
+        ("TDGF1", "CRIPTO"),
     ],
 )
 def test_previous_symbol_becomes_todays(tmp_path, caplog, previous, symbol):

@@ -45,6 +45,20 @@ def plain_cross_attention(attend: CMDeform, teacher, patches, points) -> torch.T
     return torch.stack(results)
 
 
+def test_a_point_that_is_no_number_samples_none_and_leaves_the_others_alone():
+    maps = torch.randn(2, 4, 4, 1, 3)
+    points = torch.rand(1, 2, 5, 2) * 2 - 1
+    wanted = sample_bilinear(maps, points)
+    points[0, 1, 2, 0] = torch.nan
+    sampled = sample_bilinear(maps, points)
+    lost = torch.zeros(1, 2, 5, 3, dtype=torch.bool)
+    lost[0, 1, 2] = True
+    assert torch.equal(sampled.isnan(), lost) and torch.equal(sampled[~lost], wanted[~lost])
+    # Infinitely far is beyond the border, whose value holds.
+    points[0, 1, 2] = torch.tensor([-torch.inf, torch.inf])
+    assert torch.equal(sample_bilinear(maps, points)[0, 1, 2], maps[1, 3, 0, 0])
+
+
 def test_the_map_of_the_paper_has_the_convolution_of_the_paper():
     gather = make_attention(50).gather
     assert (gather.kernel_size, gather.stride, gather.padding) == ((6, 6), (4, 4), (1, 1))

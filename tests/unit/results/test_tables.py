@@ -8,30 +8,32 @@ from run_files import GRADING, SURVIVAL, write_run
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.config import MakeTablesSettings
+from ksfusion.results.config import MakeTablesSettings, ShownTask
 from ksfusion.results.statistics import interval
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
 from ksfusion.results.tables.markdown import to_markdown
 from ksfusion.results.tables.scores import COLUMNS, choose_methods, read_table
 from ksfusion.stages.make_tables import make_tables
-from ksfusion.terms.tasks import TaskOutcome
 
 PAPER = resource("paper_tables.tsv")
 
 
-def classified(predicted, *, y=(0, 0, 1, 1), cases=("C1", "C2", "C3", "C4"), cohorts=("a", "a", "b", "b")):
-    """Rows of samples whose predicted class is given."""
-    rows = zip(cases, cohorts, y, predicted, strict=True)
-    return [(f"S{i}", case, cohort, y, 0.9 - 0.8 * p, 0.1 + 0.8 * p) for i, (case, cohort, y, p) in enumerate(rows)]
+def classified(predicted, *, y=(0, 0, 1, 1), cases=("C1", "C2", "C3", "C4"), cohorts=("a", "a", "b", "b"), times=5):
+    """Rows of samples whose predicted class is given, each case standing for so many alike: 20 cases, 10 a cohort."""
+    rows = [row for row in zip(cases, cohorts, y, predicted, strict=True)] * times
+    return [
+        (f"S{i}", f"{case}-{i // len(cases)}", cohort, y, 0.9 - 0.8 * p, 0.1 + 0.8 * p)
+        for i, (case, cohort, y, p) in enumerate(rows)
+    ]
 
 
 def write_tables(runs, folder, **settings):
     make_tables(runs, folder, settings=MakeTablesSettings(**settings))
 
 
-def tables_of(folder, runs, *, tasks=(GRADING,), methods=("snn",)):
-    write_tables(runs, folder / "tables", tasks=tasks, methods=methods)
+def tables_of(folder, runs, *, tasks=(GRADING,), methods=("snn",), **settings):
+    write_tables(runs, folder / "tables", tasks=tasks, methods=methods, **settings)
     return read_table(folder / "tables" / "table1.tsv")
 
 
@@ -42,17 +44,17 @@ def cell(table, metric, *, level="sample", cohort="all", fold="all", method="snn
 
 
 def test_mean_and_deviation_over_seeds(tmp_path):
-    # 2, 3 and 4 of 4 are right: mean 75 %, deviation 25.
+    # A half, three quarters and all are right: mean 75 %, deviation 25.
     predicted = [(0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 1, 1)]
     runs = [write_run(tmp_path, GRADING, classified(p), seed=seed) for seed, p in enumerate(predicted)]
     table = tables_of(tmp_path, runs)
     assert list(table.columns) == COLUMNS
     row = cell(table, "accuracy")
-    assert (row.mean, row.sd, row.n, row.reason) == (75, 25, 4, "")
-    # Cohort a: 1, 1 and 2 of its 2; its samples are all of one class.
+    assert (row.mean, row.sd, row.n, row.reason) == (75, 25, 20, "")
+    # Cohort a: a half, a half and all of it; its samples are all of one class.
     row = cell(table, "accuracy", cohort="a")
     assert row.mean == pytest.approx(200 / 3, abs=1e-4)
-    assert (row.n, row.reason) == (2, "")
+    assert (row.n, row.reason) == (10, "")
     row = cell(table, "auc", cohort="a")
     assert np.isnan(row.mean)
     assert row.reason == "one class only among the test samples"
@@ -76,7 +78,7 @@ def test_interval_of_one_seed_is_binomial(tmp_path):
     # Right in 30 of 40 cases: a draw's number of right ones is binomial.
     y = [0, 1] * 20
     predicted = [1 - y[i] if i < 10 else y[i] for i in range(40)]
-    rows = classified(predicted, y=y, cases=[f"C{i:02d}" for i in range(40)], cohorts=["a"] * 40)
+    rows = classified(predicted, y=y, cases=[f"C{i:02d}" for i in range(40)], cohorts=["a"] * 40, times=1)
     row = cell(tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)]), "accuracy")
     exact = interval(100 * np.random.default_rng(9).binomial(40, 0.75, 200_000) / 40)
     assert (row.ci_low, row.ci_high) == pytest.approx(exact, abs=3)
@@ -106,13 +108,13 @@ def test_folds_are_averaged(tmp_path):
     runs = [write_run(tmp_path, GRADING, classified(p), fold=f) for f, p in enumerate([(0, 1, 1, 1), (0, 0, 1, 1)])]
     table = tables_of(tmp_path, runs)
     assert [cell(table, "accuracy", fold=fold).mean for fold in ("0", "1", "all")] == [75, 100, 87.5]
-    assert cell(table, "accuracy").n == 8
+    assert cell(table, "accuracy").n == 40
     assert "mean over folds and seeds" in (tmp_path / "tables" / "table1.md").read_text()
 
 
 def test_skipped_task_is_a_row_with_its_reason(tmp_path):
     runs = [write_run(tmp_path, GRADING, [], reason="fewer than two classes", seed=seed) for seed in range(3)]
-    table = tables_of(tmp_path, runs)
+    table = tables_of(tmp_path, runs, published="paper")
     assert set(zip(table["metric"], table["level"], strict=True)) >= {("auc", "sample"), ("f1", "case")}
     assert set(table["reason"]) == {"fewer than two classes"}
     assert set(table["n"]) == {0}
@@ -138,7 +140,7 @@ def test_method_without_a_run_is_told(tmp_path):
 
 
 def test_absent_class_is_told(tmp_path):
-    task = TaskOutcome(name="grading", kind="classification", classes=["G2", "G3", "G4"])
+    task = ShownTask(name="grading", kind="classification", classes=["G2", "G3", "G4"])
     rows = [(*row, 0.0) for row in classified((0, 0, 1, 1))]
     table = tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task])
     assert cell(table, "f1").mean == 100
@@ -147,7 +149,7 @@ def test_absent_class_is_told(tmp_path):
 
 
 def test_a_single_case_has_no_interval(tmp_path):
-    rows = classified((0, 1), y=(0, 1), cases=("C1", "C1"), cohorts=("a", "a"))
+    rows = classified((0, 1), y=(0, 1), cases=("C1", "C1"), cohorts=("a", "a"), times=1)
     row = cell(tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)]), "accuracy")
     assert (row.mean, row.reason) == (100, "too few test cases for an interval")
     assert np.isnan(row.ci_low)
@@ -155,9 +157,9 @@ def test_a_single_case_has_no_interval(tmp_path):
 
 def test_paper_column_is_the_published_table(tmp_path):
     published = read_tsv(PAPER)
-    tasks = [TaskOutcome(name="diagnosis", kind="classification", classes=["a", "b"]), GRADING, SURVIVAL]
+    tasks = [ShownTask(name="diagnosis", kind="classification", classes=["a", "b"]), GRADING, SURVIVAL]
     methods = [method for method in dict.fromkeys(published["method"]) if method in METHODS]
-    write_tables([], tmp_path, tasks=tasks, methods=methods)
+    write_tables([], tmp_path, tasks=tasks, methods=methods, published="paper")
     keys = ["method", "task", "metric"]
     for name in ("table1", "table2"):
         table = read_table(tmp_path / f"{name}.tsv").dropna(subset="paper")
@@ -203,6 +205,7 @@ def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
             methods=[same, "ksfusion-alpha075"],
             names=["alpha"],
             shared={same: "ksfusion"},
+            published="paper",
         )
         table = read_table(tmp_path / "alpha.tsv")
         assert list(table["method"].unique()) == [same, "ksfusion-alpha075"]
@@ -218,7 +221,11 @@ def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
 
 def test_only_the_tables_asked_for_are_written(tmp_path):
     write_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], names=["alpha"])
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["alpha.tsv"]
+    assert [path.name for path in sorted(tmp_path.iterdir()) if not path.name.startswith(".")] == [
+        "alpha.md",
+        "alpha.tex",
+        "alpha.tsv",
+    ]
     assert "ksfusion-alpha025\tgrading" in (tmp_path / "alpha.tsv").read_text()
 
 
@@ -232,15 +239,15 @@ def test_files_are_the_same_each_time_and_say_what_made_them(tmp_path):
     runs = [write_run(tmp_path, GRADING, classified((0, 1, 1, 1)), seed=seed) for seed in range(2)]
     tables_of(tmp_path / "first", runs)
     tables_of(tmp_path / "second", runs[::-1])
-    for name in ("table1.tsv", "table1.md", "table1.tex", "table2.tsv", "alpha.tsv"):
+    for name in ("table1.tsv", "table1.md", "table1.tex", "table2.tsv", "alpha.tsv", "alpha.md", "alpha.tex"):
         first, second = (tmp_path / order / "tables" / name for order in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
     assert read_provenance(tmp_path / "first" / "tables" / "table1.tsv")["settings"]["methods"] == ["snn"]
 
 
 def test_papers_layout_is_escaped(tmp_path):
-    task = TaskOutcome(name="idh_status", kind="classification", classes=["wild*type", "A&B_{c}"])
-    rows = classified((0, 0), y=(0, 0), cases=("C1", "C2"), cohorts=("a", "a"))
+    task = ShownTask(name="idh_status", kind="classification", classes=["wild*type", "A&B_{c}"])
+    rows = classified((0, 0), y=(0, 0), cases=("C1", "C2"), cohorts=("a", "a"), times=1)
     layout = lay_out(tables_of(tmp_path, [write_run(tmp_path, task, rows)], tasks=[task]))
     layout = type(layout)(layout.groups, layout.rows, ("50 % of A&B_{c}, wild*type <b>",))
     latex = to_latex(layout, title="T", label="tab:t", note="")

@@ -8,6 +8,7 @@ from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.methods.registry import METHODS
 from ksfusion.training.checkpoint import load_model
 
 
@@ -86,6 +87,37 @@ def test_a_run_whose_loss_is_not_finite_says_so_and_the_next_seed_goes_on(cohort
     assert read_parquet(outputs[3] / "predictions.parquet").empty
     with pytest.raises(UserError, match="no model"):
         load_model(outputs[3])
+
+
+@pytest.mark.parametrize("task", [DIAGNOSIS, SURVIVAL], ids=["diagnosis", "survival"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_that_diverges_is_a_run_that_failed(cohort, method, task):
+    folder = cohort.train("run", method=method, task=epochs(task, 1), lr=1e30)
+    metrics = read_metrics(folder)
+    assert metrics["status"] == "failed" and "is not finite; lower training.lr (1e+30)" in metrics["reason"]
+    assert read_parquet(folder / "predictions.parquet").empty
+
+
+@pytest.mark.parametrize("method", ["attmil", "transmil", "concat", "bilinear", "mcat", "cmta", "ksfusion"])
+def test_every_method_that_reads_a_broken_slide_is_a_run_that_failed(cohort, method):
+    features = np.load(cohort.folder / "store" / "features.npy")
+    features[::50] = np.nan
+    np.save(cohort.folder / "store" / "features.npy", features)
+    reason = read_metrics(cohort.train("run", method=method, task=epochs(SURVIVAL, 1)))["reason"]
+    assert "is not finite" in reason and "extreme values in the features" in reason
+
+
+def test_a_last_step_that_loses_the_weights_is_seen_without_validation_samples(cohort):
+    from ksfusion.training import fit
+
+    cohort.relabel(cohort.cases_of("val"), label_diagnosis=pd.NA)
+    cosine, rates = fit.cosine, [1e-3] * 5 + [np.inf]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            fit, "cosine", lambda _, shares: [a * b for a, b in zip(rates, cosine(1.0, shares), strict=True)]
+        )
+        reason = read_metrics(cohort.train("run", method="snn", task=epochs(DIAGNOSIS, 1)))["reason"]
+    assert "the loss after the last batch in epoch 1 is not finite" in reason
 
 
 def test_the_batch_of_a_broken_sample_is_named(cohort):

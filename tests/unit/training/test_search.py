@@ -75,8 +75,18 @@ def test_alpha_is_searched_where_the_method_reads_it(cohort):
 def test_a_trial_that_fails_is_a_row_with_its_reason(cohort):
     chosen, trials = search(cohort, "search", space={"lr": [1e30, 1e31]}, trials=1)
     assert chosen["trial"] == 0 and "not finite" in trials["reason"][1] and np.isnan(trials["value"][1])
-    with pytest.raises(UserError, match=r"trial 0.*not finite"):
-        search(cohort, "other", space={"lr": [1e30, 1e31]}, trials=1, lr=1e30)
+
+
+def test_where_every_trial_fails_the_configured_settings_stay_and_the_run_says_why(cohort):
+    """A method that diverges is a row with its reason: neither its search nor its training ends the pipeline."""
+    chosen, trials = search(cohort, "search", space={"lr": [1e30, 1e31]}, trials=1, lr=1e30)
+    assert chosen["settings"] == {"lr": 1e30} and chosen["trial"] is None and trials["value"].isna().all()
+    assert chosen["reason"].startswith("all trials failed, the first: ") and "trial 0" in chosen["reason"]
+    cohort.train_seeds(
+        {0: cohort.folder / "run"}, task=SHORT, method="snn", chosen=[cohort.folder / "search/chosen.json"]
+    )
+    metrics = read_metrics(cohort.folder / "run")
+    assert metrics["status"] == "failed" and "is not finite; lower training.lr (1e+30)" in metrics["reason"]
 
 
 def test_where_there_is_nothing_to_choose_by_the_configured_settings_stay(cohort):

@@ -14,7 +14,7 @@ from ksfusion.cohort.glioma import gdc, gdc_clinical
 from ksfusion.cohort.glioma import ivygap as atlas
 from ksfusion.cohort.glioma.downloads import MissingData, find, not_data
 from ksfusion.cohort.glioma.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
-from ksfusion.cohort.glioma.specimens import PairingOfSlides, Row, pair_slides
+from ksfusion.cohort.glioma.specimens import PairingOfSlides, Row, pair_slides, unused_profiles
 from ksfusion.cohort.labels import MARKER_VALUES
 from ksfusion.cohort.samples import check_cases
 from ksfusion.cohort.user_table import read_user_table
@@ -96,20 +96,24 @@ def collect_glioma_cohort(
     """
     missing = MissingData()
     samples: list[Row] = []
+    unused: list[Row] = []
     cases: dict[str, Row] = {}
     if tcga:
         _check_folder(tcga, "--tcga")
         _note_absent_sources(tcga, TCGA_SOURCES, missing)
-        sheet = gdc.read_sample_sheets(tcga)
-        slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheet, missing)
-        profiles = gdc.find_files(tcga / "expression", GDC_SUFFIX, sheet, missing)
+        sheets = gdc.read_sample_sheets(tcga)
+        slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheets, missing)
+        profiles = gdc.find_files(tcga / "expression", GDC_SUFFIX, sheets, missing)
         samples += pair_slides(slides, profiles, TCGA, pairs=pairs)
+        unused += unused_profiles(slides, profiles, samples)
         cases |= _tcga_cases(tcga, {row["case_id"] for row in samples}, missing)
     if ivygap:
         _check_folder(ivygap, "--ivygap")
         _note_absent_sources(ivygap, IVYGAP_SOURCES, missing)
         slides = atlas.find_slides(ivygap, ivygap_mpp, missing)
-        rows = pair_slides(slides, atlas.find_profiles(ivygap), IVYGAP, pairs=pairs)
+        profiles = atlas.find_profiles(ivygap)
+        rows = pair_slides(slides, profiles, IVYGAP, pairs=pairs)
+        unused += unused_profiles(slides, profiles, rows)
         tumours = atlas.read_tumours(ivygap, missing)
         samples += rows
         cases |= {case_id: _ivygap_case(case_id, tumours) for case_id in sorted({row["case_id"] for row in rows})}
@@ -117,6 +121,8 @@ def collect_glioma_cohort(
         raise UserError("no slide and no profile of a known case was found; see docs/data.md for where files belong")
     more_columns = _overwrite(cases, known_cases, missing) if known_cases else ()
     _note_what_is_empty(samples, cases, missing)
+    for profile in unused:
+        missing.note(profile["id"], "expression_id", profile["reason"])
     in_order = [cases[case_id] for case_id in sorted(cases)]
     return GliomaCohort(samples, in_order, (*CASE_COLUMNS, *more_columns), missing)
 

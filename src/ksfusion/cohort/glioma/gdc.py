@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ksfusion.cohort.glioma.downloads import MissingData, find, known, not_data, read_rows
@@ -16,17 +18,49 @@ BARCODE = re.compile(r"(TCGA-(\w{2})-\w{4})(-(\d{2})[A-Z])?")
 NORMAL = range(10, 20)
 
 
-def read_sample_sheets(folder: Path) -> dict[str, dict[str, str]]:
-    """Read the sample sheets of a folder: one row for each file, by file name."""
-    rows: dict[str, dict[str, str]] = {}
+@dataclass
+class SampleSheets:
+    """What the sample sheets say of the files, by File ID and name, and by name alone.
+
+    Attributes
+    ----------
+    by_id, by_name
+        Rows of the sheets; a row that stands in two sheets is there twice.
+    """
+
+    by_id: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
+    by_name: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+    def add(self, row: dict[str, str]) -> None:
+        """Add a row of a sheet."""
+        file_id, name = known(row["File ID"]), known(row["File Name"])
+        self.by_id.setdefault((file_id, name), []).append(row)
+        self.by_name.setdefault(name, []).append(row)
+
+    def row_of(self, path: Path) -> tuple[dict[str, str], str]:
+        """Return the row of a file, by its folder and name, else by its name; and why it has none where sheets differ.
+
+        gdc-client names the folder of a file by its File ID: it tells two files of one name apart.
+        """
+        rows = self.by_id.get((path.parent.name, path.name)) or self.by_name.get(path.name, [])
+        samples = sorted({known(row["Sample ID"]) for row in rows})
+        if len(samples) > 1:
+            return {}, f"the sample sheets have this name for {' and '.join(samples)}"
+        # A sheet of another cart, or an older one, may say less.
+        return (max(rows, key=lambda row: sum(map(bool, map(known, row.values()))), default={})), ""
+
+
+def read_sample_sheets(folder: Path) -> SampleSheets:
+    """Read the sample sheets of a folder."""
+    sheets = SampleSheets()
     for path in find(folder, *SHEETS):
         for row in read_rows(path, ("File ID", "File Name", "Case ID", "Sample ID")):
-            rows[known(row["File Name"])] = row
-    return rows
+            sheets.add(row)
+    return sheets
 
 
 def find_files(
-    folder: Path, endings: tuple[str, ...] | str, sheet: dict[str, dict[str, str]], missing: MissingData
+    folder: Path, endings: tuple[str, ...] | str, sheets: SampleSheets, missing: MissingData
 ) -> list[Specimen]:
     """Return the files of a download that come from tumours, with their case and sample.
 
@@ -41,23 +75,25 @@ def find_files(
         As gdc-client lays it out: a folder for each file, named by its uuid. Files directly in it are taken too.
     endings
         The files' endings.
-    sheet
-        Rows of the sample sheets, by file name.
+    sheets
+        The sample sheets.
     missing
-        Where to note what is left out.
+        Where to note what is left out, and files of one name.
     """
-    specimens = []
+    specimens, names = [], Counter[str]()
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if not path.is_file() or not path.name.lower().endswith(endings):
             continue
-        row = sheet.get(path.name, {})
-        case_id, sample_id, reason = _tissue(path.name, row)
+        row, reason = sheets.row_of(path)
+        case_id, sample_id, tissue_reason = _tissue(path.name, row)
+        reason = reason or tissue_reason
         if reason:
             missing.note(path.name, "file", reason)
             continue
         is_profile = path.name.endswith(GDC_SUFFIX)
         if is_profile and (problem := not_data(path)):
             missing.note(path.name, "file", problem)
+        names[path.name] += 1
         named_by_folder = is_profile and path.parent != folder
         short = path.name.split(".")[0] if is_profile else path.stem
         barcode = BARCODE.match(case_id)
@@ -69,8 +105,12 @@ def find_files(
                 specimen_id=sample_id,
                 site=barcode[2] if barcode else "",
                 path=path.as_posix(),
+                preservation=known(row.get("Preservation Method")),
             )
         )
+    for name, count in names.items():
+        if count > 1:
+            missing.note(name, "file", f"{count} files have this name; each is taken as one of its own")
     return specimens
 
 

@@ -120,13 +120,20 @@ def _cdkn2a_of_samples(path: Path) -> list[tuple[str, str]]:
         try:
             line = next((line for line in file if not line.startswith(b"#")), b"").decode("utf-8-sig")
             delimiter = "\t" if "\t" in line else ","
-            header = [known(name) for name in next(csv.reader([line], delimiter=delimiter), [])]
+            header = [known(name) for name in _fields(line, delimiter, path)]
             if "Hugo_Symbol" in header:
                 return _row_of_cdkn2a(header, file, delimiter, path)
         except UnicodeDecodeError:
             raise UserError(f"{path}: is not UTF-8 text; save the table as UTF-8") from None
     rows = read_rows(path, ("SAMPLE_ID", "CDKN2A"))
     return [(known(row["SAMPLE_ID"]), row["CDKN2A"]) for row in rows]
+
+
+def _fields(line: str, delimiter: str, path: Path) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise UserError(f"{path}: is not a regular table ({error}); download it again") from None
 
 
 def _row_of_cdkn2a(header: list[str], file: IO[bytes], delimiter: str, path: Path) -> list[tuple[str, str]]:
@@ -136,7 +143,7 @@ def _row_of_cdkn2a(header: list[str], file: IO[bytes], delimiter: str, path: Pat
     for line in file:
         if b"CDKN2A" not in line:
             continue
-        fields = next(csv.reader([line.decode()], delimiter=delimiter))
+        fields = _fields(line.decode(), delimiter, path)
         if fields[place : place + 1] != ["CDKN2A"]:
             continue
         if len(fields) != len(header):

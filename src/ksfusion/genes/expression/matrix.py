@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ksfusion.core.errors import UserError
 from ksfusion.genes.expression.numeric_table import NumericTable, plain_name, read_numeric_table
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression, genes_by_samples
-from ksfusion.genes.sets.shipped import ensembl_symbols, shipped_symbols
-from ksfusion.genes.sets.symbols import bare_name, previous_symbols, symbols_of_ids
+from ksfusion.genes.sets.naming import common_ending, known_among, known_names, naming_of
+from ksfusion.genes.sets.spreadsheets import READ_AS_NUMBER, is_date
+from ksfusion.genes.sets.symbols import bare_name, symbols_of_ids
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ FACT_OF_PATIENT = re.compile(
 # Of these the names that may be a profile's all the same, where they hold text; and those that are, also as numbers.
 ID_NAMES_OF_TEXT = {"id", "index", "n", "no", "number", "label"}
 ID_NAMES = {"id", "sample", "sampleid", "case", "caseid", "patient", "patientid", "barcode", "submitterid"}
+# Of a table with facts of genes and patients, the columns that are looked through for ids.
+MOST_COLUMNS_OF_IDS = 20
 
 
 def read_matrix(path: Path, suffix: str) -> Expression:
@@ -54,6 +60,7 @@ def read_matrix(path: Path, suffix: str) -> Expression:
     Genes are where known symbols or Ensembl ids stand: in the header, or in a text column. In samples x genes the
     expression_id is the column ``expression_id``, else the first text column that does not describe the patient, else a
     column of numbers named as one of ids; rows that repeat a profile (one patient with several slides) are taken once.
+    Ids are text as it stands in the file, such as 007 or 1E5, which readers of tables take for numbers.
     Columns that describe a gene or a patient, and with ``suffix`` all columns without it, are ignored; a column of
     values that holds text is an error, and one that may be either is ignored with a warning.
 
@@ -69,19 +76,47 @@ def read_matrix(path: Path, suffix: str) -> Expression:
     UserError
         If no gene or no profile is found, a value is not a number, or two profiles have one id.
     """
-    table = read_numeric_table(path, text=[PROFILE_ID])
-    known = {*shipped_symbols(), *ensembl_symbols(), *previous_symbols()}
-    in_header = len(known.intersection(bare_name(name.removesuffix(suffix)) for name in table.names))
+    table = read_numeric_table(path, text=partial(_may_hold_ids, suffix=suffix))
+    in_header = len(known_among(name.removesuffix(suffix) for name in table.names))
     # Genes are named by a column of mostly text; a column of numbers is not looked through.
-    of_text = [name for name in table.names if table.share_of_numbers(name) < 0.5]
-    in_column = {name: len(known.intersection(map(bare_name, table.texts(name)))) for name in of_text}
+    of_text = [name for name in table.names if table.share_of_numbers(name) < 0.5 or _holds_ids(table, name)]
+    in_column = {name: len(known_among(table.texts(name))) for name in of_text}
     if in_header == max(in_column.values(), default=0) == 0:
-        raise UserError(f"{path}: no known gene symbol or Ensembl id in its header or columns; check suffix and format")
+        raise _no_known_gene(table, of_text, suffix)
     if in_header >= max(in_column.values(), default=0):
-        return Expression(_samples_by_genes(table, of_text, suffix, known), {})
+        return Expression(_samples_by_genes(table, of_text, suffix), {})
     gene_column = max(in_column, key=in_column.__getitem__)
     profiles = genes_by_samples(table, _samples(table, gene_column, suffix), table.texts(gene_column), suffix)
     return Expression(profiles, _symbols_beside_ids(table, of_text, gene_column))
+
+
+def _may_hold_ids(names: list[str], suffix: str) -> Collection[str]:
+    """Return the columns of a table of samples x genes that may name its profiles: they are read as text."""
+    if not known_among(name.removesuffix(suffix) for name in names):
+        return [PROFILE_ID]
+    others = [name for name in names if not (suffix and name.endswith(suffix)) and bare_name(name) not in known_names()]
+    named_so = [name for name in others if name == PROFILE_ID or plain_name(name) in ID_NAMES]
+    may_be = [name for name in others if name == names[0] or not _named_like_gene(name)]
+    return {*named_so, *may_be[:MOST_COLUMNS_OF_IDS]}
+
+
+def _holds_ids(table: NumericTable, name: str) -> bool:
+    """Return whether a column of numbers, kept as text, holds some that only ids are written as (007, 1E5)."""
+    if not pa.types.is_string(table.columns[name].type) or (name != table.names[0] and _named_like_gene(name)):
+        return False
+    return any(map(READ_AS_NUMBER.fullmatch, table.texts(name)))
+
+
+def _no_known_gene(table: NumericTable, of_text: list[str], suffix: str) -> UserError:
+    """Return the error for a table without any known gene: how its genes seem to be named, and the remedy."""
+    line = f"{table.path}: no known gene symbol or Ensembl id in its header or columns"
+    if suffix:
+        ending = common_ending(table.names)
+        return UserError(f"{line}; check suffix and format{f' (its genes end in {ending})' if ending else ''}")
+    for names in (*(table.texts(name) for name in of_text), table.names, table.texts(table.names[0])):
+        if naming := naming_of(names):
+            return UserError(f"{line}: its genes are named by {naming}")
+    return UserError(f"{line}; check suffix and format")
 
 
 def _symbols_beside_ids(table: NumericTable, of_text: list[str], gene_column: str) -> dict[str, str]:
@@ -116,8 +151,8 @@ def _samples(table: NumericTable, gene_column: str, suffix: str) -> list[str]:
     return samples
 
 
-def _samples_by_genes(table: NumericTable, of_text: list[str], suffix: str, known: set[str]) -> pd.DataFrame:
-    id_column = _id_column(table, of_text, known)
+def _samples_by_genes(table: NumericTable, of_text: list[str], suffix: str) -> pd.DataFrame:
+    known, id_column = known_names(), _id_column(table, of_text)
     ids = table.texts(id_column)
     if "" in ids:
         raise UserError(f"{table.row(ids.index(''))}: {id_column or 'the first column'} is empty; fill it in")
@@ -140,11 +175,11 @@ def _samples_by_genes(table: NumericTable, of_text: list[str], suffix: str, know
     return _one_row_per_profile(profiles, table.path, id_column) if profiles.index.has_duplicates else profiles
 
 
-def _id_column(table: NumericTable, of_text: list[str], known: set[str]) -> str:
+def _id_column(table: NumericTable, of_text: list[str]) -> str:
     """Return the column that names the profiles: never one about patients, such as their sex."""
     if PROFILE_ID in table.names:
         return PROFILE_ID
-    about_patients = ABOUT_PATIENTS - ID_NAMES_OF_TEXT
+    known, about_patients = known_names(), ABOUT_PATIENTS - ID_NAMES_OF_TEXT
     texts = [
         name
         for name in of_text
@@ -169,8 +204,11 @@ def _is_text(table: NumericTable, name: str, of_text: list[str]) -> bool:
 
 
 def _named_like_gene(name: str) -> bool:
+    """Return whether a column may be a gene: named like one, or by what a spreadsheet has made of one."""
     name = bare_name(name)
-    return GENE_NAME.fullmatch(name) is not None and plain_name(name) not in ABOUT_PATIENTS | ABOUT_GENES
+    if plain_name(name) in ABOUT_PATIENTS or plain_name(name) in ABOUT_GENES:
+        return False
+    return GENE_NAME.fullmatch(name) is not None or is_date(name)
 
 
 def _one_row_per_profile(profiles: pd.DataFrame, path: Path, id_column: str) -> pd.DataFrame:

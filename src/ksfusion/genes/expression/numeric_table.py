@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ksfusion.core.data_files import check_is_data, open_data
+from ksfusion.core.data_files import check_is_data, long_field, open_data
 from ksfusion.core.errors import UserError
+from ksfusion.core.memory import check_fits_memory
 from ksfusion.core.numbers import parse_number
 
-PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC, HDF5_MAGIC = b"PAR1", b"\x89HDF"
 # What the first column of a table is called, without blanks and signs.
 FIRST_COLUMNS = {
     "", "gene", "genes", "geneid", "genename", "genesymbol", "symbol", "hugosymbol", "name", "id", "sample",
@@ -34,6 +35,7 @@ COMMAS = re.compile(r"[-+]?\d*(,\d+)+(\.\d*)?([eE][-+]?\d+)?")
 GCT, LATER_GCT = "#1.2", "#1.3"
 # One row of a table with 60,000 genes is larger than the parser's default block.
 BLOCK_BYTES = 64 * 1024 * 1024
+FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,12 @@ def _not_a_number(text: str) -> str:
     return f"{text!r} is not a number; {remedy}"
 
 
-def read_numeric_table(path: Path, *, columns: Sequence[str] | None = None, text: Sequence[str] = ()) -> NumericTable:
+def read_numeric_table(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    text: Collection[str] | Callable[[list[str]], Collection[str]] = (),
+) -> NumericTable:
     """Read a table: Parquet, or delimited text (tab, else comma) that may be packed with gzip or zip.
 
     Lines that start with ``#`` before the header are skipped, and the line of sizes of a GCT file (version 1.2). A
@@ -141,21 +148,26 @@ def read_numeric_table(path: Path, *, columns: Sequence[str] | None = None, text
     columns
         The columns to read (all when None).
     text
-        Columns to keep as text whatever they hold, where the file has them.
+        Columns to keep as text whatever they hold, where the file has them: the id 007 is no 7, and 1E5 not 100000. A
+        function chooses them from the names of all columns. A Parquet file says itself what its columns are.
 
     Raises
     ------
     UserError
         If the file is not such a table, a column is missing, or two have one name.
     """
-    if check_is_data(path).startswith(PARQUET_MAGIC):
+    start = check_is_data(path)
+    if start.startswith(PARQUET_MAGIC):
         return _read_parquet(path)
+    if start.startswith(HDF5_MAGIC):
+        raise UserError(f"{path}: is an HDF5 file, no table; if it is AnnData, set format: h5ad")
     with open_data(path) as file:
         header, delimiter, first_line = _read_header(file, path)
         missing = [name for name in (columns or []) if name not in header]
         if missing:
             raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
         refuse_duplicates(header, path)
+        as_text = text(header) if callable(text) else text
         try:
             table = pa.csv.read_csv(
                 file,
@@ -163,7 +175,7 @@ def read_numeric_table(path: Path, *, columns: Sequence[str] | None = None, text
                 parse_options=pa.csv.ParseOptions(delimiter=delimiter),
                 convert_options=pa.csv.ConvertOptions(
                     include_columns=columns,
-                    column_types={name: pa.string() for name in text if name in header},
+                    column_types={name: pa.string() for name in as_text if name in header},
                     null_values=MISSING,
                 ),
             )
@@ -202,7 +214,7 @@ def _read_header(file: IO[bytes], path: Path) -> tuple[list[str], str, int]:
             _read_line(file, path)
             lines += 1
     delimiter = "\t" if "\t" in text else ","
-    header = _fields(text, delimiter)
+    header = _fields(text, delimiter, path, lines)
     if not header:
         raise UserError(f"{path}: its first line is empty; begin the table with its header")
     if len(header) == 1:
@@ -213,14 +225,18 @@ def _read_header(file: IO[bytes], path: Path) -> tuple[list[str], str, int]:
     if not first_row:
         raise UserError(f"{path}: has a header and no rows under it; download it again")
     # A header that names its first column has lost another name: to move them all by one would be wrong.
-    if len(_fields(first_row, delimiter)) == len(header) + 1 and plain_name(header[0]) not in FIRST_COLUMNS:
+    n_fields = len(_fields(first_row, delimiter, path, lines + 1))
+    if n_fields == len(header) + 1 and plain_name(header[0]) not in FIRST_COLUMNS:
         header = ["", *header]
     file.seek(start)
     return header, delimiter, lines + 1
 
 
 def _read_line(file: IO[bytes], path: Path) -> str:
-    line = file.readline().rstrip(b"\r\n")
+    line = file.readline(BLOCK_BYTES)
+    if len(line) == BLOCK_BYTES:
+        raise UserError(f"{path}: has a line of more than {BLOCK_BYTES // 2**20} MiB; is it a table?")
+    line = line.rstrip(b"\r\n")
     if b"\r" in line:
         raise UserError(f"{path}: its lines end in CR alone, as old Macs wrote them; save it with line feeds (LF)")
     try:
@@ -229,13 +245,20 @@ def _read_line(file: IO[bytes], path: Path) -> str:
         raise UserError(f"{path}: is not UTF-8 text; save the table as UTF-8") from None
 
 
-def _fields(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+def _fields(line: str, delimiter: str, path: Path, number: int) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        raise long_field(path, number) from None
 
 
 def _read_parquet(path: Path) -> NumericTable:
     """Read a Parquet file; the index that pandas wrote becomes the first columns."""
     try:
+        about = pq.read_metadata(path)
+        # Of a few bytes that are repeated a small file makes a large table.
+        n_values = about.num_rows * about.num_columns
+        check_fits_memory(path, f"{about.num_rows:,} rows x {about.num_columns:,} columns", n_values * FLOAT32_BYTES)
         # Buffering ahead would hold the whole file beside its values.
         table = pq.read_table(path, pre_buffer=False)
         indices = (table.schema.pandas_metadata or {}).get("index_columns", [])

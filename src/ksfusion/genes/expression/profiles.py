@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +14,19 @@ import pyarrow as pa
 from ksfusion.core.errors import UserError
 from ksfusion.genes.config import ExpressionSource
 from ksfusion.genes.expression.counts import LIBRARY_SIZE_COLUMNS, counts_to_log
+from ksfusion.genes.expression.h5ad import read_h5ad
 from ksfusion.genes.expression.matrix import read_matrix
-from ksfusion.genes.expression.readers import Expression, read_gdc_star, read_h5ad, read_ivygap
+from ksfusion.genes.expression.noted import Noted, listed
+from ksfusion.genes.expression.readers import Expression, read_gdc_star, read_ivygap
 from ksfusion.genes.expression.shared import shared_genes
+from ksfusion.genes.expression.totals import without_totals
+from ksfusion.genes.expression.units import negative_share, unit_findings
+from ksfusion.genes.sets.naming import known_among, knows_few, naming_of
+from ksfusion.genes.sets.spreadsheets import dates_among, looks_converted
 from ksfusion.genes.sets.symbols import current_symbols, one_column_per_symbol
+from ksfusion.terms.findings import Finding
 from ksfusion.terms.gene_columns import PROFILE_KEYS, copies_apart, is_copy, symbol_of
+from ksfusion.terms.gene_sets import NEWEST
 from ksfusion.terms.units import FOLDER_FORMATS, FORMATS, UNITS, ExpressionFormat, ExpressionUnit
 
 log = logging.getLogger(__name__)
@@ -100,7 +108,36 @@ def _read_log_units(
     if read.profiles.empty:
         n_profiles, n_genes = read.profiles.shape
         raise UserError(f"{path}: no profile found; it has {n_profiles} profiles of {n_genes} genes")
-    return _log_units(read, unit, path)
+    profiles, totals = without_totals(read.profiles)
+    noted = [*read.noted, *totals, *_noted_names(profiles, path, beside_ids=bool(read.symbol_of_id))]
+    read = _log_units(read._replace(profiles=profiles, noted=tuple(noted)), unit, path)
+    for note in read.noted:
+        log.warning("%s: %s", path, note.detail)
+    return read
+
+
+def _noted_names(profiles: pd.DataFrame, path: Path, *, beside_ids: bool) -> Iterator[Noted]:
+    """Yield what is odd in the names of genes and profiles; raise a UserError if no gene is known.
+
+    Parameters
+    ----------
+    profiles
+        Profiles x genes, named as in the file.
+    path
+        The file.
+    beside_ids
+        Whether the file has symbols beside Ensembl ids.
+    """
+    genes = [str(name) for name in profiles.columns]
+    if knows_few(genes):
+        n_known, naming = len(known_among(genes)), naming_of(genes)
+        remedy = f"they are named by {naming}" if naming else "give HGNC symbols or Ensembl ids of human genes"
+        if not n_known and not beside_ids:
+            raise UserError(f"{path}: none of its {len(genes):,} genes is known ({listed(genes)}); {remedy}")
+        yield Noted("few_genes_known", f"{n_known} of its {len(genes):,} genes are known ({listed(genes)}); {remedy}")
+    if odd := [name for name in map(str, profiles.index) if looks_converted(name)]:
+        detail = f"{len(odd)} profile ids are such as readers of tables take for numbers or dates ({listed(odd)})"
+        yield Noted("ids_look_converted", f"{detail}: see that they stand so in the table of samples too")
 
 
 def _log_units(read: Expression, unit: ExpressionUnit, path: Path) -> Expression:
@@ -110,7 +147,9 @@ def _log_units(read: Expression, unit: ExpressionUnit, path: Path) -> Expression
     if np.isinf(values).any():
         raise UserError(f"{path}: {_first_cell(profiles, np.isinf(values))} is infinite; correct it")
     if unit in ("counts", "tpm", "fpkm") and (values < 0).any():
-        raise UserError(f"{path}: {_first_cell(profiles, values < 0)} is negative; {unit} cannot be: check unit")
+        seen = negative_share(values)
+        raise UserError(f"{path}: {_first_cell(profiles, values < 0)} is negative; {unit} cannot be: check unit{seen}")
+    noted = (*read.noted, *unit_findings(values, profiles.index, unit))
     if unit == "counts":
         library_sizes = pd.Series(counts_to_log(values), profiles.index).dropna()
     elif unit in ("tpm", "fpkm"):
@@ -123,7 +162,7 @@ def _log_units(read: Expression, unit: ExpressionUnit, path: Path) -> Expression
         log.warning("%s: %d profiles without any value are left out", path, int(is_empty.sum()))
     values = values[~is_empty] if is_empty.any() else values
     profiles = pd.DataFrame(values, profiles.index[~is_empty], profiles.columns)
-    return Expression(profiles, read.symbol_of_id, library_sizes)
+    return Expression(profiles, read.symbol_of_id, library_sizes, noted)
 
 
 def _first_cell(profiles: pd.DataFrame, wrong: np.ndarray) -> str:
@@ -143,13 +182,16 @@ class JoinedProfiles(NamedTuple):
     library_sizes
         cohort, expression_id and library_size, the reads over all genes of the file, of the profiles whose unit is
         ``counts``; what brings their counts back.
+    findings
+        What may be a mistake in a cohort's files, the cohort being the subject.
     """
 
     profiles: pd.DataFrame
     library_sizes: pd.DataFrame
+    findings: list[Finding]
 
 
-def join_cohorts(sources: Sequence[ExpressionSource]) -> JoinedProfiles:
+def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) -> JoinedProfiles:
     """Read all cohorts and join them by the genes they share.
 
     Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
@@ -158,6 +200,8 @@ def join_cohorts(sources: Sequence[ExpressionSource]) -> JoinedProfiles:
     ----------
     sources
         Where each cohort's profiles are.
+    names
+        The version of the shipped gene sets whose Ensembl ids and previous symbols are known.
 
     Raises
     ------
@@ -175,16 +219,32 @@ def join_cohorts(sources: Sequence[ExpressionSource]) -> JoinedProfiles:
     pairs: dict[str, str] = {}
     for expression in read.values():
         pairs = expression.symbol_of_id | pairs
-    cohorts = {}
+    cohorts: dict[str, pd.DataFrame] = {}
+    findings: list[Finding] = []
     for source in in_order:
-        values, own_pairs, _ = read.pop(source.cohort)
-        cohorts[source.cohort] = _genes_apart(values, Path(source.path), pairs | own_pairs)
+        values, own_pairs, _, noted = read.pop(source.cohort)
+        cohorts[source.cohort] = _genes_apart(values, Path(source.path), pairs | own_pairs, names)
         del values
+        findings += _findings(source, [*noted, *_noted_dates(cohorts[source.cohort])])
     shared = shared_genes(cohorts)
     of_shared = set(shared)
     copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
     columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)
-    return JoinedProfiles(_below_each_other(cohorts, columns), library_sizes)
+    return JoinedProfiles(_below_each_other(cohorts, columns), library_sizes, findings)
+
+
+def _findings(source: ExpressionSource, noted: Sequence[Noted]) -> list[Finding]:
+    path = source.path
+    return [Finding(check=note.check, subject=source.cohort, detail=f"{path}: {note.detail}") for note in noted]
+
+
+def _noted_dates(profiles: pd.DataFrame) -> Iterator[Noted]:
+    """Yield that genes are dates, of which the log has told already."""
+    if dates := dates_among([symbol_of(name) for name in profiles.columns]):
+        detail = f"{len(dates)} gene names are dates, as spreadsheets make of SEPTIN and MARCHF symbols"
+        yield Noted(
+            "genes_are_dates", f"{detail} ({listed(dates)}): these genes are lost; give the table as it was before"
+        )
 
 
 def _library_sizes(read: Mapping[str, Expression]) -> pd.DataFrame:
@@ -194,9 +254,9 @@ def _library_sizes(read: Mapping[str, Expression]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LIBRARY_SIZE_COLUMNS)
 
 
-def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str]) -> pd.DataFrame:
+def _genes_apart(profiles: pd.DataFrame, path: Path, symbol_of_id: Mapping[str, str], version: str) -> pd.DataFrame:
     """Name genes by symbol, those that share one apart."""
-    names = copies_apart(current_symbols(list(profiles.columns), path, symbol_of_id))
+    names = copies_apart(current_symbols(list(profiles.columns), path, symbol_of_id, version))
     if n_copies := sum(map(is_copy, names)):
         log.info("%s: %d genes share a symbol with another; each fold chooses which one counts", path, n_copies)
     return pd.DataFrame(profiles.to_numpy(), profiles.index.rename("expression_id"), names, copy=False)

@@ -2,23 +2,22 @@
 
 Column names of the returned tables are gene names as the file gives them and may repeat;
 `ksfusion.genes.expression.profiles` brings them to symbols and log units. Tables that people make themselves are read
-by `ksfusion.genes.expression.matrix`.
+by `ksfusion.genes.expression.matrix`, AnnData by `ksfusion.genes.expression.h5ad`.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError
 from ksfusion.genes.expression.files import gdc_files
-from ksfusion.genes.expression.numeric_table import NumericTable, plain_name, read_numeric_table, refuse_duplicates
+from ksfusion.genes.expression.noted import Noted
+from ksfusion.genes.expression.numeric_table import NumericTable, read_numeric_table, refuse_duplicates
 from ksfusion.genes.sets.symbols import symbols_of_ids
 from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
 from ksfusion.terms.units import ExpressionUnit
@@ -26,9 +25,8 @@ from ksfusion.terms.units import ExpressionUnit
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
 # Read counts that belong to no gene: STAR's first four rows, HTSeq's last five.
 SUMMARY_ROW = re.compile(r"N_(unmapped|multimapping|noFeature|ambiguous)|__\w+")
-# Columns beside genes that hold their symbols, or their Ensembl ids, in small letters and digits.
+# Columns beside genes that hold their symbols, in small letters and digits.
 SYMBOL_COLUMNS = {"genename", "genesymbol", "genesymbols", "symbol", "hugosymbol", "hgncsymbol", "featurename"}
-ID_COLUMNS = {"geneid", "geneids", "ensembl", "ensemblid", "ensemblgeneid", "featureid"}
 IVYGAP_CORNER = "gene_id\\rna_well_id"
 
 
@@ -43,11 +41,14 @@ class Expression(NamedTuple):
         The symbols that it gives beside Ensembl ids.
     library_sizes
         Reads of each profile of counts; None of other units.
+    noted
+        What may be a mistake.
     """
 
     profiles: pd.DataFrame
     symbol_of_id: dict[str, str]
     library_sizes: pd.Series | None = None
+    noted: tuple[Noted, ...] = ()
 
 
 def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = None) -> Expression:
@@ -73,7 +74,7 @@ def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = 
     """
     if unit not in GDC_COLUMNS:
         raise UserError(f"{path}: unit {unit} is not in gdc-star files; use {', '.join(GDC_COLUMNS)}")
-    files = _gdc_files(path, _gdc_sample_ids(sample_sheet) if sample_sheet else None)
+    files = _gdc_files(path, _read_sample_sheet(sample_sheet) if sample_sheet else None)
     name = GDC_COLUMNS[unit]
     values: np.ndarray | None = None
     for row, file in enumerate(files.values()):
@@ -96,25 +97,49 @@ def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = 
     )
 
 
-def _gdc_files(path: Path, sample_ids: dict[str, str] | None) -> dict[str, Path]:
+def _gdc_files(path: Path, sheet: SampleSheet | None) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for file in (path / name for name, _ in gdc_files(path)):
-        expression_id = file.parent.name if file.parent != path else file.name.split(".")[0]
-        if sample_ids is not None:
-            if file.name not in sample_ids:
-                raise UserError(f"{file}: is not in the sample sheet; download the sheet of the same cart")
-            expression_id = sample_ids[file.name]
+        folder = file.parent.name if file.parent != path else ""
+        expression_id = folder or file.name.split(".")[0]
+        if sheet is not None:
+            expression_id = sheet.sample_of(file, folder)
         if expression_id in files:
-            raise UserError(f"{path}: {files[expression_id].name} and {file.name} are both {expression_id}; remove one")
+            first, second = (f"{one.parent.name}/{one.name}" for one in (files[expression_id], file))
+            raise UserError(f"{path}: {first} and {second} are both {expression_id}; remove one")
         files[expression_id] = file
     if not files:
         raise UserError(f"{path}: no *{GDC_SUFFIX} in it or its folders; check the path")
     return files
 
 
-def _gdc_sample_ids(sample_sheet: Path) -> dict[str, str]:
-    table = read_numeric_table(sample_sheet, columns=["File Name", "Sample ID"], text=["File Name", "Sample ID"])
-    return dict(zip(table.texts("File Name"), table.texts("Sample ID"), strict=True))
+class SampleSheet(NamedTuple):
+    """A sample sheet of the GDC portal: the Sample IDs of each file, by File ID and name, and by name alone."""
+
+    by_id: dict[tuple[str, str], set[str]]
+    by_name: dict[str, set[str]]
+
+    def sample_of(self, file: Path, folder: str) -> str:
+        """Return the Sample ID of a file: by its folder, which gdc-client names by File ID, else by its name."""
+        samples = self.by_id.get((folder, file.name)) or self.by_name.get(file.name)
+        if not samples:
+            raise UserError(f"{file}: is not in the sample sheet; download the sheet of the same cart")
+        if len(samples) > 1:
+            raise UserError(
+                f"{file}: the sample sheet has this name for {' and '.join(sorted(samples))}; keep the file in the "
+                "folder that gdc-client made for it"
+            )
+        return next(iter(samples))
+
+
+def _read_sample_sheet(path: Path) -> SampleSheet:
+    columns = ["File ID", "File Name", "Sample ID"]
+    table = read_numeric_table(path, columns=columns, text=columns)
+    sheet = SampleSheet({}, {})
+    for file_id, name, sample in zip(*map(table.texts, columns), strict=True):
+        sheet.by_id.setdefault((file_id, name), set()).add(sample)
+        sheet.by_name.setdefault(name, set()).add(sample)
+    return sheet
 
 
 def _rows_of(gene_ids: np.ndarray, table: NumericTable, first: NumericTable) -> np.ndarray:
@@ -188,42 +213,3 @@ def genes_by_samples(table: NumericTable, names: list[str], genes: list[str], su
         values[row] = table.numbers(name)[is_gene]
     ids = [name.removesuffix(suffix) for name in names]
     return pd.DataFrame(values, index=ids, columns=np.array(genes, dtype=object)[is_gene], copy=False)
-
-
-def read_h5ad(path: Path) -> Expression:
-    """Read an AnnData file: obs_names are the expression ids, var_names the genes, X the values.
-
-    Symbols beside Ensembl ids stand in a column of var, or ids beside symbols.
-    """
-    import anndata
-    from scipy import sparse
-
-    check_is_data(path)
-    try:
-        with warnings.catch_warnings():
-            # Names that repeat are met below: profiles are refused, genes resolved.
-            warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)
-            data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: is not a readable h5ad file ({' '.join(str(error).split())[:200]})") from None
-    if data.X is None:
-        raise UserError(f"{path}: has no X; write the expression values there")
-    ids = [str(name).strip() for name in data.obs_names]
-    refuse_duplicates(ids, path)
-    values = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
-    genes = [str(name) for name in data.var_names]
-    return Expression(
-        pd.DataFrame(values.astype(np.float32, copy=False), index=ids, columns=genes, copy=False),
-        _symbols_of_var(genes, data.var),
-    )
-
-
-def _symbols_of_var(genes: list[str], var: pd.DataFrame) -> dict[str, str]:
-    columns = {plain_name(str(name)): var[name].astype("string").fillna("") for name in var.columns}
-    pairs: dict[str, str] = {}
-    for name, values in columns.items():
-        if name in SYMBOL_COLUMNS:
-            pairs |= symbols_of_ids(genes, values)
-        elif name in ID_COLUMNS:
-            pairs |= symbols_of_ids(values, genes)
-    return pairs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def read_gene_set(path: Path, niche: str | None = None) -> pd.DataFrame:
     check_is_data(path)
     try:
         header, rows = read_rows(path)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not a tab-separated table ({error}); check genes.sets") from None
     if not header:
         raise UserError(f"{path}, row 1: is empty; remove it")

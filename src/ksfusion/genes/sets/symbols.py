@@ -11,14 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_tsv
 from ksfusion.genes.repeated import most_expressed
-from ksfusion.genes.sets.shipped import ensembl_symbols, shipped_symbols
+from ksfusion.genes.sets.shipped import ensembl_symbols, read_shipped, shipped_symbols
+from ksfusion.genes.sets.spreadsheets import dates_among
+from ksfusion.terms.gene_sets import NEWEST
 
 log = logging.getLogger(__name__)
-
-SPREADSHEET_DATE = re.compile(r"\d{1,2}-(Mar|Sep|Dec)|(Mar|Sep|Dec)-\d{1,2}", re.IGNORECASE)
 
 
 def bare_name(gene: str) -> str:
@@ -30,13 +28,13 @@ def bare_name(gene: str) -> str:
 
 
 @functools.cache
-def previous_symbols() -> dict[str, str]:
-    """Map the previous symbols of ``resources/gene_sets/aliases.tsv`` to the symbols of today.
+def previous_symbols(version: str = NEWEST) -> dict[str, str]:
+    """Map the previous symbols that a version of the shipped sets lists (``aliases.tsv``) to the symbols of today.
 
     A name that is itself a symbol of today, in the shipped gene sets or in that table, maps to nothing.
     """
-    table = read_tsv(resource("gene_sets/aliases.tsv"), dtype=str)
-    current = shipped_symbols() | set(table["symbol"])
+    table = read_shipped("aliases", version)
+    current = shipped_symbols(version) | set(table["symbol"])
     return table[~table["previous"].isin(current)].set_index("previous")["symbol"].to_dict()
 
 
@@ -51,7 +49,9 @@ def symbols_of_ids(ids: Iterable[str], symbols: Iterable[str]) -> dict[str, str]
     return {gene: symbol for gene, symbol in pairs if is_ensembl_id(gene) and symbol and not is_ensembl_id(symbol)}
 
 
-def current_symbols(names: list[str], path: Path, symbol_of_id: Mapping[str, str] | None = None) -> list[str]:
+def current_symbols(
+    names: list[str], path: Path, symbol_of_id: Mapping[str, str] | None = None, version: str = NEWEST
+) -> list[str]:
     """Return the symbol of each gene of a table.
 
     Ensembl ids lose their version, and get the symbol that the shipped sets, else ``symbol_of_id``, has. A previous
@@ -66,12 +66,14 @@ def current_symbols(names: list[str], path: Path, symbol_of_id: Mapping[str, str
         Its file, for the log.
     symbol_of_id
         Symbols of other Ensembl ids.
+    version
+        The version of the shipped sets whose Ensembl ids and previous symbols count.
     """
-    of_ensembl, of_previous = {**(symbol_of_id or {}), **ensembl_symbols()}, previous_symbols()
+    of_ensembl, of_previous = {**(symbol_of_id or {}), **ensembl_symbols(version)}, previous_symbols(version)
     stripped = [bare_name(str(name).strip()) for name in names]
     symbols = [of_ensembl.get(name, name) for name in stripped]
     present = set(symbols)
-    if dates := sorted(filter(SPREADSHEET_DATE.fullmatch, present)):
+    if dates := dates_among(present):
         log.warning(
             "%s: %d gene names are dates, as spreadsheets make of SEPTIN and MARCHF symbols (%s); correct them",
             path, len(dates), ", ".join(dates[:5]),

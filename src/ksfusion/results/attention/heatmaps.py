@@ -11,8 +11,8 @@ import torch
 
 from ksfusion.methods.output import Method
 from ksfusion.results.attention.maps import attention_maps
+from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import outcome_columns
-from ksfusion.results.wording import plain
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.data import FoldData
 from ksfusion.training.reproducible import reproducible
@@ -40,7 +40,7 @@ def choose_samples(predictions: pd.DataFrame, task: TaskOutcome, samples: int | 
     return [ordered[position] for position in np.linspace(0, len(ordered) - 1, samples).round().astype(int)]
 
 
-def outcome_text(predictions: pd.DataFrame, sample_id: str, task: TaskOutcome) -> str:
+def outcome_text(predictions: pd.DataFrame, sample_id: str, task: ShownTask) -> str:
     """Return what the model predicts of a sample, and what is true, in words."""
     row = predictions.set_index("sample_id").loc[sample_id]
     if task.kind == "survival":
@@ -50,9 +50,9 @@ def outcome_text(predictions: pd.DataFrame, sample_id: str, task: TaskOutcome) -
             return f"{told}; survival not known"
         return f"{told}; {'died' if row['event'] else 'censored'} after {row['days']:.0f} days"
     probabilities = row[outcome_columns(task)[1]].to_numpy(float)
-    best = int(probabilities.argmax())
-    truth = "not known" if pd.isna(row["y"]) else plain(task.classes[int(row["y"])])
-    return f"Predicted {plain(task.classes[best])} (probability {probabilities[best]:.2f}); truth {truth}"
+    best, classes = int(probabilities.argmax()), task.class_labels()
+    truth = "not known" if pd.isna(row["y"]) else classes[int(row["y"])]
+    return f"Predicted {classes[best]} (probability {probabilities[best]:.2f}); truth {truth}"
 
 
 def attention_of_samples(

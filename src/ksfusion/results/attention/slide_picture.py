@@ -80,15 +80,16 @@ def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Pat
     dict
         slide_id to its patches.
     """
-    import h5py
+    # HDF5 is read here alone.
+    from ksfusion.core.features_file import open_features
 
     found: dict[str, Patches] = {}
     for path in features:
-        with h5py.File(path, "r") as file:
-            for slide_id in slide_ids & set(file):
-                group = file[slide_id]
-                um = 1.0 if group.attrs.get("unit") == "um" else float(group.attrs["mpp"])
-                found[slide_id] = Patches(group["coords"][:], group["index"][:], um)
+        with open_features(path) as slides:
+            for slide_id in slide_ids & set(slides):
+                group = slides[slide_id]
+                um = 1.0 if group.attributes.get("unit") == "um" else float(group.attributes["mpp"])
+                found[slide_id] = Patches(group.read("coords"), group.read("index"), um)
     return found
 
 

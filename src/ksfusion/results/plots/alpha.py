@@ -9,21 +9,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ShownTask
 from ksfusion.results.metrics import METRIC_LABELS, METRICS
-from ksfusion.results.plots.panels import label_outer, panel_figure
+from ksfusion.results.plots.panels import label_outer, note_in, panel_figure, sentence_figure
 from ksfusion.results.plots.style import SWEEP_COLOUR
 from ksfusion.results.runs import Run
 from ksfusion.results.tables.scores import ALL, result_table
-from ksfusion.terms.tasks import TaskOutcome
 
 
-def draw_alpha(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def draw_alpha(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw each metric against alpha, with its interval."""
-    no_paper = pd.DataFrame(columns=["method", "task", "metric", "percent"])
-    results = result_table(runs, tasks=[task], methods=methods, paper=no_paper)
+    results = result_table(runs, tasks=[task], methods=methods)
     results = results[(results["level"] == "sample") & (results["cohort"] == ALL) & (results["fold"] == ALL)]
     results = results.assign(alpha=results["method"].map({run.method: alpha_of(run) for run in runs}))
+    missing = results[results["reason"] != ""]
     results = results.dropna(subset=["alpha", "mean"]).sort_values("alpha")
+    if results.empty:
+        return sentence_figure(title, f"Nothing to draw: {_reasons(missing)}.")
     metrics = METRICS[task.kind]
     width = 1.9 if len(metrics) > 1 else 3.8
     figure, panels = panel_figure(len(metrics), title=title, width=width, heights=(2.0,), columns=len(metrics))
@@ -32,12 +34,19 @@ def draw_alpha(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str]
     for metric, (axes,) in zip(metrics, panels, strict=True):
         own = results[results["metric"] == metric]
         axes.set_title(METRIC_LABELS[metric])
+        if own.empty:
+            note_in(axes, _reasons(missing[missing["metric"] == metric]))
+            continue
         axes.vlines(own["alpha"], own["ci_low"], own["ci_high"], color=SWEEP_COLOUR, alpha=0.45, linewidth=2.2)
         axes.plot(own["alpha"], own["mean"], "o-", color=SWEEP_COLOUR, markersize=5, linewidth=1.4)
         axes.set(xlim=(-0.06, 1.06), ylim=(low - margin, high + margin))
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     label_outer(panels, xlabel="Alpha", ylabels=["Percent"], columns=len(metrics))
     return figure
+
+
+def _reasons(missing: pd.DataFrame) -> str:
+    return "; ".join(sorted(set(missing["reason"]))) or "no run says which alpha it was trained with"
 
 
 def alpha_of(run: Run) -> float:

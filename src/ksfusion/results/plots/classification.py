@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,20 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure
+from ksfusion.results.config import ShownTask
+from ksfusion.results.plots.panels import COLUMNS, figure_width, label_outer, note_in, panel_figure, wrapped
 from ksfusion.results.plots.style import CLASS_COLOURS, CONFUSION_MAP, INK, MUTED
 from ksfusion.results.runs import Run, outcome_columns
-from ksfusion.results.wording import DASH, plain
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.results.wording import DASH
 
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
 
 
-def draw_roc(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw the ROC curve of each class against the rest, and their mean, averaged over runs."""
-    classes = task.classes
-    counts = _class_counts(runs, classes)
-    figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=0.45)
+    labels, counts = task.class_labels(), _class_counts(runs, task.classes)
+    named = [f"{label} (n = {count})" for label, count in zip(labels, counts, strict=True)]
+    columns = _legend_columns(named, figure_width(len(methods)))
+    footer = 0.45 + 0.18 * (-(-(len(named) + 1) // columns) - 1)
+    figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=footer)
     for method, (axes,) in zip(methods, panels, strict=True):
         axes.set_title(METHODS[method].label)
         curves = _mean_curves([run for run in runs if run.method == method], task)
@@ -32,12 +33,11 @@ def draw_roc(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], 
             note_in(axes, _reasons(runs, method))
             continue
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        lines = [(plain(classes[number]), _colour(number), 1.2, *curves[number]) for number in curves]
+        lines = [(_colour(number), 1.2, "normal", *curves[number]) for number in curves]
         rates, areas = zip(*curves.values(), strict=True)
-        lines.append(("Mean", INK, 2.0, np.mean(rates, axis=0), float(np.mean(areas))))
-        for position, (name, colour, width, rate, area) in enumerate(reversed(lines)):
+        lines.append((INK, 2.0, "bold", np.mean(rates, axis=0), float(np.mean(areas))))
+        for position, (colour, width, weight, rate, area) in enumerate(reversed(lines)):
             axes.plot(FALSE_POSITIVE_RATES, rate, color=colour, linewidth=width)
-            weight = "bold" if name == "Mean" else "normal"
             y = 0.04 + 0.072 * position
             halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
             axes.text(
@@ -48,16 +48,19 @@ def draw_roc(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], 
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     label_outer(panels, xlabel="1 - specificity", ylabels=["Sensitivity"])
-    handles = [
-        Line2D([], [], color=_colour(number), linewidth=1.6, label=f"{plain(name)} (n = {counts[number]})")
-        for number, name in enumerate(classes)
-    ]
-    handles.append(Line2D([], [], color=INK, linewidth=2.4, label="mean"))
-    _legend(figure, handles)
+    handles = [Line2D([], [], color=_colour(number), linewidth=1.6) for number in range(len(named))]
+    handles.append(Line2D([], [], color=INK, linewidth=2.4))
+    figure.legend(handles, [*named, "mean"], loc="lower center", ncols=columns, handlelength=1.4, columnspacing=1.6)
     return figure
 
 
-def _mean_curves(runs: Sequence[Run], task: TaskOutcome) -> dict[int, tuple[np.ndarray, float]]:
+def _legend_columns(named: Sequence[str], width: float) -> int:
+    """Return how many entries of a legend, and one more, stand beside each other in a width in inches."""
+    entry = 0.45 + 0.065 * max(map(len, named))
+    return max(1, min(5, len(named) + 1, int(width / entry)))
+
+
+def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.ndarray, float]]:
     """Return class number to (sensitivity on the common grid, area), each averaged over runs."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -78,11 +81,10 @@ def _mean_curves(runs: Sequence[Run], task: TaskOutcome) -> dict[int, tuple[np.n
     }
 
 
-def draw_confusion(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def draw_confusion(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw predicted against true classes, in percent of the true class, over all runs."""
-    classes = task.classes
-    counts = _class_counts(runs, classes)
-    names = [textwrap.fill(plain(name), 14, break_long_words=False) for name in classes]
+    classes, counts = task.classes, _class_counts(runs, task.classes)
+    names = [wrapped(name, 14) for name in task.class_labels()]
     longest = max(len(line) for name in names for line in name.split("\n"))
     side = max(2.2, 0.55 * len(classes))
     figure, panels = panel_figure(
@@ -109,7 +111,7 @@ def draw_confusion(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[
     return figure
 
 
-def _confusion_percent(runs: Sequence[Run], task: TaskOutcome) -> np.ndarray:
+def _confusion_percent(runs: Sequence[Run], task: ShownTask) -> np.ndarray:
     """Return the confusion matrix (n_classes, n_classes) in percent of each row; NaN where a class is absent."""
     from sklearn.metrics import confusion_matrix
 
@@ -131,12 +133,8 @@ def _class_counts(runs: Sequence[Run], classes: Sequence[str]) -> list[int]:
 def _reasons(runs: Sequence[Run], method: str) -> str:
     own = [run for run in runs if run.method == method]
     reasons = sorted({run.reason for run in own if run.reason}) or ["one class only among the test samples"]
-    return plain("; ".join(reasons)) if own else "no run"
+    return "; ".join(reasons) if own else "no run"
 
 
 def _colour(number: int) -> str:
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    figure.legend(handles=handles, loc="lower center", ncols=min(5, len(handles)), handlelength=1.4, columnspacing=1.6)

@@ -9,15 +9,15 @@ from typing import Protocol, TypedDict
 from matplotlib.figure import Figure
 
 from ksfusion.methods.variants import FULL_METHOD
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.alpha import draw_alpha
 from ksfusion.results.plots.classification import draw_confusion, draw_roc
-from ksfusion.results.plots.panels import sentence_figure
+from ksfusion.results.plots.panels import name_study, sentence_figure
 from ksfusion.results.plots.survival import draw_survival
 from ksfusion.results.plots.training import draw_training
 from ksfusion.results.runs import Run
 from ksfusion.results.tables.scores import choose_methods
-from ksfusion.results.wording import plain
-from ksfusion.terms.tasks import TaskKind, TaskOutcome
+from ksfusion.terms.tasks import TaskKind
 
 # The lists of figures, beside them.
 FIGURE_LIST, ALPHA_LIST = "figures.json", "alpha.json"
@@ -26,7 +26,7 @@ FIGURE_LIST, ALPHA_LIST = "figures.json", "alpha.json"
 class Draw(Protocol):
     """What draws a figure of a task from the runs of some methods."""
 
-    def __call__(self, runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+    def __call__(self, runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
         """Draw it."""
 
 
@@ -48,7 +48,8 @@ class FigureKind:
     name
         Its files are called so, and by the task.
     title, caption
-        What stands above and below it.
+        What stands above and below it; in a caption ``{runs}`` stands for seeds, or folds and seeds, ``{run}`` for one
+        of them, and ``{within}`` for what is done fold by fold.
     draw
         What draws it.
     task_kind
@@ -67,30 +68,31 @@ KINDS = (
         "roc",
         "ROC curves",
         "How well each class is told from the rest, on the test samples; curves and areas (in percent) are averaged "
-        "over seeds. Black: mean of the classes that have test samples. Dashed: chance.",
+        "over {runs}. Black: mean of the classes that have test samples. Dashed: chance.",
         draw_roc,
         "classification",
     ),
     FigureKind(
         "confusion",
         "confusion matrices",
-        "Rows: the class by the markers; columns: the predicted class; percent of the test samples of each row, all "
-        "seeds together.",
+        "Rows: the true class; columns: the predicted class; percent of the test samples of each row, all {runs} "
+        "together.",
         draw_confusion,
         "classification",
     ),
     FigureKind(
         "kaplan_meier",
         "Kaplan-Meier curves by predicted risk",
-        "Kaplan-Meier curves of the test cases, halved at the median of their predicted risk (mean over seeds and over "
-        "the samples of a case). Shaded: 95 % interval; ticks: censored cases; p: log-rank test between the halves.",
+        "Kaplan-Meier curves of the test cases, halved at the median of their predicted risk{within} (mean over seeds "
+        "and over the samples of a case). Shaded: 95 % interval; ticks: censored cases; p: log-rank test between the "
+        "halves.",
         draw_survival,
         "survival",
     ),
     FigureKind(
         "training",
         "training",
-        "Loss on the training samples and the metric that chose the epoch on the validation samples. Thin: each seed; "
+        "Loss on the training samples and the metric that chose the epoch on the validation samples. Thin: each {run}; "
         "thick: their mean; dots: the epochs that were kept.",
         draw_training,
     ),
@@ -99,17 +101,22 @@ ALPHA_KIND = FigureKind(
     "alpha",
     "sensitivity to alpha",
     "Test result of ksfusion for each weight alpha of the tumour's alignment loss against the microenvironment's "
-    "(1 - alpha): mean over seeds, with the 95 % interval by bootstrap over cases.",
+    "(1 - alpha): mean over {runs}, with the 95 % interval by bootstrap over cases.",
     draw_alpha,
 )
+
+# What the captions say of runs.
+SEEDS = {"runs": "seeds", "run": "seed", "within": ""}
+FOLDS_AND_SEEDS = {"runs": "folds and seeds", "run": "fold and seed", "within": " within each fold"}
 
 
 def figures_of_task(
     runs: Sequence[Run],
-    task: TaskOutcome,
+    task: ShownTask,
     *,
     methods: Sequence[str],
     caveats: Sequence[str] = (),
+    study: str | None = None,
     only_alpha: bool = False,
 ) -> Iterator[tuple[FigureEntry, Figure]]:
     """Draw the figures of a task, one after the other.
@@ -124,6 +131,8 @@ def figures_of_task(
         Names, in the order of the panels; variants with another alpha appear in the figure of alpha only.
     caveats
         Sentences that must stand in every caption.
+    study
+        What the study is called, where that stands on its figures.
     only_alpha
         Draw the figure of alpha alone.
 
@@ -140,17 +149,20 @@ def figures_of_task(
     drawn = [(kind, shown) for kind in KINDS if not only_alpha and kind.task_kind in (None, task.kind)]
     if of_alpha:
         drawn.append((ALPHA_KIND, of_alpha))
+    words = FOLDS_AND_SEEDS if len({run.fold for run in own}) > 1 else SEEDS
     for kind, names in drawn:
-        title = f"{plain(task.name).capitalize()}: {kind.title}"
-        caption = " ".join([kind.caption, *caveats])
-        entry = FigureEntry(name=f"{kind.name}_{task.name}", task=task.name, title=title, caption=caption)
-        yield entry, _draw(kind.draw, own, task, names, title)
+        title = f"{task.heading}: {kind.title}"
+        caption = " ".join([kind.caption.format_map(words), *caveats])
+        figure = _draw(kind.draw, own, task, names, title)
+        if study:
+            name_study(figure, study)
+        yield FigureEntry(name=f"{kind.name}_{task.name}", task=task.name, title=title, caption=caption), figure
 
 
-def _draw(draw: Draw, runs: Sequence[Run], task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def _draw(draw: Draw, runs: Sequence[Run], task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw a figure, or one that says why not when no method has a result."""
     own = [run for run in runs if run.method in methods]
     if any(not run.reason for run in own):
         return draw(own, task=task, methods=methods, title=title)
     reasons = sorted({run.reason for run in own}) or ["no run"]
-    return sentence_figure(title, f"Nothing to draw: {plain('; '.join(reasons))}.")
+    return sentence_figure(title, f"Nothing to draw: {'; '.join(reasons)}.")

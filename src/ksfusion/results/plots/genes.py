@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from ksfusion.results.plots.panels import panel_figure
 from ksfusion.results.plots.style import INK, MUTED
@@ -13,6 +16,7 @@ from ksfusion.terms.rankings import COUNT_FLAVOURS, Rank
 
 NICHE_NAMES = {"tumour": "Tumour", "tme": "Tumour microenvironment"}
 NICHE_COLOURS = {"tumour": "#d55e00", "tme": "#0072b2"}
+RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # Genes of a niche that its label names.
 NAMED = 4
 ORDERS: dict[Rank, str] = {
@@ -28,6 +32,16 @@ CAPTION = (
     "chosen by rank; coloured: those of them that a gene set places, which are used. The strips show the genes of each "
     "set, dark where used."
 )
+
+
+class PowersInPlainText(LogFormatterSciNotation):
+    """Powers of ten with raised digits, for figures in which no text is a formula."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick."""
+        formula: str = super().__call__(x, pos)
+        text = formula.removeprefix(r"$\mathdefault{").removesuffix("}$").replace(r"\times", "\N{MULTIPLICATION SIGN}")
+        return re.sub(r"\^\{(.*?)\}", lambda power: power[1].translate(RAISED), text)
 
 
 def draw_gene_ranks(table: pd.DataFrame, *, title: str, rank: Rank) -> Figure:
@@ -50,6 +64,8 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, rank: Rank) -> Figure:
     curve.plot(shown["rank"], shown["variance"], ".", color=MUTED, markersize=2, alpha=0.5, rasterized=True)
     if len(shown):
         curve.set_yscale("log")
+        curve.yaxis.set_major_formatter(PowersInPlainText())
+        curve.yaxis.set_minor_formatter(PowersInPlainText())
     curve.set_ylabel("Variance of counts" if rank in COUNT_FLAVOURS else "Variance")
     for niche, strip in zip(NICHE_NAMES, strips, strict=True):
         _draw_niche(curve, strip, table[table["niche"] == niche], niche)

@@ -14,6 +14,21 @@ from ksfusion.core.storage import atomic
 from ksfusion.results.plots.style import MUTED
 
 COLUMNS = 4
+LEAST_WIDTH, RIGHT = 5.2, 0.2  # inches
+TITLE_SIZE = 12
+
+
+def figure_width(
+    n_panels: int, *, width: float = 2.75, left: float = 0.65, between: float = 0.4, columns: int = COLUMNS
+) -> float:
+    """Return the width of a figure of panels, inches; see `panel_figure`."""
+    columns = min(columns, n_panels)
+    return max(left + RIGHT + columns * width + (columns - 1) * between, LEAST_WIDTH)
+
+
+def title_size(title: str, width: float) -> float:
+    """Return the size in which a title fits into a figure of a width in inches."""
+    return min(TITLE_SIZE, 120 * width / max(len(title), 1))
 
 
 def panel_figure(
@@ -57,12 +72,13 @@ def panel_figure(
     """
     columns = min(columns, n_panels)
     rows = -(-n_panels // columns)
-    head, right, inner_gap = 0.8, 0.2, 0.22
+    head, inner_gap = 0.8, 0.22
     row_height = sum(heights) + inner_gap * (len(heights) - 1) + gap
-    total_width = max(left + right + columns * width + (columns - 1) * between, 5.2)
+    total_width = figure_width(n_panels, width=width, left=left, between=between, columns=columns)
     total_height = head + rows * row_height + footer - 0.25
     figure = Figure(figsize=(total_width, total_height))
-    figure.text(left / total_width, 1 - 0.18 / total_height, title, fontsize=12, fontweight="bold", va="top")
+    size = title_size(title, total_width)
+    figure.text(left / total_width, 1 - 0.18 / total_height, title, fontsize=size, fontweight="bold", va="top")
     panels = []
     for number in range(n_panels):
         row, column = divmod(number, columns)
@@ -104,17 +120,30 @@ def label_outer(
 def note_in(axes: Axes, text: str) -> None:
     """Fill axes with a sentence in place of a drawing."""
     axes.set_axis_off()
-    axes.text(
-        0.5, 0.5, textwrap.fill(text, 30), transform=axes.transAxes, ha="center", va="center", fontsize=8.5, color=MUTED
+    text = wrapped(text, 30, most=11)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8.5, color=MUTED)
+
+
+def wrapped(text: str, width: int, *, most: int | None = None) -> str:
+    """Break a text into lines of a width, at spaces only, so that a name stays whole; what fills more lines is cut."""
+    return textwrap.fill(
+        text, width, break_long_words=False, break_on_hyphens=False, max_lines=most, placeholder=" ..."
     )
 
 
 def sentence_figure(title: str, sentence: str) -> Figure:
     """Return a figure that says why there is nothing to draw."""
     figure = Figure(figsize=(7.5, 1.9))
-    figure.text(0.04, 0.88, title, fontsize=12, fontweight="bold", va="top")
-    figure.text(0.04, 0.56, textwrap.fill(sentence, 92), fontsize=9.5, color=MUTED, va="top", linespacing=1.5)
+    figure.text(0.04, 0.88, title, fontsize=title_size(title, 7.5), fontweight="bold", va="top")
+    figure.text(0.04, 0.56, wrapped(sentence, 92, most=5), fontsize=9.5, color=MUTED, va="top", linespacing=1.5)
     return figure
+
+
+def name_study(figure: Figure, study: str) -> None:
+    """Write what the study is called below a figure's title, which is its first text."""
+    (x, _), (width, height) = figure.texts[0].get_position(), figure.get_size_inches()
+    size = min(8, title_size(study, float(width)))
+    figure.text(x, 1 - 0.43 / height, study, fontsize=size, color=MUTED, va="top")
 
 
 def save_figure(figure: Figure, stem: Path, description: str) -> None:

@@ -46,6 +46,8 @@ SWEEP_COLOUR = "#d55e00"
 
 DPI = 160
 STYLE: Final[dict[str, str | float]] = {
+    # A dollar sign in the name of a class or a gene begins no formula.
+    "text.parse_math": False,
     "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.labelcolor": INK,

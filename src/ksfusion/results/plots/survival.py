@@ -10,17 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import HIGH_RISK, INK, LOW_RISK, MUTED
 from ksfusion.results.runs import Run, average_by_case, mean_prediction
-from ksfusion.results.wording import plain
-from ksfusion.terms.tasks import TaskOutcome
 
 DAYS_PER_MONTH = 365.25 / 12
 GROUPS = (("low", "Low risk", LOW_RISK), ("high", "High risk", HIGH_RISK))
 
 
-def draw_survival(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def draw_survival(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw survival of the halves of the test cases by predicted risk, with the numbers at risk."""
     figure, panels = panel_figure(len(methods), title=title, heights=(2.3, 0.34), gap=0.8, left=0.8, between=0.55)
     longest = max(run.test["days"].max() for run in runs if not run.reason) / DAYS_PER_MONTH
@@ -30,7 +29,7 @@ def draw_survival(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[s
         cases = risk_groups([run for run in runs if run.method == method and not run.reason], task)
         if cases["group"].nunique() < 2:
             reasons = sorted({run.reason for run in runs if run.method == method and run.reason})
-            note_in(axes, plain("; ".join(reasons)) or "all predicted risks are equal" if len(cases) else "no run")
+            note_in(axes, "; ".join(reasons) or ("all predicted risks are equal" if len(cases) else "no run"))
             table_axes.set_axis_off()
             continue
         _draw_curves(axes, cases)
@@ -43,7 +42,7 @@ def draw_survival(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[s
     return figure
 
 
-def risk_groups(runs: Sequence[Run], task: TaskOutcome) -> pd.DataFrame:
+def risk_groups(runs: Sequence[Run], task: ShownTask) -> pd.DataFrame:
     """Return the test cases with days, event, risk and group.
 
     The median is taken within each fold, for risks of different models have no common scale.
@@ -110,14 +109,17 @@ def _month_ticks(longest: float) -> list[float]:
 
 
 def _log_rank(cases: pd.DataFrame) -> str:
+    """Return the p-value of the log-rank test between the groups, or why there is none, in words."""
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
 
-    if not cases["event"].any():
+    event, days = cases["event"].to_numpy(dtype=bool), cases["days"].to_numpy(dtype=float)
+    if not event.any():
         return "no death observed"
-    followed = Surv.from_arrays(cases["event"].to_numpy(dtype=bool), cases["days"].to_numpy(dtype=float))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        _, p = compare_survival(followed, cases["group"].to_numpy(dtype=str))
-    if np.isnan(p):
-        return "log-rank p undefined"
+    group = cases["group"].to_numpy(dtype=str)
+    # A day tells the groups apart where both are followed until then, and someone dies and someone does not.
+    telling = ((group[days >= day], (event & (days == day)).sum()) for day in np.unique(days[event]))
+    if not any(len(set(followed)) > 1 and died < len(followed) for followed, died in telling):
+        return "log-rank p undefined: too few deaths"
+    _, p = compare_survival(Surv.from_arrays(event, days), group)
     return "log-rank p < 0.001" if p < 0.001 else f"log-rank p = {p:.3f}" if p < 0.1 else f"log-rank p = {p:.2f}"

@@ -11,16 +11,15 @@ from matplotlib.ticker import MaxNLocator
 
 from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import method_colours
 from ksfusion.results.runs import Run
-from ksfusion.results.wording import plain
-from ksfusion.terms.tasks import TaskOutcome
 
 CURVES = ("train_loss", "val_metric")
 
 
-def draw_training(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[str], title: str) -> Figure:
+def draw_training(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw the training loss above the validation metric, each seed and their mean."""
     labels = ("Training loss", "Validation\nC-index" if task.kind == "survival" else "Validation\nAUC")
     figure, panels = panel_figure(len(methods), title=title, heights=(1.25, 1.25), gap=0.8, left=0.9)
@@ -31,7 +30,7 @@ def draw_training(runs: Sequence[Run], *, task: TaskOutcome, methods: Sequence[s
         histories = {run: history for run, history in histories.items() if len(history)}
         if not histories:
             reasons = sorted({run.reason for run in runs if run.method == method and run.reason})
-            note_in(stack[0], plain("; ".join(reasons)) or "no history")
+            note_in(stack[0], "; ".join(reasons) or "no history")
             stack[1].set_axis_off()
             continue
         for axes, curve in zip(stack, CURVES, strict=True):

@@ -10,32 +10,44 @@ import pandas as pd
 from ksfusion.core.storage import read_tsv
 
 # Findings on a whole column or cohort, which bear on every result and stand where nobody can miss them.
-CAUTIONS = ("cohort_confounded_with_label", "event_looks_flipped", "time_reads_as_days", "time_reads_as_months")
+CAUTIONS = (
+    "cohort_confounded_with_label",
+    "event_looks_flipped",
+    "few_genes_known",
+    "time_reads_as_days",
+    "time_reads_as_months",
+    "unit_looks_wrong",
+)
 SHOWN = 200
+# Where all findings stand.
+AUDIT, OF_EXPRESSION = "results/cohort/audit.tsv", "results/genes/findings.tsv"
 
 
 class AuditSection(TypedDict):
-    """The findings of one check: how many, and the first of them (subject, detail)."""
+    """The findings of one check: in which file, how many, and the first of them (subject, detail)."""
 
+    file: str
     check: str
     count: int
     rows: list[dict[str, str]]
 
 
 def read_findings(path: Path) -> pd.DataFrame:
-    """Read ``audit.tsv`` or ``leakage.tsv`` as text, empty where a value is missing."""
+    """Read a table of findings, or ``leakage.tsv``, as text, empty where a value is missing."""
     return read_tsv(path, dtype=str).fillna("")
 
 
-def audit_sections(audit: pd.DataFrame) -> list[AuditSection]:
-    """Return the findings of the audit by check: how many, and the first `SHOWN` of them."""
+def audit_sections(audit: pd.DataFrame, expression: pd.DataFrame) -> list[AuditSection]:
+    """Return the findings on the tables and on the expression by check: how many, and the first `SHOWN` of them."""
     return [
-        AuditSection(check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))
-        for check, rows in audit.groupby("check", sort=True)
+        AuditSection(file=file, check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))
+        for file, findings in ((AUDIT, audit), (OF_EXPRESSION, expression))
+        for check, rows in findings.groupby("check", sort=True)
     ]
 
 
-def cautions(audit: pd.DataFrame) -> list[str]:
-    """Return the findings of the audit that bear on every result, as sentences."""
-    chosen = audit[audit["check"].isin(CAUTIONS)]
+def cautions(audit: pd.DataFrame, expression: pd.DataFrame) -> list[str]:
+    """Return the findings on the tables and on the expression that bear on every result, as sentences."""
+    findings = pd.concat([audit, expression])
+    chosen = findings[findings["check"].isin(CAUTIONS)]
     return [f"{row.check.replace('_', ' ').capitalize()} ({row.subject}): {row.detail}." for row in chosen.itertuples()]

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,7 +17,7 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.figures import FigureEntry
 from ksfusion.results.plots.style import DPI
-from ksfusion.results.wording import plain
+from ksfusion.results.wording import heading
 from ksfusion.terms.flags import FLAGS
 
 MOST_PICTURES = 24
@@ -192,7 +192,9 @@ def _count_flags(drawn: pd.DataFrame) -> list[FlagCount]:
     ]
 
 
-def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[HeatmapGallery]:
+def heatmap_gallery(
+    lists: Sequence[Path], *, report: Path, titles: Mapping[str, str] | None = None
+) -> list[HeatmapGallery]:
     """Choose the heatmaps to show: the first and the last of a task and method, which differ in class or risk.
 
     Parameters
@@ -201,6 +203,8 @@ def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[HeatmapGalle
         The lists of `ksfusion.stages.draw_heatmaps`, in folders ``{task}/{method}/fold{fold}/seed{seed}``.
     report
         The page, from whose folder links start.
+    titles
+        What tasks are called, by name, where they have a title.
 
     Returns
     -------
@@ -220,7 +224,7 @@ def heatmap_gallery(lists: Sequence[Path], *, report: Path) -> list[HeatmapGalle
         which = f"fold {fold.removeprefix('fold')}, seed {seed.removeprefix('seed')}"
         runs.append(
             HeatmapGallery(
-                title=f"{plain(task).capitalize()}, {METHODS[method].label}, {which}",
+                title=f"{heading(task, titles or {})}, {METHODS[method].label}, {which}",
                 pictures=[ShownHeatmap(**links[file], image=_small(file, HEATMAP_PX)) for file in ends],
                 links=[link for file, link in links.items() if file not in ends],
             )

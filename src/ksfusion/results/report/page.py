@@ -28,7 +28,7 @@ from ksfusion.results.report.sections import (
     summarise,
 )
 from ksfusion.results.tables.layout import PAPER_NOTE
-from ksfusion.results.wording import plain
+from ksfusion.results.wording import in_words, plain
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PACKAGES = (
@@ -57,8 +57,8 @@ class ReportContents:
         The long tables of `ksfusion.stages.make_tables`.
     slides, samples
         The ledgers; that of the samples as text, empty where a value is missing.
-    audit, leakage
-        The findings, as text.
+    audit, expression, leakage
+        The findings on the tables, on the files of expression and on leakage, as text.
     genes
         The genes of each fold.
     figures, heatmaps, gallery
@@ -69,6 +69,7 @@ class ReportContents:
     slides: pd.DataFrame
     samples: pd.DataFrame
     audit: pd.DataFrame
+    expression: pd.DataFrame
     leakage: pd.DataFrame
     genes: Sequence[GeneSection]
     figures: Sequence[FigureGroup]
@@ -101,28 +102,34 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
-    caveats, table1 = settings.caveats, contents.results["table1"]
+    caveats, titles, table1 = settings.caveats, settings.titles, contents.results["table1"]
     return environment.get_template(TEMPLATE.name).render(
-        title=settings.title,
+        title=settings.title or _title_of_tasks(table1, titles),
         notice=settings.notice,
-        summary=summarise(contents.slides, contents.samples, table1),
+        summary=summarise(contents.slides, contents.samples, table1, titles),
         caveats=caveats,
-        sections=result_sections(contents.results, caveats),
-        paper_note=PAPER_NOTE,
-        cohorts=cohort_layouts(table1, caveats),
+        sections=result_sections(contents.results, caveats, titles),
+        paper_note=PAPER_NOTE if settings.published == "paper" else None,
+        cohorts=cohort_layouts(table1, caveats, titles),
         figures=contents.figures,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
         slides=slide_problems(contents.slides),
         samples=sample_problems(contents.samples),
-        cautions=cautions(contents.audit),
-        audit=audit_sections(contents.audit),
+        cautions=cautions(contents.audit, contents.expression),
+        audit=audit_sections(contents.audit, contents.expression),
         leakage=contents.leakage.to_dict("records"),
         genes=contents.genes,
         configuration=yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True),
         versions=_versions(made_by["code"]),
         made_by=as_json(made_by),
     )
+
+
+def _title_of_tasks(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return a title for a study that has none: what it predicts."""
+    *others, last = (in_words(task, titles) for task in table["task"].unique())
+    return f"KS-Fusion: {', '.join(others)} and {last}" if others else f"KS-Fusion: {last}"
 
 
 def _versions(code: str) -> list[tuple[str, str]]:

@@ -14,12 +14,13 @@ from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
 from ksfusion.results.tables.layout import Layout, lay_out
 from ksfusion.results.tables.scores import ALL, TITLES
+from ksfusion.results.wording import heading
 
 TOP_GENES = 15
 SECTION_TITLES: dict[TableName, str] = {
     "table1": f"Table 1. {TITLES['table1']}",
     "table2": f"Table 2. {TITLES['table2']}",
-    "alpha": "Sensitivity to alpha",
+    "alpha": TITLES["alpha"],
 }
 # What became of a slide or sample, in words.
 MEANINGS = {
@@ -49,7 +50,7 @@ class CohortCounts(TypedDict):
 
 
 class TestedCounts(TypedDict):
-    """How many samples and cases a task was tested on."""
+    """How many samples and cases a task was tested on; ``task`` is what it is called."""
 
     task: str
     samples: int
@@ -123,7 +124,7 @@ class GeneSection(TypedDict):
     figure: GeneFigure
 
 
-def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame) -> Summary:
+def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, titles: Mapping[str, str]) -> Summary:
     """Count what the run had and what it used, from the ledgers and the long table of all methods."""
     used = samples[samples["status"] == "ok"]
     whole = table[(table["cohort"] == ALL) & (table["fold"] == ALL)]
@@ -146,7 +147,7 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame) 
         ],
         tested=[
             TestedCounts(
-                task=task,
+                task=heading(task, titles),
                 samples=int(counts.get((task, "sample"), 0)),
                 cases=int(counts.get((task, "case"), 0)),
             )
@@ -155,24 +156,26 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame) 
     )
 
 
-def result_sections(results: Mapping[TableName, pd.DataFrame], caveats: Sequence[str]) -> list[ResultSection]:
+def result_sections(
+    results: Mapping[TableName, pd.DataFrame], caveats: Sequence[str], titles: Mapping[str, str]
+) -> list[ResultSection]:
     """Return the tables in the paper's layout, by sample and by case; those without a method are left out."""
     return [
         ResultSection(
             id=name,
             title=SECTION_TITLES[name],
-            samples=lay_out(long, caveats=caveats),
-            cases=lay_out(long, level="case", caveats=caveats),
+            samples=lay_out(long, caveats=caveats, titles=titles),
+            cases=lay_out(long, level="case", caveats=caveats, titles=titles),
         )
         for name, long in results.items()
         if len(long)
     ]
 
 
-def cohort_layouts(table: pd.DataFrame, caveats: Sequence[str]) -> list[tuple[str, Layout]]:
+def cohort_layouts(table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str]) -> list[tuple[str, Layout]]:
     """Return a long table in the paper's layout for each cohort."""
     cohorts = [cohort for cohort in table["cohort"].unique() if cohort != ALL]
-    return [(cohort, lay_out(table, cohort=cohort, caveats=caveats)) for cohort in cohorts]
+    return [(cohort, lay_out(table, cohort=cohort, caveats=caveats, titles=titles)) for cohort in cohorts]
 
 
 def slide_problems(slides: pd.DataFrame) -> SlideProblems:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from ksfusion.results.tables.layout import Layout
-from ksfusion.results.wording import DASH, plain
+from ksfusion.results.wording import DASH
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # Behind the end of a row a bracket would be taken for an option.
+    "[": "{[}",
+    "]": "{]}",
     DASH: "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
 
-def to_latex(layout: Layout, *, title: str, label: str, note: str) -> str:
+def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None, study: str | None = None) -> str:
     """Return a table as LaTeX (booktabs): mean, interval and the paper's value one below the other.
 
     Parameters
@@ -27,12 +33,15 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str) -> str:
         What references call it.
     note
         The last sentences under the table.
+    study
+        What the study is called.
     """
+    caption = " ".join(f"{_escape(text.rstrip('.'))}." for text in (study, title) if text)
     lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table*}", r"\centering", r"\scriptsize"]
-    lines += [r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{_escape(title)}.}}", rf"\label{{{label}}}"]
+    lines += [r"\setlength{\tabcolsep}{3pt}", rf"\caption{{{caption}}}", rf"\label{{{label}}}"]
     if layout.rows:
         lines += [rf"\begin{{tabular}}{{ll{'c' * len(layout.metrics)}}}", r"\toprule"]
-        heads = [rf"\multicolumn{{{len(labels)}}}{{c}}{{{_heading(task)}}}" for task, labels in layout.groups]
+        heads = [rf"\multicolumn{{{len(labels)}}}{{c}}{{{_escape(heading)}}}" for heading, labels in layout.groups]
         lines += [rf" & & {' & '.join(heads)} \\", _rules(layout)]
         lines += [rf"Method & Mod. & {' & '.join(map(_escape, layout.metrics))} \\", r"\midrule"]
         for row in layout.rows:
@@ -48,12 +57,8 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str) -> str:
     else:
         lines.append("No such method in this run.")
     lines += ["", r"\smallskip", r"\parbox{\linewidth}{\footnotesize"]
-    lines += [rf"{_escape(text)}\par" for text in (*layout.notes, note)]
+    lines += [rf"{_escape(text)}\par" for text in (*layout.notes, note) if text]
     return "\n".join([*lines, "}", r"\end{table*}"]) + "\n"
-
-
-def _heading(task: str) -> str:
-    return _escape(plain(task).capitalize())
 
 
 def _rules(layout: Layout) -> str:

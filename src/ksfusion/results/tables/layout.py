@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,7 +12,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.metrics import METRIC_LABELS
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.scores import ALL, Level
-from ksfusion.results.wording import DASH, plain
+from ksfusion.results.wording import DASH, heading, in_words
 
 PAPER_NOTE = (
     "The paper's 22 accuracies are all exact multiples of 1/236: it scored 236 test samples, and most likely one run "
@@ -71,7 +71,7 @@ class Layout:
     Attributes
     ----------
     groups
-        Task, and the labels of its metrics.
+        What a task is called, and the labels of its metrics.
     rows
         One per method.
     notes
@@ -94,7 +94,14 @@ class Layout:
         return [sum(lengths[:number]) for number in range(len(lengths))]
 
 
-def lay_out(long: pd.DataFrame, *, level: Level = "sample", cohort: str = ALL, caveats: Sequence[str] = ()) -> Layout:
+def lay_out(
+    long: pd.DataFrame,
+    *,
+    level: Level = "sample",
+    cohort: str = ALL,
+    caveats: Sequence[str] = (),
+    titles: Mapping[str, str] | None = None,
+) -> Layout:
     """Arrange the rows of a long table over all folds.
 
     Parameters
@@ -105,7 +112,10 @@ def lay_out(long: pd.DataFrame, *, level: Level = "sample", cohort: str = ALL, c
         The level and the cohort whose rows are shown.
     caveats
         Sentences that stand first among the notes.
+    titles
+        What tasks are called, by name, where they have a title.
     """
+    titles = titles or {}
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
     best = chosen.groupby(["task", "metric"])["mean"].max()
@@ -128,18 +138,18 @@ def lay_out(long: pd.DataFrame, *, level: Level = "sample", cohort: str = ALL, c
         for method in chosen["method"].unique()
     )
     groups = tuple(
-        (task, tuple(METRIC_LABELS[metric] for of_task, metric in columns if of_task == task))
+        (heading(task, titles), tuple(METRIC_LABELS[metric] for of_task, metric in columns if of_task == task))
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
-    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds)))
+    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles)))
 
 
-def _notes(chosen: pd.DataFrame, level: Level, n_folds: int) -> Iterator[str]:
+def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str, str]) -> Iterator[str]:
     """Yield sentences on how many samples or cases were scored, and what is missing."""
     counts = chosen.groupby("task", sort=False)["n"].max()
     if len(counts):
-        scored = ", ".join(f"{plain(task)} {count}" for task, count in counts.items())
+        scored = ", ".join(f"{in_words(task, titles)} {count}" for task, count in counts.items())
         over = "folds and seeds" if n_folds > 1 else "seeds"
         how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
         yield f"In percent: {how}. Test {level}s: {scored}."
@@ -151,4 +161,4 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int) -> Iterator[str]:
         about = [METRIC_LABELS[metric] for metric in metrics] if len(metrics) < whole["metric"].nunique() else []
         about += [METHODS[method].label for method in methods] if len(methods) < whole["method"].nunique() else []
         details = f" ({', '.join(about)})" if about else ""
-        yield f"{plain(task).capitalize()}{details}: {plain(reason)}."
+        yield f"{heading(task, titles)}{details}: {reason}."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from ksfusion.results.tables.layout import Cell, Layout
-from ksfusion.results.wording import plain
 
 
-def to_markdown(layout: Layout, *, title: str, note: str) -> str:
-    """Return a table as Markdown: under a method's row stands the paper's in italics.
+def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: str | None = None) -> str:
+    """Return a table as Markdown: under a method's row stands the paper's in italics, where it is wanted.
 
     Parameters
     ----------
@@ -17,11 +18,15 @@ def to_markdown(layout: Layout, *, title: str, note: str) -> str:
         Its heading.
     note
         The last sentences under the table.
+    study
+        What the study is called.
     """
-    lines = [f"# {title}", ""]
+    lines = [f"# {_escape(title)}", ""]
+    if study:
+        lines += [_escape(study), ""]
     if layout.rows:
         header = ["Method", "Modalities"]
-        header += [f"{plain(task).capitalize()} {label}" for task, labels in layout.groups for label in labels]
+        header += [f"{_escape(heading)} {label}" for heading, labels in layout.groups for label in labels]
         body: list[list[str]] = []
         for row in layout.rows:
             body.append([_escape(row.label), row.modalities, *(_cell_text(cell) for cell in row.cells)])
@@ -36,7 +41,7 @@ def to_markdown(layout: Layout, *, title: str, note: str) -> str:
         lines.append("")
     else:
         lines += ["No such method in this run.", ""]
-    lines += [f"- {_escape(text)}" for text in (*layout.notes, note)]
+    lines += [f"- {_escape(text)}" for text in (*layout.notes, note) if text]
     return "\n".join(lines) + "\n"
 
 
@@ -46,6 +51,6 @@ def _cell_text(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    for character in "\\`*_[]<>|#":
-        text = text.replace(character, f"\\{character}")
-    return text
+    """Return a text that no reader of Markdown takes for more: for emphasis, a link, HTML, a formula or a list."""
+    text = re.sub(r"[\\`*_\[\]<>|#~^$&]", r"\\\g<0>", text)
+    return re.sub(r"^([0-9]+)(?=[.)])|^(?=[-+=])", r"\1\\", text)

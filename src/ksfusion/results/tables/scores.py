@@ -13,7 +13,7 @@ import pandas as pd
 from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import FULL_METHOD
-from ksfusion.results.config import TableName
+from ksfusion.results.config import ShownTask, TableName
 from ksfusion.results.metrics import (
     MACRO_METRICS,
     METRICS,
@@ -23,8 +23,13 @@ from ksfusion.results.metrics import (
     survival_metrics,
 )
 from ksfusion.results.runs import Run, average_by_case, outcome_columns
-from ksfusion.results.statistics import interval, resampled_classification, resampled_survival, sample_weights
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.results.statistics import (
+    LEAST_CASES,
+    interval,
+    resampled_classification,
+    resampled_survival,
+    sample_weights,
+)
 
 COLUMNS = [
     "method",
@@ -46,10 +51,10 @@ Level: TypeAlias = Literal["sample", "case"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 ALL = "all"
 PAPER_ALPHA = 0.5
-# Of the tables that are laid out as in the paper.
 TITLES: dict[TableName, str] = {
     "table1": "Methods compared on the test samples",
     "table2": "KS-Fusion without one of its components",
+    "alpha": "Sensitivity to alpha",
 }
 
 
@@ -90,6 +95,8 @@ class FoldScores:
     ----------
     n
         How many samples or cases.
+    cases
+        The cases they are of.
     values
         Metric to the value of each seed.
     draws : mapping of metric to numpy.ndarray (resamples,)
@@ -99,6 +106,7 @@ class FoldScores:
     """
 
     n: int
+    cases: frozenset[str]
     values: Mapping[str, Mapping[int, float]]
     draws: Mapping[str, np.ndarray]
     reasons: Mapping[str, str]
@@ -136,7 +144,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def result_table(
-    runs: Sequence[Run], *, tasks: Sequence[TaskOutcome], methods: Sequence[str], paper: pd.DataFrame
+    runs: Sequence[Run], *, tasks: Sequence[ShownTask], methods: Sequence[str], paper: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Score all runs.
 
@@ -146,8 +154,8 @@ def result_table(
         The runs, as `ksfusion.results.runs.read_runs` returns them.
     tasks, methods
         What is scored, in the order of the table.
-    paper : pandas.DataFrame
-        The published values: method, task, metric, percent.
+    paper : pandas.DataFrame, optional
+        Published values to stand beside: method, task, metric, percent.
 
     Returns
     -------
@@ -155,7 +163,8 @@ def result_table(
         The long table of `COLUMNS`, in order of method, task, metric, level, cohort and fold. A method or task without
         a result has rows with the reason.
     """
-    published = {(row.method, row.task, row.metric): row.percent for row in paper.itertuples()}
+    rows_of_paper = () if paper is None else paper.itertuples()
+    published = {(row.method, row.task, row.metric): row.percent for row in rows_of_paper}
     folds = sorted({run.fold for run in runs})
     rows = []
     for method in methods:
@@ -178,7 +187,7 @@ def _published_as(method: str) -> str:
     return info.base if info.alpha == PAPER_ALPHA else method
 
 
-def _score_level(runs: Sequence[Run], task: TaskOutcome, level: Level, folds: Sequence[int]) -> list[Score]:
+def _score_level(runs: Sequence[Run], task: ShownTask, level: Level, folds: Sequence[int]) -> list[Score]:
     """Return the scores of one method, task and level: all samples, then each cohort; all folds, then each."""
     good = [run for run in runs if not run.reason]
     skipped = _skipped_text(runs)
@@ -212,12 +221,13 @@ def _skipped_text(runs: Sequence[Run]) -> str:
     return text if skipped == len(runs) else f"{skipped} of {len(runs)} runs skipped: {text}"
 
 
-def _score_fold(tables: Mapping[int, pd.DataFrame], task: TaskOutcome, fold: int) -> FoldScores:
+def _score_fold(tables: Mapping[int, pd.DataFrame], task: ShownTask, fold: int) -> FoldScores:
     """Score the seeds of a fold."""
     metrics = METRICS[task.kind]
     tables = {seed: table for seed, table in tables.items() if len(table)}
     if not tables:
-        return FoldScores(0, {metric: {} for metric in metrics}, {}, dict.fromkeys(metrics, "no test sample"))
+        none = dict.fromkeys(metrics, "no test sample")
+        return FoldScores(0, frozenset(), {metric: {} for metric in metrics}, {}, none)
     truth, prediction = outcome_columns(task)
     values: dict[str, dict[int, float]] = {metric: {} for metric in metrics}
     draws: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
@@ -237,17 +247,18 @@ def _score_fold(tables: Mapping[int, pd.DataFrame], task: TaskOutcome, fold: int
     first = next(iter(tables.values()))
     return FoldScores(
         n=len(first),
+        cases=frozenset(first["case_id"]),
         values=values,
         draws={metric: np.mean(draws[metric], axis=0) for metric in metrics},
         reasons={metric: _why_limited(metric, values[metric], first, task) for metric in metrics},
     )
 
 
-def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, task: TaskOutcome) -> str:
+def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, task: ShownTask) -> str:
     """Return what the test samples lack for a metric, or nothing."""
     if task.kind == "survival":
         return "no pair of test samples can be compared" if np.isnan(list(values.values())).all() else ""
-    absent = [task.classes[number] for number in absent_classes(table["y"], len(task.classes))]
+    absent = [task.class_labels()[number] for number in absent_classes(table["y"], len(task.classes))]
     if not absent or metric not in MACRO_METRICS:
         return ""
     if len(absent) == len(task.classes) - 1:
@@ -266,7 +277,7 @@ def _average(
     per_seed = values.mean(axis=1).dropna()
     defined = [number for number in by_fold if number in values and values[number].notna().any()]
     low, high = NAN, NAN
-    if defined:
+    if len(frozenset().union(*(by_fold[number].cases for number in defined))) >= LEAST_CASES:
         low, high = interval(np.mean([by_fold[number].draws[metric] for number in defined], axis=0))
     reasons = [skipped] if skipped else []
     # A task that was skipped lacks test predictions for that reason, not for want of samples.

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
 
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.features_file import is_sealed, open_features, reseal_slide, seal_features, write_slide
 from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import atomic
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.stain.profiles import Profile, arrays_of
 
+log = logging.getLogger(__name__)
+
 KEY = "key"
-T = TypeVar("T")
 
 
 def made_of(settings: ExtractFeaturesSettings, target: Profile, *, code: str, device: str) -> dict[str, Any]:
@@ -87,7 +91,8 @@ class FeatureCache:
 
     While the batch is made, each finished slide is a file of its own, so that a job that is killed redoes the slide in
     hand only. The packed batch is kept under a second name, at no cost: Snakemake removes the first before the job
-    runs again, and a slide that is new in the batch would have all its neighbours encoded again.
+    runs again, and a slide that is new in the batch would have all its neighbours encoded again. It is the same file, so
+    that damage is in both: what is taken from it is looked at, and a slide that is damaged is encoded again.
 
     Parameters
     ----------
@@ -101,29 +106,31 @@ class FeatureCache:
         self._output = output
 
     def _file(self, slide_id: str, key: str) -> Path:
-        return self._folder / f"{slide_id}.{key}.npy"
+        return self._folder / f"{slide_id}.{key}.h5"
 
     def __contains__(self, slide: tuple[str, str]) -> bool:
-        """Return whether the features of a slide (id, key) are here; they are not loaded."""
-        return self._found(*slide, lambda _: True) is not None
+        """Return whether the features of a slide (id, key) are here, undamaged."""
+        return self.find(*slide) is not None
 
     def find(self, slide_id: str, key: str) -> np.ndarray | None:
         """Return the features of a slide, if they were made of what ``key`` stands for."""
-        return self._found(slide_id, key, lambda features: features[:])
-
-    def _found(self, slide_id: str, key: str, take: Callable[[Any], T]) -> T | None:
-        """Return what ``take`` makes of the features on the disk; None where they are not there."""
-        with contextlib.suppress(OSError, ValueError):
-            return take(np.load(self._file(slide_id, key), mmap_mode="r", allow_pickle=False))
-        with contextlib.suppress(OSError), h5py.File(self._packed, "r") as file:
-            if slide_id in file and file[slide_id].attrs.get(KEY) == key:
-                return take(file[slide_id]["features"])
+        for path in (self._file(slide_id, key), self._packed):
+            try:
+                with open_features(path) as slides:
+                    slide = slides[slide_id] if slide_id in slides else None
+                    if slide and slide.attributes.get(KEY) == key:
+                        return slide.read("features")
+            except FileNotFoundError:
+                continue
+            except DamagedFileError:
+                log.warning("%s\twhat was kept of it in %s is damaged and left out", slide_id, path.name)
         return None
 
     def keep(self, slide_id: str, key: str, features: np.ndarray) -> None:
         """Keep the features of a slide."""
-        with atomic(self._file(slide_id, key)) as temporary:
-            np.save(temporary, features, allow_pickle=False)
+        with atomic(self._file(slide_id, key)) as temporary, h5py.File(temporary, "w") as file:
+            write_slide(file, slide_id, {KEY: key}, {"features": features})
+            seal_features(file)
 
     def close(self) -> None:
         """Forget the single slides: the batch's file has them."""
@@ -147,4 +154,7 @@ class FeatureCache:
                     key = group.attrs.get(KEY)
                     if key in keys.get(slide_id, {}):
                         group.attrs[KEY] = keys[slide_id][key]
+                        reseal_slide(group, slide_id)
+                if is_sealed(file):
+                    seal_features(file)
         self.close()

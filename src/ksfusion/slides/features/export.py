@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import PROVENANCE_KEY, atomic
+from ksfusion.core.features_file import open_features
+from ksfusion.core.storage import atomic
 from ksfusion.slides.reading.slide_files import CLAM_FOLDER
 
 # The objective that a scale stands for, where slides are named by objectives: below so many um/px it is so strong.
@@ -60,21 +60,19 @@ def extracted_slides(path: Path, slides: pd.DataFrame) -> Iterator[ExportedSlide
     UserError
         If the features were not extracted here.
     """
-    with h5py.File(path, "r") as file:
-        settings = json.loads(file.attrs[PROVENANCE_KEY])["settings"]
+    with open_features(path) as found:
+        settings = found.made_by["settings"]
         if "slides" not in settings:
             raise UserError(
                 f"{path}: its features come from {settings['features']['path']}, in another tool's layout already"
             )
-        for slide_id, group in file.items():
-            if group.attrs["status"] != "ok":
-                continue
+        for slide_id, group in found.completed():
             row = slides.loc[slide_id]
             yield ExportedSlide(
                 slide_id,
-                group["features"][:].astype(np.float32),
-                group["coords"][:],
-                float(group.attrs["mpp"]),
+                group.read("features").astype(np.float32),
+                group.read("coords"),
+                float(group.attributes["mpp"]),
                 (int(row["width"]), int(row["height"])),
                 settings["slides"]["patch_px"],
                 settings["slides"]["mpp"],

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.feature_store import FEATURES, INDEX
-from ksfusion.core.storage import PROVENANCE_KEY
+from ksfusion.core.features_file import FeaturesFile, array_checksum, open_features
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,14 @@ def lay_out(feature_files: Sequence[Path]) -> StoreLayout:
     first: dict[int, str] = {}
     shapes, settings = set(), set()
     for path, file in _opened(feature_files):
-        settings.add(json.dumps(json.loads(file.attrs[PROVENANCE_KEY])["settings"], sort_keys=True))
-        for slide_id, group in _completed(file):
+        settings.add(json.dumps(file.made_by["settings"], sort_keys=True))
+        for slide_id, group in file.completed():
             if slide_id in where:
                 raise UserError(f"slide {slide_id} is in {where[slide_id][0]} and in {path}; remove the older file")
-            where[slide_id] = (path, len(group["features"]))
-            shapes.add((group["features"].shape[1], group["index"].shape[0]))
-            first.setdefault(group["features"].shape[1], slide_id)
+            rows, width = group.shape("features")
+            where[slide_id] = (path, rows)
+            shapes.add((width, *group.shape("index")))
+            first.setdefault(width, slide_id)
     if not where:
         raise UserError("no slide came through the feature stage; see its reasons in results/slides.tsv")
     if len(first) > 1:
@@ -80,7 +81,7 @@ def lay_out(feature_files: Sequence[Path]) -> StoreLayout:
     return StoreLayout(slides, n_features, count, json.loads(settings.pop()))
 
 
-def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> None:
+def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> dict[str, str]:
     """Write the memory maps of a store, slide by slide.
 
     Parameters
@@ -91,28 +92,44 @@ def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> 
         The place of each slide.
     folder
         Gets ``features.npy`` and ``index.npy``.
+
+    Returns
+    -------
+    dict
+        slide_id to the checksum of its features.
+
+    Raises
+    ------
+    DamagedFileError
+        If the features of a slide are damaged.
     """
-    created = np.lib.format.open_memmap
     total = int(layout.slides["n_unique"].sum())
-    features = created(folder / FEATURES, "w+", np.float16, (total, layout.n_features))
-    index = created(folder / INDEX, "w+", np.int32, (len(layout.slides), layout.count))
+    features = _created(folder / FEATURES, np.float16, (total, layout.n_features))
+    index = _created(folder / INDEX, np.int32, (len(layout.slides), layout.count))
+    checksums: dict[str, str] = {}
     rows = {slide_id: row for row, slide_id in enumerate(layout.slides["slide_id"])}
     starts = layout.slides["offset"].to_numpy()
     ends = starts + layout.slides["n_unique"].to_numpy()
     for _, file in _opened(feature_files):
-        for slide_id, group in _completed(file):
+        for slide_id, group in file.completed():
             row = rows[slide_id]
-            group["features"].read_direct(features[starts[row] : ends[row]])
-            index[row] = group["index"][:]
+            block = group.read("features", into=features[starts[row] : ends[row]])
+            checksums[slide_id] = group.checksums.get("features") or array_checksum(block)
+            index[row] = group.read("index")
     features.flush()
     index.flush()
+    return checksums
 
 
-def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, h5py.File]]:
+def _created(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Create a memory map whose room on the disk is taken: without it, writing to a full disk ends the process."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, FeaturesFile]]:
     for path in paths:
-        with h5py.File(path, "r") as file:
+        with open_features(path) as file:
             yield path, file
-
-
-def _completed(file: h5py.File) -> Iterator[tuple[str, h5py.Group]]:
-    return ((slide_id, group) for slide_id, group in file.items() if group.attrs["status"] == "ok")

@@ -1,4 +1,4 @@
-"""What an audit finds: which check, of what, and what was seen."""
+"""What a check of the inputs finds: which check, of what, and what was seen."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TypedDict
 
 
 class Finding(TypedDict):
-    """A row of the audit.
+    """A row of a table of findings.
 
     Attributes
     ----------
     check
-        Its name, as `docs/cohort.md` lists them.
+        Its name, as `docs/cohort.md` and `docs/data.md` list them.
     subject
         What it is of: a case, a sample, a cohort or a column.
     detail

@@ -1,0 +1,87 @@
+"""Where the files are that a configuration or a table names by relative paths."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ksfusion.core.config_block import PATH, Block
+from ksfusion.core.errors import UserError
+
+BUILTIN = "builtin"
+B = TypeVar("B", bound=Block)
+
+
+@functools.cache
+def _is_folder(path: Path) -> bool:
+    return path.is_dir()
+
+
+def find_path(path: str, folders: Sequence[Path]) -> str:
+    """Return a path as the working directory sees it.
+
+    Parameters
+    ----------
+    path
+        As it is written. An absolute path, an address (``https://...``) and a path that leads nowhere stay as they are.
+    folders
+        Where a relative path may start: the folder of the file that names it, that in which the command was given.
+
+    Raises
+    ------
+    UserError
+        If it leads to different files from two of them.
+    """
+    if not path or "://" in path or "\0" in path or Path(path).is_absolute():
+        return path
+    found: dict[Path, Path] = {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        # One look for all files of a folder, where there is none.
+        if _is_folder((folder / path).parent) and (candidate := folder / path).exists():
+            found.setdefault(candidate.resolve(), candidate)
+    if len(found) > 1:
+        places = " and ".join(str(candidate) for candidate in found.values())
+        raise UserError(f"{path}: may be {places}; write the path in full")
+    return os.path.relpath(next(iter(found.values()))) if found else path
+
+
+def located(block: B, folders: Sequence[Path]) -> B:
+    """Return settings with the paths in them as the working directory sees them, see `find_path`.
+
+    Raises
+    ------
+    UserError
+        With a line for each path that leads to two files.
+    """
+    problems: list[str] = []
+    result = _located(block, folders, problems)
+    if problems:
+        raise UserError("\n".join(problems))
+    return result
+
+
+def _located(block: B, folders: Sequence[Path], problems: list[str]) -> B:
+    def find(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: find(item) for key, item in value.items()}
+        if not isinstance(value, str) or value.startswith(BUILTIN):
+            return value
+        try:
+            return find_path(value, folders)
+        except UserError as error:
+            problems.append(str(error))
+            return value
+
+    changes: dict[str, Any] = {}
+    for name, field in type(block).model_fields.items():
+        value = getattr(block, name)
+        if field.json_schema_extra == PATH:
+            changes[name] = find(value)
+        elif isinstance(value, Block):
+            changes[name] = _located(value, folders, problems)
+        elif isinstance(value, list) and value and isinstance(value[0], Block):
+            changes[name] = [_located(item, folders, problems) for item in value]
+    return block.model_copy(update=changes)

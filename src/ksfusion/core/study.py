@@ -1,0 +1,158 @@
+"""Which study a results folder belongs to: no other study's run may write to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_provenance, write_text
+
+# About as many slides a batch.
+SLIDES_PER_BATCH = 32
+# Of results that an earlier version made and that do not say it.
+FORMER_BATCHES, FORMER_GENE_SETS = 75, "builtin-0.1.0"
+RESULTS = Path("results")
+STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What identifies a study.
+
+    Attributes
+    ----------
+    name
+        Of the configuration; None where it gives none.
+    cases
+        The ids of its cases.
+    tables
+        The tables of samples and cases, for the eye.
+    batches
+        How many batches its slides are divided over, from its first run on.
+    gene_sets
+        The version of the shipped gene sets that it began with.
+    """
+
+    name: str | None
+    cases: frozenset[str]
+    tables: tuple[str, ...]
+    batches: int
+    gene_sets: str = FORMER_GENE_SETS
+
+    def is_same(self, other: Study) -> bool:
+        """Return whether two are one: by name where both have one, else if half of the smaller's cases are shared."""
+        if self.name and other.name:
+            return self.name == other.name
+        smaller = min(len(self.cases), len(other.cases))
+        return 2 * len(self.cases & other.cases) >= smaller
+
+    def describe(self) -> str:
+        """Return words for messages."""
+        name = f"study {self.name}" if self.name else f"a study of {len(self.cases)} cases"
+        return f"{name} ({', '.join(self.tables)})" if self.tables else name
+
+    def write(self, results: Path = RESULTS) -> None:
+        """Write the study into its results folder."""
+        content = {
+            "study": self.name,
+            "tables": list(self.tables),
+            "batches": self.batches,
+            "gene_sets": self.gene_sets,
+            "cases": sorted(self.cases),
+        }
+        write_text(json.dumps(content, indent=1) + "\n", results / STUDY)
+
+
+def batches_for(slides: int) -> int:
+    """Return the number of batches of a study that begins with so many slides."""
+    return max(1, -(-slides // SLIDES_PER_BATCH))
+
+
+def read_study(results: Path) -> Study | None:
+    """Return the study of a results folder; None where it holds no results yet.
+
+    Parameters
+    ----------
+    results
+        The folder. One that an earlier version made has no ``study.json``: its ledger and its split name the cases.
+
+    Raises
+    ------
+    UserError
+        If ``study.json`` is not what it should be.
+    """
+    file = results / STUDY
+    if file.is_file():
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            cases, tables = frozenset(content["cases"]), tuple(content["tables"])
+            sets = content.get("gene_sets", FORMER_GENE_SETS)
+            return Study(content["study"], cases, tables, content["batches"], sets)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file}: is damaged ({error}); delete it if the results are those of this study") from None
+    for table in (results / "samples.tsv", results / "cohort/splits.tsv"):
+        if cases := _cases_in(table):
+            return Study(None, cases, (str(table),), _former_batches(results))
+    return None
+
+
+def _cases_in(table: Path) -> frozenset[str]:
+    if not table.is_file():
+        return frozenset()
+    with table.open(newline="", encoding="utf-8") as file:
+        return frozenset(row["case_id"] for row in csv.DictReader(file, delimiter="\t") if row.get("case_id"))
+
+
+def _former_batches(results: Path) -> int:
+    """Return the number of batches of results without ``study.json``: each table of tiles has it in its settings."""
+    for path in sorted((results / "tiles").glob("*.parquet")):
+        settings: dict[str, Any] = read_provenance(path)["settings"]
+        return int(settings.get("slides", settings).get("batches", FORMER_BATCHES))
+    return FORMER_BATCHES
+
+
+def study_here(
+    name: str | None,
+    cases: Iterable[str],
+    tables: tuple[str, ...],
+    *,
+    batches: int | Literal["auto"],
+    n_slides: int,
+    gene_sets: str = FORMER_GENE_SETS,
+    results: Path = RESULTS,
+) -> Study:
+    """Return the study that is about to run, after making sure that the results here are not another's.
+
+    Parameters
+    ----------
+    name, cases, tables
+        See `Study`.
+    batches
+        How many; ``auto``: as many as when it began.
+    n_slides
+        How many slides it has now.
+    gene_sets
+        The shipped gene sets for a study that begins: another keeps those that it began with.
+    results
+        The folder of the results.
+
+    Raises
+    ------
+    UserError
+        If they belong to another study.
+    """
+    found = read_study(results)
+    if batches == "auto":
+        batches = found.batches if found else batches_for(n_slides)
+    study = Study(name, frozenset(cases), tables, batches, found.gene_sets if found else gene_sets)
+    if found is not None and not study.is_same(found):
+        raise UserError(
+            f"{results}: belongs to {found.describe()}, and this is {study.describe()}; give this study a folder of its "
+            "own (folder: NAME in its configuration), or move those results away"
+        )
+    return study
