@@ -17,6 +17,7 @@ sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.config import study_folder
 from ksfusion.core.errors import UserError
+from ksfusion.core.failures import KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.plan import make_plan
 
@@ -59,9 +60,14 @@ elif CONDA:
     # Beside an installed ksfusion stand other packages, which must not take the place of the environment's own.
     CODE = f"import sys; sys.path.append({SOURCE!r}); from ksfusion.cli import main; main()"
     CALL = f"-c {shlex.quote(CODE)}"
+# Who is killed for its memory says nothing: the shell does.
+AFTERWARDS = (
+    f'|| {{{{ code=$?; [ $code != 137 ] || echo "error: ksfusion $1" {shlex.quote(KILLED)} >&2; return $code; }}}}'
+)
 # Snakemake formats the prefix, hence the doubled braces.
 shell.prefix(
-    f"{SETUP}TENSORBOARD='{plan.tensorboard_option}'; ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} \"$@\"; }}}}; "
+    f"{SETUP}TENSORBOARD='{plan.tensorboard_option}';"
+    f' ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} "$@" {AFTERWARDS}; }}}}; '
 )
 
 BATCHES = list(plan.batches)

@@ -17,10 +17,11 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import ksfusion
 from ksfusion.core.errors import UserError
+from ksfusion.core.failures import explain
 
 STAGES = "ksfusion.stages"
 # Verbs that are called by hand have names of their own; a verb that is not here is called as its module.
@@ -153,7 +154,7 @@ def _handler() -> logging.Handler:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a verb; the user's mistakes are lines without a traceback, and exit code 2."""
+    """Run a verb; what is the user's or the machine's fault is a line without a traceback, and exit code 2."""
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, handlers=[_handler()])
     try:
@@ -168,6 +169,15 @@ def main(argv: list[str] | None = None) -> None:
             args[name] = kind(**{field.name: args.pop(field.name) for field in fields(kind)})
         function(**args)
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error))
+    except Exception as error:
+        if not (line := explain(error, verbs().get(argv[0], argv[0]) if argv else "ksfusion")):
+            raise
+        _end(line)
+
+
+def _end(lines: str) -> NoReturn:
+    """Print lines and exit."""
+    for line in lines.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)

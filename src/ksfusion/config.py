@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
-from ksfusion.core.config_block import Name, Positive
+from ksfusion.core.config_block import AnyPath, Name, Positive, path_problem
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.reference import block_of
@@ -97,9 +97,7 @@ class Config(Titles):
     """A whole configuration."""
 
     study: Name | None = Field(None, description="a name, by which its results are known; else its cases tell")
-    folder: str = Field(
-        ".", min_length=1, description="the study's folder, where results are written; from that of the command"
-    )
+    folder: AnyPath = Field(".", description="the study's folder, where results are written; from that of the command")
     cohort: Cohort
     slides: Slides = Field(Slides(), description="how slides are read and tiled")
     stain: Stain = Field(Stain(), description="stain normalisation")
@@ -223,7 +221,7 @@ class Config(Titles):
 def study_folder(values: Mapping[str, Any]) -> str:
     """Return the folder of a study, before its configuration is validated: a wrong one is told then."""
     folder = values.get("folder")
-    return folder if isinstance(folder, str) and folder else "."
+    return folder if isinstance(folder, str) and not path_problem(folder) else "."
 
 
 def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:

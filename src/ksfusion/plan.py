@@ -24,7 +24,7 @@ from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSetti
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
-from ksfusion.preflight import DEMO_NOTICE, NamedFiles, file_problems
+from ksfusion.preflight import DEMO_NOTICE, NamedFiles, file_problems, split_problems
 from ksfusion.results import config as results
 from ksfusion.slides import config as slides
 from ksfusion.slides.reading.slide_files import file_size
@@ -245,6 +245,7 @@ def make_plan(
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
         tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
+        problems += split_problems(config, tables, source)
     except UserError as error:
         problems.append(str(error))
     if problems:

@@ -30,8 +30,8 @@ MANIFEST = Path("results/cohort/manifest.tsv")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
 DEMO_NOTICE = (
-    "This is the demo cohort: synthetic slides and expression with a planted signal, encoded by a seeded network that "
-    "was never trained. Its numbers show that the pipeline works; they say nothing about glioma."
+    "This is the demo cohort: its slides and expression are synthetic, with a planted signal. Its numbers show that "
+    "the pipeline works; they say nothing about glioma."
 )
 
 
@@ -68,12 +68,26 @@ def _missing_files(config: Config, source: str) -> list[str]:
         for number, entry in enumerate(config.cohort.expression)
         if entry.sample_sheet
     }
-    return [
+    named = {key: path for key, path in named.items() if path != "builtin" and not is_drawn(path, config)}
+    lost = [
         f"{source}: {key}: {path} is not there; correct the path (a relative one starts where the configuration is, "
         "else where the command was given)"
         for key, path in named.items()
-        if path != "builtin" and not is_drawn(path, config) and not Path(path).exists()
+        if not Path(path).exists()
     ]
+    return lost + [
+        f"{source}: {key}: {path} is a device or a pipe, not a file; correct the path"
+        for key, path in named.items()
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())
+    ]
+
+
+def split_problems(config: Config, tables: CohortTables, source: str) -> list[str]:
+    """Say where the cases are too few for the split that is asked for."""
+    cases = len({row["case_id"] for row in tables.samples})
+    if config.splits.scheme == "kfold" and config.splits.k > cases:
+        return [f"{source}: splits.k: {config.splits.k} folds of {cases} cases leave some without any; lower it"]
+    return []
 
 
 def _mask_problems(config: Config, source: str) -> list[str]:
@@ -97,7 +111,8 @@ def _feature_problems(config: Config, source: str) -> list[str]:
         return [] if _is_folder(features.path) else [message]
     try:
         check_encoder(features.encoder, features.weights)
-        check_patch_size(features.encoder, preset.input_px if preset else None, config.slides.patch_px)
+        demanded = preset.input_px if preset else None
+        check_patch_size(features.encoder, demanded, config.slides.patch_px, features.input_px)
     except UserError as error:
         return [f"{source}: {error}"]
     return []

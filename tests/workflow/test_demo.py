@@ -16,6 +16,7 @@ def test_every_stage_left_its_files(demo):
         "cohort/splits.tsv",
         "slides.tsv",
         "samples.tsv",
+        "genes/findings.tsv",
         "genes/fold0/selected.tsv",
         "genes/fold0/conflicts.tsv",
         "figures/genes_fold0.svg",

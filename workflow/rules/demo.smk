@@ -3,6 +3,7 @@ rule draw_demo_slides:
     output:
         slides=expand("slides/{slide}.tiff", slide=plan.demo_slides()),
         truth="truth/slides.tsv",
+        tiles="truth/tiles.parquet",
     log:
         "results/logs/draw_demo_slides.log",
     benchmark:
@@ -15,7 +16,7 @@ rule draw_demo_slides:
         code=plan.code("draw_demo_slides"),
     shell:
         "ksfusion draw-demo-slides --settings {params.settings:q} --output slides --truth {output.truth}"
-        " --threads {threads} 2> {log}"
+        " --tile-truth {output.tiles} --threads {threads} 2> {log}"
 
 
 rule draw_demo_expression:

@@ -16,6 +16,8 @@ SIGNIFICANCE = 0.05
 CRITICAL_Z = 1.645
 FEWEST_CASES = 10
 FEWEST_DEATHS = 5
+# Shares of a grade that die.
+FEW_DIE, MANY_DIE = 0.2, 0.5
 # Glioma is followed for years: of ten cases and more some pass 400 days, and hardly any 400 months or 40 years. The
 # longest times are not asked, since a single wrong one would hide a whole column.
 NEARLY_LONGEST = 0.95
@@ -58,18 +60,23 @@ def _events(days: pd.Series, died: pd.Series, grades: pd.Series, event: str, whe
     """Compare grades 2 and 4 where both are there; else say only whether deaths come late.
 
     Grade 4 dies faster; or, since a flipped column says little of the times of deaths, it dies more often: fewer deaths
-    are the evidence there, unless the times speak against it (grade 2 followed for longer).
+    are the evidence there, unless the times speak against it (grade 2 followed for longer). A few early deaths do not,
+    where nearly all of grade 4 live and most of grade 2 die: so short is no follow-up.
     """
     by_grade = excess_deaths(days, died, grades)
-    if by_grade < -CRITICAL_Z or (by_grade <= CRITICAL_Z and fewer_deaths(died, grades) < SIGNIFICANCE):
+    died_of = {grade: died[grades == grade] for grade in ("G4", "G2")}
+    nearly_all_live = died_of["G4"].mean() < FEW_DIE and died_of["G2"].mean() > MANY_DIE
+    times_speak_against = by_grade > CRITICAL_Z and not nearly_all_live
+    fewer_die = not times_speak_against and fewer_deaths(died, grades) < SIGNIFICANCE
+    if looks_flipped := by_grade < -CRITICAL_Z or fewer_die:
         deaths = ", ".join(
-            f"{int(died[grades == grade].sum())} of {int((grades == grade).sum())} cases of {grade} have {event} 1"
-            for grade in ("G4", "G2")
+            f"{int(dead.sum())} of {len(dead)} cases of {grade} have {event} 1" for grade, dead in died_of.items()
         )
-        detail = f"{where}{deaths} (log-rank z of grade 4 {by_grade:.1f}): it dies more slowly; 1 must mean died"
+        how = "more slowly" if by_grade <= CRITICAL_Z else "less often"
+        detail = f"{where}{deaths} (log-rank z of grade 4 {by_grade:.1f}): it dies {how}; 1 must mean died"
         yield _finding("event_looks_flipped", event, detail)
     # A column that the grades bear out is right, whenever its deaths come.
-    if by_grade <= CRITICAL_Z and (share := _later_deaths(days, died)):
+    if (looks_flipped or by_grade <= CRITICAL_Z) and (share := _later_deaths(days, died)):
         detail = (
             f"{where}{share:.0%} of the pairs of a death (1) and a censoring (0) have the death later; that is natural "
             f"where nearly all or few die ({died.mean():.0%} here), else see whether 1 means died"

@@ -105,7 +105,7 @@ def _not_data(path: str) -> str:
     try:
         check_is_data(Path(path))
     except UserError as error:
-        return str(error) if Path(path).is_file() else ""
+        return str(error) if Path(path).exists() and not Path(path).is_dir() else ""
     return ""
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ksfusion.core.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MARK, DIGITS = "ksfusion-crc32:", 8
 # What is written before the checksum is known.
@@ -31,17 +34,23 @@ def checksum(*parts: bytes | memoryview) -> str:
     return f"{crc:0{DIGITS}x}"
 
 
+def array_checksum(values: np.ndarray) -> str:
+    """Return the checksum of an array: its type, its shape and its values."""
+    content = values.ravel().view("u1").data
+    return checksum(f"{values.dtype.str} {values.shape}".encode(), content)
+
+
 def sealed_text(text: str) -> str:
     """Return a text with its checksum in place of the zeros of `UNSEALED` in it."""
     return text.replace(UNSEALED, MARK + checksum(text.encode()), 1)
 
 
-def check_sealed_text(content: bytes, path: Path) -> None:
-    """Raise DamagedFileError where the content of a text file is not what its checksum says."""
-    if found := SEAL.search(content):
-        start, end = found.span(1)
-        if checksum(content[:start], DIGITS * b"0", content[end:]) != found[1].decode():
-            raise DamagedFileError(path)
+def check_sealed_text(content: bytes, said: object, path: Path) -> None:
+    """Raise DamagedFileError where the content of a text file is not what the checksum ``said`` in it says."""
+    if said is None:
+        return
+    if not isinstance(said, str) or sealed_text(content.decode().replace(said, UNSEALED, 1)).encode() != content:
+        raise DamagedFileError(path)
 
 
 def seal(path: Path) -> None:

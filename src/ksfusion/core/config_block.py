@@ -5,7 +5,15 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from ksfusion.core.provenance import as_json
 
@@ -27,6 +35,29 @@ Printed = Annotated[
 ]
 # Of a field whose values are paths: relative ones are looked for (`ksfusion.core.paths.located`).
 PATH: dict[str, Any] = {"format": "path"}
+# Of Linux and macOS.
+LONGEST_PATH, LONGEST_NAME = 4095, 255
+
+
+def path_problem(path: str) -> str:
+    """Return why a text can be no path; empty where it can be one."""
+    if not path.strip():
+        return "is empty; name a file, or leave the key out"
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+        return "has a control character in it; write the path anew"
+    names = [len(name.encode()) for name in path.split("/")]
+    if "://" not in path and (max(names) > LONGEST_NAME or sum(names) + len(names) > LONGEST_PATH):
+        return "is longer than a path can be; correct it"
+    return ""
+
+
+def _can_be_path(path: str) -> str:
+    if problem := path_problem(path):
+        raise ValueError(problem)
+    return path
+
+
+AnyPath = Annotated[str, AfterValidator(_can_be_path)]
 
 
 class Block(BaseModel):
@@ -37,6 +68,15 @@ class Block(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _paths_can_be(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name and cls.model_fields[info.field_name].json_schema_extra == PATH:
+            for path in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(path, str):
+                    _can_be_path(path)
+        return value
 
     @classmethod
     def of(cls, *sources: BaseModel, **more: Any) -> Self:

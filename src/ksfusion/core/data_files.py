@@ -32,16 +32,16 @@ def check_is_data(path: Path) -> bytes:
     Raises
     ------
     UserError
-        If the file is missing or empty, is a device, or is a git-LFS pointer, a web page or an Excel 97 workbook.
+        If the file is missing or empty, a device or a pipe, or is a git-LFS pointer, a web page or an Excel 97 workbook.
     """
+    # A device has no end, and a pipe may never begin.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: is a device or a pipe, not a file; check the path")
     try:
         with path.open("rb") as file:
-            start = file.read(512)
+            return _checked(file.read(512), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    if path.is_char_device() or path.is_block_device():
-        raise UserError(f"{path}: is a device, not a file; check the path")
-    return _checked(start, path)
 
 
 def _checked(start: bytes, path: Path) -> bytes:

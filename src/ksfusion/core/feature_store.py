@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ksfusion.core.storage import read_tsv
+from ksfusion.core.checksums import array_checksum, checksum
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.storage import read_json, read_tsv
 
 FEATURES, INDEX, SLIDES, DESCRIPTION = "features.npy", "index.npy", "slides.tsv", "store.json"
+# In store.json: the checksums of its small files, and of the features of each slide.
+FILES, BLOCKS = "files", "features"
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,11 @@ class FeatureStore:
         Where each slide's block starts.
     n_unique : numpy.ndarray of shape (slides,), int64
         How long it is.
+    path : Path
+        The folder.
+    checksums : dict
+        slide_id to the checksum of its features (`ksfusion.core.features_file.array_checksum`); what a store lacks is
+        not looked at.
     """
 
     slide_ids: tuple[str, ...]
@@ -34,6 +46,9 @@ class FeatureStore:
     index: np.ndarray
     offsets: np.ndarray
     n_unique: np.ndarray
+    path: Path
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set, repr=False)
 
     def rows(self, slide: int) -> np.ndarray:
         """Return the rows of ``features`` that make the map of a slide, given by its position; shape (count,)."""
@@ -43,15 +58,55 @@ class FeatureStore:
         """Return the map of a slide, given by its position; shape (count, d), float16."""
         return self.features[self.rows(slide)]
 
+    def check(self, slides: Iterable[int]) -> None:
+        """Make sure that the features of slides, given by their positions, are undamaged; of each slide once.
+
+        It costs nothing beside reading them, and is done as they are read: reading a whole store for it would take
+        minutes.
+
+        Raises
+        ------
+        DamagedFileError
+            If those of a slide are not what their checksum says.
+        """
+        for slide in set(slides) - self._seen:
+            block = self.features[self.offsets[slide] : self.offsets[slide] + self.n_unique[slide]]
+            wanted = self.checksums.get(self.slide_ids[slide])
+            if wanted and array_checksum(block) != wanted:
+                raise DamagedFileError(self.path)
+            self._seen.add(slide)
+
 
 def open_store(path: Path | str) -> FeatureStore:
-    """Open a folder of `ksfusion.stages.build_store`."""
+    """Open a folder of `ksfusion.stages.build_store`.
+
+    Raises
+    ------
+    DamagedFileError
+        If its index is damaged, or a file of it cannot be read. Features are looked at by `FeatureStore.check`.
+    """
     path = Path(path)
-    table = read_tsv(path / SLIDES, dtype={"slide_id": str})
+    try:
+        known = read_json(path / DESCRIPTION) if (path / DESCRIPTION).exists() else {}
+        for name, wanted in known.get(FILES, {}).items():
+            if checksum((path / name).read_bytes()) != wanted:
+                raise DamagedFileError(path)
+        table = read_tsv(path / SLIDES, dtype={"slide_id": str})
+        features, index = (np.load(path / name, mmap_mode="r", allow_pickle=False) for name in (FEATURES, INDEX))
+    except (DamagedFileError, ValueError, EOFError):
+        raise DamagedFileError(path) from None
+    if FILES in known and not _fits(known, table, features):
+        raise DamagedFileError(path)
     return FeatureStore(
         tuple(table["slide_id"]),
-        np.load(path / FEATURES, mmap_mode="r", allow_pickle=False),
-        np.load(path / INDEX, mmap_mode="r", allow_pickle=False),
+        features,
+        index,
         table["offset"].to_numpy(dtype=np.int64),
         table["n_unique"].to_numpy(dtype=np.int64),
+        path,
+        known.get(BLOCKS, {}),
     )
+
+
+def _fits(known: Mapping[str, Any], table: pd.DataFrame, features: np.ndarray) -> bool:
+    return features.dtype == np.float16 and features.shape == (table["n_unique"].sum(), known["d"])

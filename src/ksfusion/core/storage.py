@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import os
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ksfusion.core.checksums import UNSEALED, check_seal, check_sealed_text, checksum, seal, sealed_text
 from ksfusion.core.data_files import long_field
 from ksfusion.core.errors import DamagedFileError, UserError
+from ksfusion.core.failures import is_out_of_room, no_room
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +29,6 @@ PROVENANCE_KEY, SEAL_KEY = "ksfusion", "seal"
 CHECKSUM_KEY, BEFORE_KEY = "checksum", "before"
 PROVENANCE_KEYS = (SEAL_KEY, CHECKSUM_KEY, BEFORE_KEY)
 COLUMNS_AT_A_TIME = 2000
-OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# Not every library says why it could not write: a disk with less than this is full.
-FULL_BYTES = 1 << 16
 
 
 @contextlib.contextmanager
@@ -59,25 +56,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     except Exception as error:
         if is_out_of_room(error, path.parent):
-            raise UserError(no_room_for(path.name, path.parent)) from error
+            raise UserError(no_room(path.parent, path.name)) from error
         raise
     finally:
         _remove(temporary)
-
-
-def is_out_of_room(error: BaseException, folder: Path) -> bool:
-    """Return whether an error came of a full disk, or a used-up quota, in a folder."""
-    said = str(error)
-    if getattr(error, "errno", None) in OUT_OF_ROOM or any(os.strerror(code) in said for code in OUT_OF_ROOM):
-        return True
-    with contextlib.suppress(OSError):
-        return not isinstance(error, UserError) and shutil.disk_usage(folder).free < FULL_BYTES
-    return False
-
-
-def no_room_for(name: str, folder: Path) -> str:
-    """Return the line that says which folder has no room."""
-    return f"{folder} has no room left for {name}; free some, or move the study to a larger disk, and run again"
 
 
 def _umask() -> int:
@@ -220,8 +202,8 @@ def _record_of(path: Path, content: bytes) -> tuple[dict[str, Any] | None, bool]
     if not beside.exists():
         return None, True
     try:
-        record = json.loads(sealed := beside.read_bytes())
-        check_sealed_text(sealed, path)
+        record = json.loads(said := beside.read_bytes())
+        check_sealed_text(said, record.get(SEAL_KEY), path)
         known = [entry for entry in (record, record.get(BEFORE_KEY)) if entry]
     except (ValueError, AttributeError):
         raise DamagedFileError(path) from None
@@ -289,13 +271,13 @@ def read_json(path: Path | str) -> Any:
     """
     path = Path(path)
     content = _read_undamaged(path)
-    check_sealed_text(content, path)
     try:
         values = json.loads(content)
     except ValueError:
         raise DamagedFileError(path) from None
-    if isinstance(values, dict) and isinstance(values.get("provenance"), dict):
-        values["provenance"].pop(SEAL_KEY, None)
+    made_by = values.get("provenance") if isinstance(values, dict) else None
+    if isinstance(made_by, dict):
+        check_sealed_text(content, made_by.get(SEAL_KEY), path)
     return values
 
 
@@ -344,12 +326,24 @@ def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:
     return _parsed_tsv(path, _read_undamaged(path), options)
 
 
-def read_edited_tsv(path: Path | str, **options: Any) -> tuple[pd.DataFrame, bool]:
-    """Read a table that its user may edit, as `read_tsv` does; also return whether it was changed since it was made."""
+def read_edited_tsv(path: Path | str, **options: Any) -> tuple[pd.DataFrame, dict[str, Any], bool]:
+    """Read a table that its user may edit, as `read_tsv` does.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    record : dict
+        What made it; empty where that is not known.
+    changed : bool
+        Whether it was changed since.
+    """
     path = Path(path)
     content = path.read_bytes()
-    _, fits = _record_of(path, content)
-    return _parsed_tsv(path, content, options), not fits
+    try:
+        record, fits = _record_of(path, content)
+    except DamagedFileError:
+        record, fits = None, False
+    return _parsed_tsv(path, content, options), record or {}, not fits
 
 
 def _parsed_tsv(path: Path, content: bytes, options: Mapping[str, Any]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ksfusion.core.errors import UserError
+from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_provenance, write_text
 
 # About as many slides a batch.
@@ -97,15 +97,18 @@ def read_study(results: Path) -> Study | None:
             raise UserError(f"{file}: is damaged ({error}); delete it if the results are those of this study") from None
     for table in (results / "samples.tsv", results / "cohort/splits.tsv"):
         if cases := _cases_in(table):
-            return Study(None, cases, (str(table),), _former_batches(results))
+            return Study(None, cases, (str(table),), _former_batches(results), _former_gene_sets(results))
     return None
 
 
 def _cases_in(table: Path) -> frozenset[str]:
     if not table.is_file():
         return frozenset()
-    with table.open(newline="", encoding="utf-8") as file:
-        return frozenset(row["case_id"] for row in csv.DictReader(file, delimiter="\t") if row.get("case_id"))
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return frozenset(row["case_id"] for row in csv.DictReader(file, delimiter="\t") if row.get("case_id"))
+    except (UnicodeDecodeError, csv.Error):
+        raise DamagedFileError(table) from None
 
 
 def _former_batches(results: Path) -> int:
@@ -114,6 +117,13 @@ def _former_batches(results: Path) -> int:
         settings: dict[str, Any] = read_provenance(path)["settings"]
         return int(settings.get("slides", settings).get("batches", FORMER_BATCHES))
     return FORMER_BATCHES
+
+
+def _former_gene_sets(results: Path) -> str:
+    """Return the gene sets of results without ``study.json``: the profiles have their names by them."""
+    profiles = results / "genes/profiles.parquet"
+    names: str = read_provenance(profiles)["settings"].get("names", FORMER_GENE_SETS) if profiles.is_file() else ""
+    return names or FORMER_GENE_SETS
 
 
 def study_here(

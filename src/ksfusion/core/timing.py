@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ksfusion.core.storage import atomic
+
+SECONDS = re.compile(r"\d+\.\d+")
 
 
 def _timing_path(output: Path) -> Path:
@@ -46,10 +48,12 @@ class SlideTiming:
 
 
 def _read(path: Path) -> dict[str, str]:
+    """Return what was noted; a line that is no slide and number is left out, for no result depends on it."""
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return dict(csv.reader(file, delimiter="\t"))
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    noted = (line.partition("\t") for line in lines)
+    return {slide_id: seconds for slide_id, _, seconds in noted if SECONDS.fullmatch(seconds)}
 
 
 def read_timing(outputs: Iterable[Path]) -> dict[str, float]:

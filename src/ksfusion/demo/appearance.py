@@ -59,7 +59,9 @@ def planted_appearances(slide_ids: Collection[str]) -> dict[str, SlideAppearance
     return {slide_id: appearance_of(planted.loc[slide_id], seed_of(slide_id)) for slide_id in slide_ids}
 
 
-def draw_slides(appearances: Mapping[str, SlideAppearance], folder: Path, *, threads: int) -> pd.DataFrame:
+def draw_slides(
+    appearances: Mapping[str, SlideAppearance], folder: Path, *, threads: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw slides, several at the same time.
 
     Parameters
@@ -73,21 +75,22 @@ def draw_slides(appearances: Mapping[str, SlideAppearance], folder: Path, *, thr
 
     Returns
     -------
-    pandas.DataFrame
+    slides : pandas.DataFrame
         One row per slide: slide_id, and what was drawn on it.
+    tiles : pandas.DataFrame
+        One row per tile: slide_id, and what was drawn there (`ksfusion.demo.truth.tile_truth`).
     """
     jobs = [(folder / f"{slide_id}.tiff", shown, seed_of(slide_id)) for slide_id, shown in appearances.items()]
     with ProcessPoolExecutor(threads, mp_context=get_context("forkserver")) as pool:
-        drawn = list(pool.map(_draw, jobs))
-    rows = [
-        {"slide_id": path.stem, **asdict(shown), **asdict(truth)}
-        for (path, shown, _), truth in zip(jobs, drawn, strict=True)
+        drawn = dict(zip(appearances, pool.map(_draw, jobs), strict=True))
+    slides = pd.DataFrame(
+        [{"slide_id": slide_id, **asdict(appearances[slide_id]), **vars(truth)} for slide_id, truth in drawn.items()]
+    ).drop(columns="tiles")
+    slides["stain_matrix"] = [
+        " ".join(f"{value:.4f}" for row in matrix for value in row) for matrix in slides["stain_matrix"]
     ]
-    table = pd.DataFrame(rows)
-    table["stain_matrix"] = [
-        " ".join(f"{value:.4f}" for row in matrix for value in row) for matrix in table["stain_matrix"]
-    ]
-    return table
+    tiles = pd.concat({slide_id: truth.tiles for slide_id, truth in drawn.items()}, names=["slide_id"])
+    return slides, tiles.reset_index("slide_id").reset_index(drop=True)
 
 
 def _draw(job: tuple[Path, SlideAppearance, int]) -> SlideTruth:

@@ -169,7 +169,7 @@ def paste_cells(
     mpp: float,
     rng: np.random.Generator,
     angles: np.ndarray | None = None,
-) -> int:
+) -> np.ndarray:
     """Paste cells into the stain fields.
 
     Parameters
@@ -189,8 +189,8 @@ def paste_cells(
 
     Returns
     -------
-    int
-        Number of cells drawn; cells that would reach over the border of the slide are left out.
+    numpy.ndarray
+        Centres (n, 2) of the cells drawn; cells that would reach over the border of the slide are left out.
     """
     stamps = cell_stamps(kind, mpp)
     chosen = rng.integers(0, 2 * SHAPES, len(places_um))
@@ -213,4 +213,4 @@ def paste_cells(
                 window = fields[y - r : y + r + 1, x - r : x + r + 1]
                 window *= keep
                 window += add
-    return len(centres)
+    return places_um

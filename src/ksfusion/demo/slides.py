@@ -1,11 +1,12 @@
 """Synthetic H&E slides of gliomas with planted truth."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import tifffile
 
 from ksfusion.demo.nuclei import paste_cells
@@ -20,6 +21,7 @@ from ksfusion.demo.tissue import (
     scatter,
     signed_distance_um,
 )
+from ksfusion.demo.truth import LYMPHOCYTE, TUMOUR_CELLS, Drawn, tile_truth
 from ksfusion.demo.vessels import Vessel, filled, grow_vessel, paint_vessel
 
 TILE = 256
@@ -74,6 +76,8 @@ class SlideTruth:
         Numbers drawn.
     necrosis_mm2, tissue_mm2 : float
         Areas; the tissue contains the necrosis.
+    tiles : pandas.DataFrame
+        What was drawn on each tile (`ksfusion.demo.truth.tile_truth`).
     """
 
     stain_matrix: tuple[tuple[float, ...], ...]
@@ -82,6 +86,7 @@ class SlideTruth:
     n_vessels: int
     necrosis_mm2: float
     tissue_mm2: float
+    tiles: pd.DataFrame = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -159,18 +164,19 @@ def draw_slide(path: Path, appearance: SlideAppearance, seed: int) -> SlideTruth
         vessels = place_vessels(for_vessels, maps, appearance)
         fields = paint_neuropil(for_neuropil, maps, looseness, shape, mpp)
         streams = for_walls.spawn(len(vessels))
-        n_vessels = sum(paint_vessel(fields, v, mpp, stream) for v, stream in zip(vessels, streams, strict=True))
-        n_tumour, n_lymphocytes = paste_population(for_cells, fields, maps, vessels, appearance)
+        painted = [v for v, stream in zip(vessels, streams, strict=True) if paint_vessel(fields, v, mpp, stream)]
+        drawn = Drawn(paste_population(for_cells, fields, maps, vessels, appearance), painted, maps)
         write_pyramid(Path(path), stained(fields, stain, mpp), mpp)
     finally:
         cv2.setNumThreads(threads)
     return SlideTruth(
         stain_matrix=tuple(tuple(float(v) for v in row) for row in stain.vectors),
-        n_tumour_nuclei=n_tumour,
-        n_lymphocytes=n_lymphocytes,
-        n_vessels=n_vessels,
+        n_tumour_nuclei=drawn.count(*TUMOUR_CELLS),
+        n_lymphocytes=drawn.count(LYMPHOCYTE),
+        n_vessels=len(painted),
         necrosis_mm2=area_mm2(maps.inside_necrosis > 0),
         tissue_mm2=area_mm2(maps.inside_tissue > 0),
+        tiles=tile_truth(drawn, shape, mpp),
     )
 
 
@@ -215,13 +221,14 @@ def paste_population(
     maps: TissueMaps,
     vessels: list[Vessel],
     appearance: SlideAppearance,
-) -> tuple[int, int]:
-    """Paste all cells outside the vessels; return the numbers of tumour nuclei and lymphocytes."""
+) -> dict[str, np.ndarray]:
+    """Paste all cells outside the vessels; return the centres (n, 2) of each kind, in micrometres."""
     mpp, tumour, look = appearance.mpp, appearance.tumour, TUMOURS[appearance.diagnosis]
     for_normal, for_tumour, for_lymphocytes = rng.spawn(3)
     free = maps.free & (maps.inside_tissue > 4)
     dead = (maps.inside_necrosis > 4) & (maps.inside_tissue > 6)
     normal = free * (1 - maps.tumour_share)
+    drawn = {}
     for kind, density, spacing_um in (
         ("ghost", dead * 350, 12),
         ("dust", dead * 500, 8),
@@ -229,11 +236,11 @@ def paste_population(
         ("astrocyte", (0.4 * free + 0.6 * normal) * 250, 14),
         ("oligodendrocyte", (0.4 * free + 0.6 * normal) * 350, 10),
     ):
-        paste_cells(fields, kind, scatter(for_normal, density, spacing_um), mpp, for_normal)
-    n_tumour = paste_tumour(for_tumour, fields, maps, free, tumour, look, mpp)
+        drawn[kind] = paste_cells(fields, kind, scatter(for_normal, density, spacing_um), mpp, for_normal)
+    drawn |= paste_tumour(for_tumour, fields, maps, free, tumour, look, mpp)
     lymphoid = lymphocyte_density(for_lymphocytes, maps, vessels, appearance.lymphocytes) * free
     places = scatter(for_lymphocytes, lymphoid, 7)
-    return n_tumour, paste_cells(fields, "lymphocyte", places, mpp, for_lymphocytes)
+    return drawn | {LYMPHOCYTE: paste_cells(fields, LYMPHOCYTE, places, mpp, for_lymphocytes)}
 
 
 def paste_tumour(
@@ -244,8 +251,8 @@ def paste_tumour(
     tumour: float,
     look: TumourLook,
     mpp: float,
-) -> int:
-    """Paste the tumour's nuclei, in streams and clumps, and their palisades round necrosis; return their number."""
+) -> dict[str, np.ndarray]:
+    """Paste the tumour's nuclei, in streams and clumps, and their palisades round necrosis; return their centres."""
     crowding = np.exp(0.35 * noise(rng, maps.size_um, 70, COARSE_UM)) * maps.tumour_share * free
     alive = float(((maps.inside_tissue > 0) & (maps.inside_necrosis <= 0)).sum())
     flow = np.pi * noise(rng, maps.size_um, 260, COARSE_UM)
@@ -255,16 +262,16 @@ def paste_tumour(
     lot = rng.random(len(places))
     dividing = lot < 0.012 * tumour
     odd = ~dividing & (lot < 0.012 * tumour + look.pleomorphic[0] + look.pleomorphic[1] * tumour)
-    n_drawn = 0
+    drawn = {}
     for kind, which in ((look.nucleus, ~dividing & ~odd), ("tumour_pleomorphic", odd), ("mitosis", dividing)):
-        n_drawn += paste_cells(fields, kind, places[which], mpp, rng, angles[which])
+        drawn[kind] = paste_cells(fields, kind, places[which], mpp, rng, angles[which])
 
     rank = np.exp(-(((maps.inside_necrosis + 28) / 18) ** 2)) * free
     places = scatter(rng, rank * (3000.0 + 4000.0 * tumour), 8)
     column, row = (places / COARSE_UM).astype(int).T
     slope_y, slope_x = np.gradient(cv2.GaussianBlur(maps.inside_necrosis, (0, 0), 3))
     angles = np.arctan2(slope_y, slope_x)[row, column] + rng.normal(0, 0.35, len(places))
-    return n_drawn + paste_cells(fields, "palisade", places, mpp, rng, angles)
+    return drawn | {"palisade": paste_cells(fields, "palisade", places, mpp, rng, angles)}
 
 
 def lymphocyte_density(

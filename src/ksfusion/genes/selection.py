@@ -131,10 +131,9 @@ def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.Dat
     return samples[has_profile].sort_values("sample_id", ignore_index=True)
 
 
-def training_samples(samples: pd.DataFrame, splits: pd.DataFrame, fold: int) -> pd.DataFrame:
-    """Return the samples of the training cases of a fold; ``splits`` has fold, case_id, split."""
-    training = splits.loc[(splits["fold"] == fold) & (splits["split"] == "train"), "case_id"]
-    return samples[samples["case_id"].isin(training)]
+def training_samples(samples: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
+    """Return the samples of the training cases; ``sides`` are those of a fold's cases, by case_id."""
+    return samples[samples["case_id"].isin(sides.index[sides == "train"])]
 
 
 def check_ranking_of_zscores(scored: list[str], settings: Ranking) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.storage import read_json, read_parquet
 from ksfusion.terms.tasks import TaskOutcome
 
 IDENTITY = ("task", "method", "fold", "seed")
@@ -98,7 +97,7 @@ def read_runs(
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = read_json(path)
         if missing := [key for key in (*IDENTITY, "status") if key not in metrics]:
             raise ValueError(f"lacks {', '.join(missing)}")
     except (OSError, ValueError) as error:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from ksfusion.core.config_block import PATH, Block, Fraction, Positive
 from ksfusion.terms.flags import Flag
+
+# What the system can wait for is a little more: 2^31 ms.
+MOST_SECONDS = 2_000_000
 
 
 class TimeLimit(Block):
     """How long a slide may take."""
 
-    timeout: float = Field(600, gt=0, description="seconds a slide may take in each stage that reads it")
+    timeout: float = Field(
+        600, gt=0, le=MOST_SECONDS, description="seconds a slide may take in each stage that reads it"
+    )
 
 
 class EnoughTiles(Block):
@@ -114,6 +119,14 @@ class Encoding(Block):
         "float32", description="of the products; on a GPU take bfloat16"
     )
     compile: bool = Field(False, description="compile the encoder first (torch.compile); worth it on a GPU")
+    input_px: int | None = Field(
+        None, ge=32, description="side in pixels to which patches are shrunk for the encoder; null: as they are"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the side out where it is not set: files of 0.1.0, made without, are then of the same settings."""
+        return {name: value for name, value in write(self).items() if name != "input_px" or value is not None}
 
 
 class FeatureFiles(Block):

@@ -10,8 +10,9 @@ import pandas as pd
 from ksfusion.cohort.config import CheckLeakageSettings
 from ksfusion.cohort.leakage import LeakageFinding, find_leaks, refuse_leaks
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
+from ksfusion.core.storage import read_parquet, read_wide_parquet, write_tsv
 from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.split_table import read_splits
 
 
 def check_leakage(
@@ -48,7 +49,7 @@ def check_leakage(
     slides = pd.concat([read_parquet(path, columns=["slide_id", "digest", "thumbnail_hash"]) for path in tiles])
     findings = find_leaks(
         read_parquet(samples),
-        read_tsv(splits, dtype={"case_id": str}),
+        read_splits(splits)[0],
         slides.drop_duplicates("slide_id").set_index("slide_id").sort_index(),
         read_wide_parquet(profiles, PROFILE_KEYS),
         allowed=settings.allow_duplicates,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ksfusion.core.storage import write_tsv
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import write_parquet, write_tsv
 from ksfusion.demo.appearance import draw_slides, planted_appearances
 from ksfusion.demo.config import DrawDemoSlidesSettings
 
 
-def draw_demo_slides(output: Path, truth: Path, *, threads: int, settings: DrawDemoSlidesSettings) -> None:
+def draw_demo_slides(
+    output: Path, truth: Path, tile_truth: Path, *, threads: int, settings: DrawDemoSlidesSettings
+) -> None:
     """Draw slides of the demo.
 
     Parameters
@@ -18,9 +21,13 @@ def draw_demo_slides(output: Path, truth: Path, *, threads: int, settings: DrawD
         Folder that gets a pyramidal TIFF for each slide.
     truth
         Gets what was drawn on each slide; no stage of the pipeline reads it.
+    tile_truth
+        Parquet that gets what was drawn on each tile (`ksfusion.demo.truth.tile_truth`); nor does one read this.
     threads
         Number of slides drawn at the same time.
     settings
         Which slides; the demo's sample table names them.
     """
-    write_tsv(draw_slides(planted_appearances(settings.slides), output, threads=threads), truth)
+    slides, tiles = draw_slides(planted_appearances(settings.slides), output, threads=threads)
+    write_tsv(slides, truth)
+    write_parquet(tiles, tile_truth, provenance(__name__, settings.record()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import atomic, read_parquet, read_tsv, write_parquet, write_tsv
+from ksfusion.core.storage import atomic, read_json, read_parquet, read_tsv, write_parquet, write_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
 from ksfusion.results.attention.maps import sum_by_patch
@@ -75,7 +74,7 @@ def draw_heatmaps(
     UserError
         If the method has no attention over patches, or files do not fit together.
     """
-    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    config = read_json(run / CONFIG)
     task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
     made_by = provenance((__name__, method.module), {"run": config["provenance"]["settings"], **settings.record()})
     predictions = read_parquet(run / PREDICTIONS).query("split == 'test'")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ksfusion.core.devices import Device, choose_device
-from ksfusion.core.features_file import seal_features, write_slide
+from ksfusion.core.errors import UserError
+from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.provenance import code_version, provenance
-from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
+from ksfusion.core.storage import atomic, read_parquet
 from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.features.cache import KEY, FeatureCache, made_of
@@ -79,18 +78,17 @@ def extract_features(
     failures = {}
     if wanted:
         failures = encode_slides(wanted, cache, SlideTiming(output), target, settings, device=where, threads=threads)
-    with atomic(output) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(__name__, settings.record()), sort_keys=True)
+    with atomic(output) as temporary, FeaturesWriter(temporary, provenance(__name__, settings.record())) as file:
         for item in work:
             failure = failures.get(item.slide_id)
             reason = failure.reason if failure else item.reason
             attributes = {"status": "failed" if reason else "ok", "reason": reason, "mpp": item.mpp}
             if reason:
-                write_slide(file, item.slide_id, attributes)
+                file.write(item.slide_id, attributes)
                 continue
             coords, index = item.corners.astype(np.int32), item.index.astype(np.int32)
-            features = cache.find(item.slide_id, item.key)
+            if (features := cache.find(item.slide_id, item.key)) is None:
+                raise UserError(f"slide {item.slide_id}: its features were damaged as soon as written; run again")
             arrays = {"features": features, "coords": coords, "index": index}
-            write_slide(file, item.slide_id, {**attributes, KEY: item.key}, arrays)
-        seal_features(file)
+            file.write(item.slide_id, {**attributes, KEY: item.key}, arrays)
     cache.close()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ksfusion.core.features_file import seal_features, write_slide
+from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import PROVENANCE_KEY, atomic, read_parquet
+from ksfusion.core.storage import atomic, read_parquet
 from ksfusion.slides.config import ImportFeaturesSettings
 from ksfusion.slides.features.precomputed import read_features
 from ksfusion.slides.reading.errors import SlideError
@@ -37,10 +35,9 @@ def import_features(tiles: Path, patches: Path, output: Path, *, settings: Impor
     """
     folder = settings.features.path or ""
     mpp = read_parquet(tiles, columns=["slide_id", "mpp"]).drop_duplicates("slide_id").set_index("slide_id")["mpp"]
-    recorded = {"features": settings.features.record()}
+    made_by = provenance(__name__, {"features": settings.features.record()})
     reading = IsolatedCalls(read_features, settings.timeout)
-    with reading as read, atomic(output) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[PROVENANCE_KEY] = json.dumps(provenance(__name__, recorded), sort_keys=True)
+    with reading as read, atomic(output) as temporary, FeaturesWriter(temporary, made_by) as file:
         for slide_id, rows in read_parquet(patches).groupby("slide_id", sort=True):
             reason, arrays, of_arrays = rows["reason"].iloc[0], {}, {}
             if not reason:
@@ -54,5 +51,4 @@ def import_features(tiles: Path, patches: Path, output: Path, *, settings: Impor
                     reason = error.reason
                     log.warning("%s\t%s: %s", slide_id, reason, error)
             attributes = {"status": "failed" if reason else "ok", "reason": reason, "mpp": float(mpp[slide_id])}
-            write_slide(file, slide_id, {**of_arrays, **attributes}, arrays)
-        seal_features(file)
+            file.write(slide_id, {**of_arrays, **attributes}, arrays)

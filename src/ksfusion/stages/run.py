@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import PROJECT
+from ksfusion.core.strict_yaml import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,12 @@ def run(
     Raises
     ------
     UserError
-        If there is no such file.
+        If there is no such file, or it is no YAML that can be used.
     """
     if not config.is_file():
         raise UserError(f"{config}: is not a file; name the configuration, such as my.yaml")
+    # Snakemake reads it before the Snakefile can, and says less of a mistake.
+    read_yaml(config)
     path = config.resolve()
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / "Snakefile")]
     command += ["--directory", str(path.parent), "--configfile", str(path), "--cores", cores]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from ksfusion.core.devices import Device, choose_device
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_text, write_tsv
+from ksfusion.core.storage import write_json, write_tsv
 from ksfusion.methods.registry import method_info
 from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
@@ -82,5 +81,5 @@ def search_settings(
     choice = best_trial(table, settings)
     write_tsv(table, trials, made_by)
     written = {**choice, "reason": reason or choice["reason"], "provenance": made_by}
-    write_text(json.dumps(written, indent=1, sort_keys=True) + "\n", chosen)
+    write_json(written, chosen)
     kept.remove()

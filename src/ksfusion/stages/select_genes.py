@@ -18,6 +18,7 @@ from ksfusion.genes.selection import (
 )
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import VERSIONS
+from ksfusion.terms.split_table import sides_of_fold
 
 
 def select_genes(
@@ -48,7 +49,7 @@ def select_genes(
     fold
         The fold whose training cases count.
     settings
-        Which genes are used, and their scale.
+        Which genes are used, and their scale; ``sets: builtin`` are those by which `read-expression` named genes.
     library_sizes
         Reads of each profile whose unit is counts, of `read-expression`; rankings of raw counts want them.
 
@@ -62,11 +63,13 @@ def select_genes(
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
     used = fitted = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
     if settings.fit_on == "train":
-        fitted = training_samples(used, read_tsv(splits, dtype={"case_id": str}), fold)
+        fitted = training_samples(used, sides_of_fold(splits, fold, used["case_id"]))
     if fitted.empty:
         raise UserError(f"{samples}: no sample of fold {fold} to choose genes on; see its status and reason")
     read = read_provenance(profiles)["settings"]
+    # Version 0.1.0 had one version of the gene sets, and did not write it.
     sources, names = read.get("sources", []), read.get("names", VERSIONS[0])
+    settings = settings.of_version(names)
     check_ranking_of_zscores([source["cohort"] for source in sources if source["unit"] == "zscore"], settings)
     sizes = _read_library_sizes(library_sizes) if library_sizes is not None else None
     genes = choose_and_scale(table, used, fitted, settings, library_sizes=sizes, names=names)

@@ -7,12 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.cohort.config import SplitCasesSettings, Splits
-from ksfusion.cohort.split_files import COLUMNS
 from ksfusion.cohort.splits import divide_cases
-from ksfusion.core.errors import UserError
+from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
-from ksfusion.terms.splits import SPLITS
+from ksfusion.core.storage import read_parquet, read_provenance
+from ksfusion.terms.split_table import read_splits, refuse_twice, refuse_unknown, write_splits
 
 
 def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCasesSettings) -> None:
@@ -35,22 +34,27 @@ def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCase
         If a side is empty, a case has no site or more than one, the user's file does not fit the cases, or the split
         that is there is none any more.
     """
-    earlier = _earlier_split(output, settings.splits)
-    table = divide_cases(
-        read_parquet(samples), read_parquet(cases), settings.splits, stratify=settings.stratify, earlier=earlier
-    )
-    write_tsv(table, output, provenance(__name__, settings.record()))
+    sampled = read_parquet(samples)
+    earlier = _earlier_split(output, settings.splits, set(sampled["case_id"]))
+    table = divide_cases(sampled, read_parquet(cases), settings.splits, stratify=settings.stratify, earlier=earlier)
+    write_splits(table, output, provenance(__name__, settings.record()))
 
 
-def _earlier_split(output: Path, splits: Splits) -> pd.DataFrame | None:
+def _earlier_split(output: Path, splits: Splits, cases: set[str]) -> pd.DataFrame | None:
     """Return the split that is there, if the same settings made it."""
     try:
         made_with = Splits.model_validate(read_provenance(output)["settings"]["splits"])
-        table = read_tsv(output, dtype={"case_id": str})
     except (OSError, ValueError, KeyError):
         return None
+    except DamagedFileError:
+        raise UserError(
+            f"{output}: what is noted of it beside it is damaged; delete it and run again, or keep its sides by naming "
+            "a copy of it in splits.file"
+        ) from None
     if made_with != splits:
         return None
-    if not (set(COLUMNS) <= set(table.columns) and table["split"].isin(SPLITS).all()):
-        raise UserError(f"{output}: was changed and is no split any more; delete it, or give it as splits.file")
+    table, changed = read_splits(output)
+    if changed:
+        refuse_twice(table, output)
+        refuse_unknown(table, output, cases)
     return table

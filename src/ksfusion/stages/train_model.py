@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ksfusion.core.devices import Device, choose_device
 from ksfusion.core.errors import UserError
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
@@ -82,7 +82,7 @@ def train_model(
         raise UserError(f"--output: {len(output)} folders for {len(seed)} seeds; give each seed its own")
     info, task = method_info(method), settings.task
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
-    search = json.loads(chosen[0].read_text(encoding="utf-8")) if chosen else None
+    search = read_json(chosen[0]) if chosen else None
     training = settings.training
     if search is not None:
         training = RunSettings.model_validate({**training.record(), **search["settings"]})

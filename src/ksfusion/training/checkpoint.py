@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ksfusion.core.errors import UserError
-from ksfusion.core.storage import PROVENANCE_KEY, atomic, write_parquet, write_tsv
+from ksfusion.core.checksums import UNSEALED, check_seal, seal
+from ksfusion.core.errors import DamagedFileError, UserError
+from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic, read_json, write_json, write_parquet, write_tsv
 from ksfusion.methods.output import Method
 from ksfusion.methods.registry import build
 
@@ -38,17 +40,14 @@ def write_run(
     made_by = config["provenance"]
     with atomic(folder / MODEL) as temporary:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-        save_file(tensors, temporary, metadata={PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
-    _write_json(config, folder / CONFIG)
+        # One entry alone: safetensors writes several in no fixed order.
+        said = json.dumps({**made_by, SEAL_KEY: UNSEALED}, sort_keys=True)
+        save_file(tensors, temporary, metadata={PROVENANCE_KEY: said})
+        seal(temporary)
+    write_json(config, folder / CONFIG)
     write_parquet(predictions, folder / PREDICTIONS, made_by)
     write_tsv(history, folder / HISTORY, made_by)
-    _write_json({**metrics, "provenance": made_by}, folder / METRICS)
-
-
-def _write_json(values: Mapping[str, Any], path: Path) -> None:
-    with atomic(path) as temporary:
-        text = json.dumps(values, indent=1, sort_keys=True, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json({**metrics, "provenance": made_by}, folder / METRICS)
 
 
 def load_model(folder: Path | str) -> Method:
@@ -60,14 +59,24 @@ def load_model(folder: Path | str) -> Method:
         If the run was skipped or has failed, so that there is no model.
     FileNotFoundError
         If a file of the run is missing.
+    DamagedFileError
+        If the weights or what describes them are damaged.
     RuntimeError
         If the weights do not fit the method, whose code has changed since.
     """
     folder = Path(folder)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_json(folder / CONFIG)
     if "n_outputs" not in config:
         raise UserError(f"{folder}: this run was skipped or has failed, and has no model; see its {METRICS}")
     shape = {key: config[key] for key in ("n_features", "n_patches", "niches", "n_outputs", "groups")}
     model = build(config["method"], **shape, **config["options"])
-    model.load_state_dict(load_file(folder / MODEL))
+    model.load_state_dict(_read_weights(folder / MODEL))
     return model.eval()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    check_seal(path)
+    try:
+        return load_file(path)
+    except SafetensorError:
+        raise DamagedFileError(path) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ksfusion.core.feature_store import open_store
 from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.terms.gene_categories import gene_groups
 from ksfusion.terms.niches import NICHES
+from ksfusion.terms.split_table import sides_of_fold
 from ksfusion.terms.splits import SPLITS
 from ksfusion.terms.tasks import TaskOutcome
 
@@ -78,6 +79,8 @@ class FoldData:
         What the method reads: patches are not gathered where it lacks ``p``.
     resident : Tensor (unique patches of all slides, n_features), float16
         ``features`` on the device of the model, where `hold` has put them there.
+    check
+        Raises where the features of slides, given by their rows of ``rows``, are damaged.
     """
 
     samples: pd.DataFrame
@@ -89,6 +92,7 @@ class FoldData:
     groups: Mapping[str, list[str]]
     modalities: str
     resident: Tensor | None = None
+    check: Callable[[Iterable[int]], None] | None = None
 
     @property
     def n_features(self) -> int:
@@ -120,6 +124,7 @@ class FoldData:
         """Return the same data with all features on a device, where they take no more than a memory in bytes."""
         if "p" not in self.modalities or self.features.nbytes > memory:
             return self
+        self._check(range(len(self.rows)))
         resident = torch.empty(self.features.shape, dtype=torch.float16, device=device)
         for start in range(0, len(self.features), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
@@ -138,10 +143,15 @@ class FoldData:
             return None, genes
         rows = self.rows[self.slides[positions]]
         if self.resident is None:
+            self._check(self.slides[positions].tolist())
             patches = to_device(torch.from_numpy(np.take(self.features, rows, axis=0)), device)
         else:
             patches = self.resident[to_device(torch.from_numpy(rows), device)]
         return patches.to(torch.bfloat16 if bf16 else torch.float32), genes
+
+    def _check(self, slides: Iterable[int]) -> None:
+        if self.check is not None:
+            self.check(slides)
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -181,9 +191,7 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
     samples = samples.loc[samples["status"] == "ok", ["sample_id", "case_id", "cohort", "slide_id"]]
     samples = samples.sort_values("sample_id", ignore_index=True)
 
-    sides = read_tsv(files.splits, dtype={"case_id": str})
-    sides = sides[sides["fold"] == fold].set_index("case_id")["split"]
-    samples["split"] = samples["case_id"].map(sides)
+    samples["split"] = samples["case_id"].map(sides_of_fold(files.splits, fold))
     in_fold = samples["split"].isin(SPLITS).to_numpy()
     _require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
     samples = samples.join(_truth(files.cases, task), on="case_id")
@@ -201,6 +209,7 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
         niches=niches,
         groups=groups,
         modalities=modalities,
+        check=store.check,
     )
 
 

@@ -17,7 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ksfusion.core.storage import atomic
+from ksfusion.core.checksums import UNSEALED, check_seal, seal
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic
 from ksfusion.methods.output import Method
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.strategy import Validation
@@ -128,23 +130,26 @@ class Resume:
     def save(self, state: TrainingState) -> None:
         """Replace the file by another state."""
         with atomic(self.path) as temporary:
-            save_file(state.tensors(), temporary, metadata={"key": self.key, "rest": json.dumps(state.rest())})
+            rest = {"key": self.key, "rest": state.rest(), SEAL_KEY: UNSEALED}
+            save_file(state.tensors(), temporary, metadata={PROVENANCE_KEY: json.dumps(rest)})
+            seal(temporary)
 
     def load(self, state: TrainingState) -> None:
         """Restore what the file holds; without a file of this key, change nothing."""
         if not self.path.is_file():
             return
         try:
+            check_seal(self.path)
             with safe_open(self.path, "pt") as file:
-                metadata = file.metadata()
+                metadata = json.loads(file.metadata()[PROVENANCE_KEY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except (SafetensorError, DamagedFileError, TypeError, ValueError, KeyError) as error:
             log.warning("%s: cannot be read (%s): training starts anew", self.path, error)
             return
         if metadata["key"] != self.key:
             log.info("%s: is of other settings, code or inputs: training starts anew", self.path)
             return
-        state.restore(tensors, json.loads(metadata["rest"]))
+        state.restore(tensors, metadata["rest"])
         log.info("going on after epoch %d, which an interrupted run had finished", len(state.history))
 
     def remove(self) -> None:

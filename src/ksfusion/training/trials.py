@@ -11,16 +11,22 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from ksfusion.core.checksums import checksum
+from ksfusion.core.provenance import as_json
 from ksfusion.training.resume import FOLDER
 
 log = logging.getLogger(__name__)
 
 STUDY = "search"
-# The attribute of a trial, and of the study for the configured settings, that holds a row of the table.
-ROW = "row"
+# The attributes of a trial, and of the study for the configured settings, that hold a row of the table, and the
+# checksum of that and of what was drawn.
+ROW, CHECKSUM = "row", "checksum"
+# What Optuna raises where a line of the journal makes no sense.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, OptunaError)
 
 
 class Trials:
@@ -58,10 +64,12 @@ class Trials:
                 path.unlink()
         self._drop_torn_line()
         try:
-            return self._study_of_journal()
-        except (ValueError, KeyError) as error:
-            log.warning("%s: cannot be read (%s): the search starts anew", self._journal, error)
-            self._journal.unlink()
+            study = self._study_of_journal()
+            _refuse_damaged(study)
+            return study
+        except UNREADABLE as error:
+            log.warning("%s: cannot be read (%r): the search starts anew", self._journal, error)
+            self._journal.unlink(missing_ok=True)
             return self._study_of_journal()
 
     def _drop_torn_line(self) -> None:
@@ -104,8 +112,10 @@ class Trials:
             Trial of `ask`.
         """
         if trial is None:
+            self._study.set_user_attr(CHECKSUM, _checksum_of(row))
             self._study.set_user_attr(ROW, dict(row))
         else:
+            trial.set_user_attr(CHECKSUM, _checksum_of(row, trial))
             trial.set_user_attr(ROW, dict(row))
             self._tell(trial.number, row["value"])
 
@@ -118,3 +128,19 @@ class Trials:
     def remove(self) -> None:
         """Remove the journal: the search is complete."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _checksum_of(row: Mapping[str, Any], trial: optuna.Trial | optuna.trial.FrozenTrial | None = None) -> str:
+    drawn = [trial.params, repr(sorted(trial.distributions.items()))] if trial is not None else []
+    return checksum(as_json([row, *drawn]).encode())
+
+
+def _refuse_damaged(study: optuna.Study) -> None:
+    """Raise ValueError where a finished trial is not what was kept of it."""
+    for attributes, trial in [(study.user_attrs, None), *((one.user_attrs, one) for one in study.get_trials())]:
+        if ROW not in attributes:
+            continue
+        row = attributes[ROW]
+        told = trial.value if trial is not None and trial.state == TrialState.COMPLETE else row["value"]
+        if attributes.get(CHECKSUM) != _checksum_of(row, trial) or as_json(told) != as_json(row["value"]):
+            raise ValueError(f"trial {row.get('trial')} is damaged")

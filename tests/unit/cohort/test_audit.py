@@ -150,6 +150,20 @@ class TestSurvival:
         assert survival(times, events, ["G4"] * 30 + ["G2"] * 30)[0] == FLIPPED
         assert survival(times, [1 - event for event in events], ["G4"] * 30 + ["G2"] * 30) == []
 
+    @pytest.mark.parametrize("first", [0, 5, 10, 20])
+    def test_a_few_early_deaths_do_not_speak_for_a_flipped_column(self, first):
+        """Grade 4: 2 of 30 dead, grade 2: 25 of 30; the two died when others of grade 4 had left already."""
+        died = [0] * 30
+        died[first] = died[first + 5] = 1
+        times = [*range(10, 310, 10), *range(500, 3500, 100)]
+        events, grades = died + [1] * 25 + [0] * 5, ["G4"] * 30 + ["G2"] * 30
+        if first >= 10:
+            # By the log-rank test alone grade 4 would die faster.
+            columns = pd.Series(times), pd.Series(events) == 1, pd.Series(grades)
+            assert excess_deaths(*columns) > 1.645
+        assert survival(times, events, grades)[0] == FLIPPED
+        assert survival(times, [1 - event for event in events], grades) == []
+
     def test_equal_grades_are_seldom_called_flipped(self):
         # Drawn without a difference: one in twenty by chance.
         random = np.random.default_rng(0)

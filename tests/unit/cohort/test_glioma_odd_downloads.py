@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-from drawn_downloads import GBM, LGG, OLD, draw_ivygap, draw_tcga
+from drawn_downloads import GBM, LGG, OLD, draw_ivygap, draw_tcga, write_sheet
+from layouts import ENDING, GDC_ROWS, SHEET_HEADER, write_gdc
 
 from ksfusion.cli import main
 from ksfusion.cohort.config import SplitCasesSettings
@@ -202,3 +203,150 @@ def test_sites_of_the_cohort_make_a_split(tcga, ivygap, tmp_path):
     settings = SplitCasesSettings(splits=settings, stratify="label")
     split_cases(*paths, tmp_path / "splits.tsv", settings=settings)
     assert read_tsv(tmp_path / "splits.tsv").set_index("case_id").loc[["W1", "W22"], "split"].nunique() == 1
+
+
+SLIDE = f"{GBM}-01Z-00-DX1.AAAA"
+
+
+def add_aliquots(tcga, *aliquots):
+    """Add profiles of one case: (folder, sample, preservation, reads of EGFR), and a sheet that lists them."""
+    rows = []
+    for folder, sample, kept, reads in aliquots:
+        write_gdc(tcga.folder / "expression" / folder / f"{folder}{ENDING}", [(*GDC_ROWS[1][:2], reads, 1.0, 1.0)])
+        rows.append([folder, f"{folder}{ENDING}", "T", "T", "TCGA-GBM", GBM, sample, "Tumor", "Primary", "Solid", kept])
+    lines = ["\t".join(row) for row in (SHEET_HEADER, *rows)]
+    tcga.write("gdc_sample_sheet.2026-01-01.tsv", "\n".join(lines) + "\n")
+    # The sheet's own primary profile would be another aliquot.
+    for path in (tcga.folder / "expression").glob("*/b.*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("aliquots", "used", "left_out"),
+    [
+        # The file that sorts first is fixed, by either name of freezing.
+        (
+            [("0-first", "01B", "FFPE", 999), ("9-last", "01A", "Snap Frozen", 5)],
+            "9-last",
+            {"0-first": "left out: it is FFPE, and one as close that is Snap Frozen is used"},
+        ),
+        (
+            [("0-first", "01A", "FFPE", 999), ("9-last", "01A", "OCT", 5)],
+            "9-last",
+            {"0-first": "left out: it is FFPE, and one as close that is OCT is used"},
+        ),
+        (
+            [("0-first", "01B", "FFPE", 999), ("9-last", "01A", "Not Reported", 5)],
+            "9-last",
+            {"0-first": "left out: it is FFPE, and one as close that is not is used"},
+        ),
+        # Of two frozen ones that with more reads.
+        (
+            [("0-first", "01A", "Frozen", 70), ("1-next", "01A", "Frozen", 90), ("9-last", "01A", "Frozen", 80)],
+            "1-next",
+            dict.fromkeys(["0-first", "9-last"], "left out: another aliquot as close has more reads"),
+        ),
+        (
+            [("0-first", "01A", "Frozen", 70), ("9-last", "01A", "Frozen", 70)],
+            "0-first",
+            {"9-last": "left out: another profile as close stands first by its id"},
+        ),
+        # The primary tumour of the slide, even where it is fixed.
+        (
+            [("0-first", "02A", "Frozen", 70), ("9-last", "01A", "FFPE", 70)],
+            "9-last",
+            {"0-first": "left out: another profile of the case was taken closer to its slides"},
+        ),
+    ],
+)
+def test_of_several_aliquots_the_frozen_one_is_used_and_the_others_are_listed(tcga, aliquots, used, left_out):
+    add_aliquots(tcga, *((folder, f"{GBM}-{sample}", kept, reads) for folder, sample, kept, reads in aliquots))
+    main(["cohort", "glioma", *tcga.options])
+    samples = read_tsv(tcga.out / "samples.tsv", dtype=str).set_index("sample_id")
+    assert samples.at[SLIDE, "expression_id"] == used
+    missing = read_tsv(tcga.out / "missing.tsv", dtype=str)
+    noted = missing[missing["subject"].isin([folder for folder, *_ in aliquots])]
+    assert set(noted["column"]) == {"expression_id"}
+    assert dict(zip(noted["subject"], noted["reason"], strict=True)) == left_out
+    main(["cohort", "glioma", *tcga.options, "--pairs", "all"])
+    missing = read_tsv(tcga.out / "missing.tsv", dtype=str)
+    assert not missing["reason"].str.startswith("left out").any()
+
+
+def test_two_files_of_one_name_are_told_apart_or_left_out_with_a_line(tcga):
+    name = f"{LGG}-01Z-00-DX1.BBBB.svs"
+    (tcga.folder / "slides/s9").mkdir()
+    (tcga.folder / "slides/s9" / name).write_bytes(b"another slide")
+    main(["cohort", "glioma", *tcga.options])
+    samples = read_tsv(tcga.out / "samples.tsv", dtype=str)
+    assert {f"{name[:-4]}_s2", f"{name[:-4]}_s9"} <= set(samples["slide_id"])
+    missing = read_tsv(tcga.out / "missing.tsv", dtype=str)
+    noted = missing.set_index("subject").loc[name]
+    assert noted["column"] == "file" and noted["reason"] == "2 files have this name; each is taken as one of its own"
+    # Two rows of one name: the folder, which is the File ID, tells whose a file is; the order of the sheet does not.
+    rows = [("s2", name, LGG, f"{LGG}-01Z", "Tumor"), ("s9", name, GBM, f"{GBM}-01Z", "Tumor")]
+    for order in (rows, rows[::-1]):
+        write_sheet(tcga.folder / "gdc_sample_sheet.2025-09-30.tsv", SHEET_HEADER, order, "Slide Image")
+        main(["cohort", "glioma", *tcga.options])
+        cases = read_tsv(tcga.out / "samples.tsv", dtype=str).set_index("slide_id")["case_id"]
+        assert cases[f"{name[:-4]}_s2"] == LGG and cases[f"{name[:-4]}_s9"] == GBM
+    (tcga.folder / "slides/s9").rename(tcga.folder / "slides/mine")
+    main(["cohort", "glioma", *tcga.options])
+    missing = read_tsv(tcga.out / "missing.tsv", dtype=str).set_index("subject")
+    assert missing.at[name, "reason"] == f"the sample sheets have this name for {GBM}-01Z and {LGG}-01Z"
+    assert set(read_tsv(tcga.out / "samples.tsv", dtype=str)["slide_id"].dropna()) >= {name[:-4]}
+
+
+def test_alive_with_a_day_of_death(tcga):
+    said = "the GDC says alive and a day of death, 500"
+    alive = {"vital_status": "Alive", "days_to_death": 500}
+    tcga.write(JSON, [{"submitter_id": OLD, "demographic": alive, "follow_ups": [{"days_to_follow_up": 400}]}])
+    (tcga.folder / "clinical.tsv").unlink()
+    row, noted = tcga.case(OLD)
+    assert row["event"] == row["survival_days"] == row["survival_source"] == ""
+    assert noted["event"] == noted["survival_days"] == said
+    # Two files that contradict each other, as two records of one file.
+    tcga.write(JSON, [{"submitter_id": OLD, "demographic": {"vital_status": "Alive"}}])
+    tcga.write("clinical.tsv", f"case_submitter_id\tdays_to_death\n{OLD}\t500\n")
+    assert tcga.case(OLD)[1]["event"] == said
+    # The marker table's time and status go together, and are said to be used.
+    tcga.write(JSON, one_case(demographic=alive))
+    row, noted = tcga.case(LGG)
+    assert row[["event", "survival_source"]].tolist() == ["0", "Ceccarelli 2016"]
+    assert noted["event"] == f"{said}; alive of the marker table is used"
+
+
+def test_two_days_of_death_and_a_follow_up_after_it(tcga):
+    tcga.write(JSON, one_case(demographic={"vital_status": "Dead", "days_to_death": 500}))
+    tcga.write("clinical.tsv", f"case_submitter_id\tdays_to_death\n{LGG}\t700\n")
+    row, noted = tcga.case(LGG)
+    assert row["survival_days"] == "700"
+    assert noted["survival_days"] == "the GDC says days of death 500 and 700; the last is used"
+    follow_ups = [{"days_to_follow_up": 900}]
+    tcga.write(JSON, one_case(demographic={"vital_status": "Dead", "days_to_death": 500}, follow_ups=follow_ups))
+    (tcga.folder / "clinical.tsv").unlink()
+    row, noted = tcga.case(LGG)
+    assert row["survival_days"] == "500"
+    assert noted["survival_days"] == "the GDC says a follow-up at day 900, after the death at 500 (used)"
+
+
+def test_days_of_death_of_two_sources(tcga):
+    # 1448 days of the GDC are 47.6 months, as the marker table has them; 20 months are 608.75 days.
+    assert "survival_days" not in tcga.case(GBM)[1]
+    tcga.write(MARKERS, (tcga.folder / MARKERS).read_text().replace("47.6,1,", "20,1,"))
+    row, noted = tcga.case(GBM)
+    assert row["survival_days"] == "1448"
+    assert noted["survival_days"] == "the GDC says death at day 1448 (used), the marker table at 608.8"
+
+
+def test_ages_and_sexes_that_contradict_each_other(tcga):
+    records = [{"age_at_diagnosis": 13700}, {"age_at_index": 37}]
+    tcga.write(JSON, one_case(demographic={"age_at_index": 38, "gender": "female"}, diagnoses=records))
+    row, noted = tcga.case(LGG)
+    assert row["age"] == "38" and row["sex"] == "female" and not {"age", "sex"} & set(noted)
+    tcga.write(
+        JSON, one_case(demographic=[{"age_at_index": 38, "gender": "female"}, {"age_at_index": 52, "gender": "male"}])
+    )
+    row, noted = tcga.case(LGG)
+    assert row["age"] == "38" and noted["age"] == "the GDC says ages 38 and 52; 38 is used"
+    assert row["sex"] == "" and noted["sex"] == "the GDC says female and male"

@@ -65,6 +65,7 @@ def test_small_strata_do_not_all_lack_the_same_side(tmp_path):
     assert shares["val"] == pytest.approx(0.1, abs=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"scheme": "kfold", "k": 4}, {"scheme": "site"}])
 def test_a_new_case_moves_no_other(tmp_path, settings):
     table = draw_cases().assign(site=lambda cases: cases["case_id"].str[-2:])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ksfusion.demo.expression import DIAGNOSES, draw_genes, write_expression
+from ksfusion.demo.expression import DIAGNOSES, GENE_SETS, draw_genes, write_expression
 from ksfusion.genes import gene_sets, read_expression
 from ksfusion.genes.config import ExpressionSource
 from ksfusion.genes.expression.profiles import join_cohorts
@@ -90,7 +90,7 @@ def test_cohorts_share_most_but_not_all_genes(folder):
     genes = draw_genes(SEED).set_index("symbol")
     assert shared == set(genes.index[genes["in_gdc"] & genes["in_ivygap"]])
     assert 2000 <= len(shared) < genes["in_gdc"].sum() < len(genes) <= 2500
-    assert set(gene_sets()["symbol"]) <= set(genes.index)
+    assert set(gene_sets(GENE_SETS)["symbol"]) <= set(genes.index)
 
 
 def test_latent_scores_are_planted_where_the_model_says(folder, truth):

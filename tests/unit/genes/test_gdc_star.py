@@ -114,3 +114,33 @@ def test_the_digest_of_a_folder_knows_a_file_that_is_overwritten(tmp_path):
     write_gdc(file, GDC_ROWS[:2])
     assert folder_digest(tmp_path) != digest
     assert folder_digest(tmp_path / "none") == ""
+
+
+def write_sheet(path, rows):
+    lines = ["File ID\tFile Name\tSample ID", *("\t".join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    write_gdc(tmp_path / "files/uuid-1" / f"x{ENDING}")
+    write_gdc(tmp_path / "files/uuid-2" / f"x{ENDING}", [(*row[:2], 0, 1, 0) for row in GDC_ROWS])
+    rows = [("uuid-1", f"x{ENDING}", "TCGA-06-0125-01A"), ("uuid-2", f"x{ENDING}", "TCGA-06-0125-02A")]
+    for order in (rows, rows[::-1]):
+        sheet = write_sheet(tmp_path / "sheet.tsv", order)
+        profiles = read_expression(tmp_path / "files", format="gdc-star", unit="tpm", sample_sheet=sheet)
+        assert profiles["EGFR"].to_dict() == {"TCGA-06-0125-01A": 3.0, "TCGA-06-0125-02A": 1.0}
+    (tmp_path / "files/uuid-2").rename(tmp_path / "files/renamed")
+    with pytest.raises(UserError, match="this name for TCGA-06-0125-01A and TCGA-06-0125-02A; keep the file in the"):
+        read_expression(tmp_path / "files", format="gdc-star", unit="tpm", sample_sheet=sheet)
+
+
+def test_two_aliquots_of_one_sample_are_never_chosen_between_in_silence(tmp_path):
+    for folder in ("uuid-1", "uuid-2"):
+        write_gdc(tmp_path / "files" / folder / f"{folder}{ENDING}")
+    sheet = write_sheet(
+        tmp_path / "sheet.tsv", [(name, f"{name}{ENDING}", "TCGA-06-0125-01A") for name in ("uuid-1", "uuid-2")]
+    )
+    said = f"uuid-1/uuid-1{ENDING} and uuid-2/uuid-2{ENDING} are both TCGA-06-0125-01A; remove one"
+    with pytest.raises(UserError, match=said):
+        read_expression(tmp_path / "files", format="gdc-star", unit="tpm", sample_sheet=sheet)

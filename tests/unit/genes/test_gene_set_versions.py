@@ -182,6 +182,7 @@ def test_sets_of_ones_own_are_named_as_the_expression_is_and_the_version_is_reco
     own = "CCN2" if version == ADDED else "CTGF"
     assert selected({"tumour": sets, "tme": str(tmp_path / "my.gmt")}) == tumour | {own: "tme"}
     assert selected(sets) == tumour | dict.fromkeys(["CXCL8", "CCN2", "AR"][: 3 if version == ADDED else 1], "tme")
+    assert selected(sets) == selected("builtin")
     assert read_provenance(tmp_path / "genes/selected.tsv")["settings"]["sets"] == sets
 
 

@@ -108,6 +108,7 @@ def share_of_planted_patches_found(model) -> float:
     return (attention.argmax(dim=1) == where)[positive == 1].float().mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"), [("attmil", {}), ("concat", {}), ("mcat", {"width": 64}), ("transmil", {"width": 64})]
 )
@@ -127,6 +128,7 @@ def test_coattention_of_cmta_finds_the_planted_patch():
     assert share_of_planted_patches_found(model) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [("attmil", {}), ("transmil", {"width": 64, "n_landmarks": 8})])
 def test_a_drawn_problem_is_learned_to_its_bayes_error(name, options):
     """A bag is positive where one of 16 patches lies 8 sd off; one label in ten is flipped: the Bayes error is 10 %.

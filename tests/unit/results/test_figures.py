@@ -3,15 +3,19 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from run_files import GRADING, SURVIVAL, write_run
 
 from ksfusion.config import PAPER_METHODS
-from ksfusion.results.config import DrawFiguresSettings
+from ksfusion.results.config import DrawFiguresSettings, ShownTask
 from ksfusion.results.plots.alpha import alpha_of
-from ksfusion.results.plots.style import method_colours
-from ksfusion.results.plots.survival import risk_groups
+from ksfusion.results.plots.figures import figures_of_task
+from ksfusion.results.plots.panels import wrapped
+from ksfusion.results.plots.style import drawing_style, method_colours
+from ksfusion.results.plots.survival import _log_rank, risk_groups
 from ksfusion.results.runs import read_runs
 from ksfusion.stages.draw_figures import draw_figures
 
@@ -41,6 +45,7 @@ def runs(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_listed(runs, tmp_path):
     methods = ["snn", "ksfusion", "ksfusion-alpha025"]
     listed = draw_and_list(runs, tmp_path, tasks=[GRADING, SURVIVAL], methods=methods)
@@ -128,6 +133,102 @@ def test_panels_without_a_result_do_not_stop_the_others(tmp_path):
     runs.append(write_run(tmp_path, SURVIVAL, rows, method="attmil"))
     listed = draw_and_list(runs, tmp_path / "figures", tasks=[GRADING, SURVIVAL], methods=["snn", "attmil", "add"])
     assert len(listed) == 5
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "words"),
+    [
+        # Who dies, dies when the other group is no longer followed, or everyone who is followed dies that day.
+        ([(5, 1), (6, 1)], [(3, 0), (4, 0)], "log-rank p undefined: too few deaths"),
+        ([(5, 1)], [(5, 1)], "log-rank p undefined: too few deaths"),
+        ([(5, 0)], [(6, 0)], "no death observed"),
+        # One of two dies while both are followed: observed 1, expected 1/2, variance 1/4, so that chi-squared is 1.
+        ([(5, 1)], [(6, 0)], "log-rank p = 0.32"),
+    ],
+)
+def test_a_log_rank_test_that_is_undefined_says_so(high, low, words):
+    rows = [(*row, group) for group, rows in (("high", high), ("low", low)) for row in rows]
+    assert _log_rank(pd.DataFrame(rows, columns=["days", "event", "group"])) == words
+
+
+@pytest.mark.slow
+def test_few_cases_have_figures_whatever_befalls_them(tmp_path):
+    """Drawn cohorts of at most six cases, some without a death, one class or a run that failed."""
+    for number in range(25):
+        random, folder = np.random.default_rng(number), tmp_path / str(number)
+        n = int(random.integers(1, 7))
+        days, died = random.integers(1, 6, n), random.random(n) < random.choice([0, 0.3, 1])
+        y, rows, runs = random.integers(0, 2, n), range(n), []
+        for method in ("snn", "ksfusion-alpha025"):
+            for seed in range(2):
+                reason = "diverged" if random.random() < 0.15 else ""
+                risk, score = random.integers(0, 4, n), random.integers(0, 5, n) / 4
+                of_survival = [(f"S{i}", f"C{i}", "a", days[i], int(died[i]), float(risk[i])) for i in rows]
+                runs.append(write_run(folder, SURVIVAL, of_survival, method=method, seed=seed, reason=reason))
+                of_grading = [(f"S{i}", f"C{i}", "a", y[i], score[i], 1 - score[i]) for i in rows]
+                runs.append(write_run(folder, GRADING, of_grading, method=method, seed=seed, reason=reason))
+        found = read_runs(runs, [GRADING, SURVIVAL])
+        with drawing_style():
+            for task, figures in ((GRADING, 4), (SURVIVAL, 3)):
+                drawn = list(figures_of_task(found, task, methods=["snn", "ksfusion-alpha025"]))
+                assert len(drawn) == figures
+                for _, figure in drawn:
+                    FigureCanvasAgg(figure).draw()
+
+
+def test_a_panel_says_why_its_runs_have_no_result(tmp_path):
+    rows = [("S1", "C1", "a", 10, 1, 1.0), ("S2", "C2", "a", 20, 0, 2.0)]
+    runs = [write_run(tmp_path, SURVIVAL, rows), write_run(tmp_path, SURVIVAL, [], method="attmil", reason="diverged")]
+    found = read_runs(runs, [SURVIVAL])
+    figures = {e["name"]: f for e, f in figures_of_task(found, SURVIVAL, methods=["snn", "attmil", "add"])}
+    panels = figures["kaplan_meier_survival"].axes
+    assert [panel.texts[0].get_text() for panel in panels[2::2]] == ["diverged", "no run"]
+
+
+def test_captions_say_folds_where_there_are_folds(tmp_path):
+    rows = [("S1", "C1", "a", 0, 0.8, 0.2), ("S2", "C2", "a", 1, 0.7, 0.3)]
+    times = [("S1", "C1", "a", 10, 1, 1.0), ("S2", "C2", "a", 20, 0, 2.0)]
+    for folds in (1, 2):
+        runs = [
+            write_run(tmp_path / str(folds), task, own, method="ksfusion-alpha025", fold=fold)
+            for task, own in ((GRADING, rows), (SURVIVAL, times))
+            for fold in range(folds)
+        ]
+        methods, kinds = ["ksfusion-alpha025", "ksfusion"], (GRADING, SURVIVAL)
+        listed = draw_and_list(runs, tmp_path / f"figures{folds}", tasks=kinds, methods=methods)
+        captions = {figure["name"]: figure["caption"] for figure in listed}
+        assert not any("markers" in caption or "{" in caption for caption in captions.values())
+        if folds == 1:
+            assert not any("fold" in caption for caption in captions.values())
+        else:
+            assert "averaged over folds and seeds" in captions["roc_grading"]
+            assert "all folds and seeds together" in captions["confusion_grading"]
+            assert "median of their predicted risk within each fold" in captions["kaplan_meier_survival"]
+            assert "Thin: each fold and seed" in captions["training_grading"]
+            assert "mean over folds and seeds" in captions["alpha_survival"]
+
+
+def test_names_are_broken_at_spaces_only():
+    assert wrapped("IDH-mutant astrocytoma", 14) == "IDH-mutant\nastrocytoma"
+    assert wrapped("oligodendroglioma-like non-codel", 10) == "oligodendroglioma-like\nnon-codel"
+    assert wrapped("one two three four", 9, most=2) == "one two\nthree ..."
+
+
+def test_a_legend_of_long_names_fits_its_figure(tmp_path):
+    classes = ["oligodendroglioma with everything that can be said of it", "a", "b", "c", "d", "e"]
+    task = ShownTask(name="own", kind="classification", classes=classes)
+    random = np.random.default_rng(0)
+    rows = [(f"S{i}", f"C{i}", "a", i % 6, *random.dirichlet(np.ones(6))) for i in range(12)]
+    found = read_runs([write_run(tmp_path, task, rows)], [task])
+    with drawing_style():
+        (entry, figure), *_ = figures_of_task(found, task, methods=["snn"], study="A study")
+        FigureCanvasAgg(figure).draw()
+    assert entry["name"] == "roc_own"
+    renderer = figure.canvas.get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    axis = figure.axes[0].xaxis.label.get_window_extent(renderer)
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width and legend.y1 <= axis.y0
+    assert [text.get_text() for text in figure.texts] == ["Own: ROC curves", "A study"]
 
 
 def test_risk_groups_are_halves_of_the_cases(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 
 import cv2
 import h5py
@@ -24,9 +25,10 @@ from ksfusion.methods.released import ReleasedDeform
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.attention.maps import attention_maps, share_for_half, spread_attention, sum_by_patch
 from ksfusion.results.attention.slide_picture import Patches, SlidePicture, on_white
-from ksfusion.results.config import DrawHeatmapsSettings
+from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
 from ksfusion.results.plots.attention import draw_attention
 from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.runs import read_runs
 from ksfusion.slides.config import Reading
 from ksfusion.stages import draw_heatmaps as stage
 from ksfusion.stages.draw_heatmaps import draw_heatmaps
@@ -152,14 +154,21 @@ def test_samples_are_spread_over_classes_and_over_risk():
 def test_what_was_predicted_and_what_is_true():
     table = pd.DataFrame({"sample_id": ["a", "b"], "y": pd.array([0, None], dtype="Int64")})
     table[[f"prob_{name}" for name in CLASSES]] = [[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]
-    assert outcome_text(table, "a", DIAGNOSIS) == "Predicted high (probability 0.70); truth low"
-    assert outcome_text(table, "b", DIAGNOSIS) == "Predicted low (probability 0.50); truth not known"
+    task = ShownTask.of(DIAGNOSIS)
+    assert outcome_text(table, "a", task) == "Predicted high (probability 0.70); truth low"
+    assert outcome_text(table, "b", task) == "Predicted low (probability 0.50); truth not known"
+    table.loc[1, [f"prob_{name}" for name in CLASSES]] = np.nan
+    assert outcome_text(table, "b", task) == "Prediction not finite; truth not known"
+    labelled = ShownTask.of(DIAGNOSIS, labels={"low": "grade_$2", "high": "High <4>"})
+    assert outcome_text(table, "a", labelled) == "Predicted High <4> (probability 0.70); truth grade_$2"
     table = pd.DataFrame({"sample_id": list("abc"), "risk": [-1.5, -3.25, -2.0], "days": [400.0, 90.0, np.nan]})
     table["event"] = pd.array([1, 0, None], dtype="Int64")
-    died, censored, unknown = (outcome_text(table, sample_id, SURVIVAL) for sample_id in "abc")
+    died, censored, unknown = (outcome_text(table, sample_id, ShownTask.of(SURVIVAL)) for sample_id in "abc")
     assert died == "Risk -1.50, rank 1 of 3 test samples (1: highest); died after 400 days"
     assert censored.endswith("rank 3 of 3 test samples (1: highest); censored after 90 days")
     assert unknown.endswith("survival not known")
+    table.loc[0, "risk"] = np.inf
+    assert outcome_text(table, "a", ShownTask.of(SURVIVAL)) == "Risk not finite; died after 400 days"
 
 
 def drawn_figure(slide, attention, cells):
@@ -262,14 +271,16 @@ def project(drawn, runs, tmp_path):
         rows.append(f"{sample_id}\t{slide_id}\t{path}\t")
     (tmp_path / "samples.tsv").write_text("\n".join(["sample_id\tslide_id\tslide\tmpp", *rows]) + "\n")
 
-    def make(name="out", *, task="diagnosis", method="ksfusion", run=None, samples=3, slides=READING):
+    def make(
+        name="out", *, task="diagnosis", method="ksfusion", run=None, samples=3, slides=READING, files=None, **settings
+    ):
         draw_heatmaps(
-            drawn.files,
+            files or drawn.files,
             run=run or runs[task, method],
             features=[tmp_path / "0.h5"],
             manifest=tmp_path / "samples.tsv",
             output=tmp_path / name,
-            settings=DrawHeatmapsSettings(samples=samples, slides=slides),
+            settings=DrawHeatmapsSettings(samples=samples, slides=slides, **settings),
         )
         return tmp_path / name
 
@@ -297,6 +308,7 @@ def boxes(mask):
     return sorted(tuple(int(value) for value in row[:4]) for row in found[1:] if row[2] > 50 and row[3] > 50)
 
 
+@pytest.mark.slow
 def test_a_planted_peak_is_drawn_on_its_tile(project, monkeypatch):
     """The tumour's stream looks at cell 8 alone, that of the microenvironment at cell 1; cell k shows tile k here.
 
@@ -333,6 +345,7 @@ def test_a_planted_peak_is_drawn_on_its_tile(project, monkeypatch):
         np.testing.assert_allclose(tme, [x1 + 2 * shift, y1, *size1], atol=3)
 
 
+@pytest.mark.slow
 def test_the_same_again_is_the_same_bytes(project):
     for path in project.slides:
         write_slide(path, plain(TILE * COLUMNS, TILE * 4), 0.5)
@@ -360,6 +373,7 @@ def test_a_slide_that_is_gone_leaves_its_patches_on_white(project, caplog):
     assert list(read_parquet(folder / "attention.parquet")) == ["sample_id", "x", "y", "cells", "attention"]
 
 
+@pytest.mark.slow
 def test_fewer_samples_leave_no_old_picture(project):
     folder = project(slides=None, samples="all")
     everything = {path.name for path in folder.glob("*.png")}
@@ -375,6 +389,35 @@ def test_survival_is_drawn_from_the_lowest_risk_to_the_highest(project, runs):
     risk = risk.set_index("sample_id")["risk"]
     values = risk[shown].tolist()
     assert values == sorted(values) and (values[0], values[-1]) == (risk.min(), risk.max())
+
+
+def test_pictures_say_what_the_task_and_its_classes_are_called(project, monkeypatch):
+    told = []
+    monkeypatch.setattr(stage, "attention_png", lambda *_, lines, **__: told.append(lines) or b"")
+    printing = {"diagnosis": Printing(title="IDH & <$1p/19q$>", labels={name: f"class {name}" for name in CLASSES})}
+    project(slides=None, printing=printing)
+    assert len(told) == 3
+    for which, outcome in told:
+        assert which == "IDH & <$1p/19q$>, KS-Fusion, fold 0, seed 0"
+        assert re.fullmatch(
+            r"Predicted class (low|middle|high) \(.*\); truth (not known|class (low|middle|high))", outcome
+        )
+
+
+@pytest.mark.parametrize("method", ["ksfusion", "attmil"])
+def test_a_test_slide_with_broken_features_is_drawn_without_attention(project, cohort, method):
+    """Training saw none of it; its prediction is no number, which the tables say."""
+    samples = read_tsv(cohort.folder / "samples.tsv", dtype=str).query("status == 'ok'").set_index("sample_id")
+    tested = samples.index[samples["case_id"].isin(cohort.cases_of("test"))]
+    blocks = read_tsv(cohort.folder / "store" / "slides.tsv").set_index("slide_id")
+    features = np.load(cohort.folder / "store" / "features.npy")
+    features[blocks.loc[samples.loc[tested[0], "slide_id"], "offset"]] = np.inf
+    np.save(cohort.folder / "store" / "features.npy", features)
+    run = cohort.train("run", method=method)
+    (found,) = read_runs([run], [DIAGNOSIS])
+    assert found.reason == "predictions are not finite"
+    folder = project(run=run, files=cohort.files, slides=None, samples="all")
+    assert len(list(folder.glob("*.png"))) == len(read_tsv(folder / "heatmaps.tsv")) >= len(tested) - 1
 
 
 def test_a_run_without_a_model_has_no_pictures(project, drawn, cohort):

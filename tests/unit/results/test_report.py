@@ -12,7 +12,7 @@ from run_files import GRADING, ROWS, write_run
 
 from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
-from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, WriteReportSettings
+from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, ShownTask, WriteReportSettings
 from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
 from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.draw_genes import draw_genes
@@ -47,15 +47,26 @@ def write_heatmaps(folder, seed, sample_ids):
 
 
 def report_of(
-    folder, *, notice=None, caveats=(), alpha=False, findings=(("no_label_grading", SCRIPT, "grade unknown"),)
+    folder,
+    *,
+    task=GRADING,
+    rows=ROWS,
+    title=None,
+    published="none",
+    notice=None,
+    caveats=(),
+    alpha=False,
+    findings=(("no_label_grading", SCRIPT, "grade unknown"),),
+    of_expression=(),
+    gene="GENE",
 ):
-    runs = [write_run(folder / "models", GRADING, ROWS, seed=seed) for seed in range(2)]
-    options = {"tasks": [GRADING], "methods": ["snn"]}
-    make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options))
+    runs = [write_run(folder / "models", task, rows, seed=seed) for seed in range(2)]
+    options = {"tasks": [task], "methods": ["snn"], "title": title}
+    make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options, published=published))
     draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options))
     if alpha:
-        runs = [write_run(folder / "models", GRADING, ROWS, method="ksfusion-alpha025")]
-        options = {"tasks": [GRADING], "methods": ["ksfusion-alpha025"]}
+        runs = [write_run(folder / "models", task, rows, method="ksfusion-alpha025")]
+        options |= {"methods": ["ksfusion-alpha025"]}
         make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options, names=["alpha"]))
         draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options, only_alpha=True))
     write_tsv(pd.DataFrame(SLIDES, columns=SLIDE_COLUMNS), folder / "slides.tsv")
@@ -67,13 +78,14 @@ def report_of(
     heatmaps.append(write_heatmaps(folder, 2, []))
     write_tsv(pd.DataFrame(SAMPLES, columns=SAMPLE_COLUMNS), folder / "samples.tsv")
     write_tsv(pd.DataFrame(findings, columns=["check", "subject", "detail"]), folder / "audit.tsv")
+    write_tsv(pd.DataFrame(of_expression, columns=["check", "subject", "detail"]), folder / "findings.tsv")
     leakage = [
         ("same_file", SCRIPT, "B", "identical; cases C1 and C2", "allowed"),
         ("slides", "", "", "3 files", "fine"),
     ]
     columns = ["check", "first", "second", "detail", "verdict"]
     write_tsv(pd.DataFrame(leakage, columns=columns), folder / "leakage.tsv")
-    genes = pd.DataFrame({"symbol": [f"GENE{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
+    genes = pd.DataFrame({"symbol": [f"{gene}{i:02d}" for i in range(20)], "rank": range(1, 21), "variance": 1.0})
     genes = genes.assign(category="immune", niche=["tme"] * 16 + ["tumour"] * 4, source="set 7")
     write_tsv(genes, folder / "genes" / "fold0" / "selected.tsv")
     write_tsv(genes.assign(chosen=True), folder / "genes" / "fold0" / "ranking.tsv")
@@ -90,6 +102,7 @@ def report_of(
         samples=folder / "samples.tsv",
         audit=folder / "audit.tsv",
         leakage=folder / "leakage.tsv",
+        expression_findings=folder / "findings.tsv",
         selected=[folder / "genes" / "fold0" / "selected.tsv"],
         overviews=[folder / "slides" / "0.tsv"],
         heatmaps=heatmaps,
@@ -98,6 +111,9 @@ def report_of(
             notice=notice,
             caveats=caveats,
             alpha=alpha,
+            title=title,
+            titles={task.name: task.title} if task.title else {},
+            published=published,
         ),
     )
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -144,9 +160,24 @@ def test_it_counts_what_was_used(page):
     assert "median tissue area is 16.0" in page
 
 
-def test_the_papers_values_stand_beside_ours(page):
-    assert re.search(r'<small class="paper">90\.52</small>', page)  # SNN's AUC for grading
-    assert "1/236" in page
+def test_the_papers_values_stand_beside_ours_where_they_are_wanted(page, tmp_path):
+    beside = report_of(tmp_path, published="paper")
+    assert re.search(r'<small class="paper">90\.52</small>', beside)  # SNN's AUC for grading
+    assert "1/236" in beside and "in italics the paper's value" in beside
+    assert (
+        "90.52" not in page and "1/236" not in page and 'class="paper"' not in page and "the paper's value" not in page
+    )
+
+
+def test_the_study_and_its_tasks_have_the_titles_they_were_given(page, tmp_path):
+    assert "<title>KS-Fusion: grading</title>" in page and "<h1>KS-Fusion: grading</h1>" in page
+    task = ShownTask.of(GRADING, title="WHO <grade>", labels={"G2": "low $grade$"})
+    shown = report_of(tmp_path, task=task, title="Our R&D_study", gene="<$G>&")
+    assert "<title>Our R&amp;D_study</title>" in shown and "<h1>Our R&amp;D_study</h1>" in shown
+    assert 'class="group">WHO &lt;grade&gt;</th>' in shown and "<td>WHO &lt;grade&gt;</td>" in shown
+    assert "<strong>WHO &lt;grade&gt;: ROC curves.</strong>" in shown and "WHO &lt;grade&gt; 3." in shown
+    assert "<h3>WHO &lt;grade&gt;, KS-Fusion, fold 0, seed 0</h3>" in shown
+    assert "<em>&lt;$G&gt;&amp;14</em>" in shown and ">Grading" not in shown
 
 
 def test_genes_are_counted_and_the_first_listed(page):
@@ -175,6 +206,16 @@ def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
     # A long list is cut, with its length and where all of it is.
     assert page.count("<td>share the case</td>") == 200
     assert "The first 200; all 350 stand in results/cohort/audit.tsv." in page
+
+
+def test_what_was_seen_in_the_expression_stands_beside_the_audit(tmp_path):
+    unit = ("unit_looks_wrong", "TCGA", "m.csv: declared tpm, and the highest value is 8.47; set unit: log")
+    many = [("ids_look_converted", "TCGA", f"m.csv: finding {number}") for number in range(205)]
+    page = report_of(tmp_path, of_expression=[unit, *many])
+    assert f"Unit looks wrong (TCGA): {unit[2]}." in page.split("<h2")[1]
+    audit = page.split('id="audit"')[1].split("<h2")[0]
+    assert f"<td>TCGA</td><td>{unit[2]}</td>" in audit and "No label grading" in audit
+    assert "The first 200; all 205 stand in results/genes/findings.tsv." in audit
 
 
 def test_what_the_gate_let_pass_is_listed(page):

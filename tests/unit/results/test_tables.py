@@ -155,6 +155,55 @@ def test_a_single_case_has_no_interval(tmp_path):
     assert np.isnan(row.ci_low)
 
 
+@pytest.mark.parametrize(("n_cases", "told"), [(3, False), (9, False), (10, True)])
+def test_few_cases_have_a_reason_in_place_of_an_interval(tmp_path, n_cases, told):
+    """All are missed: the bootstrap would say 0 to 0. Samples make no more cases, folds do."""
+    rows = [(f"S{i}", f"C{i // 2}", "a", 0, 0.1, 0.9) for i in range(2 * n_cases)]
+    table = tables_of(tmp_path, [write_run(tmp_path, GRADING, rows)])
+    row = cell(table, "accuracy")
+    assert row.mean == 0 and row.n == 2 * n_cases
+    assert (row.ci_low, row.ci_high, row.reason) == (0, 0, "") if told else np.isnan([row.ci_low, row.ci_high]).all()
+    assert told or row.reason == "too few test cases for an interval"
+    markdown = (tmp_path / "tables" / "table1.md").read_text()
+    assert ("(0.0–0.0)" in markdown) is told
+
+
+def test_cases_of_all_folds_make_an_interval(tmp_path):
+    runs = []
+    for fold in range(2):
+        rows = [(f"S{fold}{i}", f"C{fold}{i}", "a", i % 2, 0.9 - 0.8 * (i % 3 % 2), 0.5) for i in range(6)]
+        runs.append(write_run(tmp_path, GRADING, rows, fold=fold))
+    table = tables_of(tmp_path, runs)
+    assert np.isnan(cell(table, "accuracy", fold="0").ci_low) and cell(table, "accuracy").ci_low >= 0
+
+
+def test_nothing_of_the_paper_stands_where_the_cohort_is_not_the_papers(tmp_path):
+    """SNN's AUC for grading is published."""
+    runs = [write_run(tmp_path / "runs", GRADING, classified((0, 0, 1, 1)))]
+    for published in ("none", "paper"):
+        table = tables_of(tmp_path / published, runs, published=published)
+        assert table["paper"].notna().any() == (published == "paper")
+        for ending in ("md", "tex"):
+            text = (tmp_path / published / "tables" / f"table1.{ending}").read_text()
+            for words in ("90.52", "1/236", "*paper*" if ending == "md" else r"\textit{paper}"):
+                assert (words in text) == (published == "paper"), words
+
+
+def test_titles_stand_in_the_tables_as_they_were_given(tmp_path):
+    task = ShownTask.of(GRADING, title="WHO grade (IDH)", labels={"G3": "WHO_3"})
+    rows = [(f"S{i}", f"C{i}", "a", 0, 0.9, 0.1) for i in range(10)]
+    runs = [write_run(tmp_path / "runs", task, rows)]
+    write_tables(runs, tmp_path, tasks=[task], methods=["snn"], title="Our study")
+    markdown, latex = ((tmp_path / f"table1.{ending}").read_text() for ending in ("md", "tex"))
+    assert markdown.startswith("# Methods compared on the test samples\n\nOur study\n")
+    assert "| WHO grade (IDH) AUC |" in markdown and "- WHO grade (IDH) (AUC" in markdown
+    assert "Test samples: WHO grade (IDH) 10." in markdown and "Grading" not in markdown
+    assert r"\caption{Our study. Methods compared on the test samples.}" in latex
+    assert r"\multicolumn{5}{c}{WHO grade (IDH)}" in latex
+    # The long table keeps the names by which a program finds rows.
+    assert set(read_table(tmp_path / "table1.tsv")["task"]) == {"grading"}
+
+
 def test_paper_column_is_the_published_table(tmp_path):
     published = read_tsv(PAPER)
     tasks = [ShownTask(name="diagnosis", kind="classification", classes=["a", "b"]), GRADING, SURVIVAL]
@@ -217,6 +266,15 @@ def test_in_the_sweep_the_papers_value_stands_beside_its_alpha(tmp_path):
             f"KS-Fusion, alpha 0.{alpha.strip('0')}",
             "KS-Fusion, alpha 0.75",
         ]
+
+
+def test_the_sweep_is_laid_out_too(tmp_path):
+    methods = ["ksfusion", "ksfusion-alpha025"]
+    runs = [write_run(tmp_path, GRADING, classified((0, 0, 1, 1)), method=method) for method in methods]
+    write_tables(runs, tmp_path, tasks=[GRADING], methods=methods, names=["alpha"])
+    markdown, latex = ((tmp_path / f"alpha.{ending}").read_text() for ending in ("md", "tex"))
+    assert markdown.startswith("# Sensitivity to alpha\n") and "| KS-Fusion, alpha 0.25 |" in markdown
+    assert r"\label{tab:alpha}" in latex and "KS-Fusion, alpha 0.25 & p+g & " in latex
 
 
 def test_only_the_tables_asked_for_are_written(tmp_path):

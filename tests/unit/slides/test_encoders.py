@@ -27,6 +27,7 @@ def patches(n=2, px=224):
     return torch.randn(n, 3, px, px, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_resnet50_is_the_third_block_averaged(resnet, weights):
     encoder = build_encoder("resnet50", weights)
     with torch.inference_mode():
@@ -37,6 +38,7 @@ def test_resnet50_is_the_third_block_averaged(resnet, weights):
     assert encoder.mean == (0.485, 0.456, 0.406) and encoder.std == (0.229, 0.224, 0.225)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_weights_from_a_pytorch_file(resnet, weights, tmp_path, wrapped):
     state = resnet.state_dict()
@@ -85,6 +87,7 @@ class TestHowItComputes:
         assert not torch.equal(found, exact)
         assert torch.cosine_similarity(found, exact).min() > 0.999
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")  # torch's compiler has its own
     def test_compiled(self):
         encoder = build_encoder("seeded-conv", compiled=True)
@@ -161,6 +164,7 @@ class TestSeededConv:
             assert not torch.allclose(first(patches()), other(patches()))
             assert first(patches()).shape == (2, first.n_features)
 
+    @pytest.mark.slow
     def test_shows_colour_density_and_texture_linearly(self):
         from sklearn.linear_model import RidgeCV
         from sklearn.model_selection import cross_val_predict

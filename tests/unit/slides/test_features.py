@@ -137,6 +137,7 @@ class TestExtract:
             assert file["few"]["features"].shape == (2, 192)
         assert "many\tunreadable: " in caplog.text
 
+    @pytest.mark.slow
     def test_a_slide_that_hangs_fails_alone(self, cohort, tmp_path):
         project = copied(cohort, tmp_path)
         (project / "many.tiff").unlink()
@@ -181,6 +182,7 @@ def encoded(caplog):
 
 
 class TestCache:
+    @pytest.mark.slow
     def test_a_killed_job_goes_on(self, cohort, extracted, tmp_path, monkeypatch, encoded):
         keep = FeatureCache.keep
 
@@ -210,6 +212,7 @@ class TestCache:
         with h5py.File(result) as file, h5py.File(extracted) as whole:
             assert np.array_equal(file["many"]["features"], whole["many"]["features"])
 
+    @pytest.mark.slow
     def test_what_made_them_decides(self, cohort, tmp_path, encoded):
         project = copied(cohort, tmp_path)
         changes = [
@@ -226,6 +229,7 @@ class TestCache:
         extract(project, project / "f.h5", batch_size=2, stain=NO_STAIN)
         assert encoded() == ["few"]
 
+    @pytest.mark.slow
     def test_a_file_replaced_by_one_of_the_same_size(self, cohort, tmp_path, encoded):
         project = copied(cohort, tmp_path)
         tiles, sizes = pd.read_parquet(project / "tiles.parquet"), set()

@@ -20,6 +20,7 @@ def dice(a, b):
 
 
 class TestTissue:
+    @pytest.mark.slow
     @pytest.mark.parametrize("mpp", [0.25, 0.5])
     def test_matches_a_drawn_outline(self, tmp_path, mpp):
         rgb, truth = draw_section(1000, mpp)
@@ -99,6 +100,7 @@ class TestGrid:
                 assert caught.value.reason == reason
 
 
+@pytest.mark.slow
 def test_a_batch_reports_every_slide(tmp_path, caplog):
     good, _ = draw_section(800, 0.5)
     files = {

@@ -53,6 +53,7 @@ def test_contour_dots_and_flags_lie_where_they_belong(tmp_path):
     assert not near(image, *at(1120 + 5, 336), FLAG_COLOURS["fold"], tolerance=40)
 
 
+@pytest.mark.slow
 def test_a_batch_has_a_picture_of_each_good_slide(tmp_path):
     good, glass = plain(1200, 900), plain(900, 900, GLASS)
     paths = {"glass": write_slide(tmp_path / "g.tiff", glass, 0.5), "good": write_slide(tmp_path / "a.tiff", good, 0.5)}

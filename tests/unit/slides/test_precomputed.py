@@ -176,6 +176,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_bad_file_fails_alone(tmp_path, caplog, fault):
     write_trident(tmp_path / "good.h5")

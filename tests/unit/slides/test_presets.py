@@ -206,6 +206,7 @@ class TestHub:
             local = build_encoder("phikon", snapshot / "model.safetensors")(patches())
             assert torch.equal(build_encoder("phikon")(patches()), local)
 
+    @pytest.mark.slow
     def test_any_model(self, hub):
         model = timm.create_model("test_vit.r160_in1k", pretrained=False).eval()
         timm.models.save_for_hf(model, hub("somebody/small-vit"))

@@ -85,6 +85,7 @@ class TestBlur:
         tiles = flagged(write_slide(tmp_path / "a.tiff", cv2.GaussianBlur(rgb, (0, 0), sigma_um / 0.5), 0.5))
         assert tiles["blur"].mean() >= 0.95
 
+    @pytest.mark.slow
     def test_pale_and_dense_tissue_are_equally_sharp(self, tmp_path):
         for strength in (0.4, 1.0, 1.6):
             shape = (1400, 1400)
@@ -118,6 +119,7 @@ class TestPen:
 
 
 class TestFold:
+    @pytest.mark.slow
     @pytest.mark.parametrize("width_um", [60, 200])
     def test_drawn_folds(self, tmp_path, demo_slides, width_um):
         """Along a band the tissue 150 um further on lies on top: its light passes both layers."""
@@ -139,6 +141,7 @@ class TestFold:
         assert hits / folded >= 0.8
         assert false / flat <= 0.02
 
+    @pytest.mark.slow
     def test_a_dense_lobe_and_blood_are_no_folds(self, tmp_path):
         """Half the slide twice as cellular, and a pool of blood: denser than the rest, in another colour."""
         shape = (2800, 2800)

@@ -80,6 +80,7 @@ def test_failures_have_reasons(server):
     assert reason_of("http://127.0.0.1:9/a.tiff", 0.5) in ("missing_file", "unreadable")
 
 
+@pytest.mark.slow
 def test_a_batch(tmp_path, server):
     write_slide(tmp_path / "a.tiff", stained(PLANTED, side=1344), 0.5)
     addresses = [f"{server.address}/{name}.tiff" for name in ("a", "none")]

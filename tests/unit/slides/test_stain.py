@@ -42,6 +42,7 @@ class TestFit:
         assert degrees_apart(profile.matrix, unit(PLANTED)).max() < 3
         assert np.allclose(np.linalg.norm(profile.matrix, axis=1), 1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", REGIONS)
     def test_agrees_with_staintools(self, name):
         from staintools.stain_extraction.vahadane_stain_extractor import VahadaneStainExtractor
@@ -50,6 +51,7 @@ class TestFit:
         # Staintools stops after one second, wherever it is then: on a busy machine some tenths of a degree away.
         assert degrees_apart(fit_stain(rgb).matrix, VahadaneStainExtractor.get_stain_matrix(rgb.copy())).max() < 0.5
 
+    @pytest.mark.slow
     def test_is_as_good_as_much_more_work(self):
         import spams
 
@@ -120,6 +122,7 @@ class TestConcentrations:
 
 
 class TestNormalise:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("source", "target"), [REGIONS, REGIONS[::-1]])
     def test_equals_staintools(self, source, target):
         from staintools.stain_normalizer import StainNormalizer
@@ -152,6 +155,7 @@ class TestNormalise:
         result = normalise_stain(torch.from_numpy(rgb)[None], source, target)[0].numpy()
         assert np.abs(result.astype(int) - expected).mean() < 2
 
+    @pytest.mark.slow
     def test_of_a_batch_is_that_of_its_patches(self):
         profile = StainProfile(unit(PLANTED), np.array([1.5, 1.0]))
         target = load_target("builtin")
@@ -258,6 +262,7 @@ class TestBatch:
         assert fitted.n_pixels >= 100_000
         assert np.allclose(profile_of(table.loc["flat"]).matrix, load_target("builtin").matrix)
 
+    @pytest.mark.slow
     def test_pools_100_000_pixels_where_the_tiles_hold_them(self, batch):
         # A twelfth of 64 tiles is tissue: 267,605 of 3,211,264 pixels.
         side = 8 * 224
@@ -272,6 +277,7 @@ class TestBatch:
         assert table.loc["stained", "status"] == "ok"
         assert 100_000 <= table.loc["stained", "n_pixels"] <= 200_000
 
+    @pytest.mark.slow
     def test_tiles_under_ink_are_left_out(self, batch):
         rgb = stained(PLANTED, side=448)
         before = self.fit(batch).loc["stained"]
@@ -292,6 +298,7 @@ class TestBatch:
         assert table.loc["flat", ["status", "reason"]].tolist() == ["failed", "missing_file"]
         assert table.loc["stained", "status"] == "ok"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["macenko", "reinhard"])
     def test_of_another_method(self, batch, method):
         table = self.fit(batch, method=method)
@@ -305,6 +312,7 @@ class TestBatch:
             assert np.allclose([flat.mean, flat.std], [target.mean, target.std])
             assert fitted.n_pixels >= 100_000
 
+    @pytest.mark.slow
     def test_a_slide_that_hangs_fails_alone(self, batch):
         (batch / "flat.tiff").unlink()
         os.mkfifo(batch / "flat.tiff")

@@ -115,6 +115,7 @@ def test_surgical_ink_on_a_real_slide():
     assert (ink & tissue_mask(thumbnail))[:, 20:80].sum() <= 5
 
 
+@pytest.mark.slow
 def test_strips_make_no_difference(monkeypatch):
     rgb = draw()
     expected = tissue_mask(rgb), glass_colour(rgb)
@@ -194,6 +195,7 @@ print(status.split("VmHWM:")[1].split()[0])
 """
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_mask_alone():
     if not Path("/proc/self/status").exists():
         pytest.skip("no /proc to read the peak of the memory from")

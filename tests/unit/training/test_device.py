@@ -71,6 +71,7 @@ def test_a_step_in_bfloat16_is_near_that_in_float32(method):
     assert losses[True] == pytest.approx(losses[False], rel=0.05) and losses[True] != losses[False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cores", ["1", "2"])
 def test_same_bytes_whatever_the_number_of_cores(runs, cohort, cores):
     """Snakemake sets these variables to the threads that a job is given."""

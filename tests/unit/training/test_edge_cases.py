@@ -113,9 +113,7 @@ def test_a_last_step_that_loses_the_weights_is_seen_without_validation_samples(c
     cohort.relabel(cohort.cases_of("val"), label_diagnosis=pd.NA)
     cosine, rates = fit.cosine, [1e-3] * 5 + [np.inf]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            fit, "cosine", lambda _, shares: [a * b for a, b in zip(rates, cosine(1.0, shares), strict=True)]
-        )
+        patch.setattr(fit, "cosine", lambda _, shares: [a * b for a, b in zip(rates, cosine(1.0, shares), strict=True)])
         reason = read_metrics(cohort.train("run", method="snn", task=epochs(DIAGNOSIS, 1)))["reason"]
     assert "the loss after the last batch in epoch 1 is not finite" in reason
 

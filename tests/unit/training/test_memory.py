@@ -24,6 +24,7 @@ print(sum(faults(2**power) for power in (23, 22, 21)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_large_tensors_take_their_memory_once():
     taken = {}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_cohort import DIAGNOSIS, epochs
 
@@ -29,6 +30,7 @@ def test_a_log_has_a_line_an_epoch(cohort, caplog):
     assert "method snn, fold 0, seed 0: epoch 2 of 2" in lines[1] and f"{history['train_loss'][1]:.4g}" in lines[1]
 
 
+@pytest.mark.slow
 def test_a_training_loads_nothing_that_it_does_not_need(cohort):
     command = [sys.executable, "-c", PROGRAM, *cohort.command("run", method="snn", task=SHORT)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

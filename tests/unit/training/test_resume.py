@@ -1,5 +1,6 @@
 """A training that is killed goes on after its last finished epoch, to the bytes it would have had."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from killing import run_until_killed
 from training_cohort import DIAGNOSIS, SURVIVAL
 
-from ksfusion.core.storage import read_tsv
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.training import fit
 from ksfusion.training.resume import FOLDER, key_of
 
@@ -16,9 +17,11 @@ def files_of(folder) -> dict[str, bytes]:
     """Return the files of a run, hidden ones too; the history without seconds, which differ by nature."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     history = read_tsv(folder / "history.tsv").drop(columns="seconds")
-    return {**files, "history.tsv": history.to_csv().encode()}
+    made_by = json.dumps(read_provenance(folder / "history.tsv"))
+    return {**files, "history.tsv": history.to_csv().encode(), ".history.tsv.provenance.json": made_by.encode()}
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
     arguments, folder = cohort.command("run"), cohort.folder / "run"
     # In the third of six steps of the third epoch.
@@ -37,6 +40,7 @@ def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
     assert files_of(folder) == files_of(runs["diagnosis", "ksfusion"])
 
 
+@pytest.mark.slow
 def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
     """Snakemake removes what a job had finished when it is killed; the first seed's last state brings it back."""
     folders = [cohort.folder / f"seed{seed}" for seed in (0, 1)]

@@ -40,6 +40,7 @@ def uninterrupted(drawn, tmp_path_factory) -> dict[str, bytes]:
     return files_of(drawn, folder)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_it_would_have(cohort, uninterrupted, caplog):
     arguments = command(cohort, "search")
     # In the fourth of 13 trials, of three epochs of six steps each.
@@ -54,7 +55,7 @@ def test_killed_again_and_again_it_ends_as_it_would_have(cohort, uninterrupted, 
     path = journal(cohort, "search")
     path.write_bytes(path.read_bytes()[:-7])
     # All trials are done, and some files of the search are there, which Snakemake removes.
-    told = run_until_killed("ksfusion.stages.search_settings", "write_text", 1, arguments)
+    told = run_until_killed("ksfusion.stages.search_settings", "write_json", 1, arguments)
     assert "going on after trial" in told and f"trial {N_TRIALS}:" in told
     (cohort.folder / "search" / "trials.tsv").unlink()
     with caplog.at_level("INFO"):

@@ -41,6 +41,7 @@ def test_released_training_drops_the_last_batch_unless_it_is_the_only_one(cohort
     assert seen == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "best", "name"), [("ksfusion-released", 3, "auc_or_accuracy"), ("ksfusion", 2, "auc")]
 )

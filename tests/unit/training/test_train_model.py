@@ -134,6 +134,7 @@ def test_weights_by_case(cohort):
     np.testing.assert_allclose(config["class_weights"], [1, 1, 1])
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(runs, cohort):
     for method in ("attmil", "ksfusion"):
         again = cohort.train(method, method=method)
@@ -155,6 +156,7 @@ def test_a_variant_that_fixes_the_configured_alpha_is_the_method_itself(runs, co
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
+@pytest.mark.slow
 def test_test_labels_are_not_read(runs, cohort):
     cohort.relabel(cohort.cases_of("test"), label_diagnosis=0, days_survival=1.0, event_survival=1)
     for task in (DIAGNOSIS, SURVIVAL):
@@ -163,6 +165,7 @@ def test_test_labels_are_not_read(runs, cohort):
         assert read_metrics(again)["val"] == read_metrics(before)["val"]
 
 
+@pytest.mark.slow
 def test_variants_train_what_they_say(cohort):
     history = read_tsv(cohort.train("a", method="ksfusion-no-gecon") / "history.tsv")
     assert "alignment_tumour" not in history and "coordination_cosine" in history
@@ -237,6 +240,7 @@ def test_torch_is_left_as_it_was(cohort):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_every_method_trains_on_this_cohort(cohort):
     for name, info in METHODS.items():
         if name == info.base:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ksfusion.cohort.glioma import gdc, gdc_clinical
 from ksfusion.cohort.glioma import ivygap as atlas
-from ksfusion.cohort.glioma.downloads import MissingData, find, not_data
+from ksfusion.cohort.glioma.downloads import MissingData, as_days, find, not_data
 from ksfusion.cohort.glioma.markers import COPY_NUMBER_TABLES, MARKER_TABLES, read_cdkn2a, read_markers
 from ksfusion.cohort.glioma.specimens import PairingOfSlides, Row, pair_slides, unused_profiles
 from ksfusion.cohort.labels import MARKER_VALUES
@@ -20,6 +20,7 @@ from ksfusion.cohort.samples import check_cases
 from ksfusion.cohort.user_table import read_user_table
 from ksfusion.core.errors import UserError
 from ksfusion.terms.published_files import GDC_SUFFIX
+from ksfusion.terms.units import DAYS_IN
 
 TCGA, IVYGAP = "TCGA", "IvyGAP"
 CASE_COLUMNS = ("case_id", *MARKER_VALUES, "survival_days", "event", "survival_source", "age", "sex")
@@ -178,6 +179,13 @@ def _note_conflicts(row: Row, patient: Row, marked: Row, missing: MissingData) -
         if conflict := patient.get(f"{column}_conflict"):
             used = f"; {names.get(row[column], row[column])} of the marker table is used" if row[column] else ""
             missing.note(row["case_id"], column, conflict + used)
+    for column in ("survival_days", "age", "sex"):
+        if conflict := patient.get(f"{column}_conflict"):
+            missing.note(row["case_id"], column, conflict)
+    days = [float(source.get("survival_days") or 0) for source in (patient, marked)]
+    if all(days) and patient.get("event") == marked.get("event") == "1" and abs(days[0] - days[1]) > DAYS_IN["months"]:
+        reason = f"the GDC says death at day {as_days(days[0])} (used), the marker table at {as_days(days[1])}"
+        missing.note(row["case_id"], "survival_days", reason)
 
 
 def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:

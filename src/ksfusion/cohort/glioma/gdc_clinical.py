@@ -15,6 +15,8 @@ from ksfusion.terms.units import DAYS_IN
 CLINICAL = ("clinical*.json", "clinical*.tsv", "follow_up*.tsv")
 
 Node = dict[str, Any]
+# What days and ages may differ by and be the same: a day, and a year that is counted before or after a birthday.
+DAY, YEAR = 1, 1.1
 
 
 def read_clinical(folder: Path, missing: MissingData) -> dict[str, dict[str, str]]:
@@ -27,7 +29,8 @@ def read_clinical(folder: Path, missing: MissingData) -> dict[str, dict[str, str
     -------
     dict
         case_id (the submitter's, TCGA-06-0125) to survival_days, event (1 = died), grade, age (years) and sex; empty
-        where unknown, noted in ``missing``, and where records differ: ``event_conflict`` and ``grade_conflict`` say so.
+        where unknown, noted in ``missing``. Where records contradict each other, ``{column}_conflict`` says so: a vital
+        status, a grade or a sex is then empty, of days of death the last and of ages the first is used.
     """
     cases: dict[str, list[Node]] = {}
     for path in find(folder, *CLINICAL):
@@ -56,7 +59,7 @@ def _json_cases(path: Path) -> list[Node]:
     with open_data(path) as file:
         try:
             document = json.load(file)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f"{path}: is not complete JSON; download it again") from None
     cases = document
     if isinstance(document, dict):
@@ -105,9 +108,11 @@ def _values(records: list[Node], *names: str) -> list[str]:
 def _patient(case_id: str, records: list[Node], missing: MissingData) -> dict[str, str]:
     status = {value.lower() for value in _values(records, "vital_status")}
     event = {frozenset({"dead"}): "1", frozenset({"alive"}): "0"}.get(frozenset(status), "")
-    died = [day for value in _values(records, "days_to_death") if (day := number(value)) is not None]
-    seen = _values(records, "days_to_last_follow_up", "days_to_follow_up")
-    followed = [day for value in seen if (day := number(value)) is not None]
+    died, followed = _days(records, "days_to_death"), _days(records, "days_to_last_follow_up", "days_to_follow_up")
+    event_conflict = _conflict(status)
+    if event == "0" and died:
+        event, event_conflict = "", f"the GDC says alive and a day of death, {as_days(max(died))}"
+        missing.note(case_id, "survival_days", event_conflict)
     times = died if event == "1" else followed
     days = max(times, default=None) if event else None
     if event and days is None:
@@ -118,23 +123,51 @@ def _patient(case_id: str, records: list[Node], missing: MissingData) -> dict[st
         days = None
     grades = {value for value in _values(records, "tumor_grade") if value in ("G2", "G3", "G4")}
     sexes = _values(records, "sex_at_birth", "gender")
+    sex_conflict = _conflict({value.lower() for value in sexes})
+    ages = _ages(records)
     return {
         "survival_days": "" if days is None else as_days(days),
+        "survival_days_conflict": _conflict_of_death(died, followed) if event == "1" else "",
         "event": event,
-        "event_conflict": _conflict(status),
+        "event_conflict": event_conflict,
         "grade": next(iter(grades)) if len(grades) == 1 else "",
         "grade_conflict": _conflict(grades),
-        "age": _age(records),
-        "sex": sexes[0] if sexes else "",
+        "age": ages[0] if ages else "",
+        "age_conflict": _conflict_of_ages(ages),
+        "sex": sexes[0] if sexes and not sex_conflict else "",
+        "sex_conflict": sex_conflict,
     }
+
+
+def _days(records: list[Node], *names: str) -> list[float]:
+    return [day for value in _values(records, *names) if (day := number(value)) is not None]
 
 
 def _conflict(values: set[str]) -> str:
     return f"the GDC says {' and '.join(sorted(values))}" if len(values) > 1 else ""
 
 
-def _age(records: list[Node]) -> str:
-    """Return the age in years: as the GDC gives it, else from the days at diagnosis."""
-    days = [day for value in _values(records, "age_at_diagnosis") if (day := number(value)) is not None]
-    ages = _values(records, "age_at_index") + [f"{day / DAYS_IN['years']:.1f}" for day in days]
-    return ages[0] if ages else ""
+def _conflict_of_death(died: list[float], followed: list[float]) -> str:
+    """Return what is contradictory in the days of death of the dead, and which is used."""
+    if len(set(died)) > 1:
+        days = " and ".join(map(as_days, sorted(set(died))))
+        return f"the GDC says days of death {days}; the last is used"
+    if died and max(followed, default=0) > max(died) + DAY:
+        return (
+            f"the GDC says a follow-up at day {as_days(max(followed))}, after the death at {as_days(max(died))} (used)"
+        )
+    return ""
+
+
+def _conflict_of_ages(ages: list[str]) -> str:
+    years = [float(age) for age in ages]
+    # At the beginning of a year and at its end one is of the same age in years.
+    if not years or max(years) - min(years) <= YEAR:
+        return ""
+    return f"the GDC says ages {min(years):g} and {max(years):g}; {ages[0]} is used"
+
+
+def _ages(records: list[Node]) -> list[str]:
+    """Return the ages in years: as the GDC gives them, then from the days at diagnosis."""
+    given = [value for value in _values(records, "age_at_index") if number(value) is not None]
+    return given + [f"{day / DAYS_IN['years']:.1f}" for day in _days(records, "age_at_diagnosis")]

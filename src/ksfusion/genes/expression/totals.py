@@ -17,7 +17,7 @@ TOTALS = {
     "total", "totals", "grandtotal", "sum", "sums", "sumofall", "totalcount", "totalcounts", "totalreads",
     "librarysize", "libsize", "allgenes", "allsamples", "mean", "means", "average", "avg", "median", "stdev", "stddev",
     "summe", "gesamt", "gesamtsumme", "gesamtergebnis", "mittelwert", "somme", "totaux", "moyenne", "suma", "promedio",
-    "somma", "totale", "soma", "totaal", "gemiddelde",
+    "somma", "totale", "totaal", "gemiddelde",
 }  # fmt: skip
 # A sum of rounded values differs by no more from their rounded sum.
 TOLERANCE = 1e-4

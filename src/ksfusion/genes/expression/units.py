@@ -21,13 +21,15 @@ HIGHEST_LOG, NO_LOG = 25, 40
 MILLION, ROUNDING, SPREAD_OF_LIBRARIES = 1e6, 0.05, 0.05
 # Calls of mutations (0, 1) and of copy numbers (-2 to 2).
 HIGHEST_CALL = 2
+# Some logarithms are whole numbers, such as that of 1 + 1; of reads all are.
+MOST_WHOLE_LOGS = 0.9
 # Of how many genes a z-score must have mean 0 and sd 1, how nearly, and among how many profiles.
 NEARLY_ALL, NEARLY, PROFILES_OF_ZSCORES = 0.95, 0.02, 10
 GENES_LOOKED_AT, ROWS_AT_A_TIME = 500, 256
 
 
 class _Range(NamedTuple):
-    """Of each profile: its lowest and highest value, the share of whole numbers, the sum, and the number of values."""
+    """Of each profile: its lowest and highest value, the share of whole numbers but 0, the sum, and the number of values."""
 
     lowest: np.ndarray
     highest: np.ndarray
@@ -71,26 +73,31 @@ def unit_findings(values: np.ndarray, ids: Sequence[str], unit: ExpressionUnit) 
 
 
 def _linear(seen: _Range, known: np.ndarray, ids: Sequence[str], unit: ExpressionUnit) -> Iterator[Noted]:
-    fractions = (seen.whole < 0.5) | (unit != "counts")
-    if (low := known & (seen.highest < HIGHEST_LOG) & fractions).any():
+    of_logs = (seen.whole < MOST_WHOLE_LOGS) | (unit != "counts")
+    if (low := known & (seen.highest < HIGHEST_LOG) & of_logs).any():
         detail = f"declared {unit}, and the highest value of {_which(low, known, ids)} is {seen.highest[low].max():.3g}"
         yield Noted(CHECK, f"{detail}, as of log2 values; if they are, set unit: log")
         return
     sums, is_million = seen.total[known], np.abs(seen.total - MILLION) < ROUNDING * MILLION
-    if unit == "counts" and (parts := known & is_million & (seen.whole < 0.5)).sum() * 2 > known.sum():
+    if unit == "counts" and (parts := known & is_million & (seen.whole < MOST_WHOLE_LOGS)).sum() * 2 > known.sum():
         detail = f"declared counts, and fractions of {_which(parts, known, ids)} add up to a million"
         yield Noted(CHECK, f"{detail}, as of TPM; if they are, set unit: tpm")
     varies = len(sums) >= FEWEST_PROFILES and sums.std() > SPREAD_OF_LIBRARIES * sums.mean()
-    if unit == "tpm" and varies and np.median(sums) > (1 + ROUNDING) * MILLION:
+    if unit == "counts" or not varies:
+        return
+    if (seen.whole[known] == 1).all():
+        detail = f"declared {unit}, and all values are whole numbers up to {seen.highest[known].max():,.0f}"
+        yield Noted(CHECK, f"{detail}, as of reads; if they are, set unit: counts")
+    elif unit == "tpm" and np.median(sums) > (1 + ROUNDING) * MILLION:
         detail = f"declared tpm, and profiles add up to {sums.min():,.0f} to {sums.max():,.0f}; TPM add up to a million"
-        yield Noted(CHECK, f"{detail} at most: if they are reads, set unit: counts")
+        yield Noted(CHECK, f"{detail} at most: see what unit they are in")
 
 
 def _log(values: np.ndarray, seen: _Range, known: np.ndarray, ids: Sequence[str]) -> Iterator[Noted]:
     if (high := known & (seen.highest > NO_LOG)).any():
         detail = f"declared log, and the highest value of {_which(high, known, ids)} is {seen.highest[high].max():.3g}"
         yield Noted(CHECK, f"{detail}, as of linear values; no log2 is: set unit: counts, tpm or fpkm")
-    elif known.sum() >= PROFILES_OF_ZSCORES and _are_zscores(values[known]):
+    elif known.sum() >= PROFILES_OF_ZSCORES and _are_zscores(values, known):
         yield Noted(CHECK, "declared log, and genes have mean 0 and sd 1, as z-scores have: set unit: zscore")
 
 
@@ -108,15 +115,17 @@ def _look(values: np.ndarray) -> _Range:
     for start in range(0, len(values), ROWS_AT_A_TIME):
         part = values[start : start + ROWS_AT_A_TIME]
         n_values = part.shape[1] - np.isnan(part).sum(axis=1)
-        whole = (part == np.rint(part)).sum(axis=1) / np.maximum(n_values, 1)
+        zeros = (part == 0).sum(axis=1)
+        n_whole, n_others = (part == np.rint(part)).sum(axis=1) - zeros, n_values - zeros
+        whole = np.where(n_others > 0, n_whole / np.maximum(n_others, 1), 1)
         total = np.asarray(np.nansum(part, axis=1, dtype=np.float64))
         parts.append(_Range(np.fmin.reduce(part, axis=1), np.fmax.reduce(part, axis=1), whole, total, n_values))
     return _Range(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _are_zscores(values: np.ndarray) -> bool:
-    """Return whether genes, of many some, have mean 0 and sd 1."""
-    part = values[:, :: max(1, values.shape[1] // GENES_LOOKED_AT)].astype(np.float64)
+def _are_zscores(values: np.ndarray, known: np.ndarray) -> bool:
+    """Return whether genes, of many some, have mean 0 and sd 1 over the profiles that have values."""
+    part = values[:, :: max(1, values.shape[1] // GENES_LOOKED_AT)][known].astype(np.float64)
     part = part[:, np.isfinite(part).all(axis=0)]
     varied = part[:, np.ptp(part, axis=0) > 0] if part.size else part
     if varied.shape[1] < FEWEST_GENES:

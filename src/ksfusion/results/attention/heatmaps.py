@@ -46,12 +46,16 @@ def outcome_text(predictions: pd.DataFrame, sample_id: str, task: ShownTask) -> 
     if task.kind == "survival":
         rank = int((predictions["risk"] > row["risk"]).sum()) + 1
         told = f"Risk {row['risk']:.2f}, rank {rank} of {len(predictions)} test samples (1: highest)"
+        if not np.isfinite(row["risk"]):
+            told = "Risk not finite"
         if pd.isna(row["days"]) or pd.isna(row["event"]):
             return f"{told}; survival not known"
         return f"{told}; {'died' if row['event'] else 'censored'} after {row['days']:.0f} days"
     probabilities = row[outcome_columns(task)[1]].to_numpy(float)
     best, classes = int(probabilities.argmax()), task.class_labels()
     truth = "not known" if pd.isna(row["y"]) else classes[int(row["y"])]
+    if not np.isfinite(probabilities).all():
+        return f"Prediction not finite; truth {truth}"
     return f"Predicted {classes[best]} (probability {probabilities[best]:.2f}); truth {truth}"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ShownTask
 from ksfusion.results.metrics import METRIC_LABELS, METRICS
@@ -55,5 +55,5 @@ def alpha_of(run: Run) -> float:
     if fixed is not None:
         return fixed
     path = run.folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    config = read_json(path) if path.is_file() else {}
     return float(config.get("settings", {}).get("alpha", "nan"))

@@ -137,6 +137,8 @@ def _coloured(slide: SlidePicture, colours: ScalarMappable, values: np.ndarray) 
 
 def _note(relative: np.ndarray, shares: np.ndarray, cells: np.ndarray) -> str:
     """Return how far the attention is concentrated, and what of it falls outside of the map, in words."""
+    if not np.isfinite(shares).all():
+        return "not finite"
     text = f"half of it on {share_for_half(relative, cells):.0%} of the map (even: 50%)"
     outside = 1 - shares.sum()
     return f"{text}; {outside:.0%} of it outside" if outside > 0.005 else text

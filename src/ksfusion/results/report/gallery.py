@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TypedDict
 import pandas as pd
 from PIL import Image
 
-from ksfusion.core.storage import read_tsv
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.storage import read_json, read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.figures import FigureEntry
 from ksfusion.results.plots.style import DPI
@@ -109,16 +109,29 @@ def figure_gallery(lists: Iterable[Path]) -> list[FigureGroup]:
     """
     by_task: dict[str, list[PageFigure]] = {}
     for path in lists:
-        entries: list[FigureEntry] = json.loads(path.read_text(encoding="utf-8"))
+        entries: list[FigureEntry] = read_json(path)
         for entry in entries:
-            image = page_image(path.with_name(f"{entry['name']}.png"))
+            image = page_image(path.with_name(f"{entry['name']}.png"), listed_in=path)
             by_task.setdefault(entry["task"], []).append({**entry, **image})
     return [FigureGroup(task=task, figures=figures) for task, figures in by_task.items()]
 
 
-def page_image(path: Path) -> PageImage:
-    """Return a PNG as text, and its width on the page, at which text has one size in all figures."""
-    data = path.read_bytes()
+def page_image(path: Path, *, listed_in: Path | None = None) -> PageImage:
+    """Return a PNG as text, and its width on the page, at which text has one size in all figures.
+
+    Parameters
+    ----------
+    path
+        The PNG.
+    listed_in
+        The list that is made with it, where it is not waited for itself.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is damaged.
+    """
+    data = _read_png(path, listed_in)
     # A PNG states its width in bytes 16 to 20.
     width = int.from_bytes(data[16:20], "big") * SCREEN_DPI // DPI
     return PageImage(image=f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}", width=width)
@@ -136,7 +149,8 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
     report
         The page, from whose folder links start.
     """
-    files = _overview_files(overviews)
+    lists = _overview_lists(overviews)
+    files = {slide_id: file for slide_id, (file, _) in lists.items()}
     drawn = slides[slides["slide_id"].isin(files)].copy()
     drawn["warnings"] = [_warnings(row) for _, row in drawn.iterrows()]
     drawn["worst"] = drawn[list(FLAGS)].max(axis=1).where(drawn["stain"] != "fallback", 1.0)
@@ -149,7 +163,7 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
         pictures=[
             ShownSlide(
                 **link,
-                image=_small(files[row["slide_id"]], PICTURE_PX),
+                image=_small(*lists[row["slide_id"]], PICTURE_PX),
                 about=_about(row),
                 warnings=row["warnings"],
             )
@@ -160,13 +174,13 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
     )
 
 
-def _overview_files(overviews: Iterable[Path]) -> dict[str, Path]:
-    """Return the picture of each slide that has one."""
-    files: dict[str, Path] = {}
+def _overview_lists(overviews: Iterable[Path]) -> dict[str, tuple[Path, Path]]:
+    """Return the picture of each slide that has one, and the list in which it stands."""
+    files: dict[str, tuple[Path, Path]] = {}
     for path in overviews:
         listed = read_tsv(path, dtype=str).dropna(subset=["overview"])
-        files |= {row.slide_id: path.with_name(row.overview) for row in listed.itertuples()}
-    return {slide_id: file for slide_id, file in files.items() if file.is_file()}
+        files |= {row.slide_id: (path.with_name(row.overview), path) for row in listed.itertuples()}
+    return {slide_id: found for slide_id, found in files.items() if found[0].is_file()}
 
 
 def _warnings(row: pd.Series) -> list[str]:
@@ -225,7 +239,7 @@ def heatmap_gallery(
         runs.append(
             HeatmapGallery(
                 title=f"{heading(task, titles or {})}, {METHODS[method].label}, {which}",
-                pictures=[ShownHeatmap(**links[file], image=_small(file, HEATMAP_PX)) for file in ends],
+                pictures=[ShownHeatmap(**links[file], image=_small(file, path, HEATMAP_PX)) for file in ends],
                 links=[link for file, link in links.items() if file not in ends],
             )
         )
@@ -236,9 +250,20 @@ def _link(file: Path, report: Path) -> str:
     return Path(os.path.relpath(file, report.parent)).as_posix()
 
 
-def _small(path: Path, longest: int) -> str:
+def _read_png(path: Path, listed_in: Path | None) -> bytes:
+    """Return the bytes of a PNG after making sure that they are what was written: it has checksums of its own."""
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError):
+        raise DamagedFileError(path, delete=listed_in) from None
+    return data
+
+
+def _small(path: Path, listed_in: Path, longest: int) -> str:
     """Return a picture as the text of a small JPEG."""
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(_read_png(path, listed_in))) as image:
         image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
         data = io.BytesIO()
         image.convert("RGB").save(data, "JPEG", quality=JPEG_QUALITY)

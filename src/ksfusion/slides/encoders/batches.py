@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from ksfusion.slides.encoders.build import Encoder
 from ksfusion.slides.stain.profiles import Profile, normalise
@@ -35,10 +36,14 @@ class PatchEncoder:
         A PyTorch device.
     threads
         The number of threads that work on a processor.
+    input_px
+        The side to which patches are shrunk for the encoder, once they are normalised: bilinearly over all pixels that
+        one of the smaller patch covers (antialiased). None: as they are.
     """
 
-    def __init__(self, encoder: Encoder, target: Profile, device: str, threads: int):
+    def __init__(self, encoder: Encoder, target: Profile, device: str, threads: int, *, input_px: int | None = None):
         self._encoder, self._target, self._device = encoder, target, torch.device(device)
+        self._input_px = input_px
         colours = torch.tensor([encoder.mean, encoder.std], dtype=torch.float32, device=device)
         mean, std = colours[:, :, None, None]  # (3, 1, 1) each
         self._scale = 1 / (255 * std)
@@ -82,10 +87,14 @@ class PatchEncoder:
         with torch.inference_mode():
             if profile is not None:
                 patches = normalise(patches, profile, self._target)
-            planes = torch.empty(
-                (len(patches), 3, *patches.shape[1:3]), device=patches.device, memory_format=torch.channels_last
-            )
+            side = self._input_px or patches.shape[1]
+            shrunk = side != patches.shape[1]
+            # Plane by plane shrinking takes a third of the time; the encoder brings the small patches to its own order.
+            order = torch.contiguous_format if shrunk else torch.channels_last
+            planes = torch.empty((len(patches), 3, *patches.shape[1:3]), device=patches.device, memory_format=order)
             for colour in range(3):
                 planes[:, colour] = patches[..., colour]
+            if shrunk:
+                planes = interpolate(planes, size=(side, side), mode="bilinear", antialias=True)
             planes.mul_(self._scale).add_(self._shift)
             return self._encoder(planes).half()

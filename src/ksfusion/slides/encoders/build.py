@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from ksfusion.core.errors import UserError
+from ksfusion.slides.encoders.efficientnet import LITE0_MEAN, LITE0_STD, N_FEATURES, efficientnet_lite0
 from ksfusion.slides.encoders.presets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    LITE0,
     RESNET50,
     SEEDED,
     TIMM,
@@ -89,8 +91,8 @@ def build_encoder(
     ----------
     name
         ``resnet50`` (third block, 1024 features), a name of `ksfusion.slides.encoders.presets.PRESETS`, ``timm:NAME``
-        or ``hf-hub:OWNER/NAME`` (pooled features of any timm model), or ``seeded-conv`` (for demonstrations: not
-        pretrained).
+        or ``hf-hub:OWNER/NAME`` (pooled features of any timm model), ``efficientnet-lite0`` (1280 pooled features, its
+        weights installed with this package), or ``seeded-conv`` (for tests: not pretrained).
     weights
         A file of weights, safetensors or PyTorch (read without unpickling code); by default they are fetched.
     seed
@@ -115,6 +117,8 @@ def build_encoder(
     path, preset = None if weights is None else Path(weights), find_preset(name)
     if name == SEEDED:
         encoder = Encoder(SeededConv(seed), n_features=SeededConv.n_features, mean=SEEDED_MEAN, std=SEEDED_STD)
+    elif name == LITE0:
+        encoder = Encoder(efficientnet_lite0(), n_features=N_FEATURES, mean=LITE0_MEAN, std=LITE0_STD)
     elif name == RESNET50:
         encoder = _resnet50(path)
     elif preset:

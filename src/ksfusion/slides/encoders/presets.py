@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ksfusion.core.errors import UserError
 
-RESNET50, SEEDED = "resnet50", "seeded-conv"
+RESNET50, LITE0, SEEDED = "resnet50", "efficientnet-lite0", "seeded-conv"
 TIMM, HUB = "timm:", "hf-hub:"
 _ANY_MODEL = re.compile(r"timm:[A-Za-z0-9][\w.-]*|hf-hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 
@@ -123,13 +123,18 @@ def check_encoder(name: str, weights: str | Path | None = None) -> None:
 
     Whether timm or the hub has the model is seen when it is built.
     """
-    if name not in (RESNET50, SEEDED) and find_preset(name) is None and not _ANY_MODEL.fullmatch(name):
-        known = ", ".join([RESNET50, *PRESETS, f"{TIMM}NAME", f"{HUB}OWNER/NAME", SEEDED])
+    if name not in (RESNET50, LITE0, SEEDED) and find_preset(name) is None and not _ANY_MODEL.fullmatch(name):
+        known = ", ".join([RESNET50, LITE0, *PRESETS, f"{TIMM}NAME", f"{HUB}OWNER/NAME", SEEDED])
         raise UserError(f"features.encoder: unknown encoder {name!r}; known: {known}")
     if weights is None:
         return
     if name == SEEDED:
         raise UserError(f"features.weights: {SEEDED} has no weights to load; set it to null")
+    if name == LITE0:
+        raise UserError(
+            f"features.weights: {LITE0} comes with its own; set it to null, or the encoder to "
+            f"{TIMM}tf_efficientnet_lite0"
+        )
     if not Path(weights).exists():
         raise UserError(
             f"features.weights: {weights} is not there; correct the path "
@@ -139,9 +144,26 @@ def check_encoder(name: str, weights: str | Path | None = None) -> None:
         raise UserError(f"features.weights: {weights} is a folder; name the weight file in it")
 
 
-def check_patch_size(name: str, input_px: int | None, patch_px: int) -> None:
-    """Raise UserError if an encoder demands patches of another side than ``slides.patch_px``."""
-    if input_px not in (None, patch_px):
+def check_patch_size(name: str, demanded_px: int | None, patch_px: int, input_px: int | None = None) -> None:
+    """Raise UserError if an encoder cannot be given the patches.
+
+    Parameters
+    ----------
+    name
+        The encoder.
+    demanded_px
+        The side that it demands; None where it takes any.
+    patch_px, input_px
+        ``slides.patch_px``, and ``features.input_px``, to which patches are shrunk.
+    """
+    if input_px is not None and input_px > patch_px:
         raise UserError(
-            f"features.encoder: {name} takes patches of {input_px} px; set slides.patch_px to that (it is {patch_px})"
+            f"features.input_px: patches of {patch_px} px (slides.patch_px) are shrunk, not blown up, and {input_px} "
+            "is more; leave it out, or make it smaller"
+        )
+    given_px = input_px or patch_px
+    if demanded_px not in (None, given_px):
+        key = "slides.patch_px" if input_px is None else "features.input_px"
+        raise UserError(
+            f"features.encoder: {name} takes patches of {demanded_px} px; set {key} to that (it is {given_px})"
         )

@@ -1,4 +1,4 @@
-"""The encoder of the demo: seeded filters, never trained."""
+"""An encoder for tests: seeded filters, never trained."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class SeededConv(nn.Module):
     """Two layers of random filters, each summed up by the mean and the spread of its responses over the patch.
 
     Not pretrained: its weights are drawn once from a seed. The means follow colour and the density of nuclei, the
-    spreads texture, so that a linear model can tell them apart; it is for demonstrations and tests, where no weights
-    may be fetched and a processor must do. Each summary is brought to mean 0 and spread 1 over drawn textures in the
-    colours of haematoxylin and eosin, as batch normalisation would: random filters differ by orders of magnitude.
+    spreads texture, so that a linear model can tell them apart; it is for tests, where speed counts and features do
+    not. Each summary is brought to mean 0 and spread 1 over drawn textures in the colours of haematoxylin and eosin, as
+    batch normalisation would: random filters differ by orders of magnitude.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class SeededConv(nn.Module):
 
 
 def _drawn_textures(generator: torch.Generator, count: int = 96, size: int = 112) -> torch.Tensor:
-    """Draw patches of blobs of haematoxylin on clouds of eosin, at 1 um/px, as the demo encoder is given them.
+    """Draw patches of blobs of haematoxylin on clouds of eosin, at 1 um/px, as the encoder is given them.
 
     The amount of each stain, the density and the size of the blobs vary evenly from patch to patch.
     """

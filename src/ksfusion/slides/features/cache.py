@@ -7,6 +7,7 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 
 from ksfusion.core.errors import DamagedFileError
-from ksfusion.core.features_file import is_sealed, open_features, reseal_slide, seal_features, write_slide
+from ksfusion.core.features_file import FeaturesWriter, SlideGroup, is_sealed, open_features, seal_features
 from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import atomic
 from ksfusion.slides.config import ExtractFeaturesSettings
@@ -91,8 +92,8 @@ class FeatureCache:
 
     While the batch is made, each finished slide is a file of its own, so that a job that is killed redoes the slide in
     hand only. The packed batch is kept under a second name, at no cost: Snakemake removes the first before the job
-    runs again, and a slide that is new in the batch would have all its neighbours encoded again. It is the same file, so
-    that damage is in both: what is taken from it is looked at, and a slide that is damaged is encoded again.
+    runs again, and a slide that is new in the batch would have all its neighbours encoded again. It is the same file,
+    and what damaged one has damaged both: what is taken from it is looked at, and what is damaged made anew.
 
     Parameters
     ----------
@@ -104,6 +105,7 @@ class FeatureCache:
         self._folder = output.with_name(f".{output.stem}.aside")
         self._packed = output.with_name(f".{output.stem}.kept{output.suffix}")
         self._output = output
+        self._open = contextlib.ExitStack()
 
     def _file(self, slide_id: str, key: str) -> Path:
         return self._folder / f"{slide_id}.{key}.h5"
@@ -114,26 +116,34 @@ class FeatureCache:
 
     def find(self, slide_id: str, key: str) -> np.ndarray | None:
         """Return the features of a slide, if they were made of what ``key`` stands for."""
-        for path in (self._file(slide_id, key), self._packed):
-            try:
-                with open_features(path) as slides:
-                    slide = slides[slide_id] if slide_id in slides else None
-                    if slide and slide.attributes.get(KEY) == key:
-                        return slide.read("features")
-            except FileNotFoundError:
-                continue
-            except DamagedFileError:
-                log.warning("%s\twhat was kept of it in %s is damaged and left out", slide_id, path.name)
-        return None
+        with contextlib.suppress(FileNotFoundError, DamagedFileError), open_features(self._file(slide_id, key)) as own:
+            return own[slide_id].read("features")
+        try:
+            slide = self._of_batch.get(slide_id)
+            return slide.read("features") if slide and slide.attributes.get(KEY) == key else None
+        except DamagedFileError:
+            log.warning("%s\tits features in %s are damaged and made anew", slide_id, self._packed.name)
+            return None
+
+    @cached_property
+    def _of_batch(self) -> Mapping[str, SlideGroup]:
+        """The slides of the packed batch; opened once for all of them."""
+        try:
+            return self._open.enter_context(open_features(self._packed))
+        except FileNotFoundError:
+            return {}
+        except DamagedFileError:
+            log.warning("%s is damaged: all features of the batch are made anew", self._packed.name)
+            return {}
 
     def keep(self, slide_id: str, key: str, features: np.ndarray) -> None:
         """Keep the features of a slide."""
-        with atomic(self._file(slide_id, key)) as temporary, h5py.File(temporary, "w") as file:
-            write_slide(file, slide_id, {KEY: key}, {"features": features})
-            seal_features(file)
+        with atomic(self._file(slide_id, key)) as temporary, FeaturesWriter(temporary) as file:
+            file.write(slide_id, {KEY: key}, {"features": features})
 
     def close(self) -> None:
         """Forget the single slides: the batch's file has them."""
+        self._open.close()
         self._packed.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a file system without hard links keeps nothing for later
             self._packed.hardlink_to(self._output)
@@ -154,7 +164,6 @@ class FeatureCache:
                     key = group.attrs.get(KEY)
                     if key in keys.get(slide_id, {}):
                         group.attrs[KEY] = keys[slide_id][key]
-                        reseal_slide(group, slide_id)
                 if is_sealed(file):
                     seal_features(file)
         self.close()

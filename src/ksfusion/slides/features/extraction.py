@@ -170,5 +170,5 @@ def _patch_encoder(settings: Encoding, patch_px: int, target: Profile, device: s
         precision=settings.precision,
         compiled=settings.compile,
     )
-    check_patch_size(settings.encoder, encoder.input_px, patch_px)
-    return PatchEncoder(encoder, target, device, threads)
+    check_patch_size(settings.encoder, encoder.input_px, patch_px, settings.input_px)
+    return PatchEncoder(encoder, target, device, threads, input_px=settings.input_px)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.checksums import array_checksum
 from ksfusion.core.errors import UserError
+from ksfusion.core.failures import take_room
 from ksfusion.core.feature_store import FEATURES, INDEX
-from ksfusion.core.features_file import FeaturesFile, array_checksum, open_features
+from ksfusion.core.features_file import FeaturesFile, open_features
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> 
         for slide_id, group in file.completed():
             row = rows[slide_id]
             block = group.read("features", into=features[starts[row] : ends[row]])
-            checksums[slide_id] = group.checksums.get("features") or array_checksum(block)
+            checksums[slide_id] = group.checksum("features") or array_checksum(block)
             index[row] = group.read("index")
     features.flush()
     index.flush()
@@ -122,10 +123,8 @@ def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> 
 
 
 def _created(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
-    """Create a memory map whose room on the disk is taken: without it, writing to a full disk ends the process."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    take_room(path, path.stat().st_size)
     return array
 
 

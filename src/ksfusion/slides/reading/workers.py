@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing.process
+import signal
 import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -10,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.failures import MORE_MEMORY
 from ksfusion.slides.reading.errors import Reason, SlideError
 
 STARTING_SECONDS, STOPPING_SECONDS = 300, 10
@@ -41,7 +43,7 @@ def _serve(connection: Connection, make_answer: Callable[..., Callable[..., Any]
         except SlideError as error:
             kind, value = "slide_error", error
         except MemoryError:
-            kind, value = "slide_error", SlideError("too_large", "it takes more memory than there is")
+            kind, value = "slide_error", SlideError("too_large", f"it takes more memory than there is; {MORE_MEMORY}")
         except UserError as error:
             kind, value = "user_error", error
         except Exception:
@@ -85,7 +87,11 @@ class Worker:
         except (EOFError, ConnectionError):
             started = None
         if not started:
+            self._process.join(0)
+            killed = self._process.exitcode == -signal.SIGKILL
             self.stop()
+            if killed:
+                raise UserError(f"the process that reads slides was killed: memory ran out; {MORE_MEMORY}")
             raise RuntimeError("the worker process for reading slides did not start")
 
     def call(self, *arguments: Any) -> None:
@@ -93,7 +99,14 @@ class Worker:
         try:
             self.connection.send(arguments)
         except ConnectionError:
-            raise WorkerCrashed from None
+            raise self._crash() from None
+
+    def _crash(self) -> WorkerCrashed:
+        """Return why the process is gone: nothing but the system kills it, and that for its memory."""
+        self._process.join(STOPPING_SECONDS)
+        if self._process.exitcode == -signal.SIGKILL:
+            return WorkerCrashed("too_large", f"the process that read it was killed: memory ran out; {MORE_MEMORY}")
+        return WorkerCrashed()
 
     def answer(self) -> Any:
         """Return the answer to the last call.
@@ -105,14 +118,14 @@ class Worker:
         UserError
             The function's own.
         WorkerCrashed
-            If the process died; the worker is of no more use.
+            If the process died, as ``too_large`` where it was killed; the worker is of no more use.
         RuntimeError
             If the function failed otherwise, with its traceback.
         """
         try:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionError):
-            raise WorkerCrashed from None
+            raise self._crash() from None
         if kind in ("slide_error", "user_error"):
             raise value
         if kind == "bug":
