@@ -19,10 +19,16 @@ from ksfusion.config import study_folder
 from ksfusion.core.errors import UserError
 from ksfusion.core.failures import KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
+from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.plan import make_plan
 
 # A user's own configuration inherits nothing of the demo's.
 if not workflow.overwrite_configfiles:
+    try:
+        # Snakemake names neither file nor line of what is no YAML.
+        read_yaml(Path(workflow.basedir, "config.yaml"))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
     configfile: Path(workflow.basedir, "config.yaml")
 
@@ -47,7 +53,10 @@ if workflow.is_main_process:
 
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
-    plan.begin()
+    try:
+        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=CONDA)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 MANIFEST = str(preflight.MANIFEST)
@@ -106,21 +115,42 @@ include: "workflow/rules/methods.smk"
 include: "workflow/rules/results.smk"
 
 
+REPORT = "results/report.html"
+LEDGERS = ["results/slides.tsv", "results/samples.tsv", *plan.overviews()]
+TABLES = expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"])
+TABLES += ALPHA_RESULTS if plan.alpha_listed else []
+
+
 rule all:
     default_target: True
     input:
-        "results/report.html",
-        "results/slides.tsv",
-        "results/samples.tsv",
+        REPORT,
+        LEDGERS,
+        TABLES,
         "results/features/store",
-        plan.overviews(),
         expand("results/features/{batch}.h5", batch=BATCHES),
-        expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "md", "tex"]),
-        ALPHA_RESULTS if plan.alpha_listed else [],
         "results/figures/figures.json",
         plan.heatmaps_shown(),
         expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         expand("{run}/model.safetensors", run=RUNS),
+
+
+# `snakemake slides`: what becomes of every slide and sample, before anything is trained.
+rule slides:
+    input:
+        LEDGERS,
+
+
+# `snakemake tables`: all methods, trained and compared.
+rule tables:
+    input:
+        TABLES,
+
+
+# `snakemake report`
+rule report:
+    input:
+        REPORT,
 
 
 # `snakemake alpha`: the sweep of alpha, whose runs `all` does not need.

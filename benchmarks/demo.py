@@ -45,10 +45,11 @@ def main() -> None:
         rows += [(f"{name}, s", part[0], limit) for name, part, limit in zip(PARTS, parts, limits, strict=True)]
         rows.append(("the whole demo, s", sum(seconds for seconds, _ in parts), None))
         rows.append(("its peak memory, GiB", max(memory for _, memory in parts), 4))
-        timings = sorted((folder / "results/benchmarks").rglob("*.tsv"))
+        benchmarks = folder / "demo/results/benchmarks"
+        timings = sorted(benchmarks.rglob("*.tsv"))
         by_rule: dict[str, list[float]] = {}
         for path in timings:
-            rule = path.relative_to(folder / "results/benchmarks").parts[0].removesuffix(".tsv")
+            rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
             by_rule.setdefault(rule, []).append(float(path.read_text().splitlines()[1].split("\t")[0]))
     print(f"{'what':30}{'measured':>10}{'limit':>8}   on {cores} cores")
     for name, value, limit in rows:

@@ -23,7 +23,11 @@ import ksfusion
 from ksfusion.core.errors import UserError
 from ksfusion.core.failures import explain
 
+log = logging.getLogger(__name__)
+
 STAGES = "ksfusion.stages"
+# As a shell has it of a command that Ctrl-C has ended.
+INTERRUPTED = 130
 # Verbs that are called by hand have names of their own; a verb that is not here is called as its module.
 NAMES = {
     "build_glioma_cohort": "cohort",
@@ -33,6 +37,8 @@ NAMES = {
 ALIASES = {"gate": "check-leakage"}
 # Given by position.
 POSITIONAL = {"recipe", "config", "targets"}
+# Given as often as wanted, one value each.
+REPEATED = {"set", "column"}
 # Gets what stands behind ``--``.
 PASSED_ON = "passed_on"
 
@@ -118,6 +124,8 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
             options = _option(hints[name], parameter.default)
             if name in POSITIONAL:
                 options.pop("required", None)
+            if name in REPEATED:
+                options = {"action": "append", "default": [], "metavar": options["metavar"]}
             flag = name if name in POSITIONAL else _flag(name)
             parser.add_argument(flag, **options, help=said.get(name))
     return grouped
@@ -160,7 +168,14 @@ def main(argv: list[str] | None = None) -> None:
     try:
         behind = argv.index("--") if "--" in argv else len(argv)
         parser = build_parser(argv[0] if argv else None)
-        args = vars(parser.parse_args(argv[:behind]))
+        parsed, more = parser.parse_known_args(argv[:behind])
+        args = vars(parsed)
+        # Targets may stand behind options too.
+        if more and not ("targets" in args and not any(text.startswith("-") for text in more)):
+            hint = "; options of Snakemake stand behind --" if PASSED_ON in args else ""
+            parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
+        if more:
+            args["targets"] = [*args["targets"], *more]
         if PASSED_ON in args:
             args[PASSED_ON] = argv[behind + 1 :]
         function, grouped = args.pop("function"), args.pop("grouped")
@@ -170,6 +185,9 @@ def main(argv: list[str] | None = None) -> None:
         function(**args)
     except UserError as error:
         _end(str(error))
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if not (line := explain(error, verbs().get(argv[0], argv[0]) if argv else "ksfusion")):
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
@@ -20,7 +21,7 @@ from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes
 from ksfusion.methods.registry import METHODS, unknown_method
-from ksfusion.results.config import Heatmaps, Printing, Results, Titles
+from ksfusion.results.config import ALL, Heatmaps, Printing, Results, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
@@ -41,6 +42,8 @@ class Cohort(CheckLeakageSettings, Pairing, CohortFiles):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"cohort {name} is listed twice")
+            if name == ALL:
+                raise ValueError(f"a cohort cannot be called {name}: the tables call all of them so; rename it")
         return sources
 
 
@@ -243,7 +246,7 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
     if braces := [text for text in _texts(values) if "{" in text or "}" in text]:
         raise UserError("\n".join(f"{source}: {text!r} has a brace in it; rename it" for text in braces))
     try:
-        return Config.model_validate(dict(values))
+        return Config.model_validate(_with_nulls(values))
     except ValidationError as error:
         raise UserError("\n".join(_describe(problem, source) for problem in error.errors())) from None
 
@@ -274,6 +277,13 @@ def located_config(
     return located(parse_config(values, source=source), [*(file.resolve().parent for file in read), *folders])
 
 
+def _with_nulls(value: Any) -> Any:
+    """Return settings with None for the text null: what ``--config`` of Snakemake has in braces is text."""
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    return None if value == "null" else value
+
+
 def _texts(value: Any) -> Iterator[str]:
     """Yield every text in nested settings, keys included."""
     if isinstance(value, Mapping):
@@ -289,6 +299,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _describe(problem: Mapping[str, Any], source: str) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    if problem["type"] == "extra_forbidden" and key.partition(".")[0] in Config.model_fields and _has_dot(problem):
+        return f"{source}: {key}: unknown key; {_right_form(problem['loc'], problem['input'])}"
     if problem["type"] == "extra_forbidden":
         return f"{source}: {key}: unknown key; remove it or correct its name ({_known_keys(problem['loc'])})"
     if problem["type"] == "missing":
@@ -296,6 +308,18 @@ def _describe(problem: Mapping[str, Any], source: str) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {problem['input']!r})"
     return f"{source}: {key}: {message}{given}"
+
+
+def _has_dot(problem: Mapping[str, Any]) -> bool:
+    return "." in str(problem["loc"][-1])
+
+
+def _right_form(location: tuple[int | str, ...], value: Any) -> str:
+    """Return how a key of a block is written that was given with dots, in a file and to Snakemake."""
+    block, *keys = [*map(str, location[:-1]), *str(location[-1]).split(".")]
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")
+    written = ": {".join(keys) + f": {text}" + "}" * (len(keys) - 1)
+    return f"write {block}: {{{written}}} in the file, or give Snakemake --config '{block}={{{written}}}'"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

@@ -133,6 +133,7 @@ class Plan(NamedFiles):
                 caveats=config.caveats(),
                 alpha=self.alpha_listed,
             ),
+            "score_oracles": results.ScoreOraclesSettings(tasks=compared["tasks"]),
             "draw_demo_slides": DrawDemoSlidesSettings(slides=self.demo_slides()),
             "draw_demo_expression": DrawDemoExpressionSettings(profiles=self.demo_profiles()),
         }

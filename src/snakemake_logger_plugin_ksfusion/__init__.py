@@ -1,7 +1,7 @@
 """What a run prints: a line for each job when it has ended, failures in full, and on a terminal what is running.
 
-A logger plugin of Snakemake, which finds it by this package's name: ``snakemake --logger ksfusion``, as ``ksfusion run``
-has it. Snakemake imports it whenever it starts: nothing heavy is imported here. Its own full log, under
+A logger plugin of Snakemake, which finds it by this package's name: ``snakemake --logger ksfusion``, as ``ksfusion
+run`` has it. Snakemake imports it whenever it starts: nothing heavy is imported here. Its own full log, under
 ``.snakemake/log``, is written as ever.
 """
 
@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from logging import ERROR, WARNING, LogRecord
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -23,9 +22,9 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
-from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from snakemake_logger_plugin_ksfusion.jobs import KEPT, Estimate, Job, duration, reason_words, tail, words
+from snakemake_logger_plugin_ksfusion.jobs import KEPT, Estimate, Job, duration, reason_words, tail
+from snakemake_logger_plugin_ksfusion.settings import LogHandlerSettings
 
 # What Snakemake tells of its own work.
 OWN_WORK = (
@@ -33,35 +32,27 @@ OWN_WORK = (
     "Select jobs", "Removing output files", "Removing temporary output", "Complete log(s)", "Elapsed time",
     "Terminating processes", "Waiting for", "Group jobs", "Processed ", "Updating checkpoint", "Would remove",
     "This was a dry-run", "Reasons:", "    (check individual jobs", "Loading trusted IOCache", "Shell command",
-    "Determining filesystem", "No SLURM", "Guessed SLURM", "Cleaning up SLURM",
+    "Determining filesystem", "Shutting down", "Exiting because a job", "Execute ", "No SLURM", "Guessed SLURM",
+    "Cleaning up SLURM",
 )  # fmt: skip
 # Of SLURM, one for each job.
 OF_SUBMISSIONS = ("has been submitted with SLURM jobid", "Submitted array job")
 NOT_COMPLETE = "At least one job did not complete successfully"
+NOTHING_TO_DO = "Nothing to be done"
 LINES_OF_A_FAILURE = 30
 # Where there is no terminal a job that takes long is told of after so many seconds, then at twice that, and so on.
 FIRST_SIGN_OF_LIFE = 120.0
 PLAIN, RED, YELLOW = "", "\033[31m", "\033[33m"
 
 
-@dataclass
-class LogHandlerSettings(LogHandlerSettingsBase):
-    """Settings of the plugin, as options of Snakemake."""
-
-    plan: Path | None = field(
-        default=None,
-        metadata={"help": "In a dry run: write the jobs that are due to this file, as JSON, and print nothing."},
-    )
-
-
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Tell of a run in few lines."""
 
     def __post_init__(self) -> None:
         self.out = sys.stdout if self.common_settings.stdout else sys.stderr
         self.terminal = self.out.isatty() and os.environ.get("TERM") != "dumb"
         self.dry = self.common_settings.dryrun
-        self.plan: Path | None = self.settings.plan if self.settings else None
+        self.plan: Path | None = getattr(self.settings, "plan", None)
         self.started_in = Path.cwd()
         self.jobs: dict[int, Job] = {}
         self.running: dict[int, Job] = {}
@@ -73,6 +64,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
         self.interrupted = self.ended = False
         self._signs: dict[int, float] = {}
         self._shown = False
+        self._writing = threading.RLock()
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
         if not self.dry and threading.current_thread() is threading.main_thread():
@@ -87,9 +79,13 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def emit(self, record: LogRecord) -> None:
         """Tell of an event, or count it; after an interrupt there is nothing more to tell."""
-        if self.interrupted:
-            self._tell_of_interrupt()
-            return
+        with self._writing:
+            if self.interrupted:
+                self._tell_of_interrupt()
+            else:
+                self._tell(record)
+
+    def _tell(self, record: LogRecord) -> None:
         told = {
             LogEvent.JOB_INFO: self._job,
             LogEvent.JOB_FINISHED: self._finished,
@@ -112,7 +108,7 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
     def close(self) -> None:
         """Tell how the run has ended."""
         self._stop.set()
-        with self.lock:
+        with self._writing:
             self._clear()
             if self.interrupted:
                 self._tell_of_interrupt()
@@ -209,14 +205,13 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
 
     def _text(self, record: LogRecord) -> None:
         text = record.getMessage()
-        if record.levelno < WARNING:
-            told = text not in ("", "None") and not text.lstrip("\n").startswith(OWN_WORK)
-            if told and "Execute " not in text[:8] and not any(part in text for part in OF_SUBMISSIONS) and not self.dry:
-                self._line(text)
-            elif text.startswith("Nothing to be done") and self.plan is None:
-                self._line(text)
+        if record.levelno >= WARNING:
+            self._line(text, RED if record.levelno >= ERROR else YELLOW)
             return
-        self._line(text, RED if record.levelno >= ERROR else YELLOW)
+        own = text in ("", "None") or text.lstrip("\n").startswith(OWN_WORK)
+        of_job = any(part in text for part in OF_SUBMISSIONS)
+        if text.startswith(NOTHING_TO_DO) or not (own or of_job or self.dry):
+            self._line(text)
 
     # The interrupt.
 
@@ -257,12 +252,12 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
     def _left(self, now: float) -> str:
         running = [(job.rule, now - job.started) for job in self.running.values()]
         left = self.estimate.left(running, now - (self.begun or now))
-        return "" if left is None or self.done == self.total else f"   about {duration(max(left, 1))} left"
+        return f"   about {duration(max(left, 1))} left" if left else ""
 
     def _tick(self) -> None:
         """Show what is running: on a terminal each second, elsewhere seldom."""
         while not self._stop.wait(1):
-            with self.lock:
+            with self._writing:
                 if self.interrupted:
                     continue
                 now = time.time()
@@ -270,9 +265,10 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
                     self._show(now)
                     continue
                 for number, job in self.running.items():
-                    if (age := now - job.started) >= self._signs[number]:
+                    if now - job.started >= self._signs[number]:
                         self._signs[number] *= 2
-                        self._line(f"    {job.rule} {job.what} has run for {duration(age)}{_after(': ', job.progress())}")
+                        progress = _after(": ", job.progress())
+                        self._line(f"    {job.rule} {job.what} has run for {duration(now - job.started)}{progress}")
 
     def _show(self, now: float) -> None:
         """Write the line at the bottom of the terminal."""
@@ -280,7 +276,8 @@ class LogHandler(LogHandlerBase):  # type: ignore[misc]
         if not jobs:
             return
         told = ", ".join(
-            f"{job.rule} {job.what} {duration(now - job.started)}{_after(' (', job.progress(), ')')}" for job in jobs[:3]
+            f"{job.rule} {job.what} {duration(now - job.started)}{_after(' (', job.progress(), ')')}"
+            for job in jobs[:3]
         )
         more = f" and {len(jobs) - 3} more" if len(jobs) > 3 else ""
         line = f"[{self.done}/{self.total}] {told}{more}{self._left(now)}"
@@ -336,4 +333,4 @@ def plan_table(due: list[dict[str, Any]]) -> list[str]:
     return [f"{'step':<{width}}  {'jobs':>5}  why", *rows, f"{'total':<{width}}  {counts.total():>5}"]
 
 
-__all__ = ["LogHandler", "LogHandlerSettings", "words"]
+__all__ = ["LogHandler", "LogHandlerSettings"]

@@ -12,21 +12,26 @@ from pathlib import Path
 # Where rules keep how long their jobs took (workflow/rules), by rule.
 BENCHMARKS = Path("results", "benchmarks")
 LOG_BYTES = 16384
-# What the logs of stages say of their progress (training/progress.py, training/search.py, slides/features/extraction.py).
+# So many jobs tell how long others may take.
+FEWEST_JOBS = 3
+# What logs say of progress: training/progress.py, training/search.py, slides/features/extraction.py.
 EPOCH = re.compile(r"(?:seed (\d+))?: epoch (\d+) of (\d+):")
 TRIAL = re.compile(r", trial (\d+): ")
 SLIDE = re.compile(r"^INFO ksfusion\.\S+: \S+\t\d+ (?:patches|tiles)", flags=re.MULTILINE)
+FOLLOWS, PARAMS = "follows other steps", "Params have changed"
+# Rules of the Snakefile that only gather what others make.
+GATHERING = ("all", "slides", "tables", "alpha", "heatmaps", "report")
 # What Snakemake says of why a job is due, and what that means; in the order in which they are told.
 REASONS = {
     "Forced execution": "asked for",
     "Missing output files": "not there yet",
     "Incomplete output files": "interrupted",
-    "Params have changed": "settings or code changed",
+    PARAMS: "settings or code changed",
     "Code has changed": "rule changed",
     "Software environment definition has changed": "environment changed",
     "Set of input files has changed": "other inputs than before",
     "Updated input files": "an input changed",
-    "Input files updated by another job": "follows other steps",
+    "Input files updated by another job": FOLLOWS,
 }
 # What a job that was ended keeps for the next run.
 KEPT = {"train_model": "epochs", "search_settings": "trials", "extract_features": "slides"}
@@ -88,8 +93,12 @@ def tail(log: Path, size: int = LOG_BYTES) -> str:
 
 def reason_words(reason: str) -> list[str]:
     """Return why a job is due, in a few words each."""
-    # What follows a colon are names and values, which may hold anything; a reason starts the text, or follows one.
+    # Behind this stand the settings, which may hold anything.
+    start, params, _ = reason.partition(PARAMS)
+    reason = start + params
     found = [said for start, said in REASONS.items() if re.search(rf"(^|; ){re.escape(start)}", reason)]
+    if "not there yet" in found and FOLLOWS in found:
+        found.remove(FOLLOWS)
     return found or [reason.partition(":")[0] or "not known"]
 
 
@@ -123,8 +132,8 @@ class Estimate:
     def left(self, running: Sequence[tuple[str, float]], elapsed: float) -> float | None:
         """Return the seconds that the rest may take; None where too little is known.
 
-        Each rule's jobs are taken to last as long as those before, in this run or else in earlier ones; as many run at
-        once as have done so far.
+        Each rule's jobs are taken to last as long as those before, in this run or else in earlier ones, or as the mean
+        of the other rules' where there were none; as many run at once as have done so far.
 
         Parameters
         ----------
@@ -135,9 +144,9 @@ class Estimate:
         """
         rest = Counter(self.planned)
         rest.subtract({rule: len(took) for rule, took in self._took.items()})
-        times = {rule: self._typical(rule) for rule, count in rest.items() if count > 0}
-        known = [seconds for seconds in times.values() if seconds is not None]
-        if len(known) * 2 < len(times) or not known:
+        times = {rule: self._typical(rule) for rule, count in rest.items() if count > 0 and rule not in GATHERING}
+        known = [seconds for seconds in map(self._typical, self.planned) if seconds is not None]
+        if sum(map(len, self._took.values())) < FEWEST_JOBS:
             return None
         guess = sum(known) / len(known)
         ages = Counter[str]()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -16,12 +17,14 @@ BY_HAND = {
     "build_glioma_cohort",
     "export_features",
     "fit_stain_target",
+    "init",
     "run",
+    "status",
     "write_demo_tables",
     "write_reference",
 }
 # Rules that only gather, and those that repeat another for alpha.
-WITHOUT_STAGE = {"all", "alpha", "heatmaps"}
+WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "heatmaps", "report"}
 SHARED = {"make_alpha_table": "make_tables", "draw_alpha": "draw_figures"}
 
 
@@ -108,3 +111,104 @@ def test_settings_that_are_left_out_have_their_defaults():
         ["sample-patches", "--tiles", "t", "--output", "o", "--settings", json.dumps({"patches": {"count": 9}})]
     )
     assert (args.settings.patches.count, args.settings.min_tiles, args.settings.patches.order) == (9, 10, "raster")
+
+
+def ran(monkeypatch, *argv):
+    """Return the command that a run would become."""
+    became = []
+    monkeypatch.setattr("os.execv", lambda program, command: became.extend(command))
+    main(["run", *argv])
+    return became[3:]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "my study" / "my.yaml"
+    path.parent.mkdir()
+    path.write_text("folder: here\n")
+    return path
+
+
+def test_targets_stand_before_and_behind_options(config, monkeypatch):
+    for argv in (
+        [str(config), "alpha", "tables", "--dry-run"],
+        [str(config), "--dry-run", "alpha", "tables"],
+        ["--dry-run", str(config), "alpha", "tables"],
+        [str(config), "alpha", "--dry-run", "tables"],
+    ):
+        command = ran(monkeypatch, *argv)
+        assert command[:2] == ["alpha", "tables"] and "--dry-run" in command
+
+
+def test_settings_and_options_of_snakemake(config, monkeypatch, capsys):
+    command = ran(
+        monkeypatch, str(config), "--set", "training.alpha=0.7", "--set", "training.search=null", "slides",
+        "--set", "title=Glioma, first", "--set", "splits.fractions=[0.6, 0.2, 0.2]", "--set", "splits.file=a, b",
+        "--cores", "3", "--", "--keep-going",
+    )  # fmt: skip
+    assert command[0] == "slides" and command[-1] == "--keep-going"
+    at = command.index("--config")
+    assert command[at + 1 : at + 4] == [
+        "training={alpha: 0.7, search: null}",
+        "title=Glioma, first",
+        "splits={fractions: [0.6, 0.2, 0.2], file: 'a, b'}",
+    ]
+    assert command[command.index("--directory") + 1] == str(config.parent / "here")
+    assert command[command.index("--cores") + 1] == "3"
+    assert command[command.index("--logger") + 1] == "ksfusion"
+    # What is printed is what is run.
+    assert shlex.split(capsys.readouterr().err)[3:] == command
+
+
+def test_the_folder_may_be_set(config, monkeypatch):
+    command = ran(monkeypatch, str(config), "--set", "folder=elsewhere")
+    assert command[command.index("--directory") + 1] == str(config.parent / "elsewhere")
+    assert "--cores" not in command
+
+
+def test_the_old_way_and_another_logger(config, monkeypatch):
+    assert "--logger" not in ran(monkeypatch, str(config), "--verbose")
+    command = ran(monkeypatch, str(config), "--", "--logger", "other")
+    assert command[command.index("--logger") + 1] == "other" and command.count("--logger") == 1
+
+
+def test_a_profile_by_name_or_folder(config, monkeypatch, tmp_path):
+    command = ran(monkeypatch, str(config), "--profile", "slurm")
+    assert command[command.index("--workflow-profile") + 1] == str(ROOT / "profiles/slurm")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "config.yaml").write_text("cores: 1\n")
+    command = ran(monkeypatch, str(config), "--profile", str(own))
+    assert command[command.index("--workflow-profile") + 1] == str(own)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--set", "training.alpha"], "--set training.alpha: is no setting; write it as training.alpha=0.7"),
+        (["--set", "a=1", "--set", "a.b=2"], "--set a.b=2: a has been given a value before"),
+        (["--set", "a=[1"], "--set a=[1: "),
+        (["--profile", "slum"], "--profile slum: is neither a profile of the project (default, slurm) nor a folder"),
+    ],
+)
+def test_options_that_are_wrong_are_lines(config, argv, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(config), *argv])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+def test_an_option_of_snakemake_has_its_place(config, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", str(config), "--keep-going"])
+    assert "unrecognized arguments: --keep-going; options of Snakemake stand behind --" in capsys.readouterr().err
+
+
+def test_an_interrupted_verb_ends_without_a_traceback(config, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.execv", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(config)])
+    assert ended.value.code == 130

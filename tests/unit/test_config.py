@@ -1,9 +1,11 @@
 """The configuration: the paper's defaults, and one readable line for each mistake."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+from snakemake.cli import parse_config as snakemake_config
 
 from ksfusion.config import Config, load_config, parse_config
 from ksfusion.core.config_block import Block
@@ -12,6 +14,7 @@ from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+from ksfusion.workflow import workflow_command
 
 A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 
@@ -38,6 +41,7 @@ def changed(**blocks):
     ("values", "words"),
     [
         (changed(patch={"count": 100}), ["patch", "unknown key", "patches"]),
+        ({"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "cohort": "all"}]}}, ["called all", "rename it"]),
         (changed(patches={"number": 100}), ["patches.number", "unknown key", "count"]),
         (changed(patches={"count": "many"}), ["patches.count", "'many'"]),
         (changed(patches={"count": 150}), ["patches.count", "square", "144"]),
@@ -181,6 +185,49 @@ def test_a_key_that_stands_twice_is_named_and_a_merged_one_is_not(tmp_path):
     path.write_text("a:\n  x: 1\n  y: 2\n  x: 3\n")
     with pytest.raises(UserError, match=r"config\.yaml: row 4: key 'x' stands in row 2 already"):
         read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "remedy"),
+    [
+        ("cohort:\n  samples: s\n expression: []\n", 3, "look at the indents, brackets and quotes up to there"),
+        ("cohort:\n\tsamples: s\n", 2, "indent with blanks, not with tabs"),
+        ("a: 1\nb: c: d\n", 2, "look at the indents"),
+        ("methods: [snn\ntraining: {}\n", 2, "look at the indents, brackets"),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_its_row(tmp_path, text, row, remedy):
+    (tmp_path / "my.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"my\.yaml: row {row}: is not valid YAML \(.*\); {remedy}"):
+        load_config(tmp_path / "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ({"training.alpha": 0.7}, "training={alpha: 0.7}"),
+        ({"training.search.trials": 5}, "training={search: {trials: 5}}"),
+        ({"training": {"search.trials": 5}}, "training={search: {trials: 5}}"),
+        ({"splits.fractions": [0.6, 0.2, 0.2]}, "splits={fractions: [0.6, 0.2, 0.2]}"),
+    ],
+)
+def test_a_key_with_dots_has_its_right_form_told(written, form):
+    with pytest.raises(UserError) as told:
+        parse_config(changed(**written))
+    block, _, value = form.partition("=")
+    assert f"unknown key; write {block}: {value} in the file, or give Snakemake --config '{form}'" in str(told.value)
+    # What is told is what Snakemake takes.
+    assert parse_config(changed(**snakemake_config([form]))) != parse_config(MINIMAL)
+
+
+def test_a_key_with_dots_for_snakemake_has_its_right_form_told(tmp_path):
+    (tmp_path / "my.yaml").write_text("cohort: {}\n")
+    with pytest.raises(UserError, match=re.escape("write --set training.alpha=0.7 before the --, or --config 'train")):
+        workflow_command(tmp_path / "my.yaml", passed_on=["--config", "demo=false", "training.alpha=0.7"])
+    command = workflow_command(
+        tmp_path / "my.yaml", passed_on=["--config", "training={alpha: 0.7}", "--until", "a.b=c"]
+    )
+    assert command[-1] == "a.b=c"
 
 
 @pytest.mark.parametrize(("text", "word"), [(None, "cannot be read"), ("a: [", "not valid YAML"), ("- 1", "mapping")])

@@ -1,5 +1,7 @@
 """The demo at a reduced size, from raw slides to the report, checked against what was planted."""
 
+import re
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -50,7 +52,7 @@ def test_a_table_has_every_method_task_and_metric(demo, name, methods):
         for metric in metrics
     }
     assert expected == set(rows[["method", "task", "metric"]].itertuples(index=False, name=None))
-    assert rows["paper"].notna().all()
+    assert rows["paper"].isna().all()  # published of another cohort
     assert (rows["mean"].notna() | rows["reason"].notna()).all()
 
 
@@ -159,10 +161,48 @@ def test_the_report_is_one_page_that_names_the_demo(demo):
 
 def test_the_truth_is_read_by_no_stage(demo):
     sources = [demo.folder / "Snakefile", *(demo.folder / "workflow").rglob("*"), *(demo.folder / "src").rglob("*.py")]
-    naming = [path for path in sources if path.is_file() and "truth/slides.tsv" in path.read_text()]
+    naming = [path for path in sources if path.is_file() and re.search(r"truth/\w+\.", path.read_text())]
     assert [path.name for path in naming] == ["demo.smk"]
-    text = naming[0].read_text()
-    assert "input:" not in text and text.count("truth/") == 2
+    # It stands among the outputs of the two rules that draw, and nowhere else: three files.
+    blocks = re.split(r"^rule ", naming[0].read_text(), flags=re.MULTILINE)[1:]
+    sections = [(block.split(":")[0], *re.split(r"^    (\w+):\n", block, flags=re.MULTILINE)[1:]) for block in blocks]
+    named = [
+        (rule, section)
+        for rule, *parts in sections
+        for section, text in zip(parts[::2], parts[1::2], strict=True)
+        for _ in re.findall(r'"truth/\w+\.\w+"', text)
+    ]
+    assert named == [("draw_demo_slides", "output")] * 2 + [("draw_demo_expression", "output")]
+    assert naming[0].read_text().count("truth/") == 4  # once in a comment
+
+
+def test_every_tile_has_its_truth(demo):
+    truth = pd.read_parquet(demo.folder / "truth/tiles.parquet").set_index(["slide_id", "x", "y"])
+    slides = demo.tsv("truth/slides.tsv").set_index("slide_id")
+    tiles = pd.concat([pd.read_parquet(path) for path in (demo.folder / "results/tiles").glob("*.parquet")])
+    tiles = tiles[tiles["status"] == "ok"]
+    patches = pd.concat([pd.read_parquet(path) for path in (demo.folder / "results/patches").glob("*.parquet")])
+    for rows in (tiles, patches[patches["reason"] == ""]):
+        assert pd.MultiIndex.from_frame(rows[["slide_id", "x", "y"]]).isin(truth.index).all()
+    # What is found to be tissue is where tissue was drawn.
+    found = tiles.set_index(["slide_id", "x", "y"])["tissue"]
+    assert np.corrcoef(found, truth.loc[found.index, "tissue"])[0, 1] > 0.8
+    assert set(truth.index.get_level_values("slide_id")) == set(slides.index)
+    counted = truth.groupby("slide_id")["tumour"].sum()
+    assert np.corrcoef(counted, slides.loc[counted.index, "n_tumour_nuclei"])[0, 1] > 0.99
+
+
+def test_the_oracles_are_scored_as_the_methods_and_shown_beneath_table_1(demo):
+    oracles, methods = (demo.tsv(f"results/tables/{name}.tsv") for name in ("oracles", "table1"))
+    assert oracles.columns.tolist() == methods.columns.tolist()
+    assert oracles["method"].unique().tolist() == ["oracle-slides", "oracle-genes", "oracle-both"]
+    identity = ["task", "metric", "level", "cohort", "fold"]
+    scored = methods.groupby(identity)["n"].max()
+    for _, rows in oracles.groupby("method"):
+        assert rows.set_index(identity)["n"].sort_index().equals(scored.sort_index())
+    page = (demo.folder / "results/report.html").read_text()
+    table1 = page[page.index('id="table1"') : page.index('id="table2"')]
+    assert "What slides, genes and both could tell" in table1 and table1.count("Oracle: ") == 3
 
 
 def test_committed_tables_are_those_of_the_model(tmp_path):

@@ -55,11 +55,29 @@ def test_the_table_is_the_mean_over_folds_and_seeds(project):
     assert "mean over folds and seeds" in (project.folder / "results/report.html").read_text()
 
 
+def test_snakemakes_own_report_is_made_without_a_warning(project, tmp_path):
+    done = project.snakemake("--report", str(tmp_path / "report.html"))
+    printed = done.stdout + done.stderr
+    assert "never awaited" not in printed and "Warning" not in printed, printed
+    page = (tmp_path / "report.html").read_text()
+    assert "mean over the folds and seeds" in page and "The method without one of its components" in page
+
+
 def test_epochs_rerun_the_training_and_its_results(project):
     config = (project.folder / project.configfile).read_text()
     try:
         (project.folder / project.configfile).write_text(config.replace("epochs: 30", "epochs: 31"))
         assert project.planned() == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+    finally:
+        (project.folder / project.configfile).write_text(config)
+
+
+def test_titles_and_labels_redo_only_what_shows_them(project):
+    config = (project.folder / project.configfile).read_text()
+    named = "epochs: 30\n    title: MGMT $promoter\n    labels: {methylated: <Methylated>}"
+    try:
+        (project.folder / project.configfile).write_text(f"title: Our study\n{config.replace('epochs: 30', named)}")
+        assert project.planned() == {"make_tables": 1, "draw_figures": 1, "write_report": 1}
     finally:
         (project.folder / project.configfile).write_text(config)
 

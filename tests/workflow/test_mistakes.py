@@ -1,5 +1,9 @@
 """A mistake in the configuration or the tables stops the run with readable lines before any job starts."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 import yaml
 from project import Project, copy_project
@@ -44,6 +48,32 @@ def test_a_block_that_stands_twice(project):
     printed = refused(project, text)
     line = 1 + text.splitlines().index("patches:")
     assert f"mine.yaml: row {text.count(chr(10)) - 1}: key 'patches' stands in row {line} already; merge" in printed
+
+
+def test_a_key_with_dots_is_told_how_it_is_written_and_that_form_is_taken(project):
+    config = settings(project, SAMPLES, CASES)
+    printed = refused(project, {**config, "training.alpha": 0.7})
+    form = "training={alpha: 0.7}"
+    assert "mine.yaml: training.alpha: unknown key; write training: {alpha: 0.7} in the file, or give " in printed
+    assert f"Snakemake --config '{form}'" in printed
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    (project.folder / "s1.svs").touch()
+    done = project.snakemake("--dry-run", "--printshellcmds", "--config", form)
+    assert '"alpha":0.7' in done.stdout + done.stderr
+
+
+def test_a_demo_that_is_no_yaml_is_named_with_its_row(project):
+    path = project.folder / "config.yaml"
+    text = path.read_text()
+    try:
+        path.write_text(text + "methods: [snn\ntraining: {}\n")
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
+        done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    finally:
+        path.write_text(text)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in printed
+    assert re.search(r"config\.yaml: row \d+: is not valid YAML", printed)
 
 
 def test_slides_in_another_folder_are_told_at_once(project):

@@ -1,4 +1,4 @@
-# The demo cohort: drawn only where the configuration asks for it.
+# The demo cohort: drawn only where the configuration asks for it. What is in truth/ no stage reads.
 rule draw_demo_slides:
     output:
         slides=expand("slides/{slide}.tiff", slide=plan.demo_slides()),
@@ -35,3 +35,23 @@ rule draw_demo_expression:
         code=plan.code("draw_demo_expression"),
     shell:
         "ksfusion draw-demo-expression --settings {params.settings:q} --output expression --truth {output.truth} 2> {log}"
+
+
+# Plain models that read what was planted, beside the methods in the report.
+rule score_oracles:
+    input:
+        samples="results/samples.tsv",
+        cases="results/cohort/cases.parquet",
+        splits="results/cohort/splits.tsv",
+    output:
+        "results/tables/oracles.tsv",
+    log:
+        "results/logs/score_oracles.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        settings=plan.settings("score_oracles"),
+        code=plan.code("score_oracles"),
+    shell:
+        "ksfusion score-oracles --samples {input.samples} --cases {input.cases} --splits {input.splits}"
+        " --settings {params.settings:q} --output {output} 2> {log}"

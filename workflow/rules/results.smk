@@ -169,6 +169,7 @@ rule write_report:
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         overviews=plan.overviews(),
         heatmaps=plan.heatmaps_shown(),
+        oracles="results/tables/oracles.tsv" if plan.config.demo else [],
         template=shipped_with_code("results/report/report.html.j2"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -184,5 +185,5 @@ rule write_report:
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --expression-findings {input.expression_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
-        " --heatmaps {input.heatmaps}"
+        " --heatmaps {input.heatmaps} --oracles {input.oracles}"
         " --settings {params.settings:q} --output {output} 2> {log}"

@@ -302,16 +302,17 @@ def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[s
     Raises
     ------
     OSError, UnicodeDecodeError, UserError
-        If it cannot be read, is not UTF-8, or has a field of more than 131,072 characters.
+        If it cannot be read, is not UTF-8, or has a field of more than 131,072 characters; or if it is a file of this
+        project's and damaged.
     """
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        try:
-            header = tuple(name.strip() for name in next(reader, []))
-            rows = ((reader.line_num, [field.strip() for field in fields]) for fields in reader)
-            return header, [(line, fields) for line, fields in rows if any(fields)]
-        except csv.Error:
-            raise long_field(path, reader.line_num) from None
+    text = io.StringIO(_read_undamaged(Path(path)).decode("utf-8-sig"), newline="")
+    reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        header = tuple(name.strip() for name in next(reader, []))
+        rows = ((reader.line_num, [field.strip() for field in fields]) for fields in reader)
+        return header, [(line, fields) for line, fields in rows if any(fields)]
+    except csv.Error:
+        raise long_field(path, reader.line_num) from None
 
 
 def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:

@@ -86,6 +86,13 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: is nested too deeply; write it flatter") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        row = f"row {mark.line + 1}: " if mark else ""
+        remedy = "indent with blanks, not with tabs"
+        if "'\\t'" not in str(error):
+            remedy = "look at the indents, brackets and quotes up to there"
+        raise UserError(f"{path}: {row}is not valid YAML ({error.problem}); {remedy}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
 

@@ -1,4 +1,4 @@
-"""What the slides of the demo cohort show: it follows from diagnosis and latent scores, with some play per slide."""
+"""What the slides of the demo cohort show: it follows from their view of the case, with some play per slide."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.ids import stable_hash
-from ksfusion.demo.cohort import SEED, planted_samples
+from ksfusion.demo.cohort import SEED, SLIDE_LATENTS, planted_samples
 from ksfusion.demo.slides import SlideAppearance, SlideTruth, draw_slide
 
-# Share of the microvascular proliferation and of the necrosis that a diagnosis can show.
+# Share of the microvascular proliferation and of the necrosis that the look of a diagnosis can have.
 VESSELS = {"glioblastoma": 0.8, "astrocytoma_g4": 0.55, "astrocytoma": 0.2, "oligodendroglioma": 0.45}
 NECROSIS = {"glioblastoma": 0.8, "astrocytoma_g4": 0.35, "astrocytoma": 0.0, "oligodendroglioma": 0.0}
 
@@ -40,12 +40,13 @@ def appearance_of(sample: pd.Series, seed: int) -> SlideAppearance:
     def amount(value: float, number: int) -> float:
         return float(np.clip(value + play[number], 0, 1))
 
+    look, tumour, tme = (sample[name] for name in SLIDE_LATENTS)
     return SlideAppearance(
-        diagnosis=sample["diagnosis"],
-        tumour=amount(sample["tumour"], 0),
-        lymphocytes=amount(sample["tme"], 1),
-        vessels=amount(VESSELS[sample["diagnosis"]] * (0.4 + 0.6 * sample["tme"]), 2),
-        necrosis=amount(NECROSIS[sample["diagnosis"]] * sample["tumour"], 3) if NECROSIS[sample["diagnosis"]] else 0.0,
+        diagnosis=look,
+        tumour=amount(tumour, 0),
+        lymphocytes=amount(tme, 1),
+        vessels=amount(VESSELS[look] * (0.4 + 0.6 * tme), 2),
+        necrosis=amount(NECROSIS[look] * tumour, 3) if NECROSIS[look] else 0.0,
         site=int(sample["site"]),
         width_um=sample["slide_width_um"],
         height_um=sample["slide_height_um"],

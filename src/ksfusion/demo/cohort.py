@@ -2,15 +2,23 @@
 
 The model
 ---------
-1. A case has one of the four diagnoses, with the frequencies in `DIAGNOSES`.
-2. Its latent scores, both in 0..1, are drawn round the mean of its diagnosis: ``tumour`` (how dense and atypical the
-   tumour is) and ``tme`` (how much microenvironment: lymphocytes, vessels).
-3. Grade: a glioblastoma is G4; an astrocytoma, grade 4 is G4, or G3 with a homozygous CDKN2A deletion; the others are
-   G3 where ``tumour`` is above the mean of their diagnosis, else G2. The markers follow from diagnosis and grade.
-4. Survival: the log hazard is ``HAZARD_OF[diagnosis] + 2.5 tumour + 1.5 tme``; times are exponential with a median of
-   about three years at the cohort's mean hazard, censored at a uniform time of follow-up.
-5. Slides and expression are drawn from diagnosis and latent scores only (`ksfusion.demo.slides`,
-   `ksfusion.demo.expression`), never from the labels.
+1. A case has three axes: ``malignancy``, ``lineage`` and ``tme`` (microenvironment). Of each there are two views, one
+   that its slides show and one that its genes do: standard normals with a correlation of `SHARED`. What the case is, is
+   the mean of its two views, brought to unit variance. In each view ``tme`` has a correlation of `TME_FOLLOWS` with
+   malignancy.
+2. Diagnosis: the more malignant `MALIGNANT` of all cases are glioblastomas where lineage is low and astrocytomas, grade
+   4 where it is high; the others are astrocytomas where it is low and oligodendrogliomas where it is high. The borders
+   give the frequencies in `DIAGNOSES`. By the same borders the slides' own view has the look of one of the four
+   diagnoses (``look``), and that of the genes its programme (``programme``): often not the case's.
+3. Amounts: ``tumour`` (how dense and atypical the tumour is) and ``tme``, in 0..1, rise in proportion to malignancy and
+   tme, of the case and of each view (``slide_tumour``, ``gene_tumour``, ...).
+4. Grade: a glioblastoma is G4; an astrocytoma, grade 4 is G4, or G3 with a homozygous CDKN2A deletion; of the others
+   the more malignant half is G3, the rest G2. The markers follow from diagnosis and grade.
+5. Survival: the log hazard is that of the diagnosis (`DIAGNOSES`) plus 2.5 tumour + 1.5 tme; times are exponential with
+   a median of about three years at the cohort's mean hazard, censored at a uniform time of follow-up.
+6. Slides are drawn from the look and the amounts of their view, expression from the programme and the amounts of its
+   own (`ksfusion.demo.appearance`, `ksfusion.demo.expression`), neither from the labels. So each label is half in the
+   slides and half in the genes, and whole only in both (docs/demo.md says how much).
 
 One cohort has the layout of the GDC; the other that of IvyGAP, all glioblastomas, with several blocks per tumour.
 """
@@ -20,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -38,49 +47,110 @@ class Diagnosis:
     """What the model says of one diagnosis."""
 
     frequency: float
-    tumour: float
-    tme: float
     log_hazard: float
 
 
 DIAGNOSES = {
-    "glioblastoma": Diagnosis(0.34, 0.78, 0.62, 1.0),
-    "astrocytoma_g4": Diagnosis(0.18, 0.66, 0.50, 0.4),
-    "astrocytoma": Diagnosis(0.24, 0.36, 0.36, -0.4),
-    "oligodendroglioma": Diagnosis(0.24, 0.44, 0.28, -1.0),
+    "glioblastoma": Diagnosis(0.34, 1.0),
+    "astrocytoma_g4": Diagnosis(0.18, 0.4),
+    "astrocytoma": Diagnosis(0.24, -0.4),
+    "oligodendroglioma": Diagnosis(0.24, -1.0),
 }
-LATENT_SD = 0.13
+MALIGNANT = DIAGNOSES["glioblastoma"].frequency + DIAGNOSES["astrocytoma_g4"].frequency
+# Correlation of what the slides show of an axis with what the genes do. Nought: each has half of it, which the other
+# does not know; one: each has it all.
+SHARED = 0.2
+# Correlation of the microenvironment with malignancy, in each view.
+TME_FOLLOWS = 0.5
+# Mean and standard deviation of the amounts.
+TUMOUR, TME = (0.56, 0.20), (0.46, 0.18)
 GDC_CASES, IVY_CASES = 88, 12
 
 
-def draw_cases(seed: int = SEED) -> pd.DataFrame:
+# What of a case its slides are drawn from, and what its expression is: kind, amount of tumour, of microenvironment.
+SLIDE_LATENTS = ("look", "slide_tumour", "slide_tme")
+GENE_LATENTS = ("programme", "gene_tumour", "gene_tme")
+
+
+@dataclass(frozen=True)
+class View:
+    """The axes of a case, as its slides or its genes show them, or as they are: each a standard normal."""
+
+    malignancy: float
+    lineage: float
+    tme: float
+
+    @property
+    def diagnosis(self) -> str:
+        """The diagnosis of a case whose axes these are."""
+        high, low = list(DIAGNOSES)[:2], list(DIAGNOSES)[2:]
+        first, second = high if self.malignancy > _quantile(1 - MALIGNANT) else low
+        share = DIAGNOSES[first].frequency / (DIAGNOSES[first].frequency + DIAGNOSES[second].frequency)
+        return first if self.lineage < _quantile(share) else second
+
+    def amounts(self) -> tuple[float, float]:
+        """Return the amounts of tumour and of microenvironment, 0..1."""
+        scaled = (
+            mean + sd * value for (mean, sd), value in zip((TUMOUR, TME), (self.malignancy, self.tme), strict=True)
+        )
+        tumour, tme = (round(min(max(amount, 0.02), 0.98), 4) for amount in scaled)
+        return tumour, tme
+
+
+def _quantile(share: float) -> float:
+    return NormalDist().inv_cdf(share)
+
+
+def draw_views(random: np.random.Generator) -> tuple[View, View, View]:
+    """Draw a case: what its slides show, what its genes show, and what it is."""
+    common, *own = random.normal(size=(3, 3))
+    seen = [math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * alone for alone in own]
+    for view in seen:
+        view[2] = TME_FOLLOWS * view[0] + math.sqrt(1 - TME_FOLLOWS**2) * view[2]
+    whole = sum(seen) / math.sqrt(2 * (1 + SHARED))
+    slides, genes, case = (View(*map(float, view)) for view in (*seen, whole))
+    return slides, genes, case
+
+
+def draw_cases(seed: int = SEED, *, gdc: int = GDC_CASES, ivy: int = IVY_CASES) -> pd.DataFrame:
     """Draw the cases with their latent scores, labels and survival.
+
+    Parameters
+    ----------
+    seed
+        Of all draws.
+    gdc, ivy
+        How many cases of each cohort; those of the IvyGAP layout are glioblastomas.
 
     Returns
     -------
     pandas.DataFrame
-        case_id, cohort, diagnosis, tumour, tme, site, idh, codel_1p19q, cdkn2a, grade, survival_days, event, age, sex.
+        case_id, cohort, diagnosis, tumour, tme, look, slide_tumour, slide_tme, programme, gene_tumour, gene_tme, site,
+        idh, codel_1p19q, cdkn2a, grade, survival_days, event, age, sex.
     """
     random = np.random.default_rng(seed)
-    names = list(DIAGNOSES)
-    frequencies = [DIAGNOSES[name].frequency for name in names]
     rows = []
-    for number in range(GDC_CASES + IVY_CASES):
-        ivy = number >= GDC_CASES
-        diagnosis = "glioblastoma" if ivy else str(random.choice(names, p=frequencies))
-        model = DIAGNOSES[diagnosis]
-        tumour = float(np.clip(random.normal(model.tumour, LATENT_SD), 0.02, 0.98))
-        tme = float(np.clip(random.normal(model.tme, LATENT_SD), 0.02, 0.98))
-        days, event = _draw_survival(random, model.log_hazard + 2.5 * tumour + 1.5 * tme)
+    for number in range(gdc + ivy):
+        is_ivy = number >= gdc
+        slides, genes, case = draw_views(random)
+        while is_ivy and case.diagnosis != "glioblastoma":
+            slides, genes, case = draw_views(random)
+        diagnosis, (tumour, tme) = case.diagnosis, case.amounts()
+        days, event = _draw_survival(random, DIAGNOSES[diagnosis].log_hazard + 2.5 * tumour + 1.5 * tme)
         rows.append(
             {
-                "case_id": f"KI-{number - GDC_CASES + 1:03d}" if ivy else f"KG-{number + 1:03d}",
-                "cohort": IVY_COHORT if ivy else GDC_COHORT,
+                "case_id": f"KI-{number - gdc + 1:03d}" if is_ivy else f"KG-{number + 1:03d}",
+                "cohort": IVY_COHORT if is_ivy else GDC_COHORT,
                 "diagnosis": diagnosis,
-                "tumour": round(tumour, 4),
-                "tme": round(tme, 4),
-                "site": SITES - 1 if ivy else int(random.integers(SITES - 1)),
-                **_markers(random, diagnosis, tumour > model.tumour),
+                "tumour": tumour,
+                "tme": tme,
+                SLIDE_LATENTS[0]: slides.diagnosis,
+                **dict(zip(SLIDE_LATENTS[1:], slides.amounts(), strict=True)),
+                GENE_LATENTS[0]: genes.diagnosis,
+                **dict(zip(GENE_LATENTS[1:], genes.amounts(), strict=True)),
+                "site": SITES - 1 if is_ivy else int(random.integers(SITES - 1)),
+                # Half of the less malignant cases.
+                **_markers(random, diagnosis, case.malignancy > _quantile((1 - MALIGNANT) / 2)),
                 "survival_days": days,
                 "event": event,
                 "age": int(np.clip(random.normal(60 if diagnosis == "glioblastoma" else 44, 11), 18, 88)),
@@ -104,9 +174,8 @@ def _markers(random: np.random.Generator, diagnosis: str, aggressive: bool) -> d
 
 
 def _draw_survival(random: np.random.Generator, log_hazard: float) -> tuple[int, int]:
-    mean_log_hazard = sum(
-        model.frequency * (model.log_hazard + 2.5 * model.tumour + 1.5 * model.tme) for model in DIAGNOSES.values()
-    )
+    mean_log_hazard = sum(model.frequency * model.log_hazard for model in DIAGNOSES.values())
+    mean_log_hazard += 2.5 * TUMOUR[0] + 1.5 * TME[0]
     median = 3 * 365.25 * math.exp(mean_log_hazard - log_hazard)
     time = random.exponential(median / math.log(2))
     follow_up = random.uniform(365, 10 * 365.25)
@@ -175,10 +244,10 @@ def _slide_size(random: np.random.Generator) -> tuple[float, float, float]:
 
 
 def planted_samples() -> pd.DataFrame:
-    """Return every sample of the demo with its slide's size and its case's latent scores."""
+    """Return every sample of the demo with its slide's size and what its case's slides and genes show."""
     cases = draw_cases(SEED)
     samples = draw_samples(cases, SEED).drop(columns=["site"])
-    return samples.merge(cases[["case_id", "diagnosis", "tumour", "tme", "site"]], on="case_id")
+    return samples.merge(cases[["case_id", *SLIDE_LATENTS, *GENE_LATENTS, "site"]], on="case_id")
 
 
 def planted_profiles(expression_ids: Collection[str]) -> pd.DataFrame:
@@ -191,6 +260,7 @@ def planted_profiles(expression_ids: Collection[str]) -> pd.DataFrame:
     """
     planted = planted_samples()
     profiles = planted[planted["expression_id"].isin(set(expression_ids))].drop_duplicates("expression_id").copy()
+    profiles[["diagnosis", "tumour", "tme"]] = profiles[list(GENE_LATENTS)]
     profiles["layout"] = np.where(profiles["cohort"] == IVY_COHORT, IVYGAP, GDC_STAR)
     profiles["library"] = [stable_hash(text) / 2**32 - 0.5 for text in profiles["expression_id"]]
     profiles["tumor_name"] = profiles["case_id"]

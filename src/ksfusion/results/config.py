@@ -13,6 +13,8 @@ from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 
 TableName = Literal["table1", "table2", "alpha"]
+# What the tables call all cohorts together, and all folds.
+ALL = "all"
 
 
 class Titles(Block):
@@ -88,6 +90,12 @@ class MakeTablesSettings(Results, Compared):
     """Of `ksfusion.stages.make_tables`."""
 
     names: list[TableName] = Field(["table1", "table2", "alpha"])
+
+
+class ScoreOraclesSettings(Block):
+    """Of `ksfusion.stages.score_oracles`: tasks, in the order of the table."""
+
+    tasks: list[ShownTask]
 
 
 class DrawFiguresSettings(Compared):

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ksfusion.results.metrics import METRICS, NAN, check_classification, check_survival, comparable_pairs
 from ksfusion.terms.ties import TIED_RISK
 
-RESAMPLES = 500
+RESAMPLES = 2000
 SEED = 0
 COVERAGE = 95
 # Of fewer cases no interval is told: the bootstrap has hardly any other cases to draw than those it saw, so that its
@@ -48,7 +48,9 @@ def sample_weights(case_ids: ArrayLike, *, resamples: int = RESAMPLES, seed: int
     return draw_cases(len(cases), resamples=resamples, seed=seed)[:, case_of_sample]
 
 
-def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weights: np.ndarray) -> dict[str, np.ndarray]:
+def resampled_classification(
+    y_true: ArrayLike, probabilities: ArrayLike, weights: np.ndarray, *, with_areas: bool = True
+) -> dict[str, np.ndarray]:
     """Compute the classification metrics of each draw.
 
     A draw without any sample of a class that ``y_true`` has is NaN for the averages over classes: it would estimate
@@ -60,6 +62,8 @@ def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weight
         As in `ksfusion.results.metrics.classification_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
         How often each sample is drawn.
+    with_areas
+        Compute the areas under curves too, which take longest; else they are NaN.
 
     Returns
     -------
@@ -67,30 +71,34 @@ def resampled_classification(y_true: ArrayLike, probabilities: ArrayLike, weight
         Metric to values in percent, shape (resamples,).
     """
     labels, scores = check_classification(y_true, probabilities)
-    weights = weights.astype(float)
     present = np.unique(labels)
     predicted = scores.argmax(axis=1)
-    total = weights.sum(axis=1)
-    hit = weights @ (predicted == labels)
-    undefined = np.full(len(weights), NAN)
-    metrics = dict.fromkeys(METRICS["classification"], undefined)
-    metrics["accuracy"] = 100 * hit / total
+    is_true = labels[:, None] == present  # (n, classes)
+    is_predicted = predicted[:, None] == present
+    right = predicted == labels
+    counts = weights.astype(np.float32)  # whole numbers, of which the sums are exact too
+    samples = np.column_stack([np.ones(len(labels)), right, is_true, is_predicted, is_true & is_predicted])
+    total, hit, *drawn = (counts @ samples.astype(np.float32)).astype(float).T
+    metrics = dict.fromkeys(METRICS["classification"], np.full(len(weights), NAN))
+    metrics["accuracy"] = 100 * hit / _or_undefined(total)
     if len(present) < 2:
         return metrics
 
-    is_true = labels[:, None] == present  # (n, classes)
-    is_predicted = predicted[:, None] == present
-    positives = weights @ is_true  # (resamples, classes)
-    called = weights @ is_predicted
-    true_positives = weights @ (is_true & is_predicted)
-    positives = np.where(positives > 0, positives, NAN)
-    negatives = total[:, None] - positives
-    negatives = np.where(negatives > 0, negatives, NAN)
-    metrics["sensitivity"] = 100 * np.mean(true_positives / positives, axis=1)
-    metrics["specificity"] = 100 * np.mean(1 - (called - true_positives) / negatives, axis=1)
-    metrics["f1"] = 100 * np.mean(2 * true_positives / (positives + called), axis=1)
-    metrics["auc"] = 100 * np.mean([weighted_auc(labels == c, scores[:, c], weights) for c in present], axis=0)
+    positives, called, true_positives = np.reshape(drawn, (3, len(present), -1))  # (classes, resamples) each
+    positives = _or_undefined(positives)
+    negatives = _or_undefined(total - positives)
+    metrics["sensitivity"] = 100 * np.mean(true_positives / positives, axis=0)
+    metrics["specificity"] = 100 * np.mean(1 - (called - true_positives) / negatives, axis=0)
+    metrics["f1"] = 100 * np.mean(2 * true_positives / (positives + called), axis=0)
+    if with_areas:
+        areas = [weighted_auc(labels == number, scores[:, number], counts) for number in present]
+        metrics["auc"] = 100 * np.mean(areas, axis=0)
     return metrics
+
+
+def _or_undefined(total: np.ndarray) -> np.ndarray:
+    """Return totals that may stand below a fraction: NaN where nothing was drawn."""
+    return np.where(total > 0, total, NAN)
 
 
 def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -109,14 +117,12 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     -------
     numpy.ndarray, shape (resamples,)
     """
-    order = np.argsort(score, kind="stable")
-    score, positive, weights = score[order], positive[order], weights[:, order]
-    first_of_ties = np.flatnonzero(np.r_[True, score[1:] != score[:-1]])
-    up = np.add.reduceat(weights * positive, first_of_ties, axis=1)
-    down = np.add.reduceat(weights * ~positive, first_of_ties, axis=1)
-    ordered_pairs = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
-    pairs = up.sum(axis=1) * down.sum(axis=1)
-    area: np.ndarray = ordered_pairs / np.where(pairs > 0, pairs, NAN)
+    counts = weights.astype(np.float32, copy=False)
+    up, down = counts[:, positive], counts[:, ~positive]
+    above, below = score[positive][:, None], score[~positive]
+    ordered = (above > below) + 0.5 * (above == below)  # (positives, negatives)
+    ordered_pairs = np.einsum("rn,rn->r", up @ ordered.astype(np.float32), down, dtype=float)
+    area: np.ndarray = ordered_pairs / _or_undefined(up.sum(axis=1, dtype=float) * down.sum(axis=1, dtype=float))
     return area
 
 
@@ -144,11 +150,10 @@ def resampled_survival(
     counts = weights.astype(np.float32)
 
     def weighted_pairs(pairs: np.ndarray) -> np.ndarray:
-        total: np.ndarray = ((counts @ pairs).astype(float) * weights).sum(axis=1)
+        total: np.ndarray = np.einsum("rn,rn->r", counts @ pairs, counts, dtype=float)
         return total
 
-    pairs = weighted_pairs(comparable)
-    return {"c_index": 100 * weighted_pairs(concordance) / np.where(pairs > 0, pairs, NAN)}
+    return {"c_index": 100 * weighted_pairs(concordance) / _or_undefined(weighted_pairs(comparable))}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

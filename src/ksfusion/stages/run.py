@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ksfusion.core.errors import UserError
-from ksfusion.core.resources import PROJECT
-from ksfusion.core.strict_yaml import read_yaml
-
-log = logging.getLogger(__name__)
+from ksfusion.workflow import workflow_command
 
 
 def run(
     config: Path,
     targets: Sequence[str] = (),
     *,
-    cores: str = "all",
+    set: Sequence[str] = (),
+    cores: str | None = None,
+    profile: str | None = None,
     dry_run: bool = False,
+    verbose: bool = False,
     passed_on: Sequence[str] = (),
 ) -> None:
     """Run the workflow on a configuration; it becomes the Snakemake command that it prints.
@@ -29,31 +27,39 @@ def run(
     Parameters
     ----------
     config
-        The configuration, such as my.yaml. Its folder is the working directory: relative paths in it and in the tables
-        start there, and results lie beside it.
+        The configuration, such as my.yaml. Relative paths in it start at its folder, and results lie beside it (or in
+        the folder that it names under ``folder``).
     targets
-        Files or rules to make, such as results/slides.tsv or alpha; all results without any.
+        What to make: all (without any), slides, tables, alpha, heatmaps, report, or files such as results/slides.tsv.
+    set
+        A setting to change for this run, such as training.alpha=0.7; may be given many times.
     cores
-        How many processor cores may be used at once.
+        How many processor cores may be used at once; all where it is not said.
+    profile
+        Where jobs run: slurm, or the folder of a profile of your own.
     dry_run
         Show what would be done.
+    verbose
+        Print all that Snakemake says; it is in .snakemake/log in any case.
     passed_on
         What follows ``--``: any further options of Snakemake.
 
     Raises
     ------
     UserError
-        If there is no such file, or it is no YAML that can be used.
+        If there is no such file, or an option is not of the right form.
     """
-    if not config.is_file():
-        raise UserError(f"{config}: is not a file; name the configuration, such as my.yaml")
-    # Snakemake reads it before the Snakefile can, and says less of a mistake.
-    read_yaml(config)
-    path = config.resolve()
-    command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / "Snakefile")]
-    command += ["--directory", str(path.parent), "--configfile", str(path), "--cores", cores]
-    command += [*(["--dry-run"] if dry_run else []), *passed_on]
-    log.info("%s", shlex.join(command))
+    command = workflow_command(
+        config,
+        targets,
+        settings=set,
+        cores=cores,
+        profile=profile,
+        dry_run=dry_run,
+        logger=not verbose,
+        passed_on=passed_on,
+    )
+    sys.stderr.write(f"{shlex.join(command)}\n")
     sys.stderr.flush()
     # Not a child of this process: what ends this one, such as Ctrl-C, must reach Snakemake, which ends its jobs.
     os.execv(command[0], command)

@@ -33,6 +33,7 @@ def write_report(
     expression_findings: Path | None = None,
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
+    oracles: Sequence[Path] = (),
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -62,6 +63,8 @@ def write_report(
         ``slides/{batch}.tsv`` of each batch, where slides were read.
     heatmaps
         ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
+    oracles
+        The table of `score-oracles`, of the demo alone.
     """
     made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
     names: list[TableName] = ["table1", "table2"]
@@ -89,5 +92,6 @@ def write_report(
         figures=figure_gallery([figures / name for name in lists]),
         heatmaps=heatmap_gallery(heatmaps, report=output, titles=settings.titles),
         gallery=slide_gallery(slide_ledger, overviews, report=output),
+        oracles=read_table(oracles[0]) if oracles else None,
     )
     write_text(render_page(contents, settings, made_by), output, made_by)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ksfusion.core.errors import UserError
+from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_edited_tsv, write_tsv
 from ksfusion.terms.splits import SPLITS
 
@@ -40,7 +40,10 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, bool]:
     UserError
         If it is no such table any more, or has lost rows.
     """
-    table, record, changed = read_edited_tsv(path, dtype=str)
+    try:
+        table, record, changed = read_edited_tsv(path, dtype=str)
+    except DamagedFileError:
+        raise UserError(f"{path}: was changed and is no split any more; {REMEDY}") from None
     if changed:
         log.warning("%s was changed since it was made: the sides in it are taken as they stand", path)
     if missing := [name for name in COLUMNS if name not in table]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from small_cases import shared_case
 
-from ksfusion.core import memory
+from ksfusion.core import hdf5_probe, memory
 from ksfusion.core.errors import UserError
 from ksfusion.genes import gene_sets, read_expression
 
@@ -167,3 +167,33 @@ def test_a_file_that_anndata_cannot_read_whatever_the_reason(tmp_path):
     cut = tmp_path / "cut.h5ad"
     cut.write_bytes(write(tmp_path / "b.h5ad").read_bytes()[:-2000])
     assert "is not a readable h5ad file (" in refusal(cut)
+
+
+@pytest.mark.parametrize(
+    "code", ["import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "import time; time.sleep(60)"]
+)
+def test_a_file_on_which_the_library_crashes_or_goes_round_in_a_circle(tmp_path, monkeypatch, code):
+    path = write(tmp_path / "a.h5ad")
+    (tmp_path / "probe.py").write_text(code)
+    monkeypatch.setattr(hdf5_probe, "__file__", str(tmp_path / "probe.py"))
+    monkeypatch.setattr(hdf5_probe, "SECONDS", 1)
+    assert refusal(path) == "is a damaged HDF5 file; download it again, or save it again with anndata"
+
+
+@pytest.mark.slow
+def test_damaged_bytes_are_a_line_or_change_nothing_but_values(tmp_path):
+    whole = write(tmp_path / "a.h5ad", sparse.csr_matrix(VALUES)).read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for number in range(40):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole), 4):
+            damaged[place] = random.integers(256)
+        path = tmp_path / f"{number}.h5ad"
+        path.write_bytes(damaged)
+        try:
+            assert read_expression(path, format="h5ad", unit="log").shape[1] <= len(GENES)
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert refused

@@ -14,6 +14,7 @@ from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
 from ksfusion.results.tables.markdown import to_markdown
 from ksfusion.results.tables.scores import COLUMNS, choose_methods, read_table
+from ksfusion.results.wording import DASH
 from ksfusion.stages.make_tables import make_tables
 
 PAPER = resource("paper_tables.tsv")
@@ -165,7 +166,7 @@ def test_few_cases_have_a_reason_in_place_of_an_interval(tmp_path, n_cases, told
     assert (row.ci_low, row.ci_high, row.reason) == (0, 0, "") if told else np.isnan([row.ci_low, row.ci_high]).all()
     assert told or row.reason == "too few test cases for an interval"
     markdown = (tmp_path / "tables" / "table1.md").read_text()
-    assert ("(0.0–0.0)" in markdown) is told
+    assert (f"(0.0{DASH}0.0)" in markdown) is told
 
 
 def test_cases_of_all_folds_make_an_interval(tmp_path):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError
+from ksfusion.core.hdf5_probe import can_be_read
 from ksfusion.core.memory import check_fits_memory
 from ksfusion.genes.expression.numeric_table import plain_name, refuse_duplicates
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression
@@ -43,6 +44,8 @@ def read_h5ad(path: Path) -> Expression:
         points outside the genes, anndata cannot read a part of it, or a profile's name stands twice.
     """
     check_is_data(path)
+    if not can_be_read(path):
+        raise UserError(f"{path}: is a damaged HDF5 file; download it again, or save it again with anndata")
     try:
         with h5py.File(path) as file:
             _check_layout(file, path)

@@ -29,7 +29,7 @@ GENES_LOOKED_AT, ROWS_AT_A_TIME = 500, 256
 
 
 class _Range(NamedTuple):
-    """Of each profile: its lowest and highest value, the share of whole numbers but 0, the sum, and the number of values."""
+    """Of each profile: lowest and highest value, the share of whole numbers but 0, the sum, the number of values."""
 
     lowest: np.ndarray
     highest: np.ndarray

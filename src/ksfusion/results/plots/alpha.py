@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.config import ShownTask
+from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRIC_LABELS, METRICS
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure, sentence_figure
 from ksfusion.results.plots.style import SWEEP_COLOUR
 from ksfusion.results.runs import Run
-from ksfusion.results.tables.scores import ALL, result_table
+from ksfusion.results.tables.scores import result_table
 
 
 def draw_alpha(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:

@@ -22,6 +22,7 @@ from ksfusion.results.report.gallery import FigureGroup, HeatmapGallery, SlideGa
 from ksfusion.results.report.sections import (
     GeneSection,
     cohort_layouts,
+    oracle_layout,
     result_sections,
     sample_problems,
     slide_problems,
@@ -63,6 +64,8 @@ class ReportContents:
         The genes of each fold.
     figures, heatmaps, gallery
         The figures, the pictures of attention and those of the slides.
+    oracles
+        The long table of `ksfusion.stages.score_oracles`, of the demo alone.
     """
 
     results: Mapping[TableName, pd.DataFrame]
@@ -75,6 +78,7 @@ class ReportContents:
     figures: Sequence[FigureGroup]
     heatmaps: Sequence[HeatmapGallery]
     gallery: SlideGallery
+    oracles: pd.DataFrame | None = None
 
 
 def template_digest() -> str:
@@ -109,6 +113,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         summary=summarise(contents.slides, contents.samples, table1, titles),
         caveats=caveats,
         sections=result_sections(contents.results, caveats, titles),
+        oracles=oracle_layout(contents.oracles, titles),
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
         cohorts=cohort_layouts(table1, caveats, titles),
         figures=contents.figures,

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 import pandas as pd
 
-from ksfusion.results.config import TableName
+from ksfusion.results.config import ALL, TableName
 from ksfusion.results.plots.genes import CAPTION as GENES_CAPTION
 from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
 from ksfusion.results.tables.layout import Layout, lay_out
-from ksfusion.results.tables.scores import ALL, TITLES
+from ksfusion.results.tables.scores import TITLES
 from ksfusion.results.wording import heading
 
 TOP_GENES = 15
+ORACLE_NOTES = (
+    "Ridge regressions (logistic; Cox) that read what was planted in place of slides and genes, fitted on the training "
+    "cases and scored as the methods are.",
+    "They say what these few cases allow, not what is in them: docs/demo.md has the oracles of a large cohort.",
+)
 SECTION_TITLES: dict[TableName, str] = {
     "table1": f"Table 1. {TITLES['table1']}",
     "table2": f"Table 2. {TITLES['table2']}",
@@ -170,6 +176,11 @@ def result_sections(
         for name, long in results.items()
         if len(long)
     ]
+
+
+def oracle_layout(table: pd.DataFrame | None, titles: Mapping[str, str]) -> Layout | None:
+    """Return the long table of the demo's oracles in the paper's layout, where there is one."""
+    return None if table is None else replace(lay_out(table, titles=titles), notes=ORACLE_NOTES)
 
 
 def cohort_layouts(table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str]) -> list[tuple[str, Layout]]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ALL
 from ksfusion.results.metrics import METRIC_LABELS
 from ksfusion.results.statistics import COVERAGE
-from ksfusion.results.tables.scores import ALL, Level
+from ksfusion.results.tables.scores import Level
 from ksfusion.results.wording import DASH, heading, in_words
+from ksfusion.terms.oracles import ORACLES
 
 PAPER_NOTE = (
     "The paper's 22 accuracies are all exact multiples of 1/236: it scored 236 test samples, and most likely one run "
@@ -131,8 +133,8 @@ def lay_out(
     rows = tuple(
         Row(
             method=method,
-            label=METHODS[method].label,
-            modalities=MODALITIES[METHODS[method].modalities],
+            label=_printed(method)[0],
+            modalities=MODALITIES[_printed(method)[1]],
             cells=tuple(cell(method, task, metric) for task, metric in columns),
         )
         for method in chosen["method"].unique()
@@ -143,6 +145,11 @@ def lay_out(
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
     return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles)))
+
+
+def _printed(method: str) -> tuple[str, str]:
+    """Return what a method, or an oracle, is called, and what it reads."""
+    return ORACLES[method] if method in ORACLES else (METHODS[method].label, METHODS[method].modalities)
 
 
 def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str, str]) -> Iterator[str]:
@@ -159,6 +166,6 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
         whole = chosen[chosen["task"] == task]
         metrics, methods = rows["metric"].unique(), rows["method"].unique()
         about = [METRIC_LABELS[metric] for metric in metrics] if len(metrics) < whole["metric"].nunique() else []
-        about += [METHODS[method].label for method in methods] if len(methods) < whole["method"].nunique() else []
+        about += [_printed(method)[0] for method in methods] if len(methods) < whole["method"].nunique() else []
         details = f" ({', '.join(about)})" if about else ""
         yield f"{heading(task, titles)}{details}: {reason}."

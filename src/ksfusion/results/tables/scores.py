@@ -13,7 +13,7 @@ import pandas as pd
 from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import FULL_METHOD
-from ksfusion.results.config import ShownTask, TableName
+from ksfusion.results.config import ALL, ShownTask, TableName
 from ksfusion.results.metrics import (
     MACRO_METRICS,
     METRICS,
@@ -49,7 +49,6 @@ COLUMNS = [
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "paper"]
 Level: TypeAlias = Literal["sample", "case"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-ALL = "all"
 PAPER_ALPHA = 0.5
 TITLES: dict[TableName, str] = {
     "table1": "Methods compared on the test samples",
@@ -153,7 +152,7 @@ def result_table(
     runs
         The runs, as `ksfusion.results.runs.read_runs` returns them.
     tasks, methods
-        What is scored, in the order of the table.
+        What is scored, in the order of the table; a method may be any name, such as an oracle's.
     paper : pandas.DataFrame, optional
         Published values to stand beside: method, task, metric, percent.
 
@@ -174,8 +173,9 @@ def result_table(
             order = {metric: position for position, metric in enumerate(METRICS[task.kind])}
             for score in sorted(found, key=lambda score: order[score.metric]):
                 is_published = (score.level, score.cohort, score.fold) == ("sample", ALL, ALL)
-                key = (_published_as(method), task.name, score.metric)
-                paper_value = published.get(key, NAN) if is_published else NAN
+                paper_value = NAN
+                if published and is_published:
+                    paper_value = published.get((_published_as(method), task.name, score.metric), NAN)
                 rows.append({"method": method, "task": task.name, "paper": paper_value, **score._asdict()})
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({**dict.fromkeys(NUMBERS, float), "n": int})

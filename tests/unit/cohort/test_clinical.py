@@ -1,0 +1,84 @@
+"""A hospital's table, read in its own words."""
+
+import pytest
+
+from ksfusion.cohort.clinical import cases_of, guess_columns, read_clinical, translate
+from ksfusion.core.errors import UserError
+
+TABLE = """Fallnummer;Alter;IDH-Status;WHO-Grad;OS_Monate;Status;MGMT
+P-1;54;Wildtyp;IV;13,6;verstorben;methyliert
+P-2;33;mutiert;II;80;lebt;n/a
+P-2;33;mutiert;III;80;lebt;unmethyliert
+P-3;-;unklar;4;-1;k.A.;methyliert
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "klinik.csv"
+    path.write_bytes(TABLE.encode("cp1252"))
+    return read_clinical(path)
+
+
+def test_columns_are_known_by_their_names(table):
+    assert guess_columns(table) == {
+        "case_id": "Fallnummer",
+        "idh": "IDH-Status",
+        "grade": "WHO-Grad",
+        "survival_months": "OS_Monate",
+        "event": "Status",
+    }
+
+
+def test_cases_in_the_words_of_the_table_of_cases(table):
+    ids = {f"P-{number}": f"P-{number}" for number in (1, 2, 3)}
+    cases = cases_of(table, {**guess_columns(table), "mgmt": "MGMT"}, ids)
+    assert cases.columns == ("case_id", "idh", "grade", "survival_days", "event", "mgmt")
+    rows = [tuple(row[name] for name in cases.columns) for row in cases.rows]
+    # 13.6 and 80 months of 30.4375 days.
+    assert rows == [
+        ("P-1", "WT", "G4", "413.95", "1", "methyliert"),
+        ("P-2", "Mutant", "G2", "2435", "0", "unmethyliert"),
+        ("P-3", "", "G4", "", "", "methyliert"),
+    ]
+    assert cases.classes == {"mgmt": ["methyliert", "unmethyliert"]}
+    said = {(what, which): why for what, which, why in cases.notes}
+    assert "rows of the case say G2 and G3" in said["grade", "P-2"]
+    assert "'unklar' is none of WT, Mutant" in said["idh", "P-3"]
+    assert "'-1' is not a time above 0" in said["survival_days", "P-3"]
+
+
+@pytest.mark.parametrize(
+    ("meaning", "value", "word"),
+    [
+        ("grade", "WHO grade III", "G3"),
+        ("grade", "G2", "G2"),
+        ("grade", "I", None),
+        ("event", "1:DECEASED", "1"),
+        ("event", "0:LIVING", "0"),
+        ("event", "2", None),
+        ("idh", "IDH1 R132H", "Mutant"),
+        ("idh", "1", None),
+        ("codel_1p19q", "non-codel", "non-codel"),
+        ("cdkn2a", "homozygous deletion", "homdel"),
+    ],
+)
+def test_values_that_leave_no_doubt(meaning, value, word):
+    assert translate(meaning, value) == word
+
+
+def test_a_table_that_is_none(tmp_path, table):
+    path = tmp_path / "list.txt"
+    path.write_text("Patient\nP-1\n")
+    with pytest.raises(UserError, match="no tab, semicolon or comma"):
+        read_clinical(path)
+    path.write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(UserError, match="column 'a' stands twice"):
+        read_clinical(path)
+    path.write_text("a,b\n1,2,3\n")
+    with pytest.raises(UserError, match="row 2: has 3 fields"):
+        read_clinical(path)
+    with pytest.raises(UserError, match="has no such column; it has Fallnummer"):
+        table.check_columns({"case_id": "Patient"})
+    with pytest.raises(UserError, match="has 1 values"):
+        cases_of(table, {"case_id": "Fallnummer", "new": "IDH-Status"}, {"P-1": "P-1", "P-2": "P-1", "P-3": "P-1"})
