@@ -15,10 +15,10 @@ IN_CHECKOUT = Path(workflow.basedir, "src").is_dir()
 SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.basedir).parents[1])
 sys.path.insert(0, SOURCE)
 from ksfusion import preflight
-from ksfusion.config import study_folder
 from ksfusion.core.errors import UserError
 from ksfusion.core.failures import KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
+from ksfusion.core.study import study_folder
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.plan import make_plan
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
-from ksfusion.core.config_block import AnyPath, Name, Positive, path_problem
+from ksfusion.core.config_block import AnyPath, Name, Positive
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.reference import block_of
@@ -219,12 +219,6 @@ class Config(Titles):
                 "to a new patient (genes.harmonise: combat)."
             )
         return said
-
-
-def study_folder(values: Mapping[str, Any]) -> str:
-    """Return the folder of a study, before its configuration is validated: a wrong one is told then."""
-    folder = values.get("folder")
-    return folder if isinstance(folder, str) and not path_problem(folder) else "."
 
 
 def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:

@@ -102,7 +102,7 @@ class Plan(NamedFiles):
             ),
             "fit_stain": slides.FitStainSettings(slides=reading, stain=config.stain),
             "sample_patches": slides.SamplePatchesSettings.of(config.slides, patches=config.patches),
-            "draw_overviews": slides.DrawOverviewsSettings(slides=reading),
+            "draw_overviews": slides.DrawOverviewsSettings(slides=slides.MaskReading.of(config.slides)),
             "extract_features": slides.ExtractFeaturesSettings(
                 slides=reading, stain=config.stain, features=slides.Encoding.of(config.features)
             ),

@@ -13,8 +13,8 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import Study
+from ksfusion.core.workflow import workflow_command
 from ksfusion.plan import Plan
-from ksfusion.workflow import workflow_command
 
 A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 
@@ -305,3 +305,10 @@ def test_reading_expression_waits_for_the_names_of_the_version_of_the_study(sets
     study = Study(None, frozenset(), (), 1, began_with)
     plan = Plan(parse_config(changed(genes={"sets": sets})), tables=None, study=study)
     assert [file.partition("gene_sets/")[2] for file in plan.gene_names()] == named_by
+
+
+def test_null_in_braces_of_the_command_line_is_none():
+    """What `--config training={search: null}` holds is text for Snakemake."""
+    config = parse_config(changed(training={"search": "null", "lr": "1e-3"}, slides={"batches": "4"}))
+    assert config.training.search is None
+    assert (config.training.lr, config.slides.batches) == (0.001, 4)

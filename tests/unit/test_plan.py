@@ -5,9 +5,12 @@ import json
 import pytest
 
 from ksfusion.config import parse_config
+from ksfusion.core.errors import UserError
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+from ksfusion.preflight import missing_packages
 
+HUB = "huggingface_hub"
 A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 
 COHORT = {
@@ -46,3 +49,25 @@ def test_with_a_search_an_alpha_of_its_own_is_trained():
     assert plan.trained(plan.config.methods) == ["ksfusion", "ksfusion-alpha050"]
     assert "alpha" in json.loads(plan.search_settings("grading", "ksfusion"))["space"]
     assert "alpha" not in json.loads(plan.search_settings("grading", "ksfusion-alpha050"))["space"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "package", "stage", "key"),
+    [
+        ({}, "timm", "extract_features", "features.encoder: resnet50"),
+        ({"genes": {"rank": "seurat"}}, "scanpy", "select_genes", "genes.rank: seurat"),
+        ({"training": {"search": {"trials": 2}}}, "optuna", "search_settings", "training.search"),
+        ({"training": {"tensorboard": True}}, "tensorboard", "train_model", "training.tensorboard: true"),
+    ],
+)
+def test_a_package_is_looked_for_where_a_job_needs_it(blocks, package, stage, key, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(**blocks)
+    monkeypatch.setattr("ksfusion.preflight.find_spec", lambda name: None if name in (package, HUB) else object())
+    with pytest.raises(UserError) as refused:
+        plan.begin([stage])
+    assert str(refused.value).startswith(f"{key}: needs the package {package}, which is not installed; install it")
+    assert list(tmp_path.iterdir()) == []
+    # Elsewhere are other packages; and a job that is not due needs none.
+    assert missing_packages(plan.config, {"split_cases"}) == []
+    assert missing_packages(plan_of(features={"encoder": "seeded-conv"}).config, {"extract_features"}) == []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ksfusion.core.config_block import path_problem
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_provenance, write_text
 
@@ -66,6 +67,12 @@ class Study:
             "cases": sorted(self.cases),
         }
         write_text(json.dumps(content, indent=1) + "\n", results / STUDY)
+
+
+def study_folder(values: Mapping[str, Any]) -> str:
+    """Return the folder of a study, before its configuration is validated: a wrong one is told then."""
+    folder = values.get("folder")
+    return folder if isinstance(folder, str) and not path_problem(folder) else "."
 
 
 def batches_for(slides: int) -> int:

@@ -7,12 +7,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ksfusion.core.config_block import Block, Positive, Printed
-from ksfusion.methods.registry import METHODS
+from ksfusion.methods.registry import METHODS, unknown_method
 from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 
 TableName = Literal["table1", "table2", "alpha"]
+Correction = Literal["holm", "bh", "none"]
 # What the tables call all cohorts together, and all folds.
 ALL = "all"
 
@@ -23,8 +24,31 @@ class Titles(Block):
     title: Printed | None = Field(None, description="of the study, on its report, tables and figures")
 
 
-class Results(Block):
-    """How results are shown."""
+class Resampling(Block):
+    """How often cases are drawn."""
+
+    resamples: int = Field(2000, ge=100, description="draws of cases by which 95 % intervals are told")
+
+
+class Comparing(Resampling):
+    """What methods are compared with, and how."""
+
+    reference: str = Field("ksfusion", description="the method that the others are compared with")
+    correction: Correction = Field(
+        "holm",
+        description="of the p-values for the number of methods compared: holm, bh (Benjamini and Hochberg) or none",
+    )
+
+    @field_validator("reference")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        if name not in METHODS:
+            raise ValueError(unknown_method(name))
+        return name
+
+
+class Results(Comparing):
+    """How results are shown, and what methods are compared with."""
 
     published: Literal["none", "paper"] = Field(
         "none", description="paper: the values of KS-Fusion's paper stand beside, for its own cohort"
@@ -92,13 +116,17 @@ class MakeTablesSettings(Results, Compared):
     names: list[TableName] = Field(["table1", "table2", "alpha"])
 
 
-class ScoreOraclesSettings(Block):
+class MakeComparisonsSettings(Comparing, Compared):
+    """Of `ksfusion.stages.make_comparisons`."""
+
+
+class ScoreOraclesSettings(Resampling):
     """Of `ksfusion.stages.score_oracles`: tasks, in the order of the table."""
 
     tasks: list[ShownTask]
 
 
-class DrawFiguresSettings(Compared):
+class DrawFiguresSettings(Comparing, Compared):
     """Of `ksfusion.stages.draw_figures`; ``only_alpha``: the figures of alpha alone."""
 
     only_alpha: bool = False

@@ -8,6 +8,8 @@ draws is computed at once. The weighted metrics equal `ksfusion.results.metrics`
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,8 +46,58 @@ def sample_weights(case_ids: ArrayLike, *, resamples: int = RESAMPLES, seed: int
     -------
     numpy.ndarray, shape (resamples, n_samples)
     """
-    cases, case_of_sample = np.unique(np.asarray(case_ids, dtype=str), return_inverse=True)
-    return draw_cases(len(cases), resamples=resamples, seed=seed)[:, case_of_sample]
+    cases = np.unique(np.asarray(case_ids, dtype=str))
+    return CaseDraws(cases, draw_cases(len(cases), resamples=resamples, seed=seed)).of_samples(case_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseDraws:
+    """What happens to each case, in each of many draws.
+
+    Attributes
+    ----------
+    cases : numpy.ndarray of str, shape (n_cases,)
+        Sorted.
+    values : numpy.ndarray, shape (draws, n_cases)
+        Such as how often the case is drawn.
+    """
+
+    cases: np.ndarray
+    values: np.ndarray
+
+    def of_samples(self, case_ids: ArrayLike) -> np.ndarray:
+        """Return what happens to samples of these cases: (draws, n_samples)."""
+        values: np.ndarray = self.values[:, np.searchsorted(self.cases, np.asarray(case_ids, dtype=str))]
+        return values
+
+
+def draws_by_fold(cases: Mapping[int, Iterable[str]], *, resamples: int = RESAMPLES) -> dict[int, CaseDraws]:
+    """Return how often each case of each fold is drawn.
+
+    Where no case is in two folds, each fold is drawn by itself, with its number as the seed. Else cases are drawn from
+    all folds together, so that a case has one weight wherever it is tested.
+
+    Parameters
+    ----------
+    cases
+        The test cases of each fold.
+    resamples
+        Number of draws.
+    """
+    known = {fold: np.unique(np.asarray(list(ids), dtype=str)) for fold, ids in cases.items()}
+    union = all_cases(known.values())
+    if len(union) == sum(map(len, known.values())):
+        return {
+            fold: CaseDraws(ids, draw_cases(len(ids), resamples=resamples, seed=fold))
+            for fold, ids in known.items()
+            if len(ids)
+        }
+    return dict.fromkeys(known, CaseDraws(union, draw_cases(len(union), resamples=resamples)))
+
+
+def all_cases(cases: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the cases of all folds, each once, sorted."""
+    return np.unique(np.concatenate([np.empty(0, dtype=str), *cases]))
 
 
 def resampled_classification(

@@ -10,6 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from ksfusion.core.config_block import PATH, Block, Fraction, Positive
 from ksfusion.terms.flags import Flag
 
+MasksOrigin = Literal["auto", "bounds", "level0"]
 # What the system can wait for is a little more: 2^31 ms.
 MOST_SECONDS = 2_000_000
 
@@ -38,7 +39,17 @@ class Reading(TimeLimit):
     icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
 
 
-class Grid(EnoughTiles, Reading):
+class MaskReading(Reading):
+    """How slides are read together with the user's masks of their tissue."""
+
+    masks_origin: MasksOrigin = Field(
+        "auto",
+        description="where coordinates in masks start: level0, the slide's corner; bounds, that of what was scanned, as "
+        "QuPath has it; auto, told by where the polygons lie",
+    )
+
+
+class Grid(EnoughTiles, MaskReading):
     """How the grid of tiles is laid."""
 
     min_tissue: Fraction = Field(0.5, description="share of a tile that must be tissue")
@@ -174,7 +185,7 @@ class SamplePatchesSettings(Sampling):
 class DrawOverviewsSettings(Block):
     """Of `ksfusion.stages.draw_overviews`."""
 
-    slides: Reading
+    slides: MaskReading
 
 
 class ExtractFeaturesSettings(Block):

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from ksfusion.core.job_records import RECORDS, JobRecord, read_records
 from ksfusion.core.resources import PROJECT, resource
 from ksfusion.core.storage import read_parquet
 from ksfusion.core.strict_yaml import read_yaml
-from ksfusion.genes.config import Genes
+from ksfusion.genes.config import Genes, ReadExpressionSettings
 from ksfusion.plan import Plan, make_plan
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.features.cache import FeatureCache, made_of
@@ -26,6 +27,7 @@ from ksfusion.slides.features.extraction import SlideWork, plan_work
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.stain.profiles import read_profiles
 from ksfusion.slides.stain.target import load_target
+from ksfusion.stages.read_expression import read_expression
 from ksfusion.terms.gene_sets import VERSIONS
 from ksfusion.training.config import SearchSettings, TrainModelSettings
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # Read once, when a slide is tiled: their sizes are among the settings.
 NOT_WATCHED = ("tile_slides", "draw_overviews")
+# Written by the same rule: the second is new since 0.1.0.
+PROFILES, FINDINGS = Path("results/genes/profiles.parquet"), Path("results/genes/findings.tsv")
 # Rules that share the code of another.
 SAME_CODE = {"make_alpha_table": "make_tables", "draw_alpha": "draw_figures"}
 
@@ -69,6 +73,8 @@ def adopt(config: Path) -> None:
     for file in taken:
         if records[file].rule == "extract_features":
             _rekey(Path(file), plan, [code for of_rule in known.values() for code in of_rule["extract_features"]])
+    if str(PROFILES) in taken and not FINDINGS.exists():
+        _look_for_findings(plan)
     if taken:
         _mark_as_current(taken, config)
     for reason, count in sorted(left.items()):
@@ -186,6 +192,13 @@ def _rekey(file: Path, plan: Plan, codes: list[str]) -> None:
             for item in work(code, device):
                 keys.setdefault(item.slide_id, {})[item.key] = today[item.slide_id]
     FeatureCache(file).rekey(keys)
+
+
+def _look_for_findings(plan: Plan) -> None:
+    """Read the expression again for what may be a mistake in it, which 0.1.0 did not write; its profiles stay."""
+    settings = ReadExpressionSettings.model_validate(plan.stage_settings("read_expression"))
+    with tempfile.TemporaryDirectory() as folder:
+        read_expression(Path(folder, PROFILES.name), settings=settings, findings=FINDINGS)
 
 
 def _mark_as_current(files: list[str], config: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ksfusion.workflow import workflow_command
+from ksfusion.core.workflow import workflow_command
 
 
 def run(

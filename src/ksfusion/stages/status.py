@@ -14,7 +14,7 @@ from typing import Literal
 
 from ksfusion.core.errors import first_of
 from ksfusion.core.study import read_study
-from ksfusion.workflow import PlannedJob, due_jobs, folder_of, workflow_command
+from ksfusion.core.workflow import PlannedJob, due_jobs, folder_of, workflow_command
 from snakemake_logger_plugin_ksfusion.jobs import FOLLOWS, reason_words, tail, words
 
 State = Literal["done", "stale", "failed", "to do"]

@@ -25,10 +25,12 @@ from ksfusion.results.metrics import (
 from ksfusion.results.runs import Run, average_by_case, outcome_columns
 from ksfusion.results.statistics import (
     LEAST_CASES,
+    RESAMPLES,
+    CaseDraws,
+    draws_by_fold,
     interval,
     resampled_classification,
     resampled_survival,
-    sample_weights,
 )
 
 COLUMNS = [
@@ -84,6 +86,10 @@ class Score(NamedTuple):
     ci_high: float
     n: int
     reason: str
+
+
+# Fold to seed to a table as `Run.test`, or its cases.
+FoldTables: TypeAlias = dict[int, dict[int, pd.DataFrame]]
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,12 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def result_table(
-    runs: Sequence[Run], *, tasks: Sequence[ShownTask], methods: Sequence[str], paper: pd.DataFrame | None = None
+    runs: Sequence[Run],
+    *,
+    tasks: Sequence[ShownTask],
+    methods: Sequence[str],
+    paper: pd.DataFrame | None = None,
+    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Score all runs.
 
@@ -155,6 +166,8 @@ def result_table(
         What is scored, in the order of the table; a method may be any name, such as an oracle's.
     paper : pandas.DataFrame, optional
         Published values to stand beside: method, task, metric, percent.
+    resamples
+        How often cases are drawn for an interval.
 
     Returns
     -------
@@ -169,7 +182,7 @@ def result_table(
     for method in methods:
         for task in tasks:
             own = [run for run in runs if (run.task, run.method) == (task.name, method)]
-            found = [score for level in LEVELS for score in _score_level(own, task, level, folds)]
+            found = [score for level in LEVELS for score in _score_level(own, task, level, folds, resamples)]
             order = {metric: position for position, metric in enumerate(METRICS[task.kind])}
             for score in sorted(found, key=lambda score: order[score.metric]):
                 is_published = (score.level, score.cohort, score.fold) == ("sample", ALL, ALL)
@@ -187,29 +200,75 @@ def _published_as(method: str) -> str:
     return info.base if info.alpha == PAPER_ALPHA else method
 
 
-def _score_level(runs: Sequence[Run], task: ShownTask, level: Level, folds: Sequence[int]) -> list[Score]:
+def _score_level(
+    runs: Sequence[Run], task: ShownTask, level: Level, folds: Sequence[int], resamples: int
+) -> list[Score]:
     """Return the scores of one method, task and level: all samples, then each cohort; all folds, then each."""
-    good = [run for run in runs if not run.reason]
-    skipped = _skipped_text(runs)
-    cohorts = sorted({cohort for run in good for cohort in run.test["cohort"]})
+    has_result = any(not run.reason for run in runs)
+    skipped = skipped_text(runs)
     rows = []
-    for cohort in (ALL, *cohorts):
-        tables: dict[int, dict[int, pd.DataFrame]] = {fold: {} for fold in folds}
-        for run in good:
-            samples = run.test if cohort == ALL else run.test[run.test["cohort"] == cohort]
-            tables[run.fold][run.seed] = samples if level == "sample" else average_by_case(samples, task)
-        by_fold = {fold: _score_fold(by_seed, task, fold) for fold, by_seed in tables.items()}
+    for cohort in (ALL, *cohorts_of(runs)):
+        by_fold = score_folds(tables_by_fold(runs, task, level, cohort, folds), task, resamples)
         for metric in METRICS[task.kind]:
-            rows.append(_average(by_fold, metric, level, cohort, ALL, skipped))
-            if good:
+            rows.append(average(by_fold, metric, level, cohort, ALL, skipped))
+            if has_result:
                 rows += [
-                    _average({fold: scores}, metric, level, cohort, str(fold), skipped)
+                    average({fold: scores}, metric, level, cohort, str(fold), skipped)
                     for fold, scores in by_fold.items()
                 ]
     return rows
 
 
-def _skipped_text(runs: Sequence[Run]) -> str:
+def cohorts_of(runs: Iterable[Run]) -> list[str]:
+    """Return the cohorts among the test samples of runs, sorted."""
+    return sorted({cohort for run in runs if not run.reason for cohort in run.test["cohort"]})
+
+
+def tables_by_fold(runs: Iterable[Run], task: ShownTask, level: Level, cohort: str, folds: Iterable[int]) -> FoldTables:
+    """Return the test samples, or cases, of each fold and seed of one method; a run without a result has none.
+
+    Parameters
+    ----------
+    runs
+        The runs of the method and task.
+    task
+        The task.
+    level, cohort
+        What is scored; `ALL` cohorts or one.
+    folds
+        All folds; one without a run stands there empty.
+    """
+    tables: FoldTables = {fold: {} for fold in folds}
+    for run in runs:
+        if not run.reason:
+            samples = run.test if cohort == ALL else run.test[run.test["cohort"] == cohort]
+            if len(samples):
+                tables[run.fold][run.seed] = samples if level == "sample" else average_by_case(samples, task)
+    return tables
+
+
+def score_folds(tables: FoldTables, task: ShownTask, resamples: int) -> dict[int, FoldScores]:
+    """Score each fold, with the draws of its cases.
+
+    Parameters
+    ----------
+    tables
+        The test samples, or cases, of each fold and seed.
+    task
+        The task.
+    resamples
+        How often cases are drawn.
+    """
+    draws = draws_by_fold(cases_by_fold(tables), resamples=resamples)
+    return {fold: _score_fold(by_seed, task, draws.get(fold)) for fold, by_seed in tables.items()}
+
+
+def cases_by_fold(tables: FoldTables) -> dict[int, set[str]]:
+    """Return the cases of each fold."""
+    return {fold: {case for table in by_seed.values() for case in table["case_id"]} for fold, by_seed in tables.items()}
+
+
+def skipped_text(runs: Sequence[Run]) -> str:
     """Return why runs gave nothing, or nothing."""
     reasons = sorted({run.reason for run in runs if run.reason})
     if not runs:
@@ -221,18 +280,17 @@ def _skipped_text(runs: Sequence[Run]) -> str:
     return text if skipped == len(runs) else f"{skipped} of {len(runs)} runs skipped: {text}"
 
 
-def _score_fold(tables: Mapping[int, pd.DataFrame], task: ShownTask, fold: int) -> FoldScores:
-    """Score the seeds of a fold."""
+def _score_fold(tables: Mapping[int, pd.DataFrame], task: ShownTask, drawn: CaseDraws | None) -> FoldScores:
+    """Score the seeds of a fold; without a test sample nothing is drawn."""
     metrics = METRICS[task.kind]
-    tables = {seed: table for seed, table in tables.items() if len(table)}
-    if not tables:
+    if drawn is None or not tables:
         none = dict.fromkeys(metrics, "no test sample")
         return FoldScores(0, frozenset(), {metric: {} for metric in metrics}, {}, none)
     truth, prediction = outcome_columns(task)
     values: dict[str, dict[int, float]] = {metric: {} for metric in metrics}
     draws: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
     for seed, table in tables.items():
-        weights = sample_weights(table["case_id"], seed=fold)
+        weights = drawn.of_samples(table["case_id"])
         if task.kind == "survival":
             days, event, risk = (table[column].to_numpy() for column in truth + prediction)
             scores, resampled = survival_metrics(days, event, risk), resampled_survival(days, event, risk, weights)
@@ -266,12 +324,21 @@ def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, 
     return f"no test sample of {', '.join(absent)}: average over the other classes"
 
 
-def _average(
+def average(
     by_fold: Mapping[int, FoldScores], metric: str, level: Level, cohort: str, fold: str, skipped: str
 ) -> Score:
     """Average a metric over folds, then over seeds.
 
     Folds are averaged rather than pooled: risks and probabilities of different models have no common scale.
+
+    Parameters
+    ----------
+    by_fold
+        The scores of each fold, or of one.
+    metric, level, cohort, fold
+        What is averaged.
+    skipped
+        Why runs gave nothing, or nothing.
     """
     values = pd.DataFrame({number: pd.Series(scores.values[metric], dtype=float) for number, scores in by_fold.items()})
     per_seed = values.mean(axis=1).dropna()

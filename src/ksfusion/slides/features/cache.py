@@ -11,11 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ksfusion.core.errors import DamagedFileError
-from ksfusion.core.features_file import FeaturesWriter, SlideGroup, is_sealed, open_features, seal_features
+from ksfusion.core.features_file import FeaturesWriter, SlideGroup, open_features, unsealed
 from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import atomic
 from ksfusion.slides.config import ExtractFeaturesSettings
@@ -159,11 +158,9 @@ class FeatureCache:
         """
         with atomic(self._output) as temporary:
             shutil.copyfile(self._output, temporary)
-            with h5py.File(temporary, "r+") as file:
+            with unsealed(temporary) as file:
                 for slide_id, group in file.items():
                     key = group.attrs.get(KEY)
                     if key in keys.get(slide_id, {}):
                         group.attrs[KEY] = keys[slide_id][key]
-                if is_sealed(file):
-                    seal_features(file)
         self.close()

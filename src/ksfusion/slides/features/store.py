@@ -115,7 +115,8 @@ def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> 
         for slide_id, group in file.completed():
             row = rows[slide_id]
             block = group.read("features", into=features[starts[row] : ends[row]])
-            checksums[slide_id] = group.checksum("features") or array_checksum(block)
+            known = group["features"]
+            checksums[slide_id] = known.checksum if known else array_checksum(block)
             index[row] = group.read("index")
     features.flush()
     index.flush()

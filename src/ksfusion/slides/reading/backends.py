@@ -6,26 +6,34 @@ import io
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import openslide
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from ksfusion.core.errors import UserError
+from ksfusion.slides.reading.content import TIFF, content_of, refuse_unknown
 from ksfusion.slides.reading.errors import Reason, SlideError
-from ksfusion.slides.reading.tiff import is_tiff, is_tiled_tiff, odd_pixels, odd_pixels_of
+from ksfusion.slides.reading.tiff import TiffFacts, begins_beyond_end, facts_of, is_level, read_facts
 
 PLAIN_IMAGE_MAX_PIXELS = 150_000_000
 PLAIN_SUFFIXES = {".png", ".jpg", ".jpeg"}
+PLAIN_FORMATS = ("PNG", "JPEG", "TIFF")
 # Where tiffslide may read through fsspec, and the package that each needs beside it.
 REMOTE_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "http": "aiohttp", "https": "aiohttp", "file": None}
 UNITS_PER_MICRON = {"centimeter": 1e4, "inch": 25400.0}
+# What OpenSlide calls a TIFF of no scanner that it knows; and those that tiffslide knows, as tifffile calls them.
+GENERIC = "generic-tiff"
+TIFFSLIDE_KNOWS = ("svs", "scn", "bif", "ndpi", "philips")
+TO_RGB = "convert the image to 8-bit RGB"
+ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
 # Decoded tiles that OpenSlide keeps: those that patches side by side share. The 32 MiB of its default read no faster.
 CACHE_BYTES = 16 << 20
+Bounds = tuple[int, int, int, int]
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +48,8 @@ class Backend(Protocol):
         Of each level, relative to level 0, finest first.
     scales : dict
         Micrometres per pixel (x, y) by their source: ``header``, ``resolution_tag``, ``objective_power``.
+    bounds : tuple of int or None
+        Left, top, width and height of what was scanned, in px of level 0, where the header says so.
     color_profile : PIL.ImageCms.ImageCmsProfile or None
         The ICC profile of its colours.
     """
@@ -47,6 +57,7 @@ class Backend(Protocol):
     dimensions: tuple[int, int]
     downsamples: tuple[float, ...]
     scales: dict[str, tuple[float, float]]
+    bounds: Bounds | None
     color_profile: ImageCms.ImageCmsProfile | None
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:
@@ -83,6 +94,17 @@ def _scales(
     return scales
 
 
+def _bounds(properties: Mapping[str, Any], prefix: str) -> Bounds | None:
+    """Return what was scanned, by a slide's properties; None where they do not say."""
+    try:
+        left, top, width, height = (
+            int(properties[f"{prefix}.bounds-{name}"]) for name in ("x", "y", "width", "height")
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (left, top, width, height) if width > 0 and height > 0 else None
+
+
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     """Blend (H, W, 4) uint8 with white."""
     if cv2.extractChannel(rgba, 3).min(initial=255) == 255:
@@ -94,7 +116,7 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
 class OpenSlideBackend:
     """Slides through OpenSlide: the formats of the scanners, and tiled TIFF."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, facts: TiffFacts | None = None):
         self._path = path
         try:
             self._slide = openslide.OpenSlide(path)
@@ -102,17 +124,28 @@ class OpenSlideBackend:
             raise SlideError("unreadable", f"{path}: OpenSlide cannot open it ({error})") from None
         self._slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
         properties = dict(self._slide.properties)
-        # Of the scanners' own formats it knows the pixels; whatever any other TIFF holds it turns to 8-bit RGBA.
-        if properties.get("openslide.vendor") == "generic-tiff":
-            _refuse_odd_pixels(path, odd_pixels_of(path), self)
+        generic = properties.get("openslide.vendor") == GENERIC
         self.dimensions = self._slide.dimensions
-        self.downsamples = self._slide.level_downsamples
-        self.scales = _scales(properties, "openslide", ("generic-tiff",))
+        self._levels = list(range(self._slide.level_count))
+        self.scales = _scales(properties, "openslide", (GENERIC,))
+        if facts:
+            # Of the scanners' own formats it knows the pages and colours; of any other TIFF it takes the first page.
+            _refuse_odd(path, (facts.depth, facts.turned, *((facts.stack, facts.colours) if generic else ())), self)
+        if facts and generic:
+            if not facts.for_openslide or facts.size != self.dimensions:
+                self.close()
+                message = f"{path}: OpenSlide does not read what is in it (page {facts.page + 1} is the slide)"
+                raise SlideError("unreadable", f"{message}; set slides.reader to auto")
+            sizes = enumerate(self._slide.level_dimensions)
+            self._levels = [level for level, size in sizes if size in facts.levels]
+            self.scales |= {"header": facts.scale} if facts.scale else {}
+        self.downsamples = tuple(self._slide.level_downsamples[level] for level in self._levels)
+        self.bounds = _bounds(properties, "openslide")
         self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         try:
-            return _on_white(np.asarray(self._slide.read_region((x, y), level, (width, height))))
+            return _on_white(np.asarray(self._slide.read_region((x, y), self._levels[level], (width, height))))
         except (openslide.OpenSlideError, OSError) as error:
             raise SlideError("unreadable", f"{self._path}: a region at ({x}, {y}) cannot be read ({error})") from None
 
@@ -121,22 +154,35 @@ class OpenSlideBackend:
 
 
 class TiffSlideBackend:
-    """Slides through tiffslide: tiled TIFF with compressions that OpenSlide does not know, and remote ones."""
+    """Slides through tiffslide: tiled TIFF that OpenSlide does not read, and remote ones."""
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str, facts: TiffFacts | None = None):
         import tiffslide  # itself and fsspec take longer than all other readers together
 
         self._path = path
         try:
             self._slide = tiffslide.TiffSlide(path)
             file = self._slide.ts_tifffile
-            odd = odd_pixels(file.pages.first)
-            for series in file.series:
-                for level in series.levels:
+            facts = facts or facts_of(file)
+            page: Any = file.pages[facts.page]
+            generic = not any(getattr(file, f"is_{kind}") for kind in TIFFSLIDE_KNOWS)
+            if generic:
+                # It takes the first series of pages for the slide.
+                series = file.series
+                own = next(n for n, one in enumerate(series) if one.keyframe.index == page.index)
+                series.insert(0, series.pop(own))
+            for one in file.series:
+                for level in one.levels:
                     level.keyframe.nodata = 255  # tiles that are not stored are white, as in OpenSlide
             self.dimensions = self._slide.dimensions
-            self.downsamples = tuple(float(value) for value in self._slide.level_downsamples)
-            self.scales = _scales(dict(self._slide.properties), "tiffslide", (None, "generic-tiff"))
+            sizes = enumerate(self._slide.level_dimensions)
+            self._levels = [level for level, size in sizes if not generic or is_level(size, facts)]
+            self.downsamples = tuple(float(self._slide.level_downsamples[level]) for level in self._levels)
+            properties = dict(self._slide.properties)
+            self.scales = _scales(properties, "tiffslide", (None, GENERIC))
+            self.scales |= {"header": facts.scale} if facts.scale else {}
+            self.bounds = _bounds(properties, "tiffslide")
+            profile = page.tags.valueof("InterColorProfile")
         except FileNotFoundError:
             raise SlideError("missing_file", f"{path}: there is no such file") from None
         except MemoryError:
@@ -145,32 +191,48 @@ class TiffSlideBackend:
             raise _missing_package(path, error) from None
         except Exception as error:  # a decoder fails in as many ways as files are broken
             raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
-        _refuse_odd_pixels(path, odd, self)
-        # What is asked for below are px of the level: tiffslide would cut fractions off, a shift of half a px.
+        separate = "colours in planes" if page.samplesperpixel > 1 and page.planarconfig == 2 else ""
+        _refuse_odd(path, (facts.depth, facts.turned, facts.stack if generic else "", facts.colours, separate), self)
+        self._planes = list(facts.planes)
+        self._alpha = tuple(page.extrasamples)[:1] if page.samplesperpixel == 4 else ()
+        # What are asked for below are px of the level: tiffslide would cut fractions off, a shift of half a px.
         self._slide._read_region_loc_transform = lambda location, level: location  # type: ignore[method-assign]
-        self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
+        self.color_profile = _profile_of(path, lambda: _open_profile(profile))
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         left, top = round(x / self.downsamples[level]), round(y / self.downsamples[level])
         canvas = np.full((height, width, 3), 255, dtype=np.uint8)
         try:
-            part = self._slide.read_region((left, top), level, (width, height), as_array=True, padding=False)
+            size = (width, height)
+            part = self._slide.read_region((left, top), self._levels[level], size, as_array=True, padding=False)
         except MemoryError:
             raise
         except Exception as error:
             raise SlideError("unreadable", f"{self._path}: a region at ({x}, {y}) cannot be read ({error})") from None
         rows, columns = part.shape[:2]
-        canvas[max(-top, 0) :, max(-left, 0) :][:rows, :columns] = part[..., :3]
+        canvas[max(-top, 0) :, max(-left, 0) :][:rows, :columns] = self._rgb(part)
         return canvas
+
+    def _rgb(self, part: np.ndarray) -> np.ndarray:
+        """Return (H, W, 3) of (H, W, 1, 3 or 4): planes in their order, transparency on white."""
+        if self._planes:
+            return part[..., self._planes]
+        if UNASSOCIATED_ALPHA in self._alpha:
+            return _on_white(part)
+        if ASSOCIATED_ALPHA in self._alpha:  # the colours are multiplied by it already
+            return np.minimum(part[..., :3].astype(np.uint16) + (255 - part[..., 3:]), 255).astype(np.uint8)
+        return part[..., :3]
 
     def close(self) -> None:  # noqa: D102
         self._slide.close()
 
 
-def _refuse_odd_pixels(path: Path | str, odd: str, backend: Backend) -> None:
+def _refuse_odd(path: Path | str, oddities: Iterable[str], backend: Backend) -> None:
+    """Close a backend, and raise SlideError, where there is something odd about a slide's pixels."""
+    odd = next(filter(None, oddities), "")
     if odd:
         backend.close()
-        raise SlideError("unreadable", f"{path}: {odd}; convert the image to 8-bit RGB")
+        raise SlideError("unreadable", f"{path}: {odd}; {TO_RGB}")
 
 
 def _missing_package(path: Path | str, error: ImportError) -> UserError | ImportError:
@@ -185,24 +247,33 @@ def _missing_package(path: Path | str, error: ImportError) -> UserError | Import
 class PlainImageBackend:
     """A PNG, JPEG or TIFF of at most `PLAIN_IMAGE_MAX_PIXELS`, held in memory."""
 
-    def __init__(self, path: Path):
+    bounds: Bounds | None = None
+
+    def __init__(self, path: Path, facts: TiffFacts | None = None):
         limit = f"{PLAIN_IMAGE_MAX_PIXELS // 1_000_000} million"
         too_large = SlideError("too_large", f"{path}: a plain image may have {limit} pixels; make it a pyramidal TIFF")
+        apart = "colours in pages of their own" if facts and facts.planes else ""
+        if facts and (odd := facts.depth or facts.stack or apart):
+            raise SlideError("unreadable", f"{path}: {odd}; {TO_RGB}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:
-                image = Image.open(path)
+                image = Image.open(path, formats=PLAIN_FORMATS)
             except Image.DecompressionBombError:
                 raise too_large from None
             except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
                 raise SlideError("unreadable", f"{path}: no reader knows this file ({error})") from None
         with image:
+            _turn_to(image, facts.page if facts else 0, path)
             if image.width * image.height > PLAIN_IMAGE_MAX_PIXELS:
                 raise too_large
-            if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
-                raise SlideError("unreadable", f"{path}: {image.mode} pixels; convert the image to 8-bit RGB")
+            stored = _stored_as(image)
+            if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr") or ";16" in stored:
+                raise SlideError("unreadable", f"{path}: {stored or image.mode} pixels; {TO_RGB}")
+            self.scales = _scales(_resolution_properties(image), "image", ())
             try:
                 image.load()
+                ImageOps.exif_transpose(image, in_place=True)
             except (OSError, ValueError, SyntaxError, struct.error) as error:
                 reason: Reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
                 raise SlideError(reason, f"{path}: cannot be decoded ({error})") from None
@@ -210,7 +281,7 @@ class PlainImageBackend:
             mode = "RGBA" if transparent else "RGB"
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
             self._pixels = _on_white(pixels) if transparent else pixels
-            self.scales = _scales(_resolution_properties(image), "image", ())
+            self.scales |= {"header": facts.scale} if facts and facts.scale else {}
             self.color_profile = _profile_of(path, lambda: _open_profile(image.info.get("icc_profile")))
         self.dimensions = (self._pixels.shape[1], self._pixels.shape[0])
         self.downsamples: tuple[float, ...] = (1.0,)
@@ -224,6 +295,20 @@ class PlainImageBackend:
 
     def close(self) -> None:  # noqa: D102
         del self._pixels
+
+
+def _turn_to(image: Image.Image, page: int, path: Path) -> None:
+    try:
+        image.seek(page)
+    except (EOFError, OSError, ValueError, SyntaxError, struct.error) as error:
+        raise SlideError("unreadable", f"{path}: page {page + 1} cannot be read ({error})") from None
+
+
+def _stored_as(image: ImageFile.ImageFile) -> str:
+    """Return how Pillow calls the pixels in the file; it makes 8 bits of 16 without a word."""
+    arguments = image.tile[0].args if image.tile else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
 
 
 def _open_profile(content: bytes | None) -> ImageCms.ImageCmsProfile | None:
@@ -263,7 +348,7 @@ def is_plain_image(path: Path | str, reader: str) -> bool:
     return reader == "image" or (reader == "auto" and Path(path).suffix.lower() in PLAIN_SUFFIXES)
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {
+BACKENDS: dict[str, Callable[[Path, TiffFacts | None], Backend]] = {
     "openslide": OpenSlideBackend,
     "tiffslide": TiffSlideBackend,
     "image": PlainImageBackend,
@@ -271,24 +356,33 @@ BACKENDS: dict[str, Callable[[Path], Backend]] = {
 
 
 def open_backend(path: Path, reader: str) -> Backend:
-    """Open a slide with the library named, or, with ``auto``, the first that knows the file.
+    """Open a slide with the library named, or, with ``auto``, the first that reads all of what the file says it holds.
 
     Raises
     ------
     SlideError
-        If no library can open it.
+        If no library can open it, or the file ends too early.
     """
+    vendor, content = openslide.OpenSlide.detect_format(path), content_of(path)
+    if vendor in (None, GENERIC):
+        refuse_unknown(path, content)
+    facts = read_facts(path) if content == TIFF else None
+    if content == TIFF and (begins_beyond_end(path) or (facts and facts.cut_off)):
+        raise SlideError("truncated", f"{path}: the file ends before its image does; fetch it again")
     if reader == "auto":
-        if is_plain_image(path, reader):
-            reader = "image"
-        elif openslide.OpenSlide.detect_format(path):
-            try:
-                return OpenSlideBackend(path)
-            except SlideError as error:
-                # Tiles in JPEG 2000, WebP, LZMA and others; no error of a damaged file says so.
-                if "unsupported tiff compression" not in str(error).lower():
-                    raise
-            reader = "tiffslide"
-        else:
-            reader = "tiffslide" if is_tiff(path) and is_tiled_tiff(path) else "image"
-    return BACKENDS[reader](path)
+        reader = _choose_reader(vendor, facts)
+        try:
+            return BACKENDS[reader](path, facts)
+        except SlideError as error:
+            # Tiles in JPEG 2000, WebP, LZMA and others; no error of a damaged file says so.
+            if "unsupported tiff compression" not in str(error).lower():
+                raise
+        reader = "tiffslide"
+    return BACKENDS[reader](path, facts)
+
+
+def _choose_reader(vendor: str | None, facts: TiffFacts | None) -> str:
+    """Return the reader of a file by the format that OpenSlide sees in it, and its tags where it is a TIFF."""
+    if vendor and (vendor != GENERIC or facts is None or facts.for_openslide):
+        return "openslide"
+    return "tiffslide" if facts and (facts.tiled or facts.planes) else "image"

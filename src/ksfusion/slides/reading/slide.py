@@ -16,7 +16,7 @@ from ksfusion.slides.reading.backends import Backend, TiffSlideBackend, is_remot
 from ksfusion.slides.reading.disk_image import DiskImage
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.reading.tiff import is_tiff, is_truncated_tiff
+from ksfusion.slides.reading.tiff import is_cut_off
 
 if TYPE_CHECKING:
     from ksfusion.slides.config import Reading
@@ -47,6 +47,8 @@ class Slide:
         Width and height of level 0, in px.
     level_mpp : tuple of float
         Micrometres per pixel of each level of the pyramid, finest first.
+    bounds : tuple of int
+        Left, top, width and height of what was scanned, in px of level 0: the whole, unless the header says otherwise.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Slide:
         self.mpp_source = mpp_source
         self.dimensions = backend.dimensions
         self.level_mpp = tuple(mpp * downsample for downsample in backend.downsamples)
+        self.bounds = backend.bounds or (0, 0, *backend.dimensions)
         self._backend = backend
         self._to_srgb = _to_srgb(path, backend) if icc == "srgb" else None
 
@@ -216,7 +219,7 @@ def _open_remote(address: str, reader: str) -> Backend:
 
 def _is_cut_off(path: Path) -> bool:
     try:
-        return is_tiff(path) and is_truncated_tiff(path)
+        return is_cut_off(path)
     except OSError:  # gone, or its disk is
         return False
 
@@ -228,10 +231,10 @@ def _open_local(path: Path | str, reader: str) -> Backend:
         path = Path(path)
         if path.is_dir():
             raise SlideError("unreadable", f"{path}: is a folder; name the slide file")
-        if path.is_file() and path.stat().st_size == 0:
+        if not path.is_file():
+            raise SlideError("unreadable", f"{path}: is a device or a pipe; name the slide file")
+        if path.stat().st_size == 0:
             raise SlideError("unreadable", f"{path}: the file is empty")
-        if is_tiff(path) and is_truncated_tiff(path):
-            raise SlideError("truncated", f"{path}: the file ends before its image does; fetch it again")
         return open_backend(path, reader)
     except OSError as error:
         raise SlideError("unreadable", f"{path}: cannot be read ({error})") from None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.slides.config import Tiling
+from ksfusion.slides.config import MasksOrigin, Tiling
 from ksfusion.slides.reading.backends import is_remote
 from ksfusion.slides.reading.disk_image import DiskImage, strips
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.fingerprint import file_digest, thumbnail_hash
 from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.tiles.masks import read_mask
+from ksfusion.slides.tiles.masks import Frame, Origin, read_mask
 from ksfusion.slides.tiles.quality import flag_tiles
 from ksfusion.slides.tiles.tissue import glass_colour, tissue_mask
 
@@ -104,7 +104,7 @@ def tile_grid(
     check_scale(slide, mpp, max_upsampling)
     if mask is None:
         with slide.thumbnail_on_disk(MASK_MPP) as thumbnail:
-            mask = tissue_mask(thumbnail)
+            mask = tissue_mask(thumbnail, scanned=_frame(slide, thumbnail).scanned())
     return _lay_grid(slide, mask, mpp=mpp, patch_px=patch_px, min_tissue=min_tissue, min_tiles=min_tiles)
 
 
@@ -138,9 +138,52 @@ def _lay_grid(
     return grid
 
 
-def find_tissue(slide: Slide, thumbnail: np.ndarray | DiskImage, mask: Path | None) -> np.ndarray:
-    """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it."""
-    return read_mask(mask, slide.dimensions, thumbnail.shape[:2]) if mask else tissue_mask(thumbnail)
+class Tissue(NamedTuple):
+    """The tissue of a slide.
+
+    Attributes
+    ----------
+    mask : numpy.ndarray of bool
+        On the thumbnail.
+    share : float
+        Of what was scanned.
+    masks_origin : str
+        What the coordinates of the user's mask start at; empty where there is none.
+    """
+
+    mask: np.ndarray
+    share: float
+    masks_origin: Origin | Literal[""]
+
+
+def _frame(slide: Slide, thumbnail: np.ndarray | DiskImage) -> Frame:
+    return Frame(slide.dimensions, thumbnail.shape[:2], slide.bounds)
+
+
+def find_tissue(
+    slide: Slide, thumbnail: np.ndarray | DiskImage, mask: Path | None, masks_origin: MasksOrigin
+) -> Tissue:
+    """Return the tissue of a slide's thumbnail: the user's mask, or what is found in it.
+
+    Raises
+    ------
+    SlideError
+        With reason ``unreadable`` for a mask that is no mask of the slide, ``no_tissue`` for one without any.
+    """
+    frame = _frame(slide, thumbnail)
+    scanned = frame.scanned()
+
+    def found() -> np.ndarray:
+        return tissue_mask(thumbnail, scanned=scanned)
+
+    if mask is None:
+        tissue = found()
+        return Tissue(tissue, float(tissue[scanned].mean()), "")
+    given = read_mask(mask, frame, origin=masks_origin, found=found)
+    if not given.tissue.any():
+        classes = f" (polygons of {', '.join(given.left_out)} are left out)" if given.left_out else ""
+        raise SlideError("no_tissue", f"mask {mask}: marks no tissue{classes}; draw it again, or remove it")
+    return Tissue(given.tissue, float(given.tissue[scanned].mean()), given.origin)
 
 
 def tile_slide(
@@ -160,7 +203,8 @@ def tile_slide(
     Returns
     -------
     known : dict
-        What is known of the slide: mpp, mpp_source, width, height, digest, thumbnail_hash, mask, tissue_mm2.
+        What is known of the slide: mpp, mpp_source, width, height, digest, thumbnail_hash, mask, masks_origin,
+        tissue_mm2, tissue_share.
     tiles : dict of str to numpy.ndarray of shape (tiles,)
         tile, x, y, tissue, and the flags (`ksfusion.terms.flags`).
 
@@ -178,16 +222,17 @@ def tile_slide(
             with slide.thumbnail_on_disk(MASK_MPP) as thumbnail:
                 known["digest"] = "" if is_remote(source.path) else file_digest(source.path)
                 known |= {"thumbnail_hash": thumbnail_hash(thumbnail), "mask": "external" if mask else "automatic"}
-                tissue = find_tissue(slide, thumbnail, mask)
+                tissue = find_tissue(slide, thumbnail, mask, settings.masks_origin)
+                known |= {"masks_origin": tissue.masks_origin, "tissue_share": tissue.share}
                 grid = _lay_grid(
                     slide,
-                    tissue,
+                    tissue.mask,
                     mpp=mpp,
                     patch_px=patch_px,
                     min_tissue=settings.min_tissue,
                     min_tiles=settings.min_tiles,
                 )
-                glass = glass_colour(thumbnail)
+                glass = glass_colour(thumbnail, scanned=_frame(slide, thumbnail).scanned())
             flags = flag_tiles(slide, grid, glass, mpp=mpp, patch_px=patch_px)
         except SlideError as error:
             raise SlideError(error.reason, str(error), known) from None

@@ -25,17 +25,23 @@ COLUMN_TYPES: dict[str, str] = {
     "width": "int32",
     "height": "int32",
     "tissue_mm2": "float64",
+    "tissue_share": "float64",
     "mask": "object",
+    "masks_origin": "object",
     "digest": "object",
     "thumbnail_hash": "object",
 }
+# A slide of which this share and more counts as tissue is worth a look: few are, beside regions cut out of slides.
+NEARLY_ALL = 0.9
 UNKNOWN: dict[str, Any] = {
     "mpp": np.nan,
     "mpp_source": "",
     "width": 0,
     "height": 0,
     "tissue_mm2": np.nan,
+    "tissue_share": np.nan,
     "mask": "",
+    "masks_origin": "",
     "digest": "",
     "thumbnail_hash": "",
 }

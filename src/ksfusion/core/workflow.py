@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ksfusion.config import study_folder
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import PROJECT
 from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.core.study import study_folder
 
 LOGGER = "ksfusion"
 

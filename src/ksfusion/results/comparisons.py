@@ -1,0 +1,376 @@
+"""Every method compared with the reference: the paired difference of each metric, its interval and its p-value.
+
+The difference is that of the means over seeds, fold by fold, on the samples that both methods have. Its interval comes
+from the same draws of cases for both. The p-value is DeLong's for an area under a curve (`ksfusion.results.delong`), and
+that of a permutation test for any other metric (`ksfusion.results.permutation`). Both take the trained models as they
+are; how much these differ from seed to seed is told apart, by ``sd_seeds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ksfusion.core.storage import read_tsv
+from ksfusion.results.config import ALL, Correction, ShownTask
+from ksfusion.results.correction import correct
+from ksfusion.results.delong import AreaDifference, area_difference, delong_p_value
+from ksfusion.results.metrics import METRICS, NAN, comparable_pairs
+from ksfusion.results.permutation import (
+    draw_swaps,
+    permutation_p_value,
+    swapped_classification,
+    swapped_survival,
+)
+from ksfusion.results.runs import Run, outcome_columns
+from ksfusion.results.statistics import COVERAGE, LEAST_CASES, RESAMPLES, CaseDraws, all_cases
+from ksfusion.results.tables.scores import (
+    LEVELS,
+    FoldScores,
+    FoldTables,
+    Level,
+    average,
+    cases_by_fold,
+    cohorts_of,
+    score_folds,
+    skipped_text,
+    tables_by_fold,
+)
+
+NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_corrected", "sd_seeds"]
+P_VALUES = ("p", "p_corrected")
+# Of the p-values that are corrected together.
+FAMILY = ["task", "metric", "level", "cohort", "fold"]
+SIGNIFICANCE = (100 - COVERAGE) / 100
+DELONG, PERMUTATION = "delong", "permutation"
+
+
+class Comparison(NamedTuple):
+    """A row of the table of comparisons.
+
+    Attributes
+    ----------
+    method, reference, task, metric, level, cohort, fold
+        What is compared.
+    difference
+        The method's mean over seeds less the reference's, in percentage points; NaN where not known.
+    ci_low, ci_high
+        Its interval over cases; NaN where there is none.
+    p, p_corrected
+        Of the null that the two do not differ; NaN where it cannot be tested.
+    reason
+        What is missing, and why; empty where nothing is.
+    test
+        Where ``p`` comes from: ``delong`` or ``permutation``; empty without one.
+    sd_seeds
+        Of the seeds' own differences; NaN with one seed.
+    n
+        How many samples or cases both have.
+    """
+
+    method: str
+    reference: str
+    task: str
+    metric: str
+    level: Level
+    cohort: str
+    fold: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_corrected: float
+    reason: str
+    test: str
+    sd_seeds: float
+    n: int
+
+
+COLUMNS = list(Comparison._fields)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is scored, and how often cases are drawn."""
+
+    task: ShownTask
+    level: Level
+    cohort: str
+    folds: Sequence[int]
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The runs of a method and task, their test samples or cases, and the scores of these."""
+
+    method: str
+    runs: Sequence[Run]
+    tables: FoldTables
+    scores: Mapping[int, FoldScores]
+
+    @property
+    def reason(self) -> str:
+        """Why runs gave nothing, or nothing."""
+        return skipped_text(self.runs)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether any run gave something."""
+        return any(not run.reason for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a fold gives to the tests of a pair of methods.
+
+    Attributes
+    ----------
+    areas
+        The difference of the areas under curves, where there are any.
+    swapped
+        Of any other metric the difference, the mean over seeds, for each permutation.
+    """
+
+    areas: AreaDifference | None
+    swapped: Mapping[str, np.ndarray]
+
+
+def comparison_table(
+    runs: Sequence[Run],
+    *,
+    tasks: Sequence[ShownTask],
+    methods: Sequence[str],
+    reference: str,
+    correction: Correction,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Compare all methods with the reference.
+
+    Parameters
+    ----------
+    runs
+        The runs, as `ksfusion.results.runs.read_runs` returns them.
+    tasks, methods
+        What is compared, in the order of the table.
+    reference
+        The method that the others are compared with.
+    correction
+        How the p-values of one task, metric, level, cohort and fold are corrected.
+    resamples
+        How often cases are drawn for an interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With `COLUMNS`, in order of method, task, metric, level, cohort and fold. What cannot be compared has a row with
+        the reason.
+    """
+    folds = sorted({run.fold for run in runs})
+    others = [method for method in methods if method != reference]
+    found: dict[tuple[int, int, int, int, int], list[Comparison]] = {}
+    for task_number, task in enumerate(tasks):
+        own = {
+            method: [run for run in runs if (run.task, run.method) == (task.name, method)]
+            for method in (reference, *others)
+        }
+        for level_number, level in enumerate(LEVELS):
+            for cohort_number, cohort in enumerate((ALL, *cohorts_of(own[reference]))):
+                scope = Scope(task, level, cohort, folds, resamples)
+                theirs = _score(reference, own[reference], scope)
+                for number, method in enumerate(others):
+                    ours = _score(method, own[method], scope)
+                    for metric_number, rows in enumerate(_compare(ours, theirs, scope)):
+                        found[number, task_number, metric_number, level_number, cohort_number] = rows
+    table = pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
+    table = table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
+    p_values = table["p"].to_numpy(copy=True)
+    for rows in table.groupby(FAMILY).indices.values():
+        p_values[rows] = correct(p_values[rows], correction)
+    return table.assign(p_corrected=p_values)
+
+
+def _score(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
+    tables = tables_by_fold(runs, scope.task, scope.level, scope.cohort, scope.folds)
+    return Scored(method, runs, tables, score_folds(tables, scope.task, scope.resamples))
+
+
+def _compare(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Comparison]]:
+    """Yield of each metric the rows of a method: all folds, then each."""
+    reasons = [ours.reason] if ours.reason else []
+    reasons += [f"{theirs.method}: {theirs.reason}"] if theirs.reason else []
+    both = ours.has_result and theirs.has_result
+    if both and {run.folder for run in ours.runs} == {run.folder for run in theirs.runs}:
+        both, reasons = False, [f"the same runs as those of {theirs.method}"]
+    if not both and scope.cohort != ALL:
+        return
+    if both and (told := _unpaired_text(ours.tables, theirs.tables, scope.level)):
+        reasons.append(told)
+        first, second = _paired(ours.tables, theirs.tables)
+        ours, theirs = (
+            replace(side, tables=tables, scores=score_folds(tables, scope.task, scope.resamples))
+            for side, tables in ((ours, first), (theirs, second))
+        )
+    differences = _subtract(ours.scores, theirs.scores) if both else {}
+    tested = _prepare_tests(ours.tables, theirs.tables, scope.task) if both else {}
+    for metric in METRICS[scope.task.kind]:
+        chosen: list[tuple[str, Sequence[int]]] = [(ALL, scope.folds if both else [])]
+        chosen += [(str(fold), [fold]) for fold in scope.folds if both]
+        rows = []
+        for fold, numbers in chosen:
+            by_fold = {number: differences[number] for number in numbers}
+            score = average(by_fold, metric, scope.level, scope.cohort, fold, "; ".join(reasons))
+            defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
+            p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
+            rows.append(
+                Comparison(
+                    method=ours.method,
+                    reference=theirs.method,
+                    task=scope.task.name,
+                    metric=metric,
+                    level=scope.level,
+                    cohort=scope.cohort,
+                    fold=fold,
+                    difference=score.mean,
+                    ci_low=score.ci_low,
+                    ci_high=score.ci_high,
+                    p=p,
+                    p_corrected=p,
+                    reason="; ".join(text for text in (score.reason, untested) if text),
+                    test=test,
+                    sd_seeds=score.sd,
+                    n=score.n,
+                )
+            )
+        yield rows
+
+
+def _unpaired_text(ours: FoldTables, theirs: FoldTables, level: Level) -> str:
+    """Return which runs and samples have no counterpart and are left out, or nothing."""
+    first, second = _paired(ours, theirs)
+    runs = [sum(map(len, tables.values())) for tables in (first, ours, theirs)]
+    if not runs[0]:
+        return "no two runs of one fold and seed"
+    told = [] if runs[0] == runs[1] == runs[2] else [f"{runs[0]} pairs of runs of one fold and seed"]
+    if any(
+        len(table) != len(tables[fold][seed])
+        for paired, tables in ((first, ours), (second, theirs))
+        for fold, by_seed in paired.items()
+        for seed, table in by_seed.items()
+    ):
+        told.append(f"{level}s that both have")
+    return f"compared on {' and '.join(told)}" if told else ""
+
+
+def _paired(ours: FoldTables, theirs: FoldTables) -> tuple[FoldTables, FoldTables]:
+    """Return what two methods have in common: folds and seeds, and samples in these."""
+    first: FoldTables = {fold: {} for fold in ours}
+    second: FoldTables = {fold: {} for fold in ours}
+    for fold, by_seed in ours.items():
+        for seed in sorted(by_seed.keys() & theirs[fold].keys()):
+            mine, other = by_seed[seed], theirs[fold][seed]
+            common = set(mine["sample_id"]) & set(other["sample_id"])
+            if common:
+                first[fold][seed] = mine[mine["sample_id"].isin(common)]
+                second[fold][seed] = other[other["sample_id"].isin(common)]
+    return first, second
+
+
+def _subtract(ours: Mapping[int, FoldScores], theirs: Mapping[int, FoldScores]) -> dict[int, FoldScores]:
+    """Return the differences of scores of the same samples, by the same draws of their cases."""
+    return {
+        fold: FoldScores(
+            n=scores.n,
+            cases=scores.cases,
+            values={
+                metric: {seed: value - theirs[fold].values[metric][seed] for seed, value in by_seed.items()}
+                for metric, by_seed in scores.values.items()
+            },
+            draws={metric: draws - theirs[fold].draws[metric] for metric, draws in scores.draws.items()},
+            reasons=scores.reasons,
+        )
+        for fold, scores in ours.items()
+    }
+
+
+def _prepare_tests(ours: FoldTables, theirs: FoldTables, task: ShownTask) -> dict[int, Tested]:
+    """Return what each fold gives to the tests; a case is swapped in all folds, or in none."""
+    cases = all_cases(np.array(sorted(ids), dtype=str) for ids in cases_by_fold(ours).values())
+    swaps = CaseDraws(cases, draw_swaps(len(cases)))
+    return {fold: _prepare_fold(by_seed, theirs[fold], task, swaps) for fold, by_seed in ours.items()}
+
+
+def _prepare_fold(
+    ours: Mapping[int, pd.DataFrame], theirs: Mapping[int, pd.DataFrame], task: ShownTask, swaps: CaseDraws
+) -> Tested:
+    truth, prediction = outcome_columns(task)
+    swapped: list[dict[str, np.ndarray]] = []
+    for seed, table in ours.items():
+        other, swap = theirs[seed], swaps.of_samples(table["case_id"])
+        if task.kind == "survival":
+            days, event = (table[column].to_numpy() for column in truth)
+            (risk,) = prediction
+            if comparable_pairs(days, event > 0).any():
+                swapped.append(swapped_survival(days, event, table[risk].to_numpy(), other[risk].to_numpy(), swap))
+        else:
+            mine, his = table[prediction].to_numpy(), other[prediction].to_numpy()
+            swapped.append(swapped_classification(table["y"].to_numpy(), mine, his, swap))
+    areas = None
+    if task.kind == "classification" and ours:
+        table = next(iter(ours.values()))
+        labels = table["y"].to_numpy().astype(int)
+        if len(np.unique(labels)) > 1:
+            areas = area_difference(
+                labels,
+                np.stack([by_seed[prediction].to_numpy() for by_seed in ours.values()]),
+                np.stack([by_seed[prediction].to_numpy() for by_seed in theirs.values()]),
+                table["case_id"].to_numpy(),
+            )
+    metrics = swapped[0] if swapped else ()
+    return Tested(areas, {metric: np.mean([seed[metric] for seed in swapped], axis=0) for metric in metrics})
+
+
+def _test(metric: str, folds: Sequence[Tested], task: ShownTask) -> tuple[float, str, str]:
+    """Return the p-value of the mean difference over folds, the test that gave it, and why there is none."""
+    if not folds:
+        return NAN, "", ""
+    if metric != "auc":
+        return permutation_p_value(np.mean([fold.swapped[metric] for fold in folds], axis=0)), PERMUTATION, ""
+    areas = [fold.areas for fold in folds if fold.areas]
+    if len(all_cases(fold.cases for fold in areas)) < LEAST_CASES:
+        return NAN, "", ""  # said of the interval already
+    if alone := sorted({number for fold in areas for number in fold.alone}):
+        labels = task.class_labels()
+        return NAN, "", f"no p: fewer than two test cases of, or beside, {', '.join(labels[n] for n in alone)}"
+    p = delong_p_value(areas)
+    return (NAN, "", "no p: the areas have no variance") if np.isnan(p) else (p, DELONG, "")
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of comparisons with its numbers as text, empty where missing: four decimals, or digits of a p."""
+    text = table[COLUMNS].copy()
+    for column in NUMBERS:
+        digits = ".4g" if column in P_VALUES else ".4f"
+        text[column] = [("" if np.isnan(value) else format(value, digits)) for value in table[column]]
+    return text
+
+
+def read_comparisons(path: Path) -> pd.DataFrame:
+    """Read a table as `ksfusion.stages.make_comparisons` writes it."""
+    table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str, "test": str})
+    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": "", "test": ""})
+
+
+def shown_comparisons(table: pd.DataFrame, *, level: Level = "sample", cohort: str = ALL) -> pd.DataFrame:
+    """Return the comparisons over all folds at a level and of a cohort."""
+    return table[(table["level"] == level) & (table["cohort"] == cohort) & (table["fold"] == ALL)]
+
+
+def survives(table: pd.DataFrame) -> pd.Series:
+    """Return of each comparison whether its difference survives the correction."""
+    return table["p_corrected"] < SIGNIFICANCE

@@ -1,0 +1,108 @@
+"""A paired permutation test: the predictions of whole cases are swapped between two methods.
+
+The null is that for each case it does not matter which of its two sets of predictions (of all its samples, by all seeds)
+is whose: under it each case is swapped with probability one half, and the difference of the metrics has the
+distribution that the swaps give. Risks are ranked within each run first, since runs have no common scale.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ksfusion.results.metrics import check_classification, check_survival, comparable_pairs
+from ksfusion.results.statistics import SEED, resampled_classification
+from ksfusion.terms.ties import TIED_RISK
+
+PERMUTATIONS = 10_000
+# In percent; values of a statistic that are closer are one.
+ROUNDING = 1e-9
+
+
+@functools.lru_cache(maxsize=64)
+def draw_swaps(n_cases: int, *, permutations: int = PERMUTATIONS, seed: int = SEED) -> np.ndarray:
+    """Return which cases are swapped: bool, (1 + permutations, n_cases). In the first row none is."""
+    swaps = np.random.default_rng(seed).integers(0, 2, size=(1 + permutations, n_cases), dtype=np.int8) > 0
+    swaps[0] = False
+    return swaps
+
+
+def swapped_classification(
+    y_true: ArrayLike, ours: ArrayLike, theirs: ArrayLike, swaps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the difference of the metrics of two methods for each permutation; the areas under curves are left out.
+
+    Parameters
+    ----------
+    y_true : array-like, shape (n_samples,)
+        Class numbers.
+    ours, theirs : array-like, shape (n_samples, n_classes)
+        Probability of each class by each of the two methods.
+    swaps : numpy.ndarray of bool, shape (permutations, n_samples)
+        Which samples are swapped.
+
+    Returns
+    -------
+    dict
+        Metric to the first method's value less the second's, in percent, shape (permutations,).
+    """
+    labels, _ = check_classification(y_true, ours)
+    # Of both methods' predictions as if of twice the samples, a permutation takes half.
+    both = np.concatenate([np.asarray(ours), np.asarray(theirs)])
+    labels, theirs_first = np.tile(labels, 2), np.concatenate([swaps, ~swaps], axis=1)
+    first = resampled_classification(labels, both, ~theirs_first, with_areas=False)
+    second = resampled_classification(labels, both, theirs_first, with_areas=False)
+    return {metric: first[metric] - second[metric] for metric in first if metric != "auc"}
+
+
+def swapped_survival(
+    days: ArrayLike, event: ArrayLike, ours: ArrayLike, theirs: ArrayLike, swaps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the difference of Harrell's C-index of two methods for each permutation; see `swapped_classification`.
+
+    Parameters
+    ----------
+    days, event : array-like, shape (n_samples,)
+        As in `ksfusion.results.metrics.survival_metrics`.
+    ours, theirs : array-like, shape (n_samples,)
+        Risk by each of the two methods.
+    swaps : numpy.ndarray of bool, shape (permutations, n_samples)
+        Which samples are swapped.
+    """
+    followed, died, first = check_survival(days, event, ours)
+    _, _, second = check_survival(days, event, theirs)
+    first, second = ranks(first), ranks(second)
+    comparable = comparable_pairs(followed, died)
+
+    def concordant(of_first: np.ndarray, of_second: np.ndarray) -> np.ndarray:
+        difference = np.sign(of_first[:, None] - of_second)
+        return np.where(comparable, (1 + difference) / 2, 0.0)
+
+    # A concordant pair counts for the method that has both of its predictions after the swap. With e = 1 for a sample
+    # that stays and -1 for one that is swapped, what is left of the difference of the two sums is linear in e.
+    apart = concordant(first, first) - concordant(second, second)
+    across = concordant(first, second) - concordant(second, first)
+    gains = (apart.sum(axis=1) + apart.sum(axis=0) + across.sum(axis=1) - across.sum(axis=0)) / 2
+    stays = np.where(swaps, -1.0, 1.0)
+    return {"c_index": 100 * (stays @ gains) / comparable.sum()}
+
+
+def ranks(risks: np.ndarray) -> np.ndarray:
+    """Return the place of each risk among all, from 0; those closer than `ksfusion.terms.ties.TIED_RISK` share one."""
+    order = np.argsort(risks, kind="stable")
+    places = np.empty(len(risks))
+    places[order] = np.cumsum(np.r_[False, np.diff(risks[order]) > TIED_RISK])
+    return places
+
+
+def permutation_p_value(differences: np.ndarray) -> float:
+    """Return the p-value, two-sided, of differences whose first is the one observed; it is counted too.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray, shape (1 + permutations,)
+        In percent.
+    """
+    return float(np.mean(np.abs(differences) >= abs(differences[0]) - ROUNDING))
