@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Collection
@@ -32,6 +33,8 @@ from ksfusion.terms.units import FOLDER_FORMATS, GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
+# Of two masks of a slide the first kind is taken.
+MASKS = (".geojson", ".png")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
 # Packages whose module is called otherwise.
@@ -103,9 +106,17 @@ def split_problems(config: Config, tables: CohortTables, source: str) -> list[st
 
 def _mask_problems(config: Config, source: str) -> list[str]:
     folder = config.slides.masks
-    if folder is None or _is_folder(folder):
+    if folder is None:
         return []
-    return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
+    if not _is_folder(folder):
+        return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
+    with os.scandir(folder) as entries:
+        odd = sorted(entry.name for entry in entries if Path(entry.name).suffix in MASKS and not entry.is_file())
+    return [
+        f"{source}: slides.masks: {Path(folder, name)} is a folder, a device, or a link that leads nowhere; put the mask "
+        "there, or remove it"
+        for name in odd
+    ]
 
 
 def _is_folder(path: str | None) -> bool:
@@ -257,7 +268,8 @@ class NamedFiles:
     def warnings(self) -> list[str]:
         """Return what is told before any job: tasks without labels, and slide files that are not there or empty."""
         cohort = self.config.cohort
-        return label_warnings(self.tables, self.config.tasks, cohort.cases) + self._slide_warnings()
+        of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
+        return of_labels + self._slide_warnings() + self._mask_warnings()
 
     def _slide_warnings(self) -> list[str]:
         """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
@@ -273,6 +285,17 @@ class NamedFiles:
             return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
         return [f"{line}; their samples will be left out"]
 
+    def _mask_warnings(self) -> list[str]:
+        """Return a line on masks of tissue that are no slide's: a slide whose mask has another name has none."""
+        names = [name for name in sorted(self._mask_names) if Path(name).suffix in MASKS]
+        strays = [name for name in names if Path(name).stem not in self.tables.slides()]
+        if not strays:
+            return []
+        return [
+            f"slides.masks: {len(strays)} of {len(names)} masks in {self.config.slides.masks} match no slide, such as "
+            f"{strays[0]}; name each after its slide_id"
+        ]
+
     @cached_property
     def _mask_names(self) -> set[str]:
         folder = self.config.slides.masks
@@ -283,7 +306,7 @@ class NamedFiles:
 
         An input of the job rather than a setting, so that a mask that is added or edited redoes its batch alone.
         """
-        candidates = ([row["slide_id"] + ending for ending in (".geojson", ".png")] for row in self.batches[batch])
+        candidates = ([row["slide_id"] + ending for ending in MASKS] for row in self.batches[batch])
         found = (next((name for name in names if name in self._mask_names), None) for names in candidates)
         return [str(Path(self.config.slides.masks or "", name)) for name in found if name]
 

@@ -32,12 +32,17 @@ OWN_WORK = (
     "Select jobs", "Removing output files", "Removing temporary output", "Complete log(s)", "Elapsed time",
     "Terminating processes", "Waiting for", "Group jobs", "Processed ", "Updating checkpoint", "Would remove",
     "This was a dry-run", "Reasons:", "    (check individual jobs", "Loading trusted IOCache", "Shell command",
-    "Determining filesystem", "Shutting down", "Exiting because a job", "Execute ", "No SLURM", "Guessed SLURM",
+    "Determining filesystem", "Shutting down", "Execute ", "No SLURM", "Guessed SLURM",
     "Cleaning up SLURM",
 )  # fmt: skip
 # Of SLURM, one for each job.
 OF_SUBMISSIONS = ("has been submitted with SLURM jobid", "Submitted array job")
 NOT_COMPLETE = "At least one job did not complete successfully"
+LOCKED = (
+    "another run is at work in this folder, or has died; only if it has died, unlock the folder: the same command with "
+    "-- --unlock (of snakemake: --unlock)"
+)
+LOOK_ABOVE = "Exiting because a job execution failed"
 NOTHING_TO_DO = "Nothing to be done"
 LINES_OF_A_FAILURE = 30
 # Where there is no terminal a job that takes long is told of after so many seconds, then at twice that, and so on.
@@ -67,9 +72,11 @@ class LogHandler(LogHandlerBase):
         self._writing = threading.RLock()
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
-        if not self.dry and threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._interrupt)
             sys.excepthook = self._without_traceback
+            # `ksfusion run` holds Ctrl-C back until here.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     writes_to_stream = property(lambda self: True)
     writes_to_file = property(lambda self: False)
@@ -165,12 +172,12 @@ class LogHandler(LogHandlerBase):
         self.failed[known.jobid] = job
         logs = list(dict.fromkeys([*job.logs, *(known.log or ())]))
         took = duration(record.created - job.started)
-        self._line(f"FAILED {f'{job.rule} {job.what}'.strip()} after {took}; log: {self._paths(logs)}", RED)
+        self._line(f"FAILED {job.name} after {took}; log: {self._paths(logs)}", RED)
         if known.rule_msg:
             self._line(f"    {known.rule_msg}")
         for name, value in dict(known.aux or {}).items():
             self._line(f"    {name}: {value}")
-        said = [line for log in logs for line in tail(Path(log)).splitlines()]
+        said = [line for log in logs for line in tail(Path(log)).rstrip().splitlines()]
         if not said and known.shellcmd:
             said = ["nothing was said; the command was:", *str(known.shellcmd).strip().splitlines()]
         if len(said) > LINES_OF_A_FAILURE:
@@ -200,13 +207,17 @@ class LogHandler(LogHandlerBase):
             )
             self.ended = True
             return
+        if getattr(record, "exception", "") == "LockException":
+            self._line(f"error: {LOCKED}", RED)
+            return
         for line in _without_places(text):
             self._line(f"error: {line}", RED)
 
     def _text(self, record: LogRecord) -> None:
         text = record.getMessage()
         if record.levelno >= WARNING:
-            self._line(text, RED if record.levelno >= ERROR else YELLOW)
+            if not text.startswith(LOOK_ABOVE):
+                self._line(text, RED if record.levelno >= ERROR else YELLOW)
             return
         own = text in ("", "None") or text.lstrip("\n").startswith(OWN_WORK)
         of_job = any(part in text for part in OF_SUBMISSIONS)
@@ -233,6 +244,9 @@ class LogHandler(LogHandlerBase):
             return
         self.ended = True
         self._clear()
+        if self.dry:
+            self._line("interrupted")
+            return
         kept = {KEPT[job.rule]: None for job in self.running.values() if job.rule in KEPT}
         of_running = f", and what was running keeps its finished {' and '.join(kept)}" if kept else ""
         done = f"{self.done} of {self.total} steps are done and kept{of_running}" if self.total else "nothing had begun"
@@ -268,7 +282,7 @@ class LogHandler(LogHandlerBase):
                     if now - job.started >= self._signs[number]:
                         self._signs[number] *= 2
                         progress = _after(": ", job.progress())
-                        self._line(f"    {job.rule} {job.what} has run for {duration(now - job.started)}{progress}")
+                        self._line(f"    {job.name} has run for {duration(now - job.started)}{progress}")
 
     def _show(self, now: float) -> None:
         """Write the line at the bottom of the terminal."""
@@ -276,8 +290,7 @@ class LogHandler(LogHandlerBase):
         if not jobs:
             return
         told = ", ".join(
-            f"{job.rule} {job.what} {duration(now - job.started)}{_after(' (', job.progress(), ')')}"
-            for job in jobs[:3]
+            f"{job.name} {duration(now - job.started)}{_after(' (', job.progress(), ')')}" for job in jobs[:3]
         )
         more = f" and {len(jobs) - 3} more" if len(jobs) > 3 else ""
         line = f"[{self.done}/{self.total}] {told}{more}{self._left(now)}"

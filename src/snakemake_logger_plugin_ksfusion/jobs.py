@@ -64,6 +64,11 @@ class Job:
         """What it is about, such as ``grading snn fold 0``."""
         return words(self.wildcards)
 
+    @property
+    def name(self) -> str:
+        """Its rule, and what it is about."""
+        return f"{self.rule} {self.what}".rstrip()
+
     def progress(self) -> str:
         """Return how far it is, by its log; empty where that does not say it."""
         text = "\n".join(tail(Path(log)) for log in self.logs)

@@ -117,6 +117,7 @@ def ran(monkeypatch, *argv):
     """Return the command that a run would become."""
     became = []
     monkeypatch.setattr("os.execv", lambda program, command: became.extend(command))
+    monkeypatch.setattr("signal.pthread_sigmask", lambda *_: None)
     main(["run", *argv])
     return became[3:]
 
@@ -209,6 +210,7 @@ def test_an_interrupted_verb_ends_without_a_traceback(config, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("os.execv", interrupt)
+    monkeypatch.setattr("signal.pthread_sigmask", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         main(["run", str(config)])
     assert ended.value.code == 130

@@ -157,25 +157,36 @@ def test_what_the_ledger_and_the_trainings_say_is_in_status(ran, elsewhere, tmp_
     assert "training failed: mgmt snn fold 0 seed 0: loss is nan" in told
 
 
-def test_ctrl_c_is_two_lines_and_the_next_run_goes_on(fresh, elsewhere, tmp_path):
-    printed = tmp_path / "printed"
-    command = [*KSFUSION, "run", str(fresh), "slides", "--cores", "2", "--set", "patches.order=hilbert"]
+def interrupted(config, elsewhere, printed, wait_for):
+    """Return what a run has printed that gets Ctrl-C once a text stands in its output."""
+    command = [*KSFUSION, "run", str(config), "slides", "--cores", "2", "--set", "patches.order=hilbert"]
     with printed.open("w") as out:
         # A group of its own, as a terminal gives it: Ctrl-C reaches Snakemake and its jobs.
         run = subprocess.Popen(command, cwd=elsewhere, stdout=out, stderr=out, start_new_session=True)
         deadline = time.monotonic() + 120
-        while "\n[" not in printed.read_text():
+        while wait_for not in printed.read_text():
             assert time.monotonic() < deadline and run.poll() is None, printed.read_text()
-            time.sleep(0.1)
-        time.sleep(0.5)
+            time.sleep(0.05)
+        time.sleep(0.3)
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(60) != 0
-    lines = printed.read_text().splitlines()
-    assert lines[-2].startswith("interrupted: ") and f"of {STEPS_OF_SLIDES} steps are done and kept" in lines[-2]
-    assert lines[-1].startswith("to go on, give the same command again")
     assert "Traceback" not in printed.read_text() and "Error" not in printed.read_text()
+    lines = printed.read_text().splitlines()
+    assert lines[-2].startswith("interrupted: ") and lines[-1].startswith("to go on, give the same command again")
+    return lines
+
+
+def test_ctrl_c_is_two_lines_and_the_next_run_goes_on(fresh, elsewhere, tmp_path):
+    lines = interrupted(fresh, elsewhere, tmp_path / "printed", "\n[")
+    assert f"of {STEPS_OF_SLIDES} steps are done and kept" in lines[-2]
     done = call("run", fresh, "slides", "--dry-run", "--set", "patches.order=hilbert", cwd=elsewhere)
-    assert "total" in done.stdout and int(done.stdout.split("total")[1].split()[0]) < STEPS_OF_SLIDES - 1
+    assert int(done.stdout.split("total")[1].split()[0]) < STEPS_OF_SLIDES - 1
+
+
+def test_ctrl_c_before_anything_has_begun(fresh, elsewhere, tmp_path):
+    lines = interrupted(fresh, elsewhere, tmp_path / "printed", "-m snakemake")
+    assert "nothing had begun" in lines[-2] or "0 of" in lines[-2]
+    assert len(lines) <= 5
 
 
 def test_weights_that_cannot_be_had_are_told_before_any_job(fresh, elsewhere, tmp_path):

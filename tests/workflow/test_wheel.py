@@ -54,6 +54,8 @@ def test_a_users_configuration_is_planned_from_any_folder(python, tmp_path):
     printed = call(python, "-m", "ksfusion", "run", str(study / "folds.yaml"), "--dry-run", cwd=elsewhere)
     assert "snakemake --snakefile" in printed
     assert "train_model" in printed and "tile_slides" in printed
+    # In few lines, by the plugin that the wheel has beside the package.
+    assert "--logger ksfusion" in printed and "this was a dry run" in printed
     # A target, and what goes on to Snakemake; the profile travels with the wheel.
     printed = call(
         python, "-m", "ksfusion", "run", str(study / "folds.yaml"), "results/cohort/splits.tsv", "--cores", "1",

@@ -26,7 +26,9 @@ SLIDE_COLUMNS = [
     "width",
     "height",
     "tissue_mm2",
+    "tissue_share",
     "mask",
+    "masks_origin",
     "tiles",
     *FLAGS,
     "unique_patches",
@@ -52,11 +54,12 @@ def slide_ledger(
     pandas.DataFrame
         One row per slide, by slide_id, with the columns `SLIDE_COLUMNS`.
     """
-    about_slide = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "mask"]
+    about_slide = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "tissue_share", "mask", "masks_origin"]
     parts = []
     for path in tiles:
         table = read_parquet(path, columns=["slide_id", "tile", *FLAGS, *about_slide])
-        slides = table.drop_duplicates("slide_id").set_index("slide_id")[about_slide]
+        # Tables of 0.1.0 lack the share and the origin.
+        slides = table.drop_duplicates("slide_id").set_index("slide_id").reindex(columns=about_slide)
         grid = table[table["tile"] >= 0].groupby("slide_id")
         slides["tiles"] = grid.size()
         slides[list(FLAGS)] = grid[list(FLAGS)].mean().round(4)
@@ -78,7 +81,7 @@ def slide_ledger(
     ledger["repeated_patches"] = (chosen["size"] - chosen["nunique"]).reindex(ledger.index).fillna(0).astype(int)
 
     ledger = ledger.join(_feature_status(features))
-    ledger["tissue_mm2"] = ledger["tissue_mm2"].round(4)
+    ledger[["tissue_mm2", "tissue_share"]] = ledger[["tissue_mm2", "tissue_share"]].round(4)
     ledger = ledger.sort_index().reset_index(names="slide_id")
     return ledger[SLIDE_COLUMNS]
 

@@ -1,22 +1,19 @@
 """Every method compared with the reference: the paired difference of each metric, its interval and its p-value.
 
 The difference is that of the means over seeds, fold by fold, on the samples that both methods have. Its interval comes
-from the same draws of cases for both. The p-value is DeLong's for an area under a curve (`ksfusion.results.delong`), and
-that of a permutation test for any other metric (`ksfusion.results.permutation`). Both take the trained models as they
-are; how much these differ from seed to seed is told apart, by ``sd_seeds``.
+from the same draws of cases for both. The p-value is DeLong's for an area under a curve (`ksfusion.results.delong`),
+and that of a permutation test for any other metric (`ksfusion.results.permutation`). Both take the trained models as
+they are; how much these differ from seed to seed is told apart, by ``sd_seeds``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import ALL, Correction, ShownTask
 from ksfusion.results.correction import correct
 from ksfusion.results.delong import AreaDifference, area_difference, delong_p_value
@@ -28,7 +25,8 @@ from ksfusion.results.permutation import (
     swapped_survival,
 )
 from ksfusion.results.runs import Run, outcome_columns
-from ksfusion.results.statistics import COVERAGE, LEAST_CASES, RESAMPLES, CaseDraws, all_cases
+from ksfusion.results.statistics import LEAST_CASES, RESAMPLES, CaseDraws, all_cases
+from ksfusion.results.tables.differences import COLUMNS, FAMILY, NUMBERS, Difference
 from ksfusion.results.tables.scores import (
     LEVELS,
     FoldScores,
@@ -42,56 +40,7 @@ from ksfusion.results.tables.scores import (
     tables_by_fold,
 )
 
-NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_corrected", "sd_seeds"]
-P_VALUES = ("p", "p_corrected")
-# Of the p-values that are corrected together.
-FAMILY = ["task", "metric", "level", "cohort", "fold"]
-SIGNIFICANCE = (100 - COVERAGE) / 100
 DELONG, PERMUTATION = "delong", "permutation"
-
-
-class Comparison(NamedTuple):
-    """A row of the table of comparisons.
-
-    Attributes
-    ----------
-    method, reference, task, metric, level, cohort, fold
-        What is compared.
-    difference
-        The method's mean over seeds less the reference's, in percentage points; NaN where not known.
-    ci_low, ci_high
-        Its interval over cases; NaN where there is none.
-    p, p_corrected
-        Of the null that the two do not differ; NaN where it cannot be tested.
-    reason
-        What is missing, and why; empty where nothing is.
-    test
-        Where ``p`` comes from: ``delong`` or ``permutation``; empty without one.
-    sd_seeds
-        Of the seeds' own differences; NaN with one seed.
-    n
-        How many samples or cases both have.
-    """
-
-    method: str
-    reference: str
-    task: str
-    metric: str
-    level: Level
-    cohort: str
-    fold: str
-    difference: float
-    ci_low: float
-    ci_high: float
-    p: float
-    p_corrected: float
-    reason: str
-    test: str
-    sd_seeds: float
-    n: int
-
-
-COLUMNS = list(Comparison._fields)
 
 
 @dataclass(frozen=True)
@@ -173,7 +122,7 @@ def comparison_table(
     """
     folds = sorted({run.fold for run in runs})
     others = [method for method in methods if method != reference]
-    found: dict[tuple[int, int, int, int, int], list[Comparison]] = {}
+    found: dict[tuple[int, int, int, int, int], list[Difference]] = {}
     for task_number, task in enumerate(tasks):
         own = {
             method: [run for run in runs if (run.task, run.method) == (task.name, method)]
@@ -189,10 +138,8 @@ def comparison_table(
                         found[number, task_number, metric_number, level_number, cohort_number] = rows
     table = pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
     table = table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
-    p_values = table["p"].to_numpy(copy=True)
-    for rows in table.groupby(FAMILY).indices.values():
-        p_values[rows] = correct(p_values[rows], correction)
-    return table.assign(p_corrected=p_values)
+    families = table.groupby(FAMILY).indices.values()
+    return table.assign(p_corrected=correct(table["p"].to_numpy(), families, correction))
 
 
 def _score(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
@@ -200,7 +147,7 @@ def _score(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
     return Scored(method, runs, tables, score_folds(tables, scope.task, scope.resamples))
 
 
-def _compare(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Comparison]]:
+def _compare(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Difference]]:
     """Yield of each metric the rows of a method: all folds, then each."""
     reasons = [ours.reason] if ours.reason else []
     reasons += [f"{theirs.method}: {theirs.reason}"] if theirs.reason else []
@@ -228,7 +175,7 @@ def _compare(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Compar
             defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
             p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
             rows.append(
-                Comparison(
+                Difference(
                     method=ours.method,
                     reference=theirs.method,
                     task=scope.task.name,
@@ -349,28 +296,3 @@ def _test(metric: str, folds: Sequence[Tested], task: ShownTask) -> tuple[float,
         return NAN, "", f"no p: fewer than two test cases of, or beside, {', '.join(labels[n] for n in alone)}"
     p = delong_p_value(areas)
     return (NAN, "", "no p: the areas have no variance") if np.isnan(p) else (p, DELONG, "")
-
-
-def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of comparisons with its numbers as text, empty where missing: four decimals, or digits of a p."""
-    text = table[COLUMNS].copy()
-    for column in NUMBERS:
-        digits = ".4g" if column in P_VALUES else ".4f"
-        text[column] = [("" if np.isnan(value) else format(value, digits)) for value in table[column]]
-    return text
-
-
-def read_comparisons(path: Path) -> pd.DataFrame:
-    """Read a table as `ksfusion.stages.make_comparisons` writes it."""
-    table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str, "test": str})
-    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": "", "test": ""})
-
-
-def shown_comparisons(table: pd.DataFrame, *, level: Level = "sample", cohort: str = ALL) -> pd.DataFrame:
-    """Return the comparisons over all folds at a level and of a cohort."""
-    return table[(table["level"] == level) & (table["cohort"] == cohort) & (table["fold"] == ALL)]
-
-
-def survives(table: pd.DataFrame) -> pd.Series:
-    """Return of each comparison whether its difference survives the correction."""
-    return table["p_corrected"] < SIGNIFICANCE

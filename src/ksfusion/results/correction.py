@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-if TYPE_CHECKING:
-    from ksfusion.results.config import Correction
+from ksfusion.results.config import Correction
 
 # As statsmodels calls them.
 _NAMES = {"holm": "holm", "bh": "fdr_bh"}
 
 
-def correct(p_values: ArrayLike, correction: Correction) -> np.ndarray:
+def correct(p_values: np.ndarray, families: Iterable[np.ndarray], correction: Correction) -> np.ndarray:
     """Return corrected p-values; those that are NaN stay so, and count for nothing.
 
     Parameters
     ----------
-    p_values : array-like, shape (n_tests,)
-        Of one family.
+    p_values : numpy.ndarray, shape (n_tests,)
+        Of all tests.
+    families : iterable of numpy.ndarray of int
+        The positions of the tests that are corrected together, for each family.
     correction
         ``holm``, ``bh`` (Benjamini and Hochberg) or ``none``.
     """
     from statsmodels.stats.multitest import multipletests
 
-    corrected = np.asarray(p_values, dtype=float).copy()
-    known = np.isfinite(corrected)
-    if correction != "none" and known.any():
-        corrected[known] = multipletests(corrected[known], method=_NAMES[correction])[1]
+    corrected = p_values.copy()
+    if correction == "none":
+        return corrected
+    gc.freeze()  # statsmodels collects garbage for each family; what is there already need not be looked through
+    try:
+        for family in families:
+            known = family[np.isfinite(p_values[family])]
+            if len(known):
+                corrected[known] = multipletests(p_values[known], method=_NAMES[correction])[1]
+    finally:
+        gc.unfreeze()
     return corrected

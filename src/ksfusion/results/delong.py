@@ -1,9 +1,9 @@
 """DeLong's test of two areas under ROC curves, in Obuchowski's form for samples that come in clusters, the cases.
 
-The placement of a sample is the share of the samples of the other kind that it is ranked against rightly, ties one half.
-The area is the mean placement, and what a case contributes to its variance is the sum of the deviations of its samples'
-placements: samples of one case resemble each other. Placements are averaged over seeds, so that the area is the mean
-over seeds; with one sample for each case and one seed this is DeLong's test.
+The placement of a sample is the share of the samples of the other kind against which it is ranked rightly, ties one
+half. The area is the mean placement, and what a case contributes to its variance is the sum of the deviations of its
+samples' placements: samples of one case resemble each other. Placements are averaged over seeds, so that the area is
+the mean over seeds; with one sample for each case and one seed this is DeLong's test.
 
 An area averaged over classes, each against the rest, is a mean of such areas over the same cases. A case contributes
 the mean of its contributions, which takes the covariances of the classes along.
@@ -20,6 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,20 +70,20 @@ def area_difference(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, ca
     """
     cases, case_of_sample = np.unique(case_ids.astype(str), return_inverse=True)
     classes = np.unique(labels)
-    value, contributions, mixed = 0.0, np.zeros(len(cases)), 0.0
-    alone = []
+    value = 0.0
+    parts: list[_Part] = []
+    alone: list[int] = []
     for number in classes:
         positive = labels == number
         places = placements(positive, ours[:, :, number]) - placements(positive, theirs[:, :, number])
         difference = float(places[positive].mean())
         value += difference / len(classes)
-        up, k_up = _deviations(places - difference, positive, case_of_sample)
-        down, k_down = _deviations(places - difference, ~positive, case_of_sample)
-        contributions += (math.sqrt(k_up) * up + math.sqrt(k_down) * down) / len(classes)
-        k_both = len(cases) / (len(cases) - 1) if len(cases) > 1 else NAN
-        mixed += 2 * (k_both - math.sqrt(k_up * k_down)) * float(up @ down) / len(classes) ** 2
-        if math.isnan(k_up + k_down):
+        deviations = (places - difference) / len(classes)
+        parts += [_part(deviations, kind, case_of_sample) for kind in (positive, ~positive)]
+        if math.isnan(parts[-2].factor + parts[-1].factor):
             alone.append(int(number))
+    contributions = np.sum([math.sqrt(part.factor) * part.sums for part in parts], axis=0)
+    mixed = sum(_mixed(first, second, len(cases)) for first, second in combinations(parts, 2))
     return AreaDifference(value, cases, contributions, mixed, tuple(alone))
 
 
@@ -110,14 +112,29 @@ def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return share
 
 
-def _deviations(deviations: np.ndarray, kind: np.ndarray, case_of_sample: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return what samples of one kind add to each case's contribution, and n / (n - 1) of the cases that have any.
+class _Part(NamedTuple):
+    """What the samples of one kind (``kind``) add to each case's contribution.
 
-    Where one case has them all, that number is NaN.
+    ``factor`` is n / (n - 1) of the cases that have any; NaN where one case has them all.
     """
+
+    kind: np.ndarray
+    sums: np.ndarray
+    factor: float
+
+
+def _part(deviations: np.ndarray, kind: np.ndarray, case_of_sample: np.ndarray) -> _Part:
     sums = np.bincount(case_of_sample, weights=np.where(kind, deviations, 0), minlength=case_of_sample.max() + 1)
     n_cases = len(np.unique(case_of_sample[kind]))
-    return sums / kind.sum(), n_cases / (n_cases - 1) if n_cases > 1 else NAN
+    return _Part(kind, sums / kind.sum(), n_cases / (n_cases - 1) if n_cases > 1 else NAN)
+
+
+def _mixed(first: _Part, second: _Part, n_cases: int) -> float:
+    """Return what is missing of a covariance between samples of two kinds, where cases have both."""
+    covariance = float(first.sums @ second.sums)
+    if not covariance or n_cases < 2 or (first.kind & second.kind).any():
+        return 0.0
+    return 2 * (n_cases / (n_cases - 1) - math.sqrt(first.factor * second.factor)) * covariance
 
 
 def delong_p_value(differences: Sequence[AreaDifference]) -> float:

@@ -1,7 +1,7 @@
 """A paired permutation test: the predictions of whole cases are swapped between two methods.
 
-The null is that for each case it does not matter which of its two sets of predictions (of all its samples, by all seeds)
-is whose: under it each case is swapped with probability one half, and the difference of the metrics has the
+The null is that for each case it does not matter which of its two sets of predictions (of all its samples, by all
+seeds) is whose: under it each case is swapped with probability one half, and the difference of the metrics has the
 distribution that the swaps give. Risks are ranked within each run first, since runs have no common scale.
 """
 
@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ksfusion.results.metrics import check_classification, check_survival, comparable_pairs
-from ksfusion.results.statistics import SEED, resampled_classification
+from ksfusion.results.statistics import PERMUTATIONS, SEED, resampled_classification
 from ksfusion.terms.ties import TIED_RISK
 
-PERMUTATIONS = 10_000
 # In percent; values of a statistic that are closer are one.
 ROUNDING = 1e-9
 

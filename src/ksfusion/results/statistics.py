@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from ksfusion.results.metrics import METRICS, NAN, check_classification, check_survival, comparable_pairs
 from ksfusion.terms.ties import TIED_RISK
 
-RESAMPLES = 2000
+RESAMPLES, PERMUTATIONS = 2000, 10_000
 SEED = 0
 COVERAGE = 95
 # Of fewer cases no interval is told: the bootstrap has hardly any other cases to draw than those it saw, so that its

@@ -44,8 +44,8 @@ class MaskReading(Reading):
 
     masks_origin: MasksOrigin = Field(
         "auto",
-        description="where coordinates in masks start: level0, the slide's corner; bounds, that of what was scanned, as "
-        "QuPath has it; auto, told by where the polygons lie",
+        description="where coordinates of masks start: level0 (the slide's corner), bounds (that of what was scanned, "
+        "as in QuPath), or auto: told by where the polygons lie",
     )
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.core.storage import write_text
-from ksfusion.results.config import Compared, DrawFiguresSettings
+from ksfusion.results.config import Compared, Comparing, DrawFiguresSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST, FigureEntry, figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import read_runs
+from ksfusion.results.tables.differences import read_comparisons
 
 
-def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSettings) -> None:
+def draw_figures(
+    runs: Sequence[Path], output: Path, *, settings: DrawFiguresSettings, comparisons: Path | None = None
+) -> None:
     """Draw the figures of every task as SVG and PNG, and list them in figures.json.
 
     The list holds ``name`` (of the files), ``task``, ``title`` and ``caption`` of each figure, in order. The figures of
@@ -30,6 +33,8 @@ def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSet
         Folder of the figures.
     settings
         Tasks and methods in the order of the figures and their panels, and whether only alpha is drawn.
+    comparisons
+        The table of `make-comparisons`, which the first figure of a task shows.
 
     Raises
     ------
@@ -37,7 +42,8 @@ def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSet
         If a run's files are missing or not what they should be, or two runs are the same.
     """
     found = read_runs(runs, settings.tasks, shared=settings.shared)
-    made_by = provenance(__name__, Compared.of(settings).record())
+    made_by = provenance(__name__, {**Compared.of(settings).record(), **Comparing.of(settings).record()})
+    compared = read_comparisons(comparisons, settings)
     listed: list[FigureEntry] = []
     with drawing_style():
         for task in settings.tasks:
@@ -48,6 +54,8 @@ def draw_figures(runs: Sequence[Path], output: Path, *, settings: DrawFiguresSet
                 caveats=settings.caveats,
                 study=settings.title,
                 only_alpha=settings.only_alpha,
+                comparisons=compared,
+                resamples=settings.resamples,
             ):
                 save_figure(figure, output / entry["name"], as_json(made_by))
                 listed.append(entry)

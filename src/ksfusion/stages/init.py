@@ -324,7 +324,7 @@ def _configuration(cases: CaseRows, entry: Mapping[str, str], sure: bool) -> str
         f"cohort:\n  samples: {SAMPLES}\n  cases: {CASES}\n  expression:",
         *([] if sure else [f"    # The unit is judged by the values: make sure that it is {entry['unit']}."]),
         f"    - {_flow(entry)}",
-        "features:\n  # Its weights are fetched from the Hugging Face hub; offline: weights: resnet50.safetensors\n"
+        "features:\n  # Its weights are fetched from the Hugging Face hub; without internet: efficientnet-lite0\n"
         "  encoder: resnet50",
         *([f"splits:\n  fractions: {_flow(FRACTIONS_OF_FEW)}  # training, validation, test"] if few else []),
         _tasks(cases),

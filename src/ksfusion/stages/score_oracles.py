@@ -48,7 +48,7 @@ def score_oracles(samples: Path, cases: Path, splits: Path, output: Path, *, set
             for task in settings.tasks
             for oracle in ORACLES
         ]
-    table = result_table(runs, tasks=settings.tasks, methods=list(ORACLES))
+    table = result_table(runs, tasks=settings.tasks, methods=list(ORACLES), resamples=settings.resamples)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))
 
 

@@ -14,7 +14,7 @@ from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide_files import sources_of_batch
 from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.slides.tiles.grid import tile_slide
-from ksfusion.slides.tiles.table import failed_row, join_tables, tile_rows
+from ksfusion.slides.tiles.table import failed_row, is_nearly_all_tissue, join_tables, tile_rows
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ def tile_slides(
         The user's table of samples.
     output
         Parquet: slide_id, status, reason, tile, x, y, tissue, the flags (`ksfusion.terms.flags`), and of the slide mpp,
-        mpp_source, width, height, tissue_mm2, mask (automatic or external), digest and thumbnail_hash
+        mpp_source, width, height, tissue_mm2, tissue_share (of what was scanned), mask (automatic or external),
+        masks_origin (where the coordinates of that mask start: level0 or bounds), digest and thumbnail_hash
         (`ksfusion.slides.reading.fingerprint`; empty where it cannot be read); a failed slide is one row with tile -1.
     batch
         The number of the batch.
@@ -49,6 +50,8 @@ def tile_slides(
                 with timing.of(slide_id):
                     known, tiles = tile(source, mask_of.get(slide_id), settings.slides)
                 log.info("%s\t%d tiles", slide_id, len(tiles["x"]))
+                if is_nearly_all_tissue(known["tissue_share"], known["mask"]):
+                    log.warning("%s\t%.0f %% of it is taken for tissue", slide_id, 100 * known["tissue_share"])
                 parts.append(tile_rows(slide_id, known, tiles))
             except SlideError as error:
                 log.warning("%s\t%s: %s", slide_id, error.reason, error)

@@ -158,6 +158,13 @@ def test_a_mistake_of_the_users_is_its_lines(teller):
     assert teller.lines == ["error: my.yaml: a: unknown key", "error: my.yaml: b: unknown key"]
 
 
+def test_a_folder_that_another_run_holds(teller):
+    text = "LockException:\nError: Directory cannot be locked. Please make sure"
+    teller.tell(LogEvent.ERROR, text, logging.ERROR, exception="LockException")
+    (line,) = teller.lines
+    assert line.startswith("error: another run is at work in this folder, or has died;") and "--unlock" in line
+
+
 def test_warnings_and_unknown_lines_are_told(teller):
     teller.tell(None, "No validator found", logging.WARNING)
     teller.tell(None, "SLURM run ID: 5")

@@ -14,12 +14,15 @@ from ksfusion.results.metrics import METRIC_LABELS, METRICS
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure, sentence_figure
 from ksfusion.results.plots.style import SWEEP_COLOUR
 from ksfusion.results.runs import Run
+from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.scores import result_table
 
 
-def draw_alpha(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
+def draw_alpha(
+    runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str, resamples: int = RESAMPLES
+) -> Figure:
     """Draw each metric against alpha, with its interval."""
-    results = result_table(runs, tasks=[task], methods=methods)
+    results = result_table(runs, tasks=[task], methods=methods, resamples=resamples)
     results = results[(results["level"] == "sample") & (results["cohort"] == ALL) & (results["fold"] == ALL)]
     results = results.assign(alpha=results["method"].map({run.method: alpha_of(run) for run in runs}))
     missing = results[results["reason"] != ""]

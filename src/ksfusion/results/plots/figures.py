@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypedDict
 
 from matplotlib.figure import Figure
@@ -12,10 +13,13 @@ from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.alpha import draw_alpha
 from ksfusion.results.plots.classification import draw_confusion, draw_roc
+from ksfusion.results.plots.forest import draw_forest
 from ksfusion.results.plots.panels import name_study, sentence_figure
 from ksfusion.results.plots.survival import draw_survival
 from ksfusion.results.plots.training import draw_training
 from ksfusion.results.runs import Run
+from ksfusion.results.statistics import RESAMPLES
+from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.scores import choose_methods
 from ksfusion.terms.tasks import TaskKind
 
@@ -105,6 +109,23 @@ ALPHA_KIND = FigureKind(
     draw_alpha,
 )
 
+
+def forest_kind(comparisons: Comparisons) -> FigureKind:
+    """Return the figure of how far methods are from the reference."""
+    reference = comparisons.printed_reference()
+    return FigureKind(
+        "forest",
+        f"differences from {reference}",
+        f"Difference of each method's metrics from those of {reference} on the same test samples, in percentage points; "
+        "right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread over cases, "
+        "the 95 % interval by bootstrap over the test cases, the trained models as they are. Blue line: spread over "
+        "seeds, one standard deviation of the seeds' differences to either side, the test cases as they are. Filled: "
+        f"{comparisons.threshold()}; of an AUC by DeLong's test for samples clustered in cases, else by permutation of "
+        "whole cases.",
+        partial(draw_forest, comparisons=comparisons),
+    )
+
+
 # What the captions say of runs.
 SEEDS = {"runs": "seeds", "run": "seed", "within": ""}
 FOLDS_AND_SEEDS = {"runs": "folds and seeds", "run": "fold and seed", "within": " within each fold"}
@@ -118,6 +139,8 @@ def figures_of_task(
     caveats: Sequence[str] = (),
     study: str | None = None,
     only_alpha: bool = False,
+    comparisons: Comparisons | None = None,
+    resamples: int = RESAMPLES,
 ) -> Iterator[tuple[FigureEntry, Figure]]:
     """Draw the figures of a task, one after the other.
 
@@ -135,6 +158,10 @@ def figures_of_task(
         What the study is called, where that stands on its figures.
     only_alpha
         Draw the figure of alpha alone.
+    comparisons
+        Of the methods with a reference; the first figure shows them.
+    resamples
+        How often cases are drawn for the intervals of the figure of alpha.
 
     Yields
     ------
@@ -146,9 +173,10 @@ def figures_of_task(
     own = [run for run in runs if run.task == task.name]
     of_alpha = choose_methods(methods)["alpha"]
     shown = [method for method in methods if method == FULL_METHOD or method not in of_alpha]
-    drawn = [(kind, shown) for kind in KINDS if not only_alpha and kind.task_kind in (None, task.kind)]
+    kinds = [*([forest_kind(comparisons)] if comparisons else []), *KINDS]
+    drawn = [(kind, shown) for kind in kinds if not only_alpha and kind.task_kind in (None, task.kind)]
     if of_alpha:
-        drawn.append((ALPHA_KIND, of_alpha))
+        drawn.append((replace(ALPHA_KIND, draw=partial(draw_alpha, resamples=resamples)), of_alpha))
     words = FOLDS_AND_SEEDS if len({run.fold for run in own}) > 1 else SEEDS
     for kind, names in drawn:
         title = f"{task.heading}: {kind.title}"

@@ -41,6 +41,8 @@ METHOD_PALETTE = (
     "#661100",
     "#6699cc",
 )
+# Of a difference: one that survives, and its spread over seeds.
+DIFFERS, SEED_SPREAD = "#d55e00", "#56b4e9"
 # A sweep is of no single method.
 SWEEP_COLOUR = "#d55e00"
 

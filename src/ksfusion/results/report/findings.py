@@ -1,4 +1,4 @@
-"""What the audit and the leakage gate found, as the report shows it."""
+"""What the audit, the tiling and the leakage gate found, as the report shows it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TypedDict
 import pandas as pd
 
 from ksfusion.core.storage import read_tsv
+from ksfusion.slides.tiles.table import is_nearly_all_tissue
+from ksfusion.terms.findings import FINDING_COLUMNS
 
 # Findings on a whole column or cohort, which bear on every result and stand where nobody can miss them.
 CAUTIONS = (
@@ -21,6 +23,7 @@ CAUTIONS = (
 SHOWN = 200
 # Where all findings stand.
 AUDIT, OF_EXPRESSION = "results/cohort/audit.tsv", "results/genes/findings.tsv"
+OF_SLIDES = "results/slides.tsv"
 
 
 class AuditSection(TypedDict):
@@ -37,11 +40,39 @@ def read_findings(path: Path) -> pd.DataFrame:
     return read_tsv(path, dtype=str).fillna("")
 
 
-def audit_sections(audit: pd.DataFrame, expression: pd.DataFrame) -> list[AuditSection]:
-    """Return the findings on the tables and on the expression by check: how many, and the first `SHOWN` of them."""
+def slide_findings(slides: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings on slides: those that count as tissue nearly all over.
+
+    Parameters
+    ----------
+    slides
+        The ledger of slides.
+    """
+    columns = slides.reindex(columns=["slide_id", "tissue_share", "mask"])
+    rows = [
+        (
+            "nearly_all_tissue",
+            slide_id,
+            f"{share:.0%} of it is taken for tissue: right for a region cut out of a slide; "
+            "else its glass was not known, so look at its picture and give a mask (slides.masks)",
+        )
+        for slide_id, share, mask in columns.itertuples(index=False)
+        if is_nearly_all_tissue(share, mask)
+    ]
+    return pd.DataFrame(rows, columns=FINDING_COLUMNS)
+
+
+def audit_sections(audit: pd.DataFrame, expression: pd.DataFrame, slides: pd.DataFrame) -> list[AuditSection]:
+    """Return the findings by check: how many, and the first `SHOWN` of them.
+
+    Parameters
+    ----------
+    audit, expression, slides
+        Those on the tables, on the expression and on the slides.
+    """
     return [
         AuditSection(file=file, check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))
-        for file, findings in ((AUDIT, audit), (OF_EXPRESSION, expression))
+        for file, findings in ((AUDIT, audit), (OF_EXPRESSION, expression), (OF_SLIDES, slides))
         for check, rows in findings.groupby("check", sort=True)
     ]
 

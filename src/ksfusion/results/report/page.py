@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import ksfusion
 from ksfusion.core.provenance import as_json
 from ksfusion.results.config import TableName, WriteReportSettings
-from ksfusion.results.report.findings import audit_sections, cautions
+from ksfusion.results.report.findings import audit_sections, cautions, slide_findings
 from ksfusion.results.report.gallery import FigureGroup, HeatmapGallery, SlideGallery
 from ksfusion.results.report.sections import (
     GeneSection,
@@ -122,7 +122,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         slides=slide_problems(contents.slides),
         samples=sample_problems(contents.samples),
         cautions=cautions(contents.audit, contents.expression),
-        audit=audit_sections(contents.audit, contents.expression),
+        audit=audit_sections(contents.audit, contents.expression, slide_findings(contents.slides)),
         leakage=contents.leakage.to_dict("records"),
         genes=contents.genes,
         configuration=yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True),

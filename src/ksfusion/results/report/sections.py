@@ -39,6 +39,7 @@ MEANINGS = {
     "too_large": "the image is too large to read without levels",
     "no_tissue": "no tissue found",
     "too_few_tiles": "too little tissue",
+    "not_finite": "its features are no finite numbers: see features.precision and the encoder's weights",
     "timeout": "tiling took too long",
     "missing_profile": "no expression profile of that id",
     "missing_label": "the case has no label for any task",

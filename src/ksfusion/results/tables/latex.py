@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ksfusion.results.tables.differences import MARK
 from ksfusion.results.tables.layout import Layout
 from ksfusion.results.wording import DASH
 
@@ -16,6 +17,7 @@ ESCAPES = {
     "[": "{[}",
     "]": "{]}",
     DASH: "--",
+    MARK: r"\textsuperscript{\textdagger}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
@@ -46,6 +48,8 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
         lines += [rf"Method & Mod. & {' & '.join(map(_escape, layout.metrics))} \\", r"\midrule"]
         for row in layout.rows:
             values = [rf"\textbf{{{cell.value}}}" if cell.best else cell.value for cell in row.cells]
+            marks = [ESCAPES[MARK] if cell.differs else "" for cell in row.cells]
+            values = [value + mark for value, mark in zip(values, marks, strict=True)]
             lines.append(rf"{_escape(row.label)} & {row.modalities} & {' & '.join(values)} \\".replace(DASH, "--"))
             intervals = [rf"{{\tiny {cell.interval}}}" if cell.interval else "" for cell in row.cells]
             lines.append(rf" & & {' & '.join(intervals)} \\".replace(DASH, "--"))

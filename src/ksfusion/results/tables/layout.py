@@ -12,6 +12,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
 from ksfusion.results.metrics import METRIC_LABELS
 from ksfusion.results.statistics import COVERAGE
+from ksfusion.results.tables.differences import Comparisons, marked_cells
 from ksfusion.results.tables.scores import Level
 from ksfusion.results.wording import DASH, heading, in_words
 from ksfusion.terms.oracles import ORACLES
@@ -27,13 +28,17 @@ MODALITY_NOTE = "p: patches of the slide; g: genes."
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a method; NaN where missing."""
+    """A metric of a method; NaN where missing.
+
+    ``differs`` from the reference: its difference survives the correction.
+    """
 
     mean: float
     ci_low: float
     ci_high: float
     paper: float
     best: bool
+    differs: bool = False
 
     @property
     def value(self) -> str:
@@ -103,6 +108,7 @@ def lay_out(
     cohort: str = ALL,
     caveats: Sequence[str] = (),
     titles: Mapping[str, str] | None = None,
+    comparisons: Comparisons | None = None,
 ) -> Layout:
     """Arrange the rows of a long table over all folds.
 
@@ -116,19 +122,27 @@ def lay_out(
         Sentences that stand first among the notes.
     titles
         What tasks are called, by name, where they have a title.
+    comparisons
+        Of these methods with a reference, by which values are marked.
     """
     titles = titles or {}
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
     best = chosen.groupby(["task", "metric"])["mean"].max()
     found = {(row.method, row.task, row.metric): row for row in chosen.itertuples()}
+    marked: set[tuple[str, str, str]] = set()
+    footnotes: list[str] = []
+    if comparisons:
+        compared = comparisons.shown(chosen["method"], level=level, cohort=cohort)
+        marked, footnotes = marked_cells(compared), list(comparisons.footnotes(compared))
 
     def cell(method: str, task: str, metric: str) -> Cell:
         row = found.get((method, task, metric))
         if row is None:
             return Cell(math.nan, math.nan, math.nan, math.nan, best=False)
         is_best = chosen["method"].nunique() > 1 and f"{row.mean:.1f}" == f"{best[task, metric]:.1f}" != "nan"
-        return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best)
+        is_marked = (method, task, metric) in marked
+        return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best, differs=is_marked)
 
     rows = tuple(
         Row(
@@ -144,7 +158,7 @@ def lay_out(
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
-    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles)))
+    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles), *footnotes))
 
 
 def _printed(method: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ksfusion.results.tables.differences import MARK
 from ksfusion.results.tables.layout import Cell, Layout
 
 
@@ -47,6 +48,7 @@ def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: s
 
 def _cell_text(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.best else cell.value
+    value += MARK if cell.differs else ""
     return f"{value} ({cell.interval})" if cell.interval else value
 
 

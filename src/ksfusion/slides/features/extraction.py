@@ -139,14 +139,18 @@ def encode_slides(
             started = time.monotonic()
             for group in read:
                 item = work[group.slide]
-                if group.failure is not None:
-                    failures[item.slide_id] = group.failure
-                    log.warning("%s\t%s: %s", item.slide_id, group.failure.reason, group.failure)
-                elif group.rgb is not None:
+                failure, features = group.failure, None
+                if group.rgb is not None:
                     parts.append(encode(group.rgb, item.profile))
                     if not group.last:
                         continue
-                    cache.keep(item.slide_id, item.key, encode.gathered(parts))
+                    features = encode.gathered(parts)
+                    failure = _not_finite(features, settings.features)
+                if failure is not None:
+                    failures[item.slide_id] = failure
+                    log.warning("%s\t%s: %s", item.slide_id, failure.reason, failure)
+                elif features is not None:
+                    cache.keep(item.slide_id, item.key, features)
                     seconds = time.monotonic() - started
                     timing.record(item.slide_id, seconds)
                     n, rate = len(item.corners), len(item.corners) / max(seconds, 1e-9)
@@ -154,6 +158,21 @@ def encode_slides(
                 parts, started = [], time.monotonic()
                 shown.update()
     return failures
+
+
+def _not_finite(features: np.ndarray, settings: Encoding) -> SlideError | None:
+    """Return what is wrong with the features of a slide where some are no finite numbers; None where all are."""
+    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    if not bad:
+        return None
+    lost = f"{bad} of {len(features)} patches have features that are no finite numbers"
+    if settings.precision == "float16":
+        remedy = "set features.precision to bfloat16 or float32: beyond 65504 there is nothing in float16"
+    else:
+        remedy = "its weights may be damaged, or its features beyond 65504, the largest number that is stored"
+    return SlideError(
+        "not_finite", f"{lost} (features.encoder {settings.encoder}, features.precision {settings.precision}); {remedy}"
+    )
 
 
 def _patch_encoder(settings: Encoding, patch_px: int, target: Profile, device: str, threads: int) -> PatchEncoder:

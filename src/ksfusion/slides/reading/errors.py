@@ -14,6 +14,7 @@ Reason = Literal[
     "too_large",
     "no_tissue",
     "too_few_tiles",
+    "not_finite",
     "timeout",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)

@@ -6,6 +6,7 @@ The Snakefile asks for them each time it is parsed, so nothing heavy is imported
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +17,17 @@ CLAM_FOLDER = "h5_files"
 
 
 def is_readable(path: Path | str) -> bool:
-    """Return whether something can be read there; no path is not the working directory."""
+    """Return whether a file or a folder can be read there; no path is not the working directory.
+
+    A device or a pipe cannot: it may have no end.
+    """
     try:
-        return bool(str(path)) and os.access(path, os.R_OK)
-    except ValueError:  # a character that no path has
+        if not str(path) or not os.access(path, os.R_OK):
+            return False
+        kind = Path(path).stat().st_mode
+    except (OSError, ValueError):  # gone meanwhile, or a character that no path has
         return False
+    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
 
 
 def file_size(path: Path | str) -> int | None:

@@ -54,7 +54,9 @@ class Frame(NamedTuple):
         """Return the rows and columns of the raster that were scanned."""
         left, top, width, height = self.bounds
         parts = []
-        for start, length, side, cells in zip((top, left), (height, width), self.dimensions[::-1], self.shape, strict=True):
+        for start, length, side, cells in zip(
+            (top, left), (height, width), self.dimensions[::-1], self.shape, strict=True
+        ):
             first = min(max(round(start / side * cells), 0), cells - 1)
             parts.append(slice(first, min(max(round((start + length) / side * cells), first + 1), cells)))
         return parts[0], parts[1]
@@ -257,10 +259,9 @@ def _is_left_out(name: str) -> bool:
 class _Picture:
     """A PNG of the whole slide, or of what was scanned of it."""
 
-    left_out: list[str] = []
-
     def __init__(self, path: Path, frame: Frame):
         self._frame = frame
+        self.left_out: list[str] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:
@@ -275,7 +276,11 @@ class _Picture:
 
     def _part(self, origin: Origin) -> tuple[slice, slice]:
         """Return the rows and columns of the raster that the picture shows."""
-        return self._frame.scanned() if origin == "bounds" else (slice(0, self._frame.shape[0]), slice(0, self._frame.shape[1]))
+        return (
+            self._frame.scanned()
+            if origin == "bounds"
+            else (slice(0, self._frame.shape[0]), slice(0, self._frame.shape[1]))
+        )
 
     def fits(self, origin: Origin) -> bool:
         """Return whether its sides have the proportions of what it shows."""

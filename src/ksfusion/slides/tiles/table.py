@@ -47,6 +47,11 @@ UNKNOWN: dict[str, Any] = {
 }
 
 
+def is_nearly_all_tissue(share: float, mask: str) -> bool:
+    """Return whether so much of a slide was taken for tissue, without a mask of the user's, that it is worth a look."""
+    return mask == "automatic" and share >= NEARLY_ALL
+
+
 def tile_rows(slide_id: str, known: Mapping[str, Any], tiles: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return the rows of a slide that has tiles.
 

@@ -17,13 +17,83 @@ SMALLEST_PX = 128
 CLOSED_GAP_PX = 5
 # Glass is bright and nearly neutral; where hardly anything is, the white that the reader pads with stands for it.
 DARKEST_GLASS, GREYEST_GLASS, LEAST_GLASS = 200, 20, 0.01
+# Tinted glass is known by the slide's border, a fiftieth of its shorter side deep: half of it, or three corners, are of
+# one colour and smooth, as tissue is not at this scale (a px differs by a few levels at most from the mean of the nine
+# round it), and nothing much brighter is on the slide.
+BORDER, LEAST_OF_BORDER, LEAST_OF_CORNER, CORNERS = 0.02, 0.5, 0.8, 3
+SMOOTH, ALIKE, DARKEST_TINTED = 4, 10, 120
+MUCH_BRIGHTER, MOST_BRIGHTER = 10, 0.01
+COLOUR_BINS, COUNTED_PIXELS = 32, 100_000
 # Thumbnails are worked on in strips, whose margin is more rows than a px of the mask depends on: 12 by the rim, 4 each
 # by closing and opening, 2 by the blur and the ink.
 STRIP_MARGIN = 32
 
 
-def glass_colour(rgb: np.ndarray | DiskImage) -> np.ndarray:
-    """Return the colour of empty glass in a thumbnail, as (3,) float; white where none is seen."""
+def glass_colour(rgb: np.ndarray | DiskImage, *, scanned: tuple[slice, slice] | None = None) -> np.ndarray:
+    """Return the colour of empty glass in a thumbnail, as (3,) float; white where none is seen.
+
+    It is nearly neutral, or else the colour of the slide's own border and corners, where these are glass.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray of shape (height, width, 3), uint8
+        A slide at about 8 um/px, or one in a file.
+    scanned
+        Rows and columns that were scanned; all by default.
+    """
+    tinted = _tinted_glass(rgb, scanned or (slice(0, rgb.shape[0]), slice(0, rgb.shape[1])))
+    return _neutral_glass(rgb) if tinted is None else tinted
+
+
+def _tinted_glass(rgb: np.ndarray | DiskImage, scanned: tuple[slice, slice]) -> np.ndarray | None:
+    """Return the colour of the glass along the border of what was scanned; None where that is neutral or no glass."""
+    border = _border(rgb, scanned)
+    pixels = np.concatenate([band.reshape(-1, 3) for band in border])
+    pixels = pixels[:: 1 + len(pixels) // COUNTED_PIXELS].astype(np.int32)
+    bins = (pixels // (256 // COLOUR_BINS)) @ np.array([COLOUR_BINS**2, COLOUR_BINS, 1])
+    colour = np.median(pixels[bins == np.bincount(bins).argmax()], axis=0)
+    if colour.max() - colour.min() <= GREYEST_GLASS or colour.min() < DARKEST_TINTED:
+        return None
+    glass = [_is_glass(band, colour) for band in border]
+    whole = np.concatenate([band.ravel() for band in glass])
+    depth = min(glass[0].shape)
+    # The first two bands run along the whole of the upper and lower side.
+    ends = [end for band in glass[:2] for end in (band[:, :depth], band[:, -depth:])]
+    if whole.mean() < LEAST_OF_BORDER and sum(end.mean() >= LEAST_OF_CORNER for end in ends) < CORNERS:
+        return None
+    brighter = 0
+    for rows in strips(rgb.shape):
+        brightness = rgb[rows].mean(axis=2)
+        # White is what readers pad with.
+        brighter += int(((brightness > colour.mean() + MUCH_BRIGHTER) & (brightness < 255)).sum())
+    return colour if brighter <= MOST_BRIGHTER * rgb.shape[0] * rgb.shape[1] else None
+
+
+def _border(rgb: np.ndarray | DiskImage, scanned: tuple[slice, slice]) -> list[np.ndarray]:
+    """Return the bands along the upper, lower, left and right border, as (rows, columns, 3) uint8 each."""
+    rows, columns = scanned
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    depth = max(1, min(round(BORDER * min(height, width)), height, width))
+    sides: list[list[np.ndarray]] = [[], []]
+    for strip in strips(rgb.shape):
+        of_strip = slice(max(strip.start, rows.start), min(strip.stop, rows.stop))
+        if of_strip.start < of_strip.stop:
+            part = rgb[of_strip][:, columns]
+            sides[0].append(part[:, :depth])
+            sides[1].append(part[:, -depth:])
+    upper, lower = slice(rows.start, rows.start + depth), slice(rows.stop - depth, rows.stop)
+    return [rgb[upper][:, columns], rgb[lower][:, columns], *(np.concatenate(side) for side in sides)]
+
+
+def _is_glass(band: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Return where a band of the border is of a colour, and smooth."""
+    values = band.astype(np.float32)
+    rough = np.abs(values - cv2.blur(values, (3, 3))).max(axis=2)
+    return (np.abs(values - colour).max(axis=2) <= ALIKE) & (rough <= SMOOTH)
+
+
+def _neutral_glass(rgb: np.ndarray | DiskImage) -> np.ndarray:
+    """Return the colour of glass that is nearly neutral, the brighter half of what may be; white where none is seen."""
     levels = 256 - DARKEST_GLASS
     counts = np.zeros(levels**3, dtype=np.int64)
     for rows in strips(rgb.shape):
@@ -80,7 +150,7 @@ def ink_mask(density: np.ndarray) -> np.ndarray:
     return (red > 1.2 * green + 0.05) | (blue > 0.85 * green + 0.05) | ((green > 1.6) & (red < 0.25 * green))
 
 
-def tissue_mask(rgb: np.ndarray | DiskImage) -> np.ndarray:
+def tissue_mask(rgb: np.ndarray | DiskImage, *, scanned: tuple[slice, slice] | None = None) -> np.ndarray:
     """Find tissue in a thumbnail: coloured and dense at once, and not ink.
 
     Glass is neither; dust and the edge of a coverslip are grey. Holes in the tissue stay out, and so does what lies
@@ -90,12 +160,14 @@ def tissue_mask(rgb: np.ndarray | DiskImage) -> np.ndarray:
     ----------
     rgb : numpy.ndarray of shape (height, width, 3), uint8
         A slide at about 8 um/px; or one in a file (`Slide.thumbnail_on_disk`), of which a few rows at a time are read.
+    scanned
+        Rows and columns that were scanned, by whose border tinted glass is known; all by default.
 
     Returns
     -------
     numpy.ndarray of shape (height, width), bool
     """
-    glass = glass_colour(rgb)
+    glass = glass_colour(rgb, scanned=scanned)
     thresholds = _thresholds(rgb, glass)
     mask = np.empty(rgb.shape[:2], dtype=np.uint8)
     for rows in strips(rgb.shape):

@@ -1,0 +1,43 @@
+"""The comparisons stage: every method against the reference, by the same draws of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import write_tsv
+from ksfusion.results.comparisons import comparison_table
+from ksfusion.results.config import Compared, Comparing, MakeComparisonsSettings
+from ksfusion.results.runs import read_runs
+from ksfusion.results.tables.differences import as_text
+
+
+def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeComparisonsSettings) -> None:
+    """Compare all methods with one: the difference of each metric, its interval, and its p-value.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, each with ``predictions.parquet`` and ``metrics.json``.
+    output
+        The table (`ksfusion.results.tables.differences.COLUMNS`).
+    settings
+        Tasks and methods in the order of the table, the reference, how p-values are corrected, and how often cases are
+        drawn.
+
+    Raises
+    ------
+    UserError
+        If a run's files are missing or not what they should be, or two runs are the same.
+    """
+    table = comparison_table(
+        read_runs(runs, settings.tasks, shared=settings.shared),
+        tasks=settings.tasks,
+        methods=settings.methods,
+        reference=settings.reference,
+        correction=settings.correction,
+        resamples=settings.resamples,
+    )
+    made_by = provenance(__name__, {**Compared.of(settings).record(), **Comparing.of(settings).record()})
+    write_tsv(as_text(table), output, made_by)
