@@ -113,8 +113,8 @@ def _mask_problems(config: Config, source: str) -> list[str]:
     with os.scandir(folder) as entries:
         odd = sorted(entry.name for entry in entries if Path(entry.name).suffix in MASKS and not entry.is_file())
     return [
-        f"{source}: slides.masks: {Path(folder, name)} is a folder, a device, or a link that leads nowhere; put the mask "
-        "there, or remove it"
+        f"{source}: slides.masks: {Path(folder, name)} is a folder, a device, or a link that leads nowhere; put the "
+        "mask there, or remove it"
         for name in odd
     ]
 

@@ -77,7 +77,8 @@ def commands(project):
     """Return the arguments of the first job of each rule, as Snakemake would call it."""
     printed = project.snakemake("--forceall", "--dry-run", "--printshellcmds")
     text, found = printed.stdout + printed.stderr, {}
-    for rule, command in re.findall(r"^rule (\w+):\n.*?^Shell command: ksfusion (.*?)$", text, re.MULTILINE | re.DOTALL):
+    shown = r"^rule (\w+):\n.*?^Shell command: ksfusion (.*?)$"
+    for rule, command in re.findall(shown, text, re.MULTILINE | re.DOTALL):
         found.setdefault(rule, shlex.split(command.partition(" 2> ")[0].replace("$TENSORBOARD", "")))
     assert sorted(found) == RULES
     return found

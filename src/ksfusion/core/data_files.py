@@ -32,7 +32,8 @@ def check_is_data(path: Path) -> bytes:
     Raises
     ------
     UserError
-        If the file is missing or empty, a device or a pipe, or is a git-LFS pointer, a web page or an Excel 97 workbook.
+        If the file is missing or empty, a device or a pipe, or is a git-LFS pointer, a web page or an Excel 97
+        workbook.
     """
     # A device has no end, and a pipe may never begin.
     if path.exists() and not (path.is_file() or path.is_dir()):

@@ -199,10 +199,8 @@ class SlideGroup(Mapping[str, Region | None]):
         """
         with _damaged_where_unreadable(self._path):
             dataset = self._group[name]
-            if into is None or into.dtype != dataset.dtype:
-                values = np.empty(dataset.shape, dataset.dtype)
-            else:
-                values = into
+            fits = into is not None and into.dtype == dataset.dtype
+            values = into if into is not None and fits else np.empty(dataset.shape, dataset.dtype)
             if values.size:
                 dataset.read_direct(values)
         region = self._arrays[name]

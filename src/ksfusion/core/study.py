@@ -169,7 +169,7 @@ def study_here(
     study = Study(name, frozenset(cases), tables, batches, found.gene_sets if found else gene_sets)
     if found is not None and not study.is_same(found):
         raise UserError(
-            f"{results}: belongs to {found.describe()}, and this is {study.describe()}; give this study a folder of its "
-            "own (folder: NAME in its configuration), or move those results away"
+            f"{results}: belongs to {found.describe()}, and this is {study.describe()}; give this study a folder of "
+            "its own (folder: NAME in its configuration), or move those results away"
         )
     return study

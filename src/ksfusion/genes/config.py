@@ -81,8 +81,8 @@ class Genes(Ranking):
     clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
     sets: str | dict[str, str] = Field(
         BUILTIN,
-        description="builtin: the newest of the shipped gene sets when the study begins; builtin-0.1.0: that version; a "
-        "table; or a file for each niche",
+        description="builtin: the newest of the shipped gene sets when the study begins; builtin-0.1.0: that version; "
+        "a table; or a file for each niche",
         json_schema_extra=PATH,
     )
 

@@ -116,10 +116,11 @@ def forest_kind(comparisons: Comparisons) -> FigureKind:
     return FigureKind(
         "forest",
         f"differences from {reference}",
-        f"Difference of each method's metrics from those of {reference} on the same test samples, in percentage points; "
-        "right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread over cases, "
-        "the 95 % interval by bootstrap over the test cases, the trained models as they are. Blue line: spread over "
-        "seeds, one standard deviation of the seeds' differences to either side, the test cases as they are. Filled: "
+        f"Difference of each method's metrics from those of {reference} on the same test samples, in percentage "
+        "points; right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread "
+        "over cases, the 95 % interval by bootstrap over the test cases, the trained models as they are. Blue line: "
+        "spread over seeds, one standard deviation of the seeds' differences to either side, the test cases as they "
+        "are. Filled: "
         f"{comparisons.threshold()}; of an AUC by DeLong's test for samples clustered in cases, else by permutation of "
         "whole cases.",
         partial(draw_forest, comparisons=comparisons),

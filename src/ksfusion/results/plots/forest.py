@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, survives
 
 ROW, LEAST_HEIGHT = 0.26, 1.1  # inches
-LABELS = 1.75  # inches, left of the first panel
+LABELS, LABEL_GAP = 1.75, 0.08  # inches, left of the first panel
 # Of a row's height, how far the spread over seeds stands below that over cases.
 BELOW = 0.26
 
@@ -48,16 +49,18 @@ def draw_forest(
         reasons = sorted(set(shown["reason"]) - {""}) or ["no other method"]
         return sentence_figure(title, f"Nothing to draw: {'; '.join(reasons)}.")
     metrics, height = METRICS[task.kind], max(ROW * len(names), LEAST_HEIGHT)
+    width = 1.55 if len(metrics) > 1 else 3.8
     figure, panels = panel_figure(
         len(metrics),
         title=title,
-        width=1.55 if len(metrics) > 1 else 3.8,
+        width=width,
         heights=(height,),
         left=LABELS,
         between=0.25,
         footer=0.75 if len(metrics) == 1 else 0.45,
         columns=len(metrics),
     )
+    figure.texts[0].set_x(LABEL_GAP / figure.get_figwidth())  # a title is measured for the whole width
     for metric, (axes,) in zip(metrics, panels, strict=True):
         axes.set_title(METRIC_LABELS[metric])
         rows = shown[shown["metric"] == metric].set_index("method").reindex(names)
@@ -70,7 +73,9 @@ def draw_forest(
     for number, name in enumerate(names):
         y = 1 - (number + 0.6) / len(names)
         label = wrapped(METHODS[name].label, 28, most=2)
-        first.text(-0.05, y, label, transform=first.transAxes, ha="right", va="center", fontsize=8, color=INK)
+        first.text(
+            -LABEL_GAP / width, y, label, transform=first.transAxes, ha="right", va="center", fontsize=8, color=INK
+        )
     figure.legend(handles=_keys(comparisons), loc="lower left", ncols=1 if len(metrics) == 1 else 2)
     return figure
 
@@ -92,7 +97,7 @@ def _draw_rows(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _keys(comparisons: Comparisons) -> list[Line2D]:
     """Return what the legend shows."""
-    dot = {"marker": "o", "linestyle": "", "markersize": 4.6, "markeredgecolor": INK}
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 4.6, "markeredgecolor": INK}
     return [
         Line2D([], [], color=INK, linewidth=1.3, label=f"over cases: {COVERAGE} % interval"),
         Line2D([], [], color=SEED_SPREAD, linewidth=1.8, label="over seeds: \N{PLUS-MINUS SIGN} standard deviation"),

@@ -82,13 +82,10 @@ class Comparisons:
     reference: str
     correction: Correction
 
-    def shown(
-        self, methods: Iterable[str] | None = None, *, level: Level = "sample", cohort: str = ALL
-    ) -> pd.DataFrame:
-        """Return the comparisons over all folds at a level and of a cohort, of some methods or all."""
-        table = self.table
-        chosen = table[(table["level"] == level) & (table["cohort"] == cohort) & (table["fold"] == ALL)]
-        return chosen if methods is None else chosen[chosen["method"].isin(set(methods))]
+    def shown(self, methods: Iterable[str], *, level: Level = "sample", cohort: str = ALL) -> pd.DataFrame:
+        """Return the comparisons of methods over all folds, at a level and of a cohort."""
+        table = self.table[self.table["method"].isin(set(methods))]
+        return table[(table["level"] == level) & (table["cohort"] == cohort) & (table["fold"] == ALL)]
 
     def printed_reference(self) -> str:
         """Return what the reference is called in print."""
@@ -116,9 +113,9 @@ class Comparisons:
 
 NULLS = (
     "The p-values are of these nulls: of an AUC, that the two are equal (DeLong's test in Obuchowski's form, samples "
-    "clustered in cases, placements averaged over seeds); of any other metric, that it does not matter for a case which "
-    f"of its two sets of predictions is whose ({PERMUTATIONS:,} permutations that swap whole cases, risks ranked within "
-    "each run)."
+    "clustered in cases, placements averaged over seeds); of any other metric, that it does not matter for a case "
+    f"which of its two sets of predictions is whose ({PERMUTATIONS:,} permutations that swap whole cases, risks ranked "
+    "within each run)."
 )
 SPREADS = (
     f"Spread over cases: the {COVERAGE} % interval, by bootstrap over the test cases, the same draws for both methods, "
