@@ -161,6 +161,13 @@ class Config(Titles):
         return self
 
     @model_validator(mode="after")
+    def _reference_is_trained(self) -> Config:
+        reference = self.results.reference
+        if "reference" in self.results.model_fields_set and reference not in self.methods:
+            raise ValueError(f"results.reference: {reference} is not one of methods; add it there")
+        return self
+
+    @model_validator(mode="after")
     def _heatmaps_are_of_trained_seeds(self) -> Config:
         for seed in self.heatmaps.seeds or ():
             if seed not in self.training.seeds:

@@ -71,6 +71,10 @@ class Plan(NamedFiles):
         searched = training.search is not None
         return trained_as(method, self.config.methods, alpha=training.alpha, searched=searched)
 
+    def _shared(self, methods: Iterable[str]) -> dict[str, str]:
+        """Return the methods that are others under another name: each to the one whose runs are its own too."""
+        return {name: base for name in methods if (base := self._trained_as(name)) != name}
+
     # What each stage depends on: its settings and its code.
 
     @cached_property
@@ -83,8 +87,7 @@ class Plan(NamedFiles):
             "caveats": config.caveats(),
             "title": config.title,
         }
-        shared = {name: base for name in self.alphas if (base := self._trained_as(name)) != name}
-        by_alpha = {**compared, "methods": self.alphas, "shared": shared}
+        by_alpha = {**compared, "methods": self.alphas, "shared": self._shared(self.alphas)}
         all_but_alphas = [name for name in config.methods if METHODS[name].alpha is None]
         settings: dict[str, Block] = {
             "check_cohort": cohort.CheckCohortSettings(
@@ -113,12 +116,15 @@ class Plan(NamedFiles):
             "read_expression": ReadExpressionSettings(sources=config.cohort.expression, names=self.gene_sets_version),
             "select_genes": config.genes,
             "draw_genes": Ranking.of(config.genes),
+            "make_comparisons": results.MakeComparisonsSettings.of(
+                config.results, **compared, methods=config.methods, shared=self._shared(config.methods)
+            ),
             "make_tables": results.MakeTablesSettings.of(
                 config.results, **compared, methods=config.methods, names=["table1", "table2"]
             ),
-            "draw_figures": results.DrawFiguresSettings(**compared, methods=all_but_alphas),
+            "draw_figures": results.DrawFiguresSettings.of(config.results, **compared, methods=all_but_alphas),
             "make_alpha_table": results.MakeTablesSettings.of(config.results, **by_alpha, names=["alpha"]),
-            "draw_alpha": results.DrawFiguresSettings(**by_alpha, only_alpha=True),
+            "draw_alpha": results.DrawFiguresSettings.of(config.results, **by_alpha, only_alpha=True),
             "draw_heatmaps": results.DrawHeatmapsSettings.of(
                 config.heatmaps,
                 slides=reading if self.extracts else None,
@@ -133,7 +139,7 @@ class Plan(NamedFiles):
                 caveats=config.caveats(),
                 alpha=self.alpha_listed,
             ),
-            "score_oracles": results.ScoreOraclesSettings(tasks=compared["tasks"]),
+            "score_oracles": results.ScoreOraclesSettings.of(config.results, tasks=compared["tasks"]),
             "draw_demo_slides": DrawDemoSlidesSettings(slides=self.demo_slides()),
             "draw_demo_expression": DrawDemoExpressionSettings(profiles=self.demo_profiles()),
         }

@@ -266,10 +266,20 @@ class NamedFiles:
         return [row["slide"] for row in self.batches[batch] if self.is_drawn(row)]
 
     def warnings(self) -> list[str]:
-        """Return what is told before any job: tasks without labels, and slide files that are not there or empty."""
+        """Return what is told before any job.
+
+        Tasks without labels, slide files that are not there or empty, and no method to compare the others with.
+        """
         cohort = self.config.cohort
         of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
-        return of_labels + self._slide_warnings() + self._mask_warnings()
+        return of_labels + self._slide_warnings() + self._mask_warnings() + self._reference_warnings()
+
+    def _reference_warnings(self) -> list[str]:
+        """Return a line where there is no method to compare the others with."""
+        reference, methods = self.config.results.reference, self.config.methods
+        if reference in methods or len(methods) < 2:
+            return []
+        return [f"results.reference: {reference} is not one of methods, so that nothing is compared; name one of them"]
 
     def _slide_warnings(self) -> list[str]:
         """Return a line on slide files that are not there or empty: one wrong folder loses them all."""

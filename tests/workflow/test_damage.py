@@ -112,19 +112,27 @@ def call(arguments, capsys, caplog):
     return code == 0, captured.out + captured.err + caplog.text
 
 
+def made_at(folder):
+    """Return when each file of the results was written."""
+    paths = [path for path in (folder / "results").rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in paths}
+
+
 def files_read(arguments, folder, capsys, caplog):
     """Return the files of earlier stages that a command reads, one of each kind."""
     global opened
-    before = {str(path.relative_to(folder)) for path in (folder / "results").rglob("*") if path.is_file()}
+    before = made_at(folder)
     opened = []
     well, said = call(arguments, capsys, caplog)
     names, opened = [*opened, *arguments], None
     assert well, said
+    # Not what it writes, unless it keeps what is there.
+    inputs = {name for name, time in made_at(folder).items() if before.get(name) == time or name == EDITED}
     restore(folder)
     kinds = {}
-    for name in sorted(set(names) & before):
-        is_kept = not name.startswith(tuple(f"results/{part}/" for part in NOTHING_DEPENDS_ON))
-        if is_kept and (folder / name).stat().st_size:
+    for name in sorted(inputs & set(names)):
+        is_read = not name.startswith(tuple(f"results/{part}/" for part in NOTHING_DEPENDS_ON))
+        if is_read and (folder / name).stat().st_size:
             kinds.setdefault(re.sub(r"(fold|seed|case-)\d+", r"\1", name), name)
     return list(kinds.values())
 

@@ -16,10 +16,31 @@ ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
 PAPER = [shipped("paper_tables.tsv")] if plan.config.results.published == "paper" else []
 
 
+rule make_comparisons:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=RUNS),
+        metrics=expand("{run}/metrics.json", run=RUNS),
+    output:
+        "results/tables/comparisons.tsv",
+    log:
+        "results/logs/make_comparisons.log",
+    benchmark:
+        "results/benchmarks/make_comparisons.tsv"
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=RUNS,
+        settings=plan.settings("make_comparisons"),
+        code=plan.code("make_comparisons"),
+    shell:
+        "ksfusion make-comparisons --runs {params.runs} --settings {params.settings:q} --output {output} 2> {log}"
+
+
 rule make_tables:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
         metrics=expand("{run}/metrics.json", run=RUNS),
+        comparisons="results/tables/comparisons.tsv",
         paper=PAPER,
     output:
         report(
@@ -47,12 +68,14 @@ rule make_tables:
         settings=plan.settings("make_tables"),
         code=plan.code("make_tables"),
     shell:
-        "ksfusion make-tables --runs {params.runs} --settings {params.settings:q} --output results/tables 2> {log}"
+        "ksfusion make-tables --runs {params.runs} --comparisons {input.comparisons} --settings {params.settings:q}"
+        " --output results/tables 2> {log}"
 
 
 rule draw_figures:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
+        comparisons="results/tables/comparisons.tsv",
         history=expand("{run}/history.tsv", run=RUNS),
     output:
         "results/figures/figures.json",
@@ -67,7 +90,8 @@ rule draw_figures:
         settings=plan.settings("draw_figures"),
         code=plan.code("draw_figures"),
     shell:
-        "ksfusion draw-figures --runs {params.runs} --settings {params.settings:q} --output results/figures 2> {log}"
+        "ksfusion draw-figures --runs {params.runs} --comparisons {input.comparisons} --settings {params.settings:q}"
+        " --output results/figures 2> {log}"
 
 
 rule make_alpha_table:
@@ -158,6 +182,7 @@ rule draw_heatmaps:
 rule write_report:
     input:
         tables=["results/tables/table1.tsv", "results/tables/table2.tsv"],
+        comparisons="results/tables/comparisons.tsv",
         alpha=ALPHA_RESULTS if plan.alpha_listed else [],
         figures="results/figures/figures.json",
         slides="results/slides.tsv",
@@ -181,7 +206,8 @@ rule write_report:
         settings=plan.settings("write_report"),
         code=plan.code("write_report"),
     shell:
-        "ksfusion write-report --tables results/tables --figures results/figures --slides {input.slides}"
+        "ksfusion write-report --tables results/tables --comparisons {input.comparisons} --figures results/figures"
+        " --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --expression-findings {input.expression_findings}"
         " --selected {input.selected} --overviews {input.overviews}"

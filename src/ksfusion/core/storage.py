@@ -203,7 +203,7 @@ def _record_of(path: Path, content: bytes) -> tuple[dict[str, Any] | None, bool]
         return None, True
     try:
         record = json.loads(said := beside.read_bytes())
-        check_sealed_text(said, record.get(SEAL_KEY), path)
+        check_sealed_text(said, path)
         known = [entry for entry in (record, record.get(BEFORE_KEY)) if entry]
     except (ValueError, AttributeError):
         raise DamagedFileError(path) from None
@@ -271,14 +271,11 @@ def read_json(path: Path | str) -> Any:
     """
     path = Path(path)
     content = _read_undamaged(path)
+    check_sealed_text(content, path)
     try:
-        values = json.loads(content)
+        return json.loads(content)
     except ValueError:
         raise DamagedFileError(path) from None
-    made_by = values.get("provenance") if isinstance(values, dict) else None
-    if isinstance(made_by, dict):
-        check_sealed_text(content, made_by.get(SEAL_KEY), path)
-    return values
 
 
 def _read_undamaged(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from ksfusion.results.report.findings import read_findings
 from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
+from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.scores import read_table
 from ksfusion.terms.findings import FINDING_COLUMNS
 
@@ -34,6 +35,7 @@ def write_report(
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
     oracles: Sequence[Path] = (),
+    comparisons: Path | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -65,6 +67,8 @@ def write_report(
         ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
     oracles
         The table of `score-oracles`, of the demo alone.
+    comparisons
+        The table of `make-comparisons`.
     """
     made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
     names: list[TableName] = ["table1", "table2"]
@@ -93,5 +97,6 @@ def write_report(
         heatmaps=heatmap_gallery(heatmaps, report=output, titles=settings.titles),
         gallery=slide_gallery(slide_ledger, overviews, report=output),
         oracles=read_table(oracles[0]) if oracles else None,
+        comparisons=read_comparisons(comparisons, settings),
     )
     write_text(render_page(contents, settings, made_by), output, made_by)

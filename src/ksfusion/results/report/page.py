@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import ksfusion
 from ksfusion.core.provenance import as_json
 from ksfusion.results.config import TableName, WriteReportSettings
+from ksfusion.results.report.comparisons import comparison_section
 from ksfusion.results.report.findings import audit_sections, cautions, slide_findings
 from ksfusion.results.report.gallery import FigureGroup, HeatmapGallery, SlideGallery
 from ksfusion.results.report.sections import (
@@ -28,6 +29,7 @@ from ksfusion.results.report.sections import (
     slide_problems,
     summarise,
 )
+from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import PAPER_NOTE
 from ksfusion.results.wording import in_words, plain
 
@@ -40,6 +42,7 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "scikit-survival",
+    "statsmodels",
     "scanpy",
     "openslide-python",
     "tiffslide",
@@ -66,6 +69,8 @@ class ReportContents:
         The figures, the pictures of attention and those of the slides.
     oracles
         The long table of `ksfusion.stages.score_oracles`, of the demo alone.
+    comparisons
+        Of the methods with a reference.
     """
 
     results: Mapping[TableName, pd.DataFrame]
@@ -79,6 +84,7 @@ class ReportContents:
     heatmaps: Sequence[HeatmapGallery]
     gallery: SlideGallery
     oracles: pd.DataFrame | None = None
+    comparisons: Comparisons | None = None
 
 
 def template_digest() -> str:
@@ -112,10 +118,11 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         notice=settings.notice,
         summary=summarise(contents.slides, contents.samples, table1, titles),
         caveats=caveats,
-        sections=result_sections(contents.results, caveats, titles),
+        sections=result_sections(contents.results, caveats, titles, contents.comparisons),
+        comparisons=comparison_section(contents.comparisons, titles),
         oracles=oracle_layout(contents.oracles, titles),
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
-        cohorts=cohort_layouts(table1, caveats, titles),
+        cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
         figures=contents.figures,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,

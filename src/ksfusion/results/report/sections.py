@@ -13,6 +13,7 @@ from ksfusion.results.config import ALL, TableName
 from ksfusion.results.plots.genes import CAPTION as GENES_CAPTION
 from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
+from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import Layout, lay_out
 from ksfusion.results.tables.scores import TITLES
 from ksfusion.results.wording import heading
@@ -164,15 +165,18 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, 
 
 
 def result_sections(
-    results: Mapping[TableName, pd.DataFrame], caveats: Sequence[str], titles: Mapping[str, str]
+    results: Mapping[TableName, pd.DataFrame],
+    caveats: Sequence[str],
+    titles: Mapping[str, str],
+    comparisons: Comparisons | None = None,
 ) -> list[ResultSection]:
     """Return the tables in the paper's layout, by sample and by case; those without a method are left out."""
     return [
         ResultSection(
             id=name,
             title=SECTION_TITLES[name],
-            samples=lay_out(long, caveats=caveats, titles=titles),
-            cases=lay_out(long, level="case", caveats=caveats, titles=titles),
+            samples=lay_out(long, caveats=caveats, titles=titles, comparisons=comparisons),
+            cases=lay_out(long, level="case", caveats=caveats, titles=titles, comparisons=comparisons),
         )
         for name, long in results.items()
         if len(long)
@@ -184,10 +188,15 @@ def oracle_layout(table: pd.DataFrame | None, titles: Mapping[str, str]) -> Layo
     return None if table is None else replace(lay_out(table, titles=titles), notes=ORACLE_NOTES)
 
 
-def cohort_layouts(table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str]) -> list[tuple[str, Layout]]:
+def cohort_layouts(
+    table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str], comparisons: Comparisons | None = None
+) -> list[tuple[str, Layout]]:
     """Return a long table in the paper's layout for each cohort."""
     cohorts = [cohort for cohort in table["cohort"].unique() if cohort != ALL]
-    return [(cohort, lay_out(table, cohort=cohort, caveats=caveats, titles=titles)) for cohort in cohorts]
+    return [
+        (cohort, lay_out(table, cohort=cohort, caveats=caveats, titles=titles, comparisons=comparisons))
+        for cohort in cohorts
+    ]
 
 
 def slide_problems(slides: pd.DataFrame) -> SlideProblems:

@@ -129,19 +129,25 @@ class OpenSlideBackend:
         self._levels = list(range(self._slide.level_count))
         self.scales = _scales(properties, "openslide", (GENERIC,))
         if facts:
-            # Of the scanners' own formats it knows the pages and colours; of any other TIFF it takes the first page.
-            _refuse_odd(path, (facts.depth, facts.turned, *((facts.stack, facts.colours) if generic else ())), self)
-        if facts and generic:
-            if not facts.for_openslide or facts.size != self.dimensions:
+            try:
+                self._settle(facts, generic=generic)
+            except SlideError:
                 self.close()
-                message = f"{path}: OpenSlide does not read what is in it (page {facts.page + 1} is the slide)"
-                raise SlideError("unreadable", f"{message}; set slides.reader to auto")
-            sizes = enumerate(self._slide.level_dimensions)
-            self._levels = [level for level, size in sizes if size in facts.levels]
-            self.scales |= {"header": facts.scale} if facts.scale else {}
+                raise
         self.downsamples = tuple(self._slide.level_downsamples[level] for level in self._levels)
         self.bounds = _bounds(properties, "openslide")
         self.color_profile = _profile_of(path, lambda: self._slide.color_profile)
+
+    def _settle(self, facts: TiffFacts, *, generic: bool) -> None:
+        """Settle which levels are the slide's: it knows the scanners' own formats, of other TIFF it takes any."""
+        _refuse_odd(self._path, (facts.depth, facts.turned, *((facts.stack, facts.colours) if generic else ())))
+        if not generic:
+            return
+        if not facts.for_openslide or facts.size != self.dimensions:
+            message = f"{self._path}: OpenSlide does not read what is in it (page {facts.page + 1} is the slide)"
+            raise SlideError("unreadable", f"{message}; set slides.reader to auto")
+        self._levels = [n for n, size in enumerate(self._slide.level_dimensions) if size in facts.levels]
+        self.scales |= {"header": facts.scale} if facts.scale else {}
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         try:
@@ -162,27 +168,6 @@ class TiffSlideBackend:
         self._path = path
         try:
             self._slide = tiffslide.TiffSlide(path)
-            file = self._slide.ts_tifffile
-            facts = facts or facts_of(file)
-            page: Any = file.pages[facts.page]
-            generic = not any(getattr(file, f"is_{kind}") for kind in TIFFSLIDE_KNOWS)
-            if generic:
-                # It takes the first series of pages for the slide.
-                series = file.series
-                own = next(n for n, one in enumerate(series) if one.keyframe.index == page.index)
-                series.insert(0, series.pop(own))
-            for one in file.series:
-                for level in one.levels:
-                    level.keyframe.nodata = 255  # tiles that are not stored are white, as in OpenSlide
-            self.dimensions = self._slide.dimensions
-            sizes = enumerate(self._slide.level_dimensions)
-            self._levels = [level for level, size in sizes if not generic or is_level(size, facts)]
-            self.downsamples = tuple(float(self._slide.level_downsamples[level]) for level in self._levels)
-            properties = dict(self._slide.properties)
-            self.scales = _scales(properties, "tiffslide", (None, GENERIC))
-            self.scales |= {"header": facts.scale} if facts.scale else {}
-            self.bounds = _bounds(properties, "tiffslide")
-            profile = page.tags.valueof("InterColorProfile")
         except FileNotFoundError:
             raise SlideError("missing_file", f"{path}: there is no such file") from None
         except MemoryError:
@@ -191,13 +176,44 @@ class TiffSlideBackend:
             raise _missing_package(path, error) from None
         except Exception as error:  # a decoder fails in as many ways as files are broken
             raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
-        separate = "colours in planes" if page.samplesperpixel > 1 and page.planarconfig == 2 else ""
-        _refuse_odd(path, (facts.depth, facts.turned, facts.stack if generic else "", facts.colours, separate), self)
-        self._planes = list(facts.planes)
-        self._alpha = tuple(page.extrasamples)[:1] if page.samplesperpixel == 4 else ()
+        try:
+            self._settle(facts or facts_of(self._slide.ts_tifffile))
+        except (MemoryError, SlideError):
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise SlideError("unreadable", f"{path}: tiffslide cannot open it ({error})") from None
         # What are asked for below are px of the level: tiffslide would cut fractions off, a shift of half a px.
         self._slide._read_region_loc_transform = lambda location, level: location  # type: ignore[method-assign]
-        self.color_profile = _profile_of(path, lambda: _open_profile(profile))
+
+    def _settle(self, facts: TiffFacts) -> None:
+        """Settle which page is the slide, its levels and its colours."""
+        file = self._slide.ts_tifffile
+        page: Any = file.pages[facts.page]
+        generic = not any(getattr(file, f"is_{kind}") for kind in TIFFSLIDE_KNOWS)
+        apart = "planes of one colour" if page.samplesperpixel > 1 and page.planarconfig == 2 else ""
+        stack = facts.stack if generic else ""
+        _refuse_odd(self._path, (facts.depth, facts.turned, stack, facts.colours, apart))
+        if generic:
+            # It takes the first series of pages for the slide.
+            own = next(n for n, series in enumerate(file.series) if series.keyframe.index == page.index)
+            file.series.insert(0, file.series.pop(own))
+        for series in file.series:
+            for level in series.levels:
+                level.keyframe.nodata = 255  # tiles that are not stored are white, as in OpenSlide
+        self.dimensions = self._slide.dimensions
+        sizes = enumerate(self._slide.level_dimensions)
+        self._levels = [level for level, size in sizes if not generic or is_level(size, facts)]
+        self.downsamples = tuple(float(self._slide.level_downsamples[level]) for level in self._levels)
+        properties = dict(self._slide.properties)
+        self.scales = _scales(properties, "tiffslide", (None, GENERIC))
+        self.scales |= {"header": facts.scale} if facts.scale else {}
+        self.bounds = _bounds(properties, "tiffslide")
+        self._planes = list(facts.planes)
+        self._alpha = tuple(page.extrasamples)[:1] if page.samplesperpixel == 4 else ()
+        profile = page.tags.valueof("InterColorProfile")
+        self.color_profile = _profile_of(self._path, lambda: _open_profile(profile))
 
     def region(self, x: int, y: int, level: int, width: int, height: int) -> np.ndarray:  # noqa: D102
         left, top = round(x / self.downsamples[level]), round(y / self.downsamples[level])
@@ -227,11 +243,9 @@ class TiffSlideBackend:
         self._slide.close()
 
 
-def _refuse_odd(path: Path | str, oddities: Iterable[str], backend: Backend) -> None:
-    """Close a backend, and raise SlideError, where there is something odd about a slide's pixels."""
-    odd = next(filter(None, oddities), "")
-    if odd:
-        backend.close()
+def _refuse_odd(path: Path | str, oddities: Iterable[str]) -> None:
+    """Raise SlideError where there is something odd about a slide's pixels."""
+    if odd := next(filter(None, oddities), ""):
         raise SlideError("unreadable", f"{path}: {odd}; {TO_RGB}")
 
 
@@ -253,8 +267,7 @@ class PlainImageBackend:
         limit = f"{PLAIN_IMAGE_MAX_PIXELS // 1_000_000} million"
         too_large = SlideError("too_large", f"{path}: a plain image may have {limit} pixels; make it a pyramidal TIFF")
         apart = "colours in pages of their own" if facts and facts.planes else ""
-        if facts and (odd := facts.depth or facts.stack or apart):
-            raise SlideError("unreadable", f"{path}: {odd}; {TO_RGB}")
+        _refuse_odd(path, (facts.depth, facts.stack, apart) if facts else ())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from ksfusion.slides.reading.content import TIFF, content_of
+from ksfusion.slides.reading.errors import SlideError
 
 # Of these tifffile makes RGB or grey; it hands out the others (a palette's indices, CMYK, CIELAB) as they are stored.
 CHANNELS = {"MINISBLACK": (1,), "RGB": (3, 4), "YCBCR": (3,)}
@@ -87,6 +88,8 @@ def read_facts(path: Path) -> TiffFacts | None:
     try:
         with tifffile.TiffFile(path) as file:
             return facts_of(file)
+    except SlideError as error:
+        raise SlideError(error.reason, f"{path}: {error}") from None
     except Exception:  # the backend has the word
         return None
 
@@ -110,7 +113,14 @@ def is_cut_off(path: Path) -> bool:
 
 
 def facts_of(file: tifffile.TiffFile) -> TiffFacts:
-    """Return what the tags of an open file say."""
+    """Return what the tags of an open file say.
+
+    Raises
+    ------
+    SlideError
+        With reason ``unreadable``, if there is no end to its pages.
+    """
+    ends_early = _ends_early(file)
     every: list[Any] = list(file.pages)
     pages = [page for page in every if not page.subfiletype & TRANSPARENCY]
     main = max(pages, key=lambda page: page.imagewidth * page.imagelength)
@@ -136,7 +146,7 @@ def facts_of(file: tifffile.TiffFile) -> TiffFacts:
         colours=_colours(main),
         loose=main.samplesperpixel == 4 and tuple(main.extrasamples) == (0,),
         scale=_scale(pixels),
-        cut_off=_ends_early(file)
+        cut_off=ends_early
         or any(
             start + length > end
             for page in needed
@@ -161,16 +171,22 @@ def is_level(size: Size, facts: TiffFacts) -> bool:
 
 
 def _ends_early(file: tifffile.TiffFile) -> bool:
-    """Return whether the list of pages leads beyond the end of the file."""
-    tiff, handle, last = file.tiff, file.filehandle, file.pages[-1]
-    try:
-        handle.seek(last.offset)
-        (tags,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
-        handle.seek(last.offset + tiff.tagnosize + tags * tiff.tagsize)
-        (following,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
-    except struct.error:
-        return True
-    return bool(following >= handle.size)
+    """Return whether the list of pages leads beyond the end of the file; tifffile would stop there, or never."""
+    tiff, handle = file.tiff, file.filehandle
+    seen: set[int] = set()
+    offset = file.pages.first.offset
+    while offset not in seen:
+        seen.add(offset)
+        try:
+            handle.seek(offset)
+            (tags,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+            handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
+            (offset,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
+        except struct.error:
+            return True
+        if offset == 0 or offset >= handle.size:
+            return offset > 0
+    raise SlideError("unreadable", "its list of pages runs in a circle; write the file anew")
 
 
 def _depth(page: Any) -> str:

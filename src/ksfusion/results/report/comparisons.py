@@ -1,0 +1,139 @@
+"""How far methods are from the reference, as the report shows it: what survives in sentences, and all in tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypedDict
+
+import pandas as pd
+
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.metrics import METRIC_LABELS
+from ksfusion.results.statistics import COVERAGE
+from ksfusion.results.tables.differences import NULLS, SPREADS, Comparisons, survives
+from ksfusion.results.wording import DASH, heading
+
+MINUS = "\N{MINUS SIGN}"
+
+
+class ComparedCell(TypedDict):
+    """A difference in print: the value, its spread over cases and over seeds, its p; empty where missing."""
+
+    value: str
+    interval: str
+    seeds: str
+    p: str
+    differs: bool
+
+
+class ComparedRow(TypedDict):
+    """A method's differences."""
+
+    label: str
+    cells: list[ComparedCell]
+
+
+class ComparedTask(TypedDict):
+    """The differences of a task, what is to be said of them, and what is missing."""
+
+    heading: str
+    sentences: list[str]
+    metrics: list[str]
+    rows: list[ComparedRow]
+    missing: list[str]
+
+
+class ComparisonSection(TypedDict):
+    """The differences from a reference."""
+
+    reference: str
+    tasks: list[ComparedTask]
+    notes: list[str]
+
+
+def comparison_section(comparisons: Comparisons | None, titles: Mapping[str, str]) -> ComparisonSection | None:
+    """Return the differences of the test samples; None where nothing was compared.
+
+    Parameters
+    ----------
+    comparisons
+        With the reference.
+    titles
+        What tasks are called, by name, where they have a title.
+    """
+    if comparisons is None or comparisons.table.empty:
+        return None
+    shown = comparisons.shown(comparisons.table["method"])
+    notes = (
+        [f"A difference survives where {comparisons.threshold()}.", NULLS, SPREADS]
+        if shown["p"].notna().any()
+        else [SPREADS]
+    )
+    return ComparisonSection(
+        reference=comparisons.printed_reference(),
+        tasks=[_task(rows, heading(task, titles), comparisons) for task, rows in shown.groupby("task", sort=False)],
+        notes=notes,
+    )
+
+
+def _task(rows: pd.DataFrame, printed: str, comparisons: Comparisons) -> ComparedTask:
+    cells = {(row.method, row.metric): _cell(row, differs) for row, differs in _with_verdict(rows)}
+    metrics = list(rows["metric"].unique())
+    return ComparedTask(
+        heading=printed,
+        sentences=list(_sentences(rows, comparisons)),
+        metrics=[METRIC_LABELS[metric] for metric in metrics],
+        rows=[
+            ComparedRow(label=METHODS[method].label, cells=[cells[method, metric] for metric in metrics])
+            for method in rows["method"].unique()
+        ],
+        missing=[
+            f"{', '.join(METHODS[method].label for method in of_reason['method'].unique())}: {reason}"
+            for reason, of_reason in rows[rows["reason"] != ""].groupby("reason", sort=False)
+        ],
+    )
+
+
+def _with_verdict(rows: pd.DataFrame) -> Iterator[tuple[Any, bool]]:
+    return zip(rows.itertuples(), survives(rows), strict=True)
+
+
+def _cell(row: Any, differs: bool) -> ComparedCell:
+    return ComparedCell(
+        value=DASH if math.isnan(row.difference) else _signed(row.difference),
+        interval="" if math.isnan(row.ci_low) else f"{_signed(row.ci_low)} to {_signed(row.ci_high)}",
+        seeds="" if math.isnan(row.sd_seeds) else f"\N{PLUS-MINUS SIGN}{row.sd_seeds:.1f}",
+        p="" if math.isnan(row.p_corrected) else printed_p(row.p_corrected),
+        differs=bool(differs),
+    )
+
+
+def _signed(value: float) -> str:
+    """Return a number of percentage points with its sign; none where it is printed as 0."""
+    text = f"{value:+.1f}".replace("-", MINUS)
+    return "0.0" if text[1:] == "0.0" else text
+
+
+def printed_p(value: float) -> str:
+    """Return a p-value in print."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _sentences(rows: pd.DataFrame, comparisons: Comparisons) -> Iterator[str]:
+    """Yield what the tests allow to be said: which methods are above or below the reference, and by how much."""
+    if rows["p"].isna().all():
+        yield "Nothing could be tested."
+        return
+    found = rows[survives(rows)]
+    if found.empty:
+        yield f"No difference is shown by a test ({comparisons.threshold()})."
+    for metric, of_metric in found.groupby("metric", sort=False):
+        yield f"{METRIC_LABELS[metric]}: {'; '.join(_said(row) for row in of_metric.itertuples())}."
+
+
+def _said(row: Any) -> str:
+    """Return a difference in words, with its interval seen from the same side."""
+    side, low, high = ("above", row.ci_low, row.ci_high) if row.difference > 0 else ("below", -row.ci_high, -row.ci_low)
+    interval = "" if math.isnan(low) else f" ({COVERAGE} % interval {low:.1f} to {high:.1f})".replace("-", MINUS)
+    return f"{METHODS[row.method].label} is {abs(row.difference):.1f} points {side}{interval}"
