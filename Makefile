@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fast lint types format reference wheel lock clean-demo
+.PHONY: setup demo test fast fuzz lint types format reference wheel lock clean-demo
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,12 @@ test: setup
 # The unit tests that take no long time.
 fast: setup
 	$(BIN)/python -m pytest tests/unit -m "not slow and not real"
+
+# Damaged files for every reader, for so long each; READERS="h5ad slide-tif" for some. Findings are in tests/fuzz/found.
+FUZZ_SECONDS ?= 600
+READERS ?=
+fuzz: setup
+	$(BIN)/python tests/fuzz/fuzz.py $(READERS) --seconds $(FUZZ_SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.bas
 sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import KILLED
+from ksfusion.core.failures import CRASHED, KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.core.study import study_folder
 from ksfusion.core.strict_yaml import read_yaml
@@ -69,9 +69,10 @@ elif CONDA:
     # Beside an installed ksfusion stand other packages, which must not take the place of the environment's own.
     CODE = f"import sys; sys.path.append({SOURCE!r}); from ksfusion.cli import main; main()"
     CALL = f"-c {shlex.quote(CODE)}"
-# Who is killed for its memory says nothing: the shell does.
+# Who is killed for its memory, or crashes, says nothing: the shell does.
 AFTERWARDS = (
-    f'|| {{{{ code=$?; [ $code != 137 ] || echo "error: ksfusion $1" {shlex.quote(KILLED)} >&2; return $code; }}}}'
+    f'|| {{{{ code=$?; case $code in 137) echo "error: ksfusion $1" {shlex.quote(KILLED)} >&2 ;;'
+    f' 134|135|139) echo "error: ksfusion $1" {shlex.quote(CRASHED)} >&2 ;; esac; return $code; }}}}'
 )
 # Snakemake formats the prefix, hence the doubled braces.
 shell.prefix(

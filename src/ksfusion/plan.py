@@ -105,7 +105,7 @@ class Plan(NamedFiles):
             ),
             "fit_stain": slides.FitStainSettings(slides=reading, stain=config.stain),
             "sample_patches": slides.SamplePatchesSettings.of(config.slides, patches=config.patches),
-            "draw_overviews": slides.DrawOverviewsSettings(slides=slides.MaskReading.of(config.slides)),
+            "draw_overviews": slides.DrawOverviewsSettings.of(config.slides, slides=reading),
             "extract_features": slides.ExtractFeaturesSettings(
                 slides=reading, stain=config.stain, features=slides.Encoding.of(config.features)
             ),
@@ -117,7 +117,10 @@ class Plan(NamedFiles):
             "select_genes": config.genes,
             "draw_genes": Ranking.of(config.genes),
             "make_comparisons": results.MakeComparisonsSettings.of(
-                config.results, **compared, methods=config.methods, shared=self._shared(config.methods)
+                config.results,
+                tasks=compared["tasks"],
+                methods=config.methods,
+                shared=self._shared(config.methods),
             ),
             "make_tables": results.MakeTablesSettings.of(
                 config.results, **compared, methods=config.methods, names=["table1", "table2"]

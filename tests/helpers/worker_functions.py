@@ -1,6 +1,7 @@
 """Functions that tests run in worker processes, which look for them under the name of this module."""
 
 import os
+import signal
 import time
 
 import numpy as np
@@ -18,6 +19,8 @@ def misbehave(how):
         raise KeyError("ours")
     if how == "exit":
         os._exit(1)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     return how
 
 

@@ -26,6 +26,7 @@ RULES = [
     "draw_overviews",
     "extract_features",
     "fit_stain",
+    "make_comparisons",
     "make_tables",
     "read_expression",
     "sample_patches",

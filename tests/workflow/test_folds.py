@@ -12,6 +12,8 @@ import pytest
 from fold_project import CASES, draw_slide, make_project, write_tables
 from sklearn.metrics import roc_auc_score
 
+RESULTS = {"make_comparisons": 1, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -67,7 +69,7 @@ def test_epochs_rerun_the_training_and_its_results(project):
     config = (project.folder / project.configfile).read_text()
     try:
         (project.folder / project.configfile).write_text(config.replace("epochs: 30", "epochs: 31"))
-        assert project.planned() == {"train_model": 3, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+        assert project.planned() == {"train_model": 3, **RESULTS}
     finally:
         (project.folder / project.configfile).write_text(config)
 
@@ -77,7 +79,7 @@ def test_titles_and_labels_redo_only_what_shows_them(project):
     named = "epochs: 30\n    title: MGMT $promoter\n    labels: {methylated: <Methylated>}"
     try:
         (project.folder / project.configfile).write_text(f"title: Our study\n{config.replace('epochs: 30', named)}")
-        assert project.planned() == {"make_tables": 1, "draw_figures": 1, "write_report": 1}
+        assert project.planned() == RESULTS
     finally:
         (project.folder / project.configfile).write_text(config)
 
@@ -105,6 +107,8 @@ def test_a_training_that_is_killed_goes_on_where_it_was(project):
     # The first seed is finished; of the second an epoch is.
     kill_job(project, target, "--forcerun", "train_model", when=state.is_file)
     assert state.is_file() and not list(folder.glob("seed*/metrics.json"))
+    said = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
+    assert "error: ksfusion train-model was killed, most likely because memory ran out: lower features.batch_size" in said
     project.snakemake(target)
     log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
     first, second = map(int, re.findall(r"going on after epoch (\d+)", log))

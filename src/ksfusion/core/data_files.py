@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ LFS_POINTER = b"version https://git-lfs"
 # Tables of numbers become 3 to 30 times as large when they are unpacked, and gzip packs no better than 1,032 to 1; what
 # is small in memory passes whatever its ratio.
 MOST_TIMES, ALWAYS_FITS = 200, 256 * 1024 * 1024
+# What `zipfile` and `gzip` raise where bytes make no archive.
+NO_ARCHIVE = (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, IndexError, ValueError, KeyError, struct.error)
 # Bytes that are unpacked at once.
 BUFFER_BYTES = 1024 * 1024
 
@@ -78,7 +81,7 @@ def open_data(path: Path) -> Iterator[IO[bytes]]:
             _checked(file.read(512), path)
             file.seek(0)
         # A zip file that is encrypted is a RuntimeError, one packed in an unknown way a NotImplementedError.
-        except (OSError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+        except (OSError, *NO_ARCHIVE) as error:
             raise _damaged(path, error) from None
         try:
             yield file

@@ -29,6 +29,12 @@ KILLED = (
     "was killed, most likely because memory ran out: lower features.batch_size or training.batch_size, " + MORE_MEMORY
 )
 
+# And to that of a job that a library has ended: by signal 6, 7 or 11.
+CRASHED = (
+    "crashed, most likely over a damaged file or a failing disk; see whether the files that it reads can be opened and "
+    "run again"
+)
+
 
 def is_out_of_room(error: BaseException, folder: Path) -> bool:
     """Return whether an error came of a full disk, or a used-up quota, in a folder."""

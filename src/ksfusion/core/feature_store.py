@@ -92,9 +92,9 @@ def open_store(path: Path | str) -> FeatureStore:
             if checksum((path / name).read_bytes()) != wanted:
                 raise DamagedFileError(path)
         table = read_tsv(path / SLIDES, dtype={"slide_id": str})
-        features, index = (np.load(path / name, mmap_mode="r", allow_pickle=False) for name in (FEATURES, INDEX))
-    except (DamagedFileError, ValueError, EOFError):
+    except (DamagedFileError, AttributeError):
         raise DamagedFileError(path) from None
+    features, index = (_opened(path, name) for name in (FEATURES, INDEX))
     if FILES in known and not _fits(known, table, features):
         raise DamagedFileError(path)
     return FeatureStore(
@@ -106,6 +106,15 @@ def open_store(path: Path | str) -> FeatureStore:
         path,
         known.get(BLOCKS, {}),
     )
+
+
+def _opened(path: Path, name: str) -> np.ndarray:
+    try:
+        return np.load(path / name, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception:  # of a header that makes no sense NumPy says so in many ways
+        raise DamagedFileError(path) from None
 
 
 def _fits(known: Mapping[str, Any], table: pd.DataFrame, features: np.ndarray) -> bool:

@@ -6,12 +6,15 @@ import ast
 import base64
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ksfusion.core.resources import resource
+
+log = logging.getLogger(__name__)
 
 RECORDS = Path(".snakemake", "metadata")
 
@@ -63,15 +66,18 @@ def read_records(folder: Path = RECORDS) -> Iterator[JobRecord]:
         if path.is_file():
             # A long name is cut into folders, each with an @ before it.
             name = "".join(part.removeprefix("@") for part in path.relative_to(folder).parts)
-            record = json.loads(path.read_text(encoding="utf-8"))
-            yield JobRecord(
-                base64.urlsafe_b64decode(name).decode(),
-                record["rule"],
-                not record["incomplete"],
-                [ast.literal_eval(text) for text in record["params"] or []],
-                record["input"] or [],
-                record["input_checksums"] or {},
-            )
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                yield JobRecord(
+                    base64.urlsafe_b64decode(name).decode(),
+                    record["rule"],
+                    not record["incomplete"],
+                    [ast.literal_eval(text) for text in record["params"] or []],
+                    record["input"] or [],
+                    record["input_checksums"] or {},
+                )
+            except (ValueError, KeyError, TypeError, SyntaxError):
+                log.warning("%s is damaged: what it tells of is left to be made anew", path)
 
 
 def _parsed(text: Any) -> Any:

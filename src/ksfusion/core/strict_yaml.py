@@ -93,7 +93,7 @@ def read_yaml(path: Path) -> Any:
         if "'\\t'" not in str(error):
             remedy = "look at the indents, brackets and quotes up to there"
         raise UserError(f"{path}: {row}is not valid YAML ({error.problem}); {remedy}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, *NOT_OF_TYPE) as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
 
 

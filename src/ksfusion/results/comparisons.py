@@ -118,10 +118,10 @@ def comparison_table(
     -------
     pandas.DataFrame
         With `COLUMNS`, in order of method, task, metric, level, cohort and fold. What cannot be compared has a row with
-        the reason.
+        the reason. Empty where there are not two methods.
     """
     folds = sorted({run.fold for run in runs})
-    others = [method for method in methods if method != reference]
+    others = [method for method in methods if method != reference] if len(methods) > 1 else []
     found: dict[tuple[int, int, int, int, int], list[Difference]] = {}
     for task_number, task in enumerate(tasks):
         own = {

@@ -86,15 +86,13 @@ class ShownTask(Printing, TaskOutcome):
         return [self.labels.get(name) or plain(name) for name in self.classes]
 
 
-class Compared(Titles):
-    """What is compared.
+class ComparedRuns(Block):
+    """Whose runs are compared.
 
     Attributes
     ----------
     tasks, methods
         In the order of tables and panels.
-    caveats
-        Sentences that stand wherever results do.
     shared
         Methods that were not trained because they are others under another name: each to the one whose runs are its
         own too.
@@ -102,8 +100,13 @@ class Compared(Titles):
 
     tasks: list[ShownTask]
     methods: list[str]
-    caveats: list[str] = Field(default_factory=list)
     shared: dict[str, str] = Field(default_factory=dict)
+
+
+class Compared(ComparedRuns, Titles):
+    """What is compared; ``caveats``: sentences that stand wherever results do."""
+
+    caveats: list[str] = Field(default_factory=list)
 
     def titles(self) -> dict[str, str]:
         """Return the titles of the tasks that have one, by name."""
@@ -116,7 +119,7 @@ class MakeTablesSettings(Results, Compared):
     names: list[TableName] = Field(["table1", "table2", "alpha"])
 
 
-class MakeComparisonsSettings(Comparing, Compared):
+class MakeComparisonsSettings(Comparing, ComparedRuns):
     """Of `ksfusion.stages.make_comparisons`."""
 
 

@@ -39,8 +39,8 @@ class Reading(TimeLimit):
     icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
 
 
-class MaskReading(Reading):
-    """How slides are read together with the user's masks of their tissue."""
+class Masks(Block):
+    """How the user's masks of tissue are read."""
 
     masks_origin: MasksOrigin = Field(
         "auto",
@@ -49,7 +49,7 @@ class MaskReading(Reading):
     )
 
 
-class Grid(EnoughTiles, MaskReading):
+class Grid(EnoughTiles, Masks, Reading):
     """How the grid of tiles is laid."""
 
     min_tissue: Fraction = Field(0.5, description="share of a tile that must be tissue")
@@ -182,10 +182,10 @@ class SamplePatchesSettings(Sampling):
     patches: Patches
 
 
-class DrawOverviewsSettings(Block):
+class DrawOverviewsSettings(Masks):
     """Of `ksfusion.stages.draw_overviews`."""
 
-    slides: MaskReading
+    slides: Reading
 
 
 class ExtractFeaturesSettings(Block):

@@ -48,7 +48,7 @@ def draw_overviews(
     masks
         The user's masks of tissue, each named after its slide.
     settings
-        The settings of reading.
+        The settings of reading slides and masks.
     """
     sources, mask_of, rows = slide_sources(samples), {mask.stem: mask for mask in masks}, []
     grids = dict(list(read_parquet(tiles).groupby("slide_id", sort=True)))
@@ -59,7 +59,7 @@ def draw_overviews(
             if not reason:
                 of_slide = count_chosen(grids[slide_id], chosen)
                 try:
-                    data = draw(sources[slide_id], mask_of.get(slide_id), of_slide, settings.slides)
+                    data = draw(sources[slide_id], mask_of.get(slide_id), of_slide, settings)
                 except SlideError as error:
                     reason = error.reason
                     log.warning("%s\t%s: %s", slide_id, reason, error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_tsv
 from ksfusion.results.comparisons import comparison_table
-from ksfusion.results.config import Compared, Comparing, MakeComparisonsSettings
+from ksfusion.results.config import MakeComparisonsSettings
 from ksfusion.results.runs import read_runs
 from ksfusion.results.tables.differences import as_text
 
@@ -39,5 +39,4 @@ def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeCompar
         correction=settings.correction,
         resamples=settings.resamples,
     )
-    made_by = provenance(__name__, {**Compared.of(settings).record(), **Comparing.of(settings).record()})
-    write_tsv(as_text(table), output, made_by)
+    write_tsv(as_text(table), output, provenance(__name__, settings.record()))

@@ -137,6 +137,40 @@ def test_a_split_that_was_spoilt_is_not_started_anew_in_silence(tmp_path):
         split(tmp_path, table)
 
 
+def test_a_split_that_its_user_changed_is_told_and_kept(tmp_path, caplog):
+    table = draw_cases()
+    first = split(tmp_path, table)
+    path = tmp_path / "splits.tsv"
+    moved = first.copy()
+    moved.loc[0, "split"] = "val" if moved.loc[0, "split"] == "train" else "train"
+    path.write_text(moved.to_csv(sep="\t", index=False))
+    assert split(tmp_path, table).equals(moved)
+    assert "splits.tsv was changed since it was made: the sides in it are taken as they stand" in caplog.text
+    caplog.clear()
+    # It is written with its checksum again.
+    assert split(tmp_path, table).equals(moved) and not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[: len(lines) // 2], "was changed and has .* of .* rows; delete it"),
+        (lambda lines: [], "was changed and is no split any more; delete it"),
+        (lambda lines: [*lines[:-1], lines[-2]], "stands twice in fold 0; delete it"),
+        (lambda lines: [*lines[:-1], "0\tsomeone\ttest"], "'someone' is no case with a sample; delete it"),
+        (lambda lines: [*lines[:-1], "x\tsomeone\ttest"], "row .*: was changed and is no split any more; delete it"),
+        (lambda lines: ["fold\tcase\tsplit", *lines[1:]], "was changed and has no column case_id; delete it"),
+    ],
+)
+def test_a_changed_split_that_is_none_any_more(tmp_path, change, message):
+    table = draw_cases()
+    split(tmp_path, table)
+    path = tmp_path / "splits.tsv"
+    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
+    with pytest.raises(UserError, match=message):
+        split(tmp_path, table)
+
+
 def test_the_order_of_the_tables_does_not_matter(tmp_path):
     table = draw_cases()
     (tmp_path / "shuffled").mkdir()

@@ -12,10 +12,17 @@ from run_files import GRADING, ROWS, write_run
 
 from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
-from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, ShownTask, WriteReportSettings
+from ksfusion.results.config import (
+    DrawFiguresSettings,
+    MakeComparisonsSettings,
+    MakeTablesSettings,
+    ShownTask,
+    WriteReportSettings,
+)
 from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
 from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.draw_genes import draw_genes
+from ksfusion.stages.make_comparisons import make_comparisons
 from ksfusion.stages.make_tables import make_tables
 from ksfusion.stages.write_report import write_report
 
@@ -59,11 +66,19 @@ def report_of(
     findings=(("no_label_grading", SCRIPT, "grade unknown"),),
     of_expression=(),
     gene="GENE",
+    reference=None,
 ):
     runs = [write_run(folder / "models", task, rows, seed=seed) for seed in range(2)]
     options = {"tasks": [task], "methods": ["snn"], "title": title}
-    make_tables(runs, folder / "tables", settings=MakeTablesSettings(**options, published=published))
-    draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options))
+    if reference:
+        runs += [write_run(folder / "models", task, reference, method="ksfusion", seed=seed) for seed in range(2)]
+        options["methods"] = ["snn", "ksfusion"]
+    comparisons = folder / "tables" / "comparisons.tsv"
+    compared = MakeComparisonsSettings(tasks=options["tasks"], methods=options["methods"])
+    make_comparisons(runs, comparisons, settings=compared)
+    settings = MakeTablesSettings(**options, published=published)
+    make_tables(runs, folder / "tables", settings=settings, comparisons=comparisons)
+    draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options), comparisons=comparisons)
     if alpha:
         runs = [write_run(folder / "models", task, rows, method="ksfusion-alpha025")]
         options |= {"methods": ["ksfusion-alpha025"]}
@@ -106,6 +121,7 @@ def report_of(
         selected=[folder / "genes" / "fold0" / "selected.tsv"],
         overviews=[folder / "slides" / "0.tsv"],
         heatmaps=heatmaps,
+        comparisons=comparisons,
         settings=WriteReportSettings(
             config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
             notice=notice,
@@ -282,3 +298,32 @@ def test_alpha_is_shown_where_it_is_asked_for(page, tmp_path):
     shown = report_of(tmp_path, alpha=True)
     for text in ("KS-Fusion, alpha 0.25", "sensitivity to alpha"):
         assert text in shown and text not in page
+
+
+def test_differences_from_the_reference_have_a_section_and_marks(page, tmp_path):
+    """Of forty cases snn has twelve, ksfusion all; thirty cases of each class are of a cohort of their own."""
+    assert 'id="comparisons"' not in page and "†" not in page
+    rows = [
+        [(f"S{i}", f"C{i}", "ab"[i % 4 // 2], i % 2, *((0.9, 0.1) if (i % 2 == 0) == right else (0.2, 0.8)))
+         for i, right in enumerate(all_right)]
+        for all_right in ([i < 12 for i in range(40)], [True] * 40)
+    ]  # fmt: skip
+    shown = report_of(tmp_path, rows=rows[0], reference=rows[1])
+    section = shown.split('<h2 id="comparisons">')[1].split("<h2")[0]
+    assert section.startswith("Differences from KS-Fusion</h2>") and '<a href="#comparisons">Differences</a>' in shown
+    assert "Acc.: SNN is 70.0 points below (95 % interval" in section and "<h3>Grading</h3>" in section
+    assert "spread over cases" in section and "spread over seeds" in section and "whole cases" in section
+    assert section.count("†") == section.count('<span class="best">') + 1 == 6  # five metrics, and the key
+    table = shown.split('<h2 id="table1">')[1].split("<h2")[0]
+    assert "†: differs from KS-Fusion (p &lt; 0.05, after Holm" in table and "<span>30.0</span>†<small>" in table
+    assert shown.index("Grading: differences from KS-Fusion.") < shown.index("Grading: ROC curves.")
+
+
+def test_no_sentence_calls_a_method_better(tmp_path):
+    """What is higher stands in bold; only what a test shows is said in words."""
+    rows = [(f"S{i}", f"C{i}", "a", i % 2, 0.9 - 0.8 * (i % 2), 0.1 + 0.8 * (i % 2)) for i in range(12)]
+    nearly = [*rows[:-1], ("S11", "C11", "a", 1, 0.9, 0.1)]
+    shown = report_of(tmp_path, rows=nearly, reference=rows)
+    words = re.sub(r"<style>.*?</style>|<[^>]+>", " ", shown, flags=re.DOTALL)
+    assert not re.search(r"\b(better|worse|best|superior|outperform\w*|beats?|wins?)\b", words, re.IGNORECASE)
+    assert "No difference is shown by a test" in words and " points below" not in words

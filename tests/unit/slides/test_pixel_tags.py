@@ -1,5 +1,6 @@
 """What tags say of pixels: honoured, or refused by name; and the scale in OME-XML."""
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -17,6 +18,16 @@ RGB = np.concatenate([RGB, 255 - RGB[..., :1]], axis=2)
 SCALE = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
 TILES = {"tile": (64, 64)}
 READERS = ("auto", "openslide", "tiffslide", "image")
+# What is seen of a picture whose tag of orientation has these values.
+TURNED = {
+    2: RGB[:, ::-1],
+    3: RGB[::-1, ::-1],
+    4: RGB[::-1],
+    5: RGB.swapaxes(0, 1),
+    6: np.rot90(RGB, -1),
+    7: RGB[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90(RGB),
+}
 
 
 def write(path, pixels, **options):
@@ -40,20 +51,10 @@ def refusal(path, reader="auto", mpp=None):
 
 
 class TestOrientation:
-    TURNED = {
-        2: RGB[:, ::-1],
-        3: RGB[::-1, ::-1],
-        4: RGB[::-1],
-        5: RGB.swapaxes(0, 1),
-        6: np.rot90(RGB, -1),
-        7: RGB[::-1, ::-1].swapaxes(0, 1),
-        8: np.rot90(RGB),
-    }
-
     @pytest.mark.parametrize("tag", TURNED)
     def test_is_honoured_in_a_plain_image(self, tmp_path, tag):
         path = write(tmp_path / "a.tif", RGB, extratags=[(274, 3, 1, tag, True)])
-        upright = self.TURNED[tag]
+        upright = TURNED[tag]
         assert np.array_equal(read(path, sides=upright.shape[1::-1]), upright)
 
     @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
@@ -98,8 +99,6 @@ class TestDepth:
         assert "1 x int8 a pixel" in refusal(path)
 
     def test_a_png_of_16_bits_is_refused(self, tmp_path):
-        import cv2
-
         cv2.imwrite(str(tmp_path / "a.png"), RGB.astype(np.uint16) * 16)
         assert "RGB;16B pixels; convert the image to 8-bit RGB" in refusal(tmp_path / "a.png", mpp=0.5)
 

@@ -91,6 +91,53 @@ def test_tinted_glass(tmp_path, tint):
     assert dice(found(tmp_path, rgb), expected(SECTION)) >= 0.95
 
 
+# Eosin that was not washed out, a yellowed mount, a bluish or green lamp.
+STRONG_TINTS = [(1.0, 0.8, 0.9), (1.0, 0.7, 0.85), (1.0, 0.9, 0.75), (1.0, 0.85, 0.6), (0.85, 0.95, 1.0), (0.9, 1, 0.8)]
+
+
+@pytest.mark.parametrize("tint", STRONG_TINTS)
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+def test_strongly_tinted_glass(tmp_path, tint, strength):
+    rgb = np.rint(draw(strength=strength) * np.array(tint)).astype(np.uint8)
+    assert dice(found(tmp_path, rgb), expected(SECTION)) >= 0.95
+
+
+@pytest.mark.parametrize("tint", STRONG_TINTS[:3])
+def test_strongly_tinted_glass_at_whose_border_tissue_lies(tmp_path, tint):
+    """Tissue reaches two sides in the middle, and a corner; the other corners are glass."""
+    truth = ellipse(SHAPE, (0.5, 0.38), (0.55, 0.15)) | ellipse(SHAPE, (0.0, 0.0), (0.3, 0.3))
+    rgb = np.rint(draw(truth) * np.array(tint)).astype(np.uint8)
+    assert dice(found(tmp_path, rgb), expected(truth)) >= 0.95
+
+
+def test_strongly_tinted_glass_within_what_was_not_scanned():
+    """White round it is what the reader pads with, not the glass."""
+    rgb = np.full((400, 700, 3), 255, np.uint8)
+    small = ellipse((188, 250), (0.5, 0.38), (0.3, 0.2), 15)
+    inner = slice(100, 288), slice(200, 450)
+    tissue = slide_of(small, optical_density(small.shape, 8.0))
+    rgb[inner] = np.rint(tissue * np.array(STRONG_TINTS[0])).astype(np.uint8)
+    assert tissue_mask(rgb)[inner].mean() > 0.9  # which nobody can tell from pale tissue on white
+    mask = tissue_mask(rgb, scanned=inner)
+    assert dice(mask[inner], small) >= 0.95 and not mask[:100].any()
+
+
+@pytest.mark.parametrize("name", ["TCGA-06-0174_gbm_roi_0.5mpp.png", "TCGA-HT-7470_lgg_roi_0.5mpp.png"])
+@pytest.mark.parametrize("blur_um", [0, 2, 4, 8, 16])
+def test_tissue_all_over_is_not_taken_for_glass(name, blur_um):
+    """Regions cut out of real slides, sharp and out of focus."""
+    with open_slide(real_file(name), 0.5) as slide:
+        rgb = slide.thumbnail(0.5)
+    rgb = cv2.GaussianBlur(rgb, (0, 0), blur_um / 0.5) if blur_um else rgb
+    assert tissue_mask(cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA)).mean() > 0.99
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+def test_drawn_tissue_all_over_is_not_taken_for_glass(strength):
+    whole = np.ones((300, 400), dtype=bool)
+    assert tissue_mask(slide_of(whole, optical_density(whole.shape, 8.0, strength))).mean() > 0.9
+
+
 def test_the_glass_is_found_beside_pale_tissue():
     rgb = draw(strength=0.2)
     assert np.abs(glass_colour(rgb) - GLASS).max() <= 2

@@ -1,9 +1,7 @@
 """Which of a file's images is the slide, and files of which only a preview is there."""
 
 import io
-import os
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,14 +208,9 @@ class TestContent:
         Image.fromarray(PREVIEW).save(tmp_path / "a.png", kind)
         assert reason_of(tmp_path / "a.png", 0.5) == "unreadable"
 
-    @pytest.mark.parametrize("name", ["/dev/zero", "pipe"])
-    def test_what_has_no_end_is_no_slide(self, tmp_path, name):
-        path = Path(name)
-        if name == "pipe":
-            path = tmp_path / name
-            os.mkfifo(path)
-        with pytest.raises(SlideError, match="is a device or a pipe; name the slide file") as caught:
-            open_slide(path, 0.5)
+    def test_what_has_no_end_is_no_slide(self):
+        with pytest.raises(SlideError, match="/dev/zero: is a device; name the slide file") as caught:
+            open_slide("/dev/zero", 0.5)
         assert caught.value.reason == "unreadable"
 
     def test_a_list_of_pages_that_runs_in_a_circle(self, tmp_path):

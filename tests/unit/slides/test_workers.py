@@ -33,12 +33,13 @@ def call():
         ("user", UserError, "install it"),
         ("bug", RuntimeError, "KeyError"),
         ("exit", SlideError, "crashed"),
+        ("killed", SlideError, r"was killed: memory ran out; let fewer jobs run at once \(--cores\)"),
     ],
 )
 def test_what_goes_wrong_in_a_worker(call, how, error, message):
     with pytest.raises(error, match=message) as caught:
         call(how)
-    if how == "memory":
+    if how in ("memory", "killed"):
         assert caught.value.reason == "too_large"
     assert call("well") == "well"
 

@@ -114,6 +114,23 @@ def test_a_journal_that_cannot_be_read_is_not_used(interrupted, caplog):
     assert files_of(interrupted, "search") == files_of(interrupted, "other")
 
 
+@pytest.mark.slow
+def test_a_flipped_bit_in_a_journal_changes_no_result(interrupted, caplog):
+    search(interrupted, "other")
+    wanted, path = files_of(interrupted, "other"), journal(interrupted, "search")
+    whole = path.read_bytes()
+    # A digit of what was drawn, of a result, of the range that is searched.
+    for text in (b'"param_value_internal":', b'"value":', rb'\"low\":', b'"values":'):
+        place = whole.index(text) + len(text)
+        place += next(n for n, byte in enumerate(whole[place : place + 40]) if chr(byte).isdigit() and byte != 0x30)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        caplog.clear()
+        search(interrupted, "search")
+        assert "the search starts anew" in caplog.text, text
+        assert files_of(interrupted, "search") == wanted
+
+
 def test_a_trial_that_failed_is_not_run_again(cohort, monkeypatch, caplog):
     """It draws a rate at which the loss is not finite; the search is then interrupted in its third trial."""
     space = {"lr": [1e30, 1e31]}

@@ -261,6 +261,9 @@ def _read_parquet(path: Path) -> NumericTable:
         check_fits_memory(path, f"{about.num_rows:,} rows x {about.num_columns:,} columns", n_values * FLOAT32_BYTES)
         # Buffering ahead would hold the whole file beside its values.
         table = pq.read_table(path, pre_buffer=False)
+        for column in table.columns:
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                column.validate(full=True)
         indices = (table.schema.pandas_metadata or {}).get("index_columns", [])
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: is not a readable Parquet file ({' '.join(str(error).split())[:200]})") from None

@@ -160,7 +160,7 @@ def figures_of_task(
     only_alpha
         Draw the figure of alpha alone.
     comparisons
-        Of the methods with a reference; the first figure shows them.
+        Of the methods with a reference; the first figure shows them, where there are any.
     resamples
         How often cases are drawn for the intervals of the figure of alpha.
 
@@ -174,7 +174,9 @@ def figures_of_task(
     own = [run for run in runs if run.task == task.name]
     of_alpha = choose_methods(methods)["alpha"]
     shown = [method for method in methods if method == FULL_METHOD or method not in of_alpha]
-    kinds = [*([forest_kind(comparisons)] if comparisons else []), *KINDS]
+    kinds = list(KINDS)
+    if comparisons and len(comparisons.table):
+        kinds.insert(0, forest_kind(comparisons))
     drawn = [(kind, shown) for kind in kinds if not only_alpha and kind.task_kind in (None, task.kind)]
     if of_alpha:
         drawn.append((replace(ALPHA_KIND, draw=partial(draw_alpha, resamples=resamples)), of_alpha))

@@ -46,8 +46,7 @@ def draw_forest(
     shown = shown[shown["task"] == task.name]
     names = [method for method in methods if method in set(shown["method"])]
     if shown["difference"].isna().all():
-        reasons = sorted(set(shown["reason"]) - {""}) or ["no other method"]
-        return sentence_figure(title, f"Nothing to draw: {'; '.join(reasons)}.")
+        return sentence_figure(title, f"Nothing to draw: {'; '.join(sorted(set(shown['reason'])))}.")
     metrics, height = METRICS[task.kind], max(ROW * len(names), LEAST_HEIGHT)
     width = 1.55 if len(metrics) > 1 else 3.8
     figure, panels = panel_figure(

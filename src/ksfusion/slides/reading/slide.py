@@ -231,9 +231,9 @@ def _open_local(path: Path | str, reader: str) -> Backend:
         path = Path(path)
         if path.is_dir():
             raise SlideError("unreadable", f"{path}: is a folder; name the slide file")
-        if not path.is_file():
-            raise SlideError("unreadable", f"{path}: is a device or a pipe; name the slide file")
-        if path.stat().st_size == 0:
+        if path.is_char_device() or path.is_block_device():
+            raise SlideError("unreadable", f"{path}: is a device; name the slide file")
+        if path.is_file() and path.stat().st_size == 0:
             raise SlideError("unreadable", f"{path}: the file is empty")
         return open_backend(path, reader)
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from ksfusion.slides.config import MaskReading
+from ksfusion.slides.config import DrawOverviewsSettings
 from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.tiles.grid import MASK_MPP, find_tissue
@@ -129,7 +129,7 @@ def count_chosen(tiles: pd.DataFrame, patches: pd.DataFrame) -> pd.DataFrame:
     return tiles.assign(chosen=tiles["tile"].map(patches["tile"].value_counts()).fillna(0).astype(int))
 
 
-def overview_png(source: SlideSource, mask: Path | None, tiles: pd.DataFrame, settings: MaskReading) -> bytes:
+def overview_png(source: SlideSource, mask: Path | None, tiles: pd.DataFrame, settings: DrawOverviewsSettings) -> bytes:
     """Draw the overview of a slide, as the content of a PNG; runs in a worker process.
 
     Parameters
@@ -141,17 +141,17 @@ def overview_png(source: SlideSource, mask: Path | None, tiles: pd.DataFrame, se
     tiles
         Its rows of the table of tiles, with `count_chosen`.
     settings
-        The settings of reading.
+        The settings of reading the slide and its mask.
 
     Raises
     ------
     SlideError
         If it cannot be read.
     """
-    with open_source(source, settings) as slide:
+    with open_source(source, settings.slides) as slide:
         with slide.thumbnail_on_disk(MASK_MPP) as thumbnail:
             tissue = find_tissue(slide, thumbnail, mask, settings.masks_origin).mask
-        tile_um = settings.patch_px * settings.mpp
+        tile_um = settings.slides.patch_px * settings.slides.mpp
         image = draw_overview(slide, tissue, tiles, tile_um=tile_um, title=_title(tiles))
     data = io.BytesIO()
     image.save(data, "PNG")

@@ -17,12 +17,12 @@ SMALLEST_PX = 128
 CLOSED_GAP_PX = 5
 # Glass is bright and nearly neutral; where hardly anything is, the white that the reader pads with stands for it.
 DARKEST_GLASS, GREYEST_GLASS, LEAST_GLASS = 200, 20, 0.01
-# Tinted glass is known by the slide's border, a fiftieth of its shorter side deep: half of it, or three corners, are of
+# Tinted glass is known by the slide's border, a fiftieth of its shorter side deep: most of it, or three corners, are of
 # one colour and smooth, as tissue is not at this scale (a px differs by a few levels at most from the mean of the nine
-# round it), and nothing much brighter is on the slide.
-BORDER, LEAST_OF_BORDER, LEAST_OF_CORNER, CORNERS = 0.02, 0.5, 0.8, 3
-SMOOTH, ALIKE, DARKEST_TINTED = 4, 10, 120
-MUCH_BRIGHTER, MOST_BRIGHTER = 10, 0.01
+# round it). Nothing much brighter is on the slide, and something darker; tissue out of focus has neither.
+BORDER, LEAST_OF_BORDER, LEAST_OF_CORNER, CORNERS = 0.02, 0.6, 0.8, 3
+SMOOTH, ALIKE, DARKEST_TINTED = 4, 6, 120
+MUCH_BRIGHTER, MOST_BRIGHTER, MUCH_DARKER, LEAST_DARKER = 10, 0.01, 20, 0.005
 COLOUR_BINS, COUNTED_PIXELS = 32, 100_000
 # Thumbnails are worked on in strips, whose margin is more rows than a px of the mask depends on: 12 by the rim, 4 each
 # by closing and opening, 2 by the blur and the ink.
@@ -61,12 +61,16 @@ def _tinted_glass(rgb: np.ndarray | DiskImage, scanned: tuple[slice, slice]) -> 
     ends = [end for band in glass[:2] for end in (band[:, :depth], band[:, -depth:])]
     if whole.mean() < LEAST_OF_BORDER and sum(end.mean() >= LEAST_OF_CORNER for end in ends) < CORNERS:
         return None
-    brighter = 0
+    brighter = darker = 0
     for rows in strips(rgb.shape):
         brightness = rgb[rows].mean(axis=2)
         # White is what readers pad with.
-        brighter += int(((brightness > colour.mean() + MUCH_BRIGHTER) & (brightness < 255)).sum())
-    return colour if brighter <= MOST_BRIGHTER * rgb.shape[0] * rgb.shape[1] else None
+        brighter += int(np.count_nonzero((brightness > colour.mean() + MUCH_BRIGHTER) & (brightness < 255)))
+        darker += int(np.count_nonzero(brightness < colour.mean() - MUCH_DARKER))
+    pixels_of_slide = (scanned[0].stop - scanned[0].start) * (scanned[1].stop - scanned[1].start)
+    if brighter > MOST_BRIGHTER * pixels_of_slide or darker < LEAST_DARKER * pixels_of_slide:
+        return None
+    return colour
 
 
 def _border(rgb: np.ndarray | DiskImage, scanned: tuple[slice, slice]) -> list[np.ndarray]:
