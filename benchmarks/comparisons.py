@@ -11,7 +11,7 @@ trained with two seeds, predict logits and risks: signal times what is true, som
   C-index the mean over 400 cohorts of 1,000 cases. How many of the drawn cohorts have it in their 95 % interval?
 - Nulls: both signals are 1.1, so that for each case it does not matter which method is which. How many of the drawn
   cohorts have p < 0.05?
-- With ``--models`` the tables of finished runs are made with 500, 2,000 and 10,000 draws, and the comparisons with 2,000.
+- With ``--models`` the tables of finished runs are made with 500, 2,000 and 10,000 draws, and the comparisons.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from ksfusion.config import BUILTIN_TASKS, PAPER_METHODS
-from ksfusion.results.comparisons import comparison_table
-from ksfusion.results.config import ShownTask
+from ksfusion.results.comparisons import Scope, compare_methods, comparison_table, score_method
+from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRICS, classification_metrics, survival_metrics
 from ksfusion.results.runs import Run, average_by_case, read_runs
-from ksfusion.results.tables.scores import result_table
+from ksfusion.results.statistics import RESAMPLES
+from ksfusion.results.tables.scores import LEVELS, result_table
 
 KIND = ShownTask(name="kind", kind="classification", classes=["a", "b", "c"])
 SURVIVAL = ShownTask(name="survival", kind="survival")
@@ -108,8 +109,16 @@ def true_differences() -> dict[tuple[str, str], float]:
 def compare(seed: int, n_cases: int, signals: tuple[float, float]) -> pd.DataFrame:
     """Return the comparisons of a drawn cohort, by metric and level."""
     runs = draw_cohort(np.random.default_rng([seed, int(10 * signals[0])]), n_cases, signals)
-    table = comparison_table(runs, tasks=TASKS, methods=METHODS, reference=METHODS[1], correction="none")
-    return table[(table["cohort"] == "all") & (table["fold"] == "all")].set_index(["metric", "level"])
+    rows = []
+    for task in TASKS:
+        for level in LEVELS:
+            scope = Scope(task, level, ALL, [0], RESAMPLES)
+            ours, theirs = (
+                score_method(method, [run for run in runs if (run.task, run.method) == (task.name, method)], scope)
+                for method in METHODS
+            )
+            rows += [whole for whole, *_ in compare_methods(ours, theirs, scope)]
+    return pd.DataFrame(rows).set_index(["metric", "level"])
 
 
 def compare_many(number: int, n_cases: int, signals: tuple[float, float], workers: int) -> list[pd.DataFrame]:
@@ -149,9 +158,7 @@ def main() -> None:
     if options.cohorts:
         truth = true_differences()
         found = compare_many(options.cohorts, options.cases, APART, options.workers)
-        print(
-            f"\n{options.cohorts} cohorts of {options.cases} cases: true difference, and share of intervals that hold it"
-        )
+        print(f"\n{options.cohorts} cohorts of {options.cases} cases: true difference, share of intervals that hold it")
         for key in sorted(truth):
             held = [table.loc[key, "ci_low"] <= truth[key] <= table.loc[key, "ci_high"] for table in found]
             print(f"{' '.join(key):22s} {truth[key]:7.2f} {100 * np.mean(held):6.1f} %")

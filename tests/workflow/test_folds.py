@@ -108,7 +108,8 @@ def test_a_training_that_is_killed_goes_on_where_it_was(project):
     kill_job(project, target, "--forcerun", "train_model", when=state.is_file)
     assert state.is_file() and not list(folder.glob("seed*/metrics.json"))
     said = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
-    assert "error: ksfusion train-model was killed, most likely because memory ran out: lower features.batch_size" in said
+    told = "error: ksfusion train-model was killed, most likely because memory ran out: lower features.batch_size"
+    assert told in said
     project.snakemake(target)
     log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
     first, second = map(int, re.findall(r"going on after epoch (\d+)", log))

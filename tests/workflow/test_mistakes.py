@@ -107,7 +107,10 @@ def test_a_missing_table(project):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"encoder": "resnet5"}, "mine.yaml: features.encoder: unknown encoder 'resnet5'; known: resnet50, uni, "),
+        (
+            {"encoder": "resnet5"},
+            "mine.yaml: features.encoder: unknown encoder 'resnet5'; known: resnet50, efficientnet-lite0, uni, ",
+        ),
         ({"weights": "src"}, "mine.yaml: features.weights: src is a folder"),
         ({"weights": "lost.pth"}, "mine.yaml: features.weights: lost.pth is not there"),
         ({"encoder": "seeded-conv", "weights": "src"}, "mine.yaml: features.weights: seeded-conv has no weights"),

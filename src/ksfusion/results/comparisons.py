@@ -131,10 +131,10 @@ def comparison_table(
         for level_number, level in enumerate(LEVELS):
             for cohort_number, cohort in enumerate((ALL, *cohorts_of(own[reference]))):
                 scope = Scope(task, level, cohort, folds, resamples)
-                theirs = _score(reference, own[reference], scope)
+                theirs = score_method(reference, own[reference], scope)
                 for number, method in enumerate(others):
-                    ours = _score(method, own[method], scope)
-                    for metric_number, rows in enumerate(_compare(ours, theirs, scope)):
+                    ours = score_method(method, own[method], scope)
+                    for metric_number, rows in enumerate(compare_methods(ours, theirs, scope)):
                         found[number, task_number, metric_number, level_number, cohort_number] = rows
     table = pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
     table = table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
@@ -142,13 +142,22 @@ def comparison_table(
     return table.assign(p_corrected=correct(table["p"].to_numpy(), families, correction))
 
 
-def _score(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
+def score_method(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
+    """Score the runs of a method and task."""
     tables = tables_by_fold(runs, scope.task, scope.level, scope.cohort, scope.folds)
     return Scored(method, runs, tables, score_folds(tables, scope.task, scope.resamples))
 
 
-def _compare(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Difference]]:
-    """Yield of each metric the rows of a method: all folds, then each."""
+def compare_methods(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Difference]]:
+    """Yield of each metric the differences of a method from the reference: over all folds, then of each.
+
+    Parameters
+    ----------
+    ours, theirs
+        The scores of the method and of the reference.
+    scope
+        What is scored. Of a single cohort nothing is yielded where one of the two has no result.
+    """
     reasons = [ours.reason] if ours.reason else []
     reasons += [f"{theirs.method}: {theirs.reason}"] if theirs.reason else []
     both = ours.has_result and theirs.has_result

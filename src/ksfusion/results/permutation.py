@@ -16,6 +16,8 @@ from ksfusion.results.metrics import check_classification, check_survival, compa
 from ksfusion.results.statistics import PERMUTATIONS, SEED, resampled_classification
 from ksfusion.terms.ties import TIED_RISK
 
+# Permutations whose predictions are in memory together.
+AT_ONCE = 2_000
 # In percent; values of a statistic that are closer are one.
 ROUNDING = 1e-9
 
@@ -49,11 +51,14 @@ def swapped_classification(
     """
     labels, _ = check_classification(y_true, ours)
     # Of both methods' predictions as if of twice the samples, a permutation takes half.
-    both = np.concatenate([np.asarray(ours), np.asarray(theirs)])
-    labels, theirs_first = np.tile(labels, 2), np.concatenate([swaps, ~swaps], axis=1)
-    first = resampled_classification(labels, both, ~theirs_first, with_areas=False)
-    second = resampled_classification(labels, both, theirs_first, with_areas=False)
-    return {metric: first[metric] - second[metric] for metric in first if metric != "auc"}
+    both, labels = np.concatenate([np.asarray(ours), np.asarray(theirs)]), np.tile(labels, 2)
+    parts: list[dict[str, np.ndarray]] = []
+    for block in np.array_split(swaps, -(-len(swaps) // AT_ONCE)):
+        taken = np.concatenate([block, ~block], axis=1)
+        first = resampled_classification(labels, both, ~taken, with_areas=False)
+        second = resampled_classification(labels, both, taken, with_areas=False)
+        parts.append({metric: first[metric] - second[metric] for metric in first if metric != "auc"})
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 
 
 def swapped_survival(

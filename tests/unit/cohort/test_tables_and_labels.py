@@ -258,6 +258,22 @@ def test_the_ledger_of_slides_has_the_shares_of_flagged_tiles(tmp_path):
     assert ledger.loc["B", ["pen", "fold", "blur"]].isna().all()
 
 
+def test_the_ledger_of_slides_has_where_masks_start_and_the_share_of_tissue(tmp_path):
+    about = {"mpp": 0.5, "mpp_source": "header", "width": 999, "height": 999, "tissue_mm2": 0.05}
+    tiles = pd.DataFrame({"slide_id": ["A", "B"], "tile": [0, -1], "mask": ["external", ""]})
+    tiles = tiles.assign(**about, pen=False, fold=False, blur=False)
+    features = tmp_path / "features.h5"
+    with h5py.File(features, "w") as file:
+        for slide_id in "AB":
+            file.create_group(slide_id).attrs.update({"status": "ok", "reason": ""})
+    found = tiles.assign(masks_origin=["bounds", ""], tissue_share=[0.123456, float("nan")])
+    for table, expected in ((found, ["bounds", 0.1235]), (tiles, [None, None])):  # an earlier version has neither
+        table.to_parquet(tmp_path / "0.parquet")
+        ledger = slide_ledger([tmp_path / "0.parquet"], [], [tmp_path / "0.parquet"], [features])
+        row = ledger.set_index("slide_id").loc["A", ["masks_origin", "tissue_share"]]
+        assert row.where(row.notna(), None).tolist() == expected
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("name", ["samples", "cases"])
 @pytest.mark.parametrize(

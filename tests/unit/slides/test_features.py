@@ -35,6 +35,24 @@ ENCODING = Encoding(encoder="seeded-conv", batch_size=3)
 TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")
 
 
+class OneBad(torch.nn.Module):
+    """An encoder of two features: the mean of a patch, and one value for the first patch of all it is given."""
+
+    mean, std, input_px, n_features = (0.5,) * 3, (0.25,) * 3, None, 2
+
+    def __init__(self, value):
+        super().__init__()
+        self._values = iter([value])
+
+    def forward(self, patches):
+        mean = patches.mean(dim=(1, 2, 3))
+        # Slides come in order of their ids: few has two patches, many four.
+        bad = torch.zeros_like(mean)
+        if len(patches) == 3:
+            bad[0] = next(self._values)
+        return torch.stack([mean, bad], dim=1)
+
+
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """A slide of 9 tiles at 0.25 um/px, one of 2 at 0.5, and one that failed; 4 patches each."""
@@ -138,6 +156,42 @@ class TestExtract:
         assert "many\tunreadable: " in caplog.text
 
     @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("value", "precision", "remedy"),
+        [
+            (1e6, "float16", "set features.precision to bfloat16 or float32"),
+            (1e6, "float32", "beyond 65504, the largest number that is stored"),
+            (float("nan"), "float32", "weights may be damaged"),
+        ],
+    )
+    def test_features_that_are_not_finite_fail_their_slide(
+        self, cohort, tmp_path, caplog, monkeypatch, value, precision, remedy
+    ):
+        """One patch of the slide with nine tiles; the other slide is as it was."""
+        monkeypatch.setattr("ksfusion.slides.encoders.build.build_encoder", lambda *_, **__: OneBad(value))
+        with h5py.File(extract(cohort, tmp_path / "f.h5", precision=precision)) as file:
+            assert dict(file["many"].attrs) == {"status": "failed", "reason": "not_finite", "mpp": 0.25}
+            assert len(file["many"]) == 0
+            assert np.isfinite(file["few"]["features"]).all() and file["few"].attrs["status"] == "ok"
+        assert "many\tnot_finite: 1 of 4 patches have features that are no finite numbers" in caplog.text
+        assert f"features.precision {precision}" in caplog.text and remedy in caplog.text
+
+    def test_weights_that_are_not_finite_fail_every_slide(self, cohort, tmp_path, caplog):
+        import timm
+
+        weights = timm.create_model("test_vit.r160_in1k", pretrained=False, num_classes=0).state_dict()
+        weights["norm.weight"][3] = float("nan")
+        save_file(weights, tmp_path / "vit.safetensors")
+        named = {"encoder": "timm:test_vit.r160_in1k", "weights": str(tmp_path / "vit.safetensors")}
+        slides = SLIDES.model_copy(update={"patch_px": 160})
+        with h5py.File(extract(cohort, tmp_path / "f.h5", slides=slides, **named)) as file:
+            assert {name: group.attrs["reason"] for name, group in file.items()} == {
+                "few": "not_finite",
+                "gone": "no_tissue",
+                "many": "not_finite",
+            }
+        assert "few\tnot_finite: 2 of 2 patches" in caplog.text
+
     def test_a_slide_that_hangs_fails_alone(self, cohort, tmp_path):
         project = copied(cohort, tmp_path)
         (project / "many.tiff").unlink()

@@ -166,3 +166,15 @@ def test_the_same_slides_give_the_same_bytes(tmp_path):
     for name in ("first", "second"):
         tile(tmp_path / "samples.tsv", tmp_path / f"{name}.parquet")
     assert (tmp_path / "first.parquet").read_bytes() == (tmp_path / "second.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(("width", "share"), [(1000, 1.0), (500, 0.5)])
+def test_a_slide_that_is_nearly_all_tissue_is_told(tmp_path, caplog, width, share):
+    rgb = plain(1000, 1000, GLASS)
+    rgb[:, :width] = TISSUE
+    path = write_slide(tmp_path / "a.tiff", rgb, 0.5)
+    (tmp_path / "samples.tsv").write_text(f"sample_id\tslide_id\tslide\tmpp\na\ta\t{path}\t\n")
+    tile(tmp_path / "samples.tsv", tmp_path / "tiles.parquet")
+    table = read_parquet(tmp_path / "tiles.parquet")
+    assert table["tissue_share"].iloc[0] == pytest.approx(share, abs=0.02)
+    assert ("a\t100 % of it is taken for tissue" in caplog.text) == (share == 1)

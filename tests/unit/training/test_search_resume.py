@@ -120,7 +120,7 @@ def test_a_flipped_bit_in_a_journal_changes_no_result(interrupted, caplog):
     wanted, path = files_of(interrupted, "other"), journal(interrupted, "search")
     whole = path.read_bytes()
     # A digit of what was drawn, of a result, of the range that is searched.
-    for text in (b'"param_value_internal":', b'"value":', rb'\"low\":', b'"values":'):
+    for text in (b'"param_value_internal":', b'"value":', rb"\"low\":", b'"values":'):
         place = whole.index(text) + len(text)
         place += next(n for n, byte in enumerate(whole[place : place + 40]) if chr(byte).isdigit() and byte != 0x30)
         path.parent.mkdir(exist_ok=True)

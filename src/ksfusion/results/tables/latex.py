@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ksfusion.results.tables.differences import MARK
-from ksfusion.results.tables.layout import Layout
+from ksfusion.results.tables.layout import Cell, Layout
 from ksfusion.results.wording import DASH
 
 ESCAPES = {
@@ -47,10 +47,8 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
         lines += [rf" & & {' & '.join(heads)} \\", _rules(layout)]
         lines += [rf"Method & Mod. & {' & '.join(map(_escape, layout.metrics))} \\", r"\midrule"]
         for row in layout.rows:
-            values = [rf"\textbf{{{cell.value}}}" if cell.best else cell.value for cell in row.cells]
-            marks = [ESCAPES[MARK] if cell.differs else "" for cell in row.cells]
-            values = [value + mark for value, mark in zip(values, marks, strict=True)]
-            lines.append(rf"{_escape(row.label)} & {row.modalities} & {' & '.join(values)} \\".replace(DASH, "--"))
+            values = " & ".join(map(_value, row.cells))
+            lines.append(rf"{_escape(row.label)} & {row.modalities} & {values} \\".replace(DASH, "--"))
             intervals = [rf"{{\tiny {cell.interval}}}" if cell.interval else "" for cell in row.cells]
             lines.append(rf" & & {' & '.join(intervals)} \\".replace(DASH, "--"))
             if row.has_paper:
@@ -63,6 +61,11 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
     lines += ["", r"\smallskip", r"\parbox{\linewidth}{\footnotesize"]
     lines += [rf"{_escape(text)}\par" for text in (*layout.notes, note) if text]
     return "\n".join([*lines, "}", r"\end{table*}"]) + "\n"
+
+
+def _value(cell: Cell) -> str:
+    value = rf"\textbf{{{cell.value}}}" if cell.best else cell.value
+    return value + (ESCAPES[MARK] if cell.differs else "")
 
 
 def _rules(layout: Layout) -> str:
