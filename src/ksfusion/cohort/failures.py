@@ -9,6 +9,9 @@ import pandas as pd
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_tsv
 
+# Of a reason that is no slide's fault.
+NOT_FINITE = "; not_finite is the encoder's: see features.precision and its weights"
+
 
 def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -> None:
     """Stop where too many slides failed, or no sample is left; the ledger that says why stays.
@@ -30,7 +33,7 @@ def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -
         raise UserError(
             f"{sum(failed.values())} of {n_slides} slides failed ({_listed(failed)}), more than "
             f"slides.max_failed_fraction = {max_failed_fraction}; {slides} says which: mend or remove them, "
-            "or raise that limit"
+            f"or raise that limit{NOT_FINITE if 'not_finite' in failed else ''}"
         )
     n_samples, excluded = _lost(read_tsv(samples, dtype=str))
     if sum(excluded.values()) == n_samples:

@@ -22,6 +22,10 @@ class TestFailures:
         with pytest.raises(UserError, match=message):
             self.check(tmp_path, ["", "timeout", "timeout", "truncated"], [""])
 
+    def test_features_that_are_not_finite_have_a_remedy_of_their_own(self, tmp_path):
+        with pytest.raises(UserError, match=r"\(not_finite 2\).*or raise that limit; .*see features.precision"):
+            self.check(tmp_path, ["not_finite", "not_finite"], [""])
+
     def test_no_sample_is_complete(self, tmp_path):
         with pytest.raises(UserError, match=r"no sample has .* \(missing_label 2\); .*/samples.tsv says"):
             self.check(tmp_path, ["", ""], ["missing_label", "missing_label"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -287,7 +286,9 @@ class PlainImageBackend:
             try:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-            except (OSError, ValueError, SyntaxError, struct.error) as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # a decoder fails in as many ways as files are broken
                 reason: Reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
                 raise SlideError(reason, f"{path}: cannot be decoded ({error})") from None
             transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
@@ -313,7 +314,9 @@ class PlainImageBackend:
 def _turn_to(image: Image.Image, page: int, path: Path) -> None:
     try:
         image.seek(page)
-    except (EOFError, OSError, ValueError, SyntaxError, struct.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise SlideError("unreadable", f"{path}: page {page + 1} cannot be read ({error})") from None
 
 
