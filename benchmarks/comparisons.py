@@ -32,7 +32,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from ksfusion.config import BUILTIN_TASKS, PAPER_METHODS
-from ksfusion.results.comparisons import Scope, compare_methods, comparison_table, score_method
+from ksfusion.results.comparisons import Scope, compare_pair, comparison_table, pair_runs
 from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRICS, classification_metrics, survival_metrics
 from ksfusion.results.runs import Run, average_by_case, read_runs
@@ -111,13 +111,11 @@ def compare(seed: int, n_cases: int, signals: tuple[float, float]) -> pd.DataFra
     runs = draw_cohort(np.random.default_rng([seed, int(10 * signals[0])]), n_cases, signals)
     rows = []
     for task in TASKS:
+        ours, theirs = ([run for run in runs if (run.task, run.method) == (task.name, name)] for name in METHODS)
+        pair = pair_runs(METHODS[0], ours, METHODS[1], theirs)
         for level in LEVELS:
             scope = Scope(task, level, ALL, [0], RESAMPLES)
-            ours, theirs = (
-                score_method(method, [run for run in runs if (run.task, run.method) == (task.name, method)], scope)
-                for method in METHODS
-            )
-            rows += [whole for whole, *_ in compare_methods(ours, theirs, scope)]
+            rows += [whole for whole, *_ in compare_pair(pair, scope)]
     return pd.DataFrame(rows).set_index(["metric", "level"])
 
 

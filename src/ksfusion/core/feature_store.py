@@ -37,7 +37,7 @@ class FeatureStore:
     path : Path
         The folder.
     checksums : dict
-        slide_id to the checksum of its features (`ksfusion.core.features_file.array_checksum`); what a store lacks is
+        slide_id to the checksum of its features (`ksfusion.core.checksums.array_checksum`); what a store lacks is
         not looked at.
     """
 

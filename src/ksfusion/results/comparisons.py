@@ -55,23 +55,32 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The runs of a method and task, their test samples or cases, and the scores of these."""
+class Pair:
+    """A method and the reference: their runs of a task that can be compared.
+
+    Attributes
+    ----------
+    method, reference
+        Their names.
+    ours, theirs
+        Runs of the same folds and seeds, with the test samples that both have; none where nothing can be compared.
+    reason
+        What is missing, and why; empty where nothing is.
+    """
 
     method: str
-    runs: Sequence[Run]
+    reference: str
+    ours: Sequence[Run]
+    theirs: Sequence[Run]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test samples, or cases, of runs, and their scores."""
+
     tables: FoldTables
     scores: Mapping[int, FoldScores]
-
-    @property
-    def reason(self) -> str:
-        """Why runs gave nothing, or nothing."""
-        return skipped_text(self.runs)
-
-    @property
-    def has_result(self) -> bool:
-        """Whether any run gave something."""
-        return any(not run.reason for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -128,13 +137,14 @@ def comparison_table(
             method: [run for run in runs if (run.task, run.method) == (task.name, method)]
             for method in (reference, *others)
         }
+        pairs = [pair_runs(method, own[method], reference, own[reference]) for method in others]
         for level_number, level in enumerate(LEVELS):
             for cohort_number, cohort in enumerate((ALL, *cohorts_of(own[reference]))):
                 scope = Scope(task, level, cohort, folds, resamples)
-                theirs = score_method(reference, own[reference], scope)
-                for number, method in enumerate(others):
-                    ours = score_method(method, own[method], scope)
-                    for metric_number, rows in enumerate(compare_methods(ours, theirs, scope)):
+                whole = score_runs(own[reference], scope)
+                for number, pair in enumerate(pairs):
+                    theirs = whole if set(map(id, pair.theirs)) == set(map(id, own[reference])) else None
+                    for metric_number, rows in enumerate(compare_pair(pair, scope, theirs=theirs)):
                         found[number, task_number, metric_number, level_number, cohort_number] = rows
     table = pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
     table = table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
@@ -142,51 +152,80 @@ def comparison_table(
     return table.assign(p_corrected=correct(table["p"].to_numpy(), families, correction))
 
 
-def score_method(method: str, runs: Sequence[Run], scope: Scope) -> Scored:
+def pair_runs(method: str, ours: Sequence[Run], reference: str, theirs: Sequence[Run]) -> Pair:
+    """Return what the runs of a method and of the reference have in common: folds and seeds, and samples in these.
+
+    Parameters
+    ----------
+    method, ours
+        A method, and its runs of a task.
+    reference, theirs
+        The reference, and its runs of that task.
+    """
+    reasons = [skipped_text(ours)] if skipped_text(ours) else []
+    reasons += [f"{reference}: {skipped_text(theirs)}"] if skipped_text(theirs) else []
+    first, second = ({(run.fold, run.seed): run for run in runs if not run.reason} for runs in (ours, theirs))
+    if not (first and second):
+        return Pair(method, reference, [], [], "; ".join(reasons))
+    if {run.folder for run in ours} == {run.folder for run in theirs}:
+        return Pair(method, reference, [], [], f"the same runs as those of {reference}")
+    twins = [(first[key], second[key]) for key in sorted(first.keys() & second.keys())]
+    kept = [pair for run, other in twins if len((pair := _on_common_samples(run, other))[0].test)]
+    if not kept:
+        told = ["no sample in two runs of one fold and seed"]
+    else:
+        told = [] if len(kept) == len(first) == len(second) else [f"{len(kept)} pairs of runs of one fold and seed"]
+        told += [] if all(pair in twins for pair in kept) else ["samples that both have"]
+        told = [f"compared on {' and '.join(told)}"] if told else []
+    return Pair(method, reference, [run for run, _ in kept], [run for _, run in kept], "; ".join([*reasons, *told]))
+
+
+def _on_common_samples(run: Run, other: Run) -> tuple[Run, Run]:
+    """Return two runs with the test samples that both have: themselves where they have the same."""
+    known = run.test["sample_id"].isin(other.test["sample_id"]), other.test["sample_id"].isin(run.test["sample_id"])
+    if known[0].all() and known[1].all():
+        return run, other
+    return replace(run, test=run.test[known[0]]), replace(other, test=other.test[known[1]])
+
+
+def score_runs(runs: Sequence[Run], scope: Scope) -> Scored:
     """Score the runs of a method and task."""
     tables = tables_by_fold(runs, scope.task, scope.level, scope.cohort, scope.folds)
-    return Scored(method, runs, tables, score_folds(tables, scope.task, scope.resamples))
+    return Scored(tables, score_folds(tables, scope.task, scope.resamples))
 
 
-def compare_methods(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list[Difference]]:
+def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> Iterator[list[Difference]]:
     """Yield of each metric the differences of a method from the reference: over all folds, then of each.
 
     Parameters
     ----------
-    ours, theirs
-        The scores of the method and of the reference.
+    pair
+        Their runs.
     scope
-        What is scored. Of a single cohort nothing is yielded where one of the two has no result.
+        What is compared. Of one cohort nothing is yielded where nothing can be compared.
+    theirs
+        The scores of the reference's runs, where they are known.
     """
-    reasons = [ours.reason] if ours.reason else []
-    reasons += [f"{theirs.method}: {theirs.reason}"] if theirs.reason else []
-    both = ours.has_result and theirs.has_result
-    if both and {run.folder for run in ours.runs} == {run.folder for run in theirs.runs}:
-        both, reasons = False, [f"the same runs as those of {theirs.method}"]
-    if not both and scope.cohort != ALL:
+    differences: dict[int, FoldScores] = {}
+    tested: dict[int, Tested] = {}
+    if pair.ours:
+        ours, theirs = score_runs(pair.ours, scope), theirs or score_runs(pair.theirs, scope)
+        differences = _subtract(ours.scores, theirs.scores)
+        tested = _prepare_tests(ours.tables, theirs.tables, scope.task)
+    elif scope.cohort != ALL:
         return
-    if both and (told := _unpaired_text(ours.tables, theirs.tables, scope.level)):
-        reasons.append(told)
-        first, second = _paired(ours.tables, theirs.tables)
-        ours, theirs = (
-            replace(side, tables=tables, scores=score_folds(tables, scope.task, scope.resamples))
-            for side, tables in ((ours, first), (theirs, second))
-        )
-    differences = _subtract(ours.scores, theirs.scores) if both else {}
-    tested = _prepare_tests(ours.tables, theirs.tables, scope.task) if both else {}
+    folds: list[tuple[str, Sequence[int]]] = [(ALL, list(differences)), *((str(fold), [fold]) for fold in differences)]
     for metric in METRICS[scope.task.kind]:
-        chosen: list[tuple[str, Sequence[int]]] = [(ALL, scope.folds if both else [])]
-        chosen += [(str(fold), [fold]) for fold in scope.folds if both]
         rows = []
-        for fold, numbers in chosen:
+        for fold, numbers in folds:
             by_fold = {number: differences[number] for number in numbers}
-            score = average(by_fold, metric, scope.level, scope.cohort, fold, "; ".join(reasons))
+            score = average(by_fold, metric, scope.level, scope.cohort, fold, pair.reason)
             defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
             p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
             rows.append(
                 Difference(
-                    method=ours.method,
-                    reference=theirs.method,
+                    method=pair.method,
+                    reference=pair.reference,
                     task=scope.task.name,
                     metric=metric,
                     level=scope.level,
@@ -204,37 +243,6 @@ def compare_methods(ours: Scored, theirs: Scored, scope: Scope) -> Iterator[list
                 )
             )
         yield rows
-
-
-def _unpaired_text(ours: FoldTables, theirs: FoldTables, level: Level) -> str:
-    """Return which runs and samples have no counterpart and are left out, or nothing."""
-    first, second = _paired(ours, theirs)
-    runs = [sum(map(len, tables.values())) for tables in (first, ours, theirs)]
-    if not runs[0]:
-        return "no two runs of one fold and seed"
-    told = [] if runs[0] == runs[1] == runs[2] else [f"{runs[0]} pairs of runs of one fold and seed"]
-    if any(
-        len(table) != len(tables[fold][seed])
-        for paired, tables in ((first, ours), (second, theirs))
-        for fold, by_seed in paired.items()
-        for seed, table in by_seed.items()
-    ):
-        told.append(f"{level}s that both have")
-    return f"compared on {' and '.join(told)}" if told else ""
-
-
-def _paired(ours: FoldTables, theirs: FoldTables) -> tuple[FoldTables, FoldTables]:
-    """Return what two methods have in common: folds and seeds, and samples in these."""
-    first: FoldTables = {fold: {} for fold in ours}
-    second: FoldTables = {fold: {} for fold in ours}
-    for fold, by_seed in ours.items():
-        for seed in sorted(by_seed.keys() & theirs[fold].keys()):
-            mine, other = by_seed[seed], theirs[fold][seed]
-            common = set(mine["sample_id"]) & set(other["sample_id"])
-            if common:
-                first[fold][seed] = mine[mine["sample_id"].isin(common)]
-                second[fold][seed] = other[other["sample_id"].isin(common)]
-    return first, second
 
 
 def _subtract(ours: Mapping[int, FoldScores], theirs: Mapping[int, FoldScores]) -> dict[int, FoldScores]:

@@ -398,3 +398,12 @@ def test_a_forest_without_a_difference_says_why(tmp_path):
         read_runs(runs, [GRADING]), GRADING, methods=settings["methods"], comparisons=read
     )
     assert figure.texts[-1].get_text() == "Nothing to draw: ksfusion: no run."
+
+
+def test_cases_are_averaged_over_the_samples_that_both_have(tmp_path):
+    """Each case has a sample that ksfusion gets right and one, unknown to snn, that would outweigh it."""
+    known = [(f"S{i}", f"C{i}", "a", i % 2, 0.6 - 0.2 * (i % 2), 0.4 + 0.2 * (i % 2)) for i in range(12)]
+    unknown = [(f"T{i}", f"C{i}", "a", i % 2, 0.1 + 0.8 * (i % 2), 0.9 - 0.8 * (i % 2)) for i in range(12)]
+    table = compared(tmp_path, {"snn": [known], "ksfusion": [known + unknown]})
+    row = row_of(table, "accuracy", level="case")
+    assert (row.difference, row.n, row.reason) == (0, 12, "compared on samples that both have")
