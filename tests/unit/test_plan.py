@@ -63,7 +63,7 @@ def test_with_a_search_an_alpha_of_its_own_is_trained():
 def test_a_package_is_looked_for_where_a_job_needs_it(blocks, package, stage, key, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     plan = plan_of(**blocks)
-    monkeypatch.setattr("ksfusion.preflight.find_spec", lambda name: None if name in (package, HUB) else object())
+    monkeypatch.setattr("ksfusion.core.packages.find_spec", lambda name: None if name in (package, HUB) else object())
     with pytest.raises(UserError) as refused:
         plan.begin([stage])
     assert str(refused.value).startswith(f"{key}: needs the package {package}, which is not installed; install it")

@@ -20,6 +20,7 @@ from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.reading.backends import TiffSlideBackend
 from ksfusion.slides.reading.slide_files import SlideSource, file_size, is_readable
 from ksfusion.slides.reading.workers import WorkerCrashed
+from ksfusion.slides.tiles.mask_files import mask_problems
 
 NOISE = np.random.default_rng(0).integers(60, 256, (512, 512, 3), dtype=np.uint8)
 ODD = {
@@ -138,7 +139,12 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("block", "values", "find", "key"),
         [
-            ("slides", {"masks": "."}, preflight._mask_problems, "slides.masks"),
+            (
+                "slides",
+                {"masks": "."},
+                lambda config, source: mask_problems(config.slides.masks, source),
+                "slides.masks",
+            ),
             ("features", {"source": "precomputed", "path": "."}, preflight._feature_problems, "features.path"),
         ],
     )

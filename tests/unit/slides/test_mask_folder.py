@@ -2,13 +2,13 @@
 
 import pytest
 
-from ksfusion import preflight
 from ksfusion.cohort.samples import CohortTables
 from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
 from ksfusion.slides.reading.slide_files import is_readable
+from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_warnings
 
 EXPRESSION = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
 COHORT = {"samples": "s.tsv", "cases": "c.tsv", "expression": [EXPRESSION]}
@@ -23,24 +23,26 @@ def plan_of(folder, *slide_ids):
     return Plan(config_of(folder), CohortTables(rows, [], ()), Study(None, frozenset(), (), batches=1))
 
 
+def warnings_of(folder, *slide_ids):
+    return mask_warnings(str(folder), mask_names(str(folder)), slide_ids)
+
+
 class TestStrayMasks:
     def test_are_told_in_one_line(self, tmp_path):
         for name in ("a.geojson", "b.png", "a.svs.geojson", "B.png", "notes.txt"):
             (tmp_path / name).touch()
-        plan = plan_of(tmp_path, "a", "b", "c")
-        (line,) = plan._mask_warnings()
+        (line,) = warnings_of(tmp_path, "a", "b", "c")
         assert line == (
             f"slides.masks: 2 of 4 masks in {tmp_path} match no slide, such as B.png; name each after its slide_id"
         )
-        assert plan.masks("0") == [str(tmp_path / name) for name in ("a.geojson", "b.png")]
+        assert plan_of(tmp_path, "a", "b", "c").masks("0") == [str(tmp_path / name) for name in ("a.geojson", "b.png")]
 
     def test_a_slide_id_with_dots(self, tmp_path):
         (tmp_path / "a.01.DX1.geojson").touch()
-        assert plan_of(tmp_path, "a.01.DX1")._mask_warnings() == []
+        assert warnings_of(tmp_path, "a.01.DX1") == []
 
     def test_no_folder_no_warning(self):
-        plan = Plan(parse_config({"cohort": COHORT}), CohortTables([], [], ()), Study(None, frozenset(), (), batches=1))
-        assert plan._mask_warnings() == []
+        assert mask_warnings(None, mask_names(None), ["a"]) == []
 
 
 class TestOddPaths:
@@ -52,14 +54,14 @@ class TestOddPaths:
         else:
             path.symlink_to("/dev/zero" if make == "device" else "nowhere")
         (tmp_path / "b.png").touch()
-        (line,) = preflight._mask_problems(config_of(tmp_path), "mine.yaml")
+        (line,) = mask_problems(str(tmp_path), "mine.yaml")
         assert line.startswith(
             f"mine.yaml: slides.masks: {path} is a folder, a device, or a link that leads nowhere; put"
         )
 
     @pytest.mark.parametrize("folder", ["/dev/zero", "/dev/null", "gone"])
     def test_what_is_no_folder(self, folder):
-        (line,) = preflight._mask_problems(config_of(folder), "mine.yaml")
+        (line,) = mask_problems(folder, "mine.yaml")
         assert line.startswith(f"mine.yaml: slides.masks: {folder} is not a folder that can be read")
 
     @pytest.mark.parametrize("folder", ["a\0b", "x" * 300, "y/" * 3000])
@@ -70,7 +72,7 @@ class TestOddPaths:
         except UserError as error:
             assert "slides.masks" in str(error) and "\n" not in str(error)
         else:
-            (line,) = preflight._mask_problems(config, "mine.yaml")
+            (line,) = mask_problems(config.slides.masks, "mine.yaml")
             assert "slides.masks" in line
 
     @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "a\0b", "x" * 300, "", "gone"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ksfusion.genes.config import ExpressionSource
 from ksfusion.terms.published_files import GDC_SUFFIX, IVYGAP_FILES
-from ksfusion.terms.units import IVYGAP, ExpressionFormat
+from ksfusion.terms.units import FOLDER_FORMATS, IVYGAP, ExpressionFormat
 
 
 def source_files(path: str, *, format: ExpressionFormat) -> list[str]:
@@ -42,3 +43,25 @@ def folder_digest(folder: Path | str) -> str:
         return ""
     files = gdc_files(folder)
     return f"{len(files)} files {hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
+
+
+def misplaced_sources(sources: Iterable[ExpressionSource], source: str) -> list[str]:
+    """Return a line for each path of expression that is a file where its format has a folder, or the other way round.
+
+    Parameters
+    ----------
+    sources
+        The sources of expression.
+    source
+        What to call the configuration in messages.
+    """
+    problems = []
+    for number, entry in enumerate(sources):
+        path, wanted = Path(entry.path), "folder" if entry.format in FOLDER_FORMATS else "file"
+        if path.exists() and path.is_dir() != (wanted == "folder"):
+            remedy = "give the folder that holds the files" if wanted == "folder" else "name the file in it"
+            problems.append(
+                f"{source}: cohort.expression.{number}.path: {path} is a {'file' if wanted == 'folder' else 'folder'}, "
+                f"format {entry.format} wants a {wanted}; {remedy}"
+            )
+    return problems

@@ -30,6 +30,11 @@ def is_readable(path: Path | str) -> bool:
     return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
 
 
+def is_readable_folder(path: Path | str | None) -> bool:
+    """Return whether a folder can be read there."""
+    return path is not None and is_readable(path) and Path(path).is_dir()
+
+
 def file_size(path: Path | str) -> int | None:
     """Return the size of a file in bytes; None where there is none that can be read."""
     if not is_readable(path):
