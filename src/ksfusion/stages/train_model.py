@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ksfusion.core.devices import Device, choose_device
@@ -18,17 +16,16 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import write_run
-from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
-from ksfusion.training.data import FoldData, FoldFiles, on_device, read_fold
-from ksfusion.training.fit import HISTORY_COLUMNS, NotFiniteLossError, fit_method, method_options
+from ksfusion.training.config import RunSettings, TrainModelSettings
+from ksfusion.training.data import FoldFiles, on_device, read_fold
+from ksfusion.training.fit import NotFiniteLossError, fit_method, method_options
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import predict, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.resume import Resume, key_of
+from ksfusion.training.unfinished import write_unfinished_run
 
 log = logging.getLogger(__name__)
-
-Record = Mapping[str, Any]  # what is written as JSON
 
 
 def train_model(
@@ -110,7 +107,8 @@ def train_model(
         recorded = {**run, "task": task.record(), "training": training.record()}
         of_run = {**config, "seed": number, "provenance": provenance((__name__, info.module), recorded)}
         if reason:
-            _write_without_model(folder, data, task, run, of_run, status="skipped", reason=reason)
+            log.warning("%s: skipped: %s", _words(run), reason)
+            write_unfinished_run(folder, data, task, run, of_run, status="skipped", reason=reason)
             continue
         key = {"config": of_run, "device": where.type, "threads": THREADS, "torch": str(torch.__version__)}
         resumes.append(Resume(folder, key_of(key, files)))
@@ -130,7 +128,8 @@ def train_model(
                 model.load_state_dict(fitted.weights)
                 logits = predict(model, data, np.arange(len(data.samples)), batch_size=training.batch_size)
         except NotFiniteLossError as error:
-            _write_without_model(folder, data, task, run, of_run, status="failed", reason=str(error))
+            log.warning("%s: failed: %s", _words(run), error)
+            write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))
             continue
         write_run(
             folder,
@@ -145,21 +144,5 @@ def train_model(
         resume.remove()
 
 
-def _write_without_model(
-    folder: Path, data: FoldData, task: TrainedTask, run: Record, config: Record, *, status: str, reason: str
-) -> None:
-    """Write the files of a run that has no model, and why."""
-    log.warning("%s: %s: %s", _words(run), status, reason)
-    nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
-    write_run(
-        folder,
-        weights={},
-        config=config,
-        predictions=prediction_table(data, run["fold"], nothing).iloc[:0],
-        history=pd.DataFrame(columns=HISTORY_COLUMNS),
-        metrics={**run, "status": status, "reason": reason, "best_epoch": None, "val": {}, "test": {}},
-    )
-
-
-def _words(run: Record) -> str:
+def _words(run: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in run.items())

@@ -1,0 +1,54 @@
+"""A run that has no model: one that was skipped, or has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ksfusion.training.checkpoint import write_run
+from ksfusion.training.config import TrainedTask
+from ksfusion.training.data import FoldData
+from ksfusion.training.fit import HISTORY_COLUMNS
+from ksfusion.training.objective import OBJECTIVES
+from ksfusion.training.predict import prediction_table
+
+
+def write_unfinished_run(
+    folder: Path,
+    data: FoldData,
+    task: TrainedTask,
+    run: Mapping[str, Any],
+    config: Mapping[str, Any],
+    *,
+    status: Literal["skipped", "failed"],
+    reason: str,
+) -> None:
+    """Write the files of a run that has no model, and why.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    data
+        The samples of its fold.
+    task
+        What was to be predicted.
+    run
+        Its task, method, fold and seed.
+    config
+        What goes into its ``config.json``.
+    status, reason
+        What goes into its ``metrics.json``.
+    """
+    nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
+    write_run(
+        folder,
+        weights={},
+        config=config,
+        predictions=prediction_table(data, run["fold"], nothing).iloc[:0],
+        history=pd.DataFrame(columns=HISTORY_COLUMNS),
+        metrics={**run, "status": status, "reason": reason, "best_epoch": None, "val": {}, "test": {}},
+    )
