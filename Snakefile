@@ -1,4 +1,5 @@
 # From raw whole-slide images and gene expression to result tables.
+import gc
 import os
 import re
 import shlex
@@ -9,6 +10,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.6")
+# What is imported stays: going through it for garbage again and again would take a fifth of a dry run.
+gc.freeze()
 
 # The rules find the package without an install step: beside this file in a checkout, around it in a wheel.
 IN_CHECKOUT = Path(workflow.basedir, "src").is_dir()
