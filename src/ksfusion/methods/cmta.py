@@ -18,7 +18,7 @@ from ksfusion.methods.gene_groups import GroupedGenes
 from ksfusion.methods.layers import CoAttention, scaled_linear
 from ksfusion.methods.mcat import fusion_layers
 from ksfusion.methods.nystrom import NystromTransformer, fold
-from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput
+from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs, register
 
 
@@ -75,10 +75,19 @@ class CMTA(Method):
         self.mix = fusion_layers(width)
         self.classifier = scaled_linear(width, inputs.n_outputs)
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        slide, patch_tokens, _ = self.slide.encode(self.embed(patches))  # (B, width), (B, square, width)
-        profile, gene_tokens, _ = self.profile.encode(self.genes(genes))  # (B, width), (B, G, width)
+    def of_patches(self, patches: Tensor) -> Parts:
+        """Return the slide (B, width), its tokens (B, square, width), and how many patches there are."""
+        slide, tokens, _ = self.slide.encode(self.embed(patches))
+        return slide, tokens, patches.shape[1]
+
+    def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
+        """Return the profile (B, width) and its tokens, a group of genes each, (B, G, width)."""
+        profile, tokens, _ = self.profile.encode(self.genes(genes))
+        return profile, tokens
+
+    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+        """Translate each modality into the other, and classify both with their translations."""
+        (slide, patch_tokens, n_patches), (profile, gene_tokens) = of_patches, of_genes
         slide_in_genes, _ = self.slide.attend(patch_tokens, gene_tokens)
         genes_in_slide, attention = self.profile.attend(gene_tokens, patch_tokens)  # (B, G, width), (B, G, square)
         slide_translated, _, _ = self.slide.decode(slide_in_genes)
@@ -86,10 +95,14 @@ class CMTA(Method):
         both = torch.cat([slide + slide_translated, profile + profile_translated], dim=1) / 2
         return MethodOutput(
             self.classifier(self.mix(both)),
-            attention=fold(attention.mean(dim=1), patches.shape[1]),
+            attention=fold(attention.mean(dim=1), n_patches),
             embeddings={"patches": slide, "genes": profile},
             translations={"patches": slide_translated, "genes": profile_translated},
         )
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
+        return self.join(self.of_patches(patches), self.of_genes(genes))
 
     def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
         """Return how far each translation is from its encoder's class token, which is taken as given."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ksfusion.methods.attmil import AttMILSettings, SlideEncoder
 from ksfusion.methods.layers import scaled_linear
-from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.methods.output import Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs
 from ksfusion.methods.snn import ProfileEncoder, SNNSettings
 
@@ -47,9 +47,21 @@ class LateFusion(Method):
         """Return (B, fused_width) from two embeddings (B, WIDTH)."""
         raise NotImplementedError
 
+    def of_patches(self, patches: Tensor) -> Parts:
+        """Return the slide (B, WIDTH) and the weights of its patches (B, N), from patches (B, N, n_features)."""
+        pooled, attention = self.slide(patches)
+        return self.project(pooled), attention
+
+    def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
+        """Return the profile (B, WIDTH) from the genes of each niche, (B, genes)."""
+        return self.profile(genes)
+
+    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+        """Fuse the embeddings of slide and profile, and classify what comes of it."""
+        slide, attention = of_patches
+        logits = self.classifier(self.fuse(slide, of_genes))
+        return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": of_genes})
+
     def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        pooled, attention = self.slide(patches)
-        slide, profile = self.project(pooled), self.profile(genes)  # (B, WIDTH) each
-        logits = self.classifier(self.fuse(slide, profile))
-        return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": profile})
+        return self.join(self.of_patches(patches), self.of_genes(genes))

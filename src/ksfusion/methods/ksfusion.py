@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.methods.consistency import ge_con
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.layers import scaled_linear, self_normalising_network
-from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput
+from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs, register
 
 
@@ -65,10 +65,13 @@ class Stream(nn.Module):
             scaled_linear(width, width),
         )
 
-    def forward(self, patches: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return z, the gene embedding (both (B, width)), points and attention for (B, N, n_features), (B, n_genes)."""
+    def embed(self, patches: Tensor) -> Tensor:
+        """Return the patch map (B, N, width) of patches (B, N, n_features)."""
+        return functional.relu(self.project(patches))
+
+    def forward(self, patch: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return z, the gene embedding (both (B, width)), points and attention for (B, N, width), (B, n_genes)."""
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
-        patch = functional.relu(self.project(patches))  # (B, N, width)
         # W [patch, gene] + b = W_patch patch + (W_gene gene + b): the gene embedding is not repeated over the patches.
         of_patch, of_gene = self.teach.weight.split([patch.shape[2], gene.shape[1]], dim=1)
         guidance = functional.linear(gene, of_gene, self.teach.bias)  # (B, width)
@@ -117,9 +120,13 @@ class KSFusion(Method):
         )
         self.classifier = scaled_linear(2 * self.settings.width, inputs.n_outputs)
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""
-        results = {niche: stream(patches, genes[niche]) for niche, stream in self.streams.items()}
+    def of_patches(self, patches: Tensor) -> Parts:
+        """Return the patch map of each stream, (B, N, width)."""
+        return {niche: cast(Stream, stream).embed(patches) for niche, stream in self.streams.items()}
+
+    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+        """Let the genes of each niche, (B, n_genes), guide where its patch map is looked at, and classify both."""
+        results = {niche: stream(of_patches[niche], of_genes[niche]) for niche, stream in self.streams.items()}
         z, gene, points, attention = ({niche: result[part] for niche, result in results.items()} for part in range(4))
         return MethodOutput(
             self.classifier(torch.cat(list(z.values()), dim=1)),
@@ -128,6 +135,10 @@ class KSFusion(Method):
             embeddings=z,
             gene_embeddings=gene,
         )
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""
+        return self.join(self.of_patches(patches), genes)
 
     def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
         """Return Ge-Con of a stream, from its gene embeddings (B, width) and points (B, groups, n_points, 2)."""

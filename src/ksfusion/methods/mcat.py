@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ksfusion.methods.gene_groups import GroupedGenes
 from ksfusion.methods.layers import CoAttention, GatedPooling, scaled_linear
-from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.methods.output import Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs, register
 
 
@@ -72,12 +72,24 @@ class MCAT(Method):
         self.mix = fusion_layers(width)
         self.classifier = scaled_linear(width, inputs.n_outputs)
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        groups = self.genes(genes)  # (B, G, width)
-        seen, coattention = self.coattend(groups, self.embed(patches))  # (B, G, width), (B, G, N)
+    def of_patches(self, patches: Tensor) -> Parts:
+        """Return each patch embedded, (B, N, width)."""
+        return self.embed(patches)
+
+    def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
+        """Return each group of genes embedded, (B, G, width)."""
+        return self.genes(genes)
+
+    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+        """Let the groups of genes look at the patches, and classify what both sets become."""
+        seen, coattention = self.coattend(of_genes, of_patches)  # (B, G, width), (B, G, N)
         slide, weights = self.patch_set(seen)  # (B, width), (B, G)
-        profile, _ = self.gene_set(groups)
+        profile, _ = self.gene_set(of_genes)
         logits = self.classifier(self.mix(torch.cat([slide, profile], dim=1)))
         attention = torch.einsum("bg,bgn->bn", weights, coattention)
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": profile})
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
+        groups = self.of_genes(genes)
+        return self.join(self.of_patches(patches), groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -37,6 +37,10 @@ class MethodOutput:
     translations: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+# What a method makes of one modality: a tensor with the B samples first, or a mapping or tuple of such.
+Parts: TypeAlias = Any
+
+
 class AuxiliaryLoss(NamedTuple):
     """A loss that a method adds to that of the task."""
 
@@ -45,7 +49,24 @@ class AuxiliaryLoss(NamedTuple):
 
 
 class Method(nn.Module):
-    """Base of all methods: without more, training uses its logits alone."""
+    """Base of all methods: without more, training uses its logits alone.
+
+    A method whose first layers see one modality alone has them in `of_patches` and `of_genes`, and what follows in
+    `join`, of which its ``forward`` is made: so many pairs of a slide and a profile are computed at little cost.
+    """
+
+    def of_patches(self, patches: Tensor) -> Parts:
+        """Return what is made of patches (B, N, n_features) alone: the patches where nothing is."""
+        return patches
+
+    def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
+        """Return what is made of the genes of each niche, (B, genes), alone: the genes where nothing is."""
+        return genes
+
+    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+        """Return the output for what `of_patches` and `of_genes` return of the same B samples."""
+        output: MethodOutput = self(of_patches, of_genes)
+        return output
 
     def auxiliary_losses(self, out: MethodOutput) -> Mapping[str, AuxiliaryLoss]:
         """Return the losses that training adds to that of the task, under their names in ``history.tsv``."""
