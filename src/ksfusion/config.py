@@ -21,7 +21,7 @@ from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes
 from ksfusion.methods.registry import METHODS, unknown_method
-from ksfusion.results.config import ALL, Heatmaps, Printing, Results, Titles
+from ksfusion.results.config import ALL, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
@@ -47,8 +47,8 @@ class Cohort(CheckLeakageSettings, Pairing, CohortFiles):
         return sources
 
 
-class Task(Labelling, Printing):
-    """What is predicted, what that is called in print, and how long models are trained for it."""
+class Task(Labelling, ClassScoring, Printing):
+    """What is predicted, how that is scored and called in print, and how long models are trained for it."""
 
     epochs: Positive | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
 
@@ -61,6 +61,31 @@ class Task(Labelling, Printing):
             raise ValueError("labels: two classes would be called the same")
         return self
 
+    @model_validator(mode="after")
+    def _one_of_two_classes_counts(self) -> Task:
+        if self.ordered and not self.classes:
+            raise ValueError("ordered is for classification; remove it")
+        if self.positive is not None and len(self.classes) != 2:
+            raise ValueError("positive is for two classes; remove it")
+        if self.positive is not None and self.positive not in self.classes:
+            raise ValueError(f"positive: {self.positive!r} is not among the classes ({', '.join(self.classes)})")
+        return self
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that counts: of two the one named, else the second; None of more."""
+        return self.positive or self.classes[1] if len(self.classes) == 2 else None
+
+    def shown(self, name: str) -> ShownTask:
+        """Return what results know of the task.
+
+        Parameters
+        ----------
+        name
+            Of the task.
+        """
+        return ShownTask.of(self, name=name, positive=self.positive_class)
+
 
 # Diagnosis is derived (ksfusion.cohort.labels); its class order is the paper's numbering.
 BUILTIN_TASKS = {
@@ -69,7 +94,7 @@ BUILTIN_TASKS = {
         column="diagnosis",
         classes=["glioblastoma", "astrocytoma_g4", "astrocytoma", "oligodendroglioma"],
     ),
-    "grading": Task(kind="classification", column="grade", classes=["G2", "G3", "G4"]),
+    "grading": Task(kind="classification", column="grade", classes=["G2", "G3", "G4"], ordered=True),
     "survival": Task(kind="survival", time="survival_days", event="event"),
 }
 # Table 1, then the ablations of Table 2.
@@ -217,8 +242,13 @@ class Config(Titles):
         return {key: file for key, file in files.items() if not is_builtin(file)}
 
     def caveats(self) -> list[str]:
-        """Return what must be said wherever results are shown: that test samples were seen before the test."""
-        said = []
+        """Return what must be said wherever results are shown: which class counts, what test samples were used for."""
+        said = [
+            f"{task.shown(name).heading}: AUC, sensitivity, specificity, precision and F1 are about "
+            f"{task.labels.get(counts, counts)}."
+            for name, task in self.tasks.items()
+            if (counts := task.positive_class)
+        ]
         if self.genes.fit_on == "all":
             said.append("Genes were chosen and scaled on all samples, the test samples among them (genes.fit_on: all).")
         if self.genes.harmonise == "combat":

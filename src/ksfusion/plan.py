@@ -78,7 +78,7 @@ class Plan(NamedFiles):
         tasks = config.tasks.items()
         reading = slides.Reading.of(config.slides)
         compared: dict[str, Any] = {
-            "tasks": [results.ShownTask.of(task, name=name).model_dump() for name, task in tasks],
+            "tasks": [task.shown(name).model_dump() for name, task in tasks],
             "caveats": config.caveats(),
             "title": config.title,
         }
@@ -118,7 +118,7 @@ class Plan(NamedFiles):
                 shared=self._shared(config.methods),
             ),
             "make_tables": results.MakeTablesSettings.of(
-                config.results, **compared, methods=config.methods, names=["table1", "table2"]
+                config.results, **compared, methods=config.methods, names=["table1", "table2", "table_s1"]
             ),
             "draw_figures": results.DrawFiguresSettings.of(config.results, **compared, methods=all_but_alphas),
             "make_alpha_table": results.MakeTablesSettings.of(config.results, **by_alpha, names=["alpha"]),

@@ -37,6 +37,12 @@ def changed(**blocks):
     return {**MINIMAL, **blocks}
 
 
+def own_task(**keys):
+    """A configuration with a task of two classes of one's own."""
+    task = {"kind": "classification", "column": "own", "classes": ["no", "yes"], **keys}
+    return changed(tasks={"own": task})
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -115,6 +121,15 @@ def changed(**blocks):
             changed(tasks={"mgmt": {"kind": "classification", "column": "mgmt", "classes": [False, True]}}),
             ["tasks.mgmt", "quotes"],
         ),
+        (own_task(positive="maybe"), ["tasks.own: positive: 'maybe' is not among the classes (no, yes)"]),
+        (own_task(positive=True), ["tasks.own.positive", "quotes"]),
+        (own_task(classes=["a", "b", "c"], positive="a"), ["tasks.own: positive is for two classes"]),
+        (
+            changed(tasks={"own": {"kind": "survival", "time": "t", "event": "e", "ordered": True}}),
+            ["tasks.own: ordered is for classification"],
+        ),
+        (changed(results={"times": [730, 365]}), ["results.times: must be ascending"]),
+        (changed(results={"times": [0]}), ["results.times"]),
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(values, words):
@@ -171,6 +186,19 @@ def test_a_task_of_ones_own_needs_no_code():
     task = {"kind": "classification", "column": "mgmt", "classes": ["no", "yes"], "epochs": 7}
     config = parse_config(changed(tasks={"mgmt": task}))
     assert config.epochs("mgmt") == 7
+
+
+def test_of_two_classes_one_counts_and_that_is_said():
+    for given, counts in (({}, "yes"), ({"positive": "no"}, "no")):
+        config = parse_config(own_task(**given, title="Own", labels={"no": "None"}))
+        assert config.tasks["own"].shown("own").positive == counts
+        (said,) = config.caveats()
+        assert (
+            said
+            == f"Own: AUC, sensitivity, specificity, precision and F1 are about {dict(no='None').get(counts, counts)}."
+        )
+    assert parse_config(MINIMAL).tasks["grading"].shown("grading").positive is None
+    assert parse_config(MINIMAL).tasks["grading"].ordered
 
 
 def test_classes_that_are_numbers_are_text():

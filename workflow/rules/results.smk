@@ -40,6 +40,7 @@ rule make_tables:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
         metrics=expand("{run}/metrics.json", run=RUNS),
+        config=expand("{run}/config.json", run=RUNS),
         comparisons="results/tables/comparisons.tsv",
         paper=PAPER,
     output:
@@ -55,7 +56,13 @@ rule make_tables:
             category="Results",
             labels={"table": "Table 2", "what": "ablation"},
         ),
-        expand("results/tables/{table}.{ending}", table=["table1", "table2"], ending=["tsv", "tex"]),
+        report(
+            "results/tables/table_s1.md",
+            caption="../report/table_s1.rst",
+            category="Results",
+            labels={"table": "Table S1", "what": "further metrics"},
+        ),
+        expand("results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "tex"]),
     log:
         "results/logs/make_tables.log",
     benchmark:

@@ -17,6 +17,7 @@ import pandas as pd
 from ksfusion.results.config import ALL, Correction, ShownTask
 from ksfusion.results.correction import correct
 from ksfusion.results.delong import AreaDifference, area_difference, delong_p_value
+from ksfusion.results.measures import PaperMeasure
 from ksfusion.results.metrics import METRICS, NAN, comparable_pairs
 from ksfusion.results.permutation import (
     draw_swaps,
@@ -191,7 +192,7 @@ def _on_common_samples(run: Run, other: Run) -> tuple[Run, Run]:
 def score_runs(runs: Sequence[Run], scope: Scope) -> Scored:
     """Score the runs of a method and task."""
     tables = tables_by_fold(runs, scope.task, scope.level, scope.cohort, scope.folds)
-    return Scored(tables, score_folds(tables, scope.task, scope.resamples))
+    return Scored(tables, score_folds(tables, PaperMeasure(scope.task), scope.resamples))
 
 
 def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> Iterator[list[Difference]]:
@@ -283,7 +284,9 @@ def _prepare_fold(
                 swapped.append(swapped_survival(days, event, table[risk].to_numpy(), other[risk].to_numpy(), swap))
         else:
             mine, his = table[prediction].to_numpy(), other[prediction].to_numpy()
-            swapped.append(swapped_classification(table["y"].to_numpy(), mine, his, swap))
+            swapped.append(
+                swapped_classification(table["y"].to_numpy(), mine, his, swap, positive=task.positive_number)
+            )
     areas = None
     if task.kind == "classification" and ours:
         table = next(iter(ours.values()))

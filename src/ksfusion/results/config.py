@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,7 +12,7 @@ from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 
-TableName = Literal["table1", "table2", "alpha"]
+TableName = Literal["table1", "table2", "alpha", "table_s1"]
 Correction = Literal["holm", "bh", "none"]
 # What the tables call all cohorts together, and all folds.
 ALL = "all"
@@ -47,7 +47,22 @@ class Comparing(Resampling):
         return name
 
 
-class Results(Comparing):
+class Times(Block):
+    """When survival is looked at."""
+
+    times: list[Annotated[float, Field(gt=0)]] = Field(
+        [365, 730, 1095], description="days at which areas under time-dependent ROC curves are told"
+    )
+
+    @field_validator("times")
+    @classmethod
+    def _ascend(cls, times: list[float]) -> list[float]:
+        if sorted(set(times)) != times:
+            raise ValueError("must be ascending, each time once")
+        return times
+
+
+class Results(Times, Comparing):
     """How results are shown, and what methods are compared with."""
 
     published: Literal["none", "paper"] = Field(
@@ -73,13 +88,34 @@ class Printing(Block):
         return {str(value) if isinstance(value, int | float) else value: label for value, label in labels.items()}
 
 
-class ShownTask(Printing, TaskOutcome):
-    """A task, and what it and its classes are called in print."""
+class ClassScoring(Block):
+    """How the classes of a task are scored."""
+
+    ordered: bool = Field(False, description="of classification: whether the classes have an order; they are in it")
+    positive: str | None = Field(
+        None, description="of two classes: the one that sensitivity, precision and the curves are about"
+    )
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _class_is_text(cls, positive: Any) -> Any:
+        if isinstance(positive, bool):
+            raise ValueError("YAML reads yes, no, on and off as true and false; put the class in quotes")
+        return str(positive) if isinstance(positive, int | float) else positive
+
+
+class ShownTask(ClassScoring, Printing, TaskOutcome):
+    """A task, how its classes are scored, and what it and they are called in print."""
 
     @property
     def heading(self) -> str:
         """The task at the beginning of a line."""
         return heading(self.name, {self.name: self.title} if self.title else {})
+
+    @property
+    def positive_number(self) -> int | None:
+        """The number of the class that counts; None where all do."""
+        return None if self.positive is None else self.classes.index(self.positive)
 
     def class_labels(self) -> list[str]:
         """Return what the classes are called, in the order of their numbers."""

@@ -31,7 +31,7 @@ def draw_swaps(n_cases: int, *, permutations: int = PERMUTATIONS, seed: int = SE
 
 
 def swapped_classification(
-    y_true: ArrayLike, ours: ArrayLike, theirs: ArrayLike, swaps: np.ndarray
+    y_true: ArrayLike, ours: ArrayLike, theirs: ArrayLike, swaps: np.ndarray, *, positive: int | None = None
 ) -> dict[str, np.ndarray]:
     """Return the difference of the metrics of two methods for each permutation; the areas under curves are left out.
 
@@ -43,6 +43,8 @@ def swapped_classification(
         Probability of each class by each of the two methods.
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
         Which samples are swapped.
+    positive
+        Number of the class that counts; None where all do.
 
     Returns
     -------
@@ -55,8 +57,8 @@ def swapped_classification(
     parts: list[dict[str, np.ndarray]] = []
     for block in np.array_split(swaps, -(-len(swaps) // AT_ONCE)):
         taken = np.concatenate([block, ~block], axis=1)
-        first = resampled_classification(labels, both, ~taken, with_areas=False)
-        second = resampled_classification(labels, both, taken, with_areas=False)
+        first = resampled_classification(labels, both, ~taken, with_areas=False, positive=positive)
+        second = resampled_classification(labels, both, taken, with_areas=False, positive=positive)
         parts.append({metric: first[metric] - second[metric] for metric in first if metric != "auc"})
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
 

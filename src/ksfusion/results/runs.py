@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +16,23 @@ from ksfusion.terms.tasks import TaskOutcome
 
 IDENTITY = ("task", "method", "fold", "seed")
 Identity: TypeAlias = tuple[str, str, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class RunCurves:
+    """What the survival curves of a run are about.
+
+    Attributes
+    ----------
+    cuts
+        Days at which survival is predicted, ascending; empty where it is not.
+    days, event : numpy.ndarray, shape (n_cases,)
+        Follow-up of the cases on which censoring is estimated, those of training.
+    """
+
+    cuts: Sequence[float] = ()
+    days: np.ndarray = field(default_factory=lambda: np.empty(0))
+    event: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +50,10 @@ class Run:
     best_epoch
         The epoch that was kept, or None.
     test : pandas.DataFrame
-        Labelled test samples: sample_id, case_id, cohort, and the columns of `outcome_columns`.
+        Labelled test samples: sample_id, case_id, cohort, and the columns of `outcome_columns`; where curves were
+        asked for those of `survival_columns` too.
+    curves
+        What the survival curves are about, where they were asked for.
     """
 
     task: str
@@ -44,6 +64,7 @@ class Run:
     reason: str
     best_epoch: int | None
     test: pd.DataFrame
+    curves: RunCurves = field(default_factory=RunCurves)
 
     @property
     def identity(self) -> Identity:
@@ -58,8 +79,17 @@ def outcome_columns(task: TaskOutcome) -> tuple[list[str], list[str]]:
     return ["y"], [f"prob_{name}" for name in task.classes]
 
 
+def survival_columns(n_cuts: int) -> list[str]:
+    """Return the columns of a run's samples with the probabilities of being alive at its cuts."""
+    return [f"alive_{number}" for number in range(n_cuts)]
+
+
 def read_runs(
-    folders: Iterable[Path], tasks: Iterable[TaskOutcome], *, shared: Mapping[str, str] | None = None
+    folders: Iterable[Path],
+    tasks: Iterable[TaskOutcome],
+    *,
+    shared: Mapping[str, str] | None = None,
+    curves: bool = False,
 ) -> list[Run]:
     """Read runs in order of task, method, fold and seed; those of other tasks are left out.
 
@@ -72,6 +102,8 @@ def read_runs(
     shared
         Methods that were not trained because they are others under another name: each such method to the one whose
         runs are its own too.
+    curves
+        Read survival curves too, whose cuts stand in ``config.json``; a run without that file has none.
 
     Raises
     ------
@@ -84,7 +116,7 @@ def read_runs(
         metrics = _read_metrics(folder / "metrics.json")
         if metrics["task"] not in by_name:
             continue
-        run = _read_run(folder, metrics, by_name[metrics["task"]])
+        run = _read_run(folder, metrics, by_name[metrics["task"]], curves=curves)
         if run.identity in runs:
             raise UserError(f"{folder}: the same run as {runs[run.identity].folder}; give each run once")
         runs[run.identity] = run
@@ -105,15 +137,19 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome) -> Run:
+def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, curves: bool) -> Run:
     truth, prediction = outcome_columns(task)
     columns = ["sample_id", "case_id", "cohort", *truth, *prediction]
     reason = "" if metrics["status"] == "ok" else str(metrics.get("reason") or metrics["status"])
-    test = pd.DataFrame(columns=columns)
+    test, found = pd.DataFrame(columns=columns), RunCurves()
     if not reason:
         table = read_parquet(folder / "predictions.parquet")
         if missing := [column for column in (*columns, "split") if column not in table]:
             raise UserError(f"{folder / 'predictions.parquet'}: lacks {', '.join(missing)}; train this run again")
+        if curves and task.kind == "survival":
+            found, alive = _read_curves(folder / "config.json", table)
+            table = table.join(alive)
+            columns += list(alive)
         test = table.loc[table["split"] == "test", columns].dropna(subset=truth)
         test = test.sort_values("sample_id", ignore_index=True)
         test[truth + prediction] = test[truth + prediction].astype(float)
@@ -130,7 +166,20 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome) -> Ru
         reason=reason,
         best_epoch=metrics.get("best_epoch"),
         test=test,
+        curves=found,
     )
+
+
+def _read_curves(path: Path, table: pd.DataFrame) -> tuple[RunCurves, pd.DataFrame]:
+    """Return what a run's survival curves are about, and each sample's probability of being alive at the cuts."""
+    train = table[table["split"] == "train"].dropna(subset=["days", "event"]).drop_duplicates("case_id")
+    bins = read_json(path).get("bins", []) if path.is_file() else []
+    cuts = np.unique(bins)
+    hazards = table[[f"hazard_{number}" for number in range(len(bins))]].to_numpy(float)
+    # Of equal cuts the last: the intervals between them are empty.
+    alive = np.cumprod(1 - hazards, axis=1)[:, np.searchsorted(bins, cuts, side="right") - 1]
+    curves = RunCurves(tuple(cuts.tolist()), train["days"].to_numpy(float), train["event"].to_numpy(bool))
+    return curves, pd.DataFrame(alive, index=table.index, columns=survival_columns(len(cuts)))
 
 
 def average_by_case(samples: pd.DataFrame, task: TaskOutcome) -> pd.DataFrame:
@@ -149,7 +198,8 @@ def average_by_case(samples: pd.DataFrame, task: TaskOutcome) -> pd.DataFrame:
         Sorted by case_id, which also stands as sample_id.
     """
     truth, prediction = outcome_columns(task)
-    rules = {**dict.fromkeys(["cohort", *truth], "first"), **dict.fromkeys(prediction, "mean")}
+    alive = [column for column in samples if column.startswith("alive_")]
+    rules = {**dict.fromkeys(["cohort", *truth], "first"), **dict.fromkeys([*prediction, *alive], "mean")}
     cases = samples.groupby("case_id", sort=True).agg(rules).reset_index()
     return cases.assign(sample_id=cases["case_id"])
 

@@ -101,7 +101,12 @@ def all_cases(cases: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def resampled_classification(
-    y_true: ArrayLike, probabilities: ArrayLike, weights: np.ndarray, *, with_areas: bool = True
+    y_true: ArrayLike,
+    probabilities: ArrayLike,
+    weights: np.ndarray,
+    *,
+    with_areas: bool = True,
+    positive: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute the classification metrics of each draw.
 
@@ -110,7 +115,7 @@ def resampled_classification(
 
     Parameters
     ----------
-    y_true, probabilities
+    y_true, probabilities, positive
         As in `ksfusion.results.metrics.classification_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
         How often each sample is drawn.
@@ -132,23 +137,26 @@ def resampled_classification(
     samples = np.column_stack([np.ones(len(labels)), right, is_true, is_predicted, is_true & is_predicted])
     total, hit, *drawn = (counts @ samples.astype(np.float32)).astype(float).T
     metrics = dict.fromkeys(METRICS["classification"], np.full(len(weights), NAN))
-    metrics["accuracy"] = 100 * hit / _or_undefined(total)
+    metrics["accuracy"] = 100 * hit / or_undefined(total)
     if len(present) < 2:
         return metrics
 
     positives, called, true_positives = np.reshape(drawn, (3, len(present), -1))  # (classes, resamples) each
-    positives = _or_undefined(positives)
-    negatives = _or_undefined(total - positives)
-    metrics["sensitivity"] = 100 * np.mean(true_positives / positives, axis=0)
-    metrics["specificity"] = 100 * np.mean(1 - (called - true_positives) / negatives, axis=0)
-    metrics["f1"] = 100 * np.mean(2 * true_positives / (positives + called), axis=0)
+    positives = or_undefined(positives)
+    negatives = or_undefined(total - positives)
+    told = np.full(len(present), fill_value=True) if positive is None else present == positive
+    if not told.any():
+        return metrics
+    metrics["sensitivity"] = 100 * np.mean((true_positives / positives)[told], axis=0)
+    metrics["specificity"] = 100 * np.mean((1 - (called - true_positives) / negatives)[told], axis=0)
+    metrics["f1"] = 100 * np.mean((2 * true_positives / (positives + called))[told], axis=0)
     if with_areas:
-        areas = [weighted_auc(labels == number, scores[:, number], counts) for number in present]
+        areas = [weighted_auc(labels == number, scores[:, number], counts) for number in present[told]]
         metrics["auc"] = 100 * np.mean(areas, axis=0)
     return metrics
 
 
-def _or_undefined(total: np.ndarray) -> np.ndarray:
+def or_undefined(total: np.ndarray) -> np.ndarray:
     """Return totals that may stand below a fraction: NaN where nothing was drawn."""
     return np.where(total > 0, total, NAN)
 
@@ -174,7 +182,7 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     above, below = score[positive][:, None], score[~positive]
     ordered = (above > below) + 0.5 * (above == below)  # (positives, negatives)
     ordered_pairs = np.einsum("rn,rn->r", up @ ordered.astype(np.float32), down, dtype=float)
-    area: np.ndarray = ordered_pairs / _or_undefined(up.sum(axis=1, dtype=float) * down.sum(axis=1, dtype=float))
+    area: np.ndarray = ordered_pairs / or_undefined(up.sum(axis=1, dtype=float) * down.sum(axis=1, dtype=float))
     return area
 
 
@@ -205,7 +213,7 @@ def resampled_survival(
         total: np.ndarray = np.einsum("rn,rn->r", counts @ pairs, counts, dtype=float)
         return total
 
-    return {"c_index": 100 * weighted_pairs(concordance) / _or_undefined(weighted_pairs(comparable))}
+    return {"c_index": 100 * weighted_pairs(concordance) / or_undefined(weighted_pairs(comparable))}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 
 
 def plain(name: str) -> str:

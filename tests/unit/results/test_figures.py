@@ -8,13 +8,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from run_files import GRADING, SURVIVAL, write_run
+from sklearn.metrics import roc_auc_score
 
 from ksfusion.config import PAPER_METHODS
 from ksfusion.results.config import DrawFiguresSettings, ShownTask
 from ksfusion.results.plots.alpha import alpha_of
+from ksfusion.results.plots.classification import draw_roc
 from ksfusion.results.plots.figures import figures_of_task
 from ksfusion.results.plots.panels import wrapped
-from ksfusion.results.plots.style import drawing_style, method_colours
+from ksfusion.results.plots.style import CLASS_COLOURS, drawing_style, method_colours
 from ksfusion.results.plots.survival import _log_rank, risk_groups
 from ksfusion.results.runs import read_runs
 from ksfusion.stages.draw_figures import draw_figures
@@ -43,6 +45,24 @@ def runs(tmp_path_factory):
         config = folder / task.name / "ksfusion" / "fold0" / "seed0" / "config.json"
         config.write_text(json.dumps({"settings": {"alpha": 0.5}}))
     return folders
+
+
+def test_of_two_classes_the_roc_curve_of_one_is_drawn(runs):
+    task = GRADING.model_copy(update={"positive": "G3", "labels": {"G3": "High grade"}})
+    own = [run for run in read_runs(runs, [task]) if run.method == "snn"]
+    figure = draw_roc(own, task=task, methods=["snn"], title="ROC")
+    (axes,) = figure.axes
+    _, curve = axes.lines
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["High grade (n = 12)"]
+    assert curve.get_color() == CLASS_COLOURS[1]
+    # Its area is that of sensitivity and specificity about G3, averaged over seeds.
+    areas = [roc_auc_score(run.test["y"] == 1, run.test["prob_G3"]) for run in own]
+    assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(np.mean(areas), abs=0.01)
+    shown = [run for run in read_runs(runs, [task]) if run.method == "snn"]
+    captions = {entry["name"]: entry["caption"] for entry, _ in figures_of_task(shown, task, methods=["snn"])}
+    assert "How well High grade is told from the rest" in captions["roc_grading"]
+    assert "mean of the classes" not in captions["roc_grading"]
 
 
 @pytest.mark.slow

@@ -1,17 +1,19 @@
 """Tables of runs whose means, deviations and intervals are worked by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from run_files import GRADING, SURVIVAL, write_run
 
 from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_provenance, read_tsv
+from ksfusion.core.storage import read_provenance, read_tsv, write_parquet
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import MakeTablesSettings, ShownTask
 from ksfusion.results.statistics import interval
 from ksfusion.results.tables.latex import to_latex
-from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
+from ksfusion.results.tables.layout import PAPER_NOTE, Cell, lay_out
 from ksfusion.results.tables.markdown import to_markdown
 from ksfusion.results.tables.scores import COLUMNS, choose_methods, read_table
 from ksfusion.results.wording import DASH
@@ -226,12 +228,89 @@ def test_published_accuracies_are_of_236_samples():
     assert "1/236" in PAPER_NOTE
 
 
+def test_the_class_that_counts_has_its_own_sensitivity_and_specificity(tmp_path):
+    # true \\ predicted   G2  G3
+    #               G2    2   2
+    #               G3    1   3
+    rows = classified((0, 0, 1, 1, 0, 1, 1, 1), y=(0,) * 4 + (1,) * 4, cases=list("abcdefgh"), cohorts=["a"] * 8)
+    told = {}
+    for positive in ("G2", "G3"):
+        task = GRADING.model_copy(update={"positive": positive})
+        table = tables_of(tmp_path / positive, [write_run(tmp_path / positive, task, rows)], tasks=[task])
+        told[positive] = [cell(table, metric).mean for metric in ("sensitivity", "specificity", "f1")]
+    assert told["G3"] == pytest.approx([75, 50, 200 / 3], abs=1e-4)
+    assert told["G2"] == pytest.approx([50, 75, 400 / 7], abs=1e-4)
+
+
+def test_table_s1_has_the_further_metrics_of_each_task(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = classified((0, 1, 1, 1))
+    runs = [write_run(tmp_path, GRADING, rows)]
+    days = rng.integers(10, 400, 20)
+    test = [(f"S{i}", f"C{i}", "ab"[i % 2], day, i % 3 > 0, 1 / day) for i, day in enumerate(days)]
+    runs.append(write_run(tmp_path, SURVIVAL, test))
+    predictions = pd.read_parquet(runs[1] / "predictions.parquet")
+    hazards = {f"hazard_{number}": np.full(20, 0.25) for number in range(4)}
+    train = predictions.assign(split="train", case_id=predictions["case_id"] + "-train")
+    write_parquet(
+        pd.concat([predictions, train], ignore_index=True).assign(**{k: 0.25 for k in hazards}),
+        runs[1] / "predictions.parquet",
+        {},
+    )
+    (runs[1] / "config.json").write_text('{"bins": [50, 100, 200]}')
+    settings = {"tasks": [GRADING, SURVIVAL], "methods": ["snn"], "names": ["table1", "table_s1"], "times": [100, 9000]}
+    write_tables(runs, tmp_path / "tables", **settings)
+    table = read_table(tmp_path / "tables" / "table_s1.tsv")
+    assert list(table.columns) == COLUMNS
+    assert set(table.loc[table["task"] == "survival", "metric"]) == {
+        "uno_c", "c_index_within", "auc_at_100", "auc_at_9000", "integrated_brier", "d_calibration", "d_calibration_p"
+    }  # fmt: skip
+    assert {"auprc", "mcc", "brier", "f1:G2", "f1:G3"} < set(table.loc[table["task"] == "grading", "metric"])
+    # Days rank the risks: all pairs are right.
+    for metric in ("uno_c", "c_index_within", "auc_at_100"):
+        assert cell(table, metric).mean == 100
+    assert cell(table, "auc_at_9000").reason == "no test sample is followed beyond day 9000"
+    assert cell(table, "integrated_brier").ci_low < cell(table, "integrated_brier").mean
+    assert cell(table, "f1:G2").mean == pytest.approx(100 * 2 / 3, abs=1e-4)
+    assert cell(table, "mcc").mean == pytest.approx(100 * (1 * 2 - 0) / np.sqrt(1 * 3 * 2 * 2), abs=1e-4)
+    markdown, latex = ((tmp_path / "tables" / f"table_s1.{ending}").read_text() for ending in ("md", "tex"))
+    parts = ["Grading", "Grading: G2 against the rest", "Grading: G3 against the rest", "Survival"]
+    assert re.findall("(?m)^# (.*)$", markdown) == [f"Further metrics of the test samples: {part}" for part in parts]
+    assert re.findall(r"\\label{(.*?)}", latex) == [f"tab:table_s1_{number}" for number in range(1, 5)]
+    assert "no test sample is followed beyond day 9000" in markdown and "AUC at 100 d" in markdown
+
+
+def test_table_s1_of_a_run_without_cuts_has_the_reason(tmp_path):
+    rows = [(f"S{i}", f"C{i}", "a", 10 + i, 1, -i) for i in range(12)]
+    run = write_run(tmp_path, SURVIVAL, rows)
+    write_tables([run], tmp_path / "tables", tasks=[SURVIVAL], methods=["snn"], names=["table_s1"])
+    row = cell(read_table(tmp_path / "tables" / "table_s1.tsv"), "integrated_brier")
+    assert np.isnan(row.mean) and row.reason == "the run has no survival curve"
+
+
+def test_low_is_best_where_errors_are_told(tmp_path):
+    sure = [(f"S{i}", f"C{i}", "a", i % 2, 0.9 - 0.8 * (i % 2), 0.1 + 0.8 * (i % 2)) for i in range(20)]
+    unsure = [(*row[:4], 0.6 - 0.2 * row[3], 0.4 + 0.2 * row[3]) for row in sure]
+    runs = [write_run(tmp_path, GRADING, rows, method=m) for m, rows in (("snn", sure), ("add", unsure))]
+    write_tables(runs, tmp_path, tasks=[GRADING], methods=["snn", "add"], names=["table_s1"])
+    long = read_table(tmp_path / "table_s1.tsv")
+    layout = lay_out(long[long["metric"] == "brier"])
+    assert [(row.method, row.cells[0].best) for row in layout.rows] == [("snn", True), ("add", False)]
+
+
+def test_an_interval_below_zero_is_written_with_words(tmp_path):
+    below, above = Cell(-1.0, -3.44, 0.0, np.nan, best=False), Cell(1.0, 0.0, 2.0, np.nan, best=False)
+    assert (below.value, below.interval) == ("\N{MINUS SIGN}1.0", "\N{MINUS SIGN}3.4 to 0.0")
+    assert (above.value, above.interval) == ("1.0", f"0.0{DASH}2.0")
+
+
 def test_each_method_stands_in_its_table(tmp_path):
     methods = ["snn", "ksfusion", "ksfusion-no-gecon", "ksfusion-alpha025", "ksfusion-alpha100"]
     assert choose_methods(methods) == {
         "table1": ["snn", "ksfusion"],
         "table2": ["ksfusion", "ksfusion-no-gecon"],
         "alpha": ["ksfusion", "ksfusion-alpha025", "ksfusion-alpha100"],
+        "table_s1": ["snn", "ksfusion", "ksfusion-no-gecon"],
     }
     write_tables([], tmp_path, tasks=[GRADING], methods=["snn"])
     for name in ("table2", "alpha"):

@@ -20,9 +20,13 @@ FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
 
 
 def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
-    """Draw the ROC curve of each class against the rest, and their mean, averaged over runs."""
+    """Draw the ROC curve of each class against the rest, and their mean, averaged over runs.
+
+    Where one class of two counts, its curve alone is drawn.
+    """
     labels, counts = task.class_labels(), _class_counts(runs, task.classes)
-    named = [f"{label} (n = {count})" for label, count in zip(labels, counts, strict=True)]
+    shown = range(len(labels)) if task.positive_number is None else [task.positive_number]
+    named = [f"{labels[number]} (n = {counts[number]})" for number in shown]
     columns = _legend_columns(named, figure_width(len(methods)))
     footer = 0.45 + 0.18 * (-(-(len(named) + 1) // columns) - 1)
     figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=footer)
@@ -35,7 +39,8 @@ def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], ti
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         lines = [(_colour(number), 1.2, "normal", *curves[number]) for number in curves]
         rates, areas = zip(*curves.values(), strict=True)
-        lines.append((INK, 2.0, "bold", np.mean(rates, axis=0), float(np.mean(areas))))
+        if task.positive_number is None:
+            lines.append((INK, 2.0, "bold", np.mean(rates, axis=0), float(np.mean(areas))))
         for position, (colour, width, weight, rate, area) in enumerate(reversed(lines)):
             axes.plot(FALSE_POSITIVE_RATES, rate, color=colour, linewidth=width)
             y = 0.04 + 0.072 * position
@@ -48,9 +53,11 @@ def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], ti
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     label_outer(panels, xlabel="1 - specificity", ylabels=["Sensitivity"])
-    handles = [Line2D([], [], color=_colour(number), linewidth=1.6) for number in range(len(named))]
-    handles.append(Line2D([], [], color=INK, linewidth=2.4))
-    figure.legend(handles, [*named, "mean"], loc="lower center", ncols=columns, handlelength=1.4, columnspacing=1.6)
+    handles = [Line2D([], [], color=_colour(number), linewidth=1.6) for number in shown]
+    if task.positive_number is None:
+        handles.append(Line2D([], [], color=INK, linewidth=2.4))
+        named.append("mean")
+    figure.legend(handles, named, loc="lower center", ncols=columns, handlelength=1.4, columnspacing=1.6)
     return figure
 
 
@@ -70,7 +77,8 @@ def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.nda
     for run in runs:
         if run.reason or run.test["y"].nunique() < 2:
             continue
-        for number in sorted(run.test["y"].astype(int).unique()):
+        present = sorted(run.test["y"].astype(int).unique())
+        for number in present if task.positive_number is None else [task.positive_number]:
             positive, score = run.test["y"] == number, run.test[probabilities[number]]
             false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)
             rates.setdefault(number, []).append(np.interp(FALSE_POSITIVE_RATES, false_positive, true_positive))

@@ -35,9 +35,11 @@ class Draw(Protocol):
 
 
 class FigureEntry(TypedDict):
-    """A figure as the list of figures holds it; ``name`` is that of its files."""
+    """A figure as the list of figures holds it; ``name`` is that of its files, ``heading`` that of all of its kind."""
 
     name: str
+    kind: str
+    heading: str
     task: str
     title: str
     caption: str
@@ -53,7 +55,7 @@ class FigureKind:
         Its files are called so, and by the task.
     title, caption
         What stands above and below it; in a caption ``{runs}`` stands for seeds, or folds and seeds, ``{run}`` for one
-        of them, and ``{within}`` for what is done fold by fold.
+        of them, ``{within}`` for what is done fold by fold, and ``{told}`` and ``{mean}`` for the classes of a curve.
     draw
         What draws it.
     task_kind
@@ -71,8 +73,8 @@ KINDS = (
     FigureKind(
         "roc",
         "ROC curves",
-        "How well each class is told from the rest, on the test samples; curves and areas (in percent) are averaged "
-        "over {runs}. Black: mean of the classes that have test samples. Dashed: chance.",
+        "How well {told} is told from the rest, on the test samples; curves and areas (in percent) are averaged "
+        "over {runs}. {mean}Dashed: chance.",
         draw_roc,
         "classification",
     ),
@@ -183,11 +185,27 @@ def figures_of_task(
     words = FOLDS_AND_SEEDS if len({run.fold for run in own}) > 1 else SEEDS
     for kind, names in drawn:
         title = f"{task.heading}: {kind.title}"
-        caption = " ".join([kind.caption.format_map(words), *caveats])
+        caption = " ".join([kind.caption.format_map({**words, **_class_words(task)}), *caveats])
         figure = _draw(kind.draw, own, task, names, title)
         if study:
             name_study(figure, study)
-        yield FigureEntry(name=f"{kind.name}_{task.name}", task=task.name, title=title, caption=caption), figure
+        heading = kind.title[0].upper() + kind.title[1:]
+        entry = FigureEntry(
+            name=f"{kind.name}_{task.name}",
+            kind=kind.name,
+            heading=heading,
+            task=task.name,
+            title=title,
+            caption=caption,
+        )
+        yield entry, figure
+
+
+def _class_words(task: ShownTask) -> dict[str, str]:
+    """Return what the captions say of the classes of a task."""
+    if task.positive_number is None:
+        return {"told": "each class", "mean": "Black: mean of the classes that have test samples. "}
+    return {"told": task.class_labels()[task.positive_number], "mean": ""}
 
 
 def _draw(draw: Draw, runs: Sequence[Run], task: ShownTask, methods: Sequence[str], title: str) -> Figure:

@@ -12,9 +12,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.metrics import METRIC_LABELS
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import NULLS, SPREADS, Comparisons, survives
-from ksfusion.results.wording import DASH, heading
-
-MINUS = "\N{MINUS SIGN}"
+from ksfusion.results.wording import DASH, MINUS, heading
 
 
 class ComparedCell(TypedDict):

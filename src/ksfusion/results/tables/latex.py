@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ksfusion.results.tables.differences import MARK
 from ksfusion.results.tables.layout import Cell, Layout
-from ksfusion.results.wording import DASH
+from ksfusion.results.wording import DASH, MINUS
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -17,6 +17,7 @@ ESCAPES = {
     "[": "{[}",
     "]": "{]}",
     DASH: "--",
+    MINUS: "$-$",
     MARK: r"\textsuperscript{\textdagger}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
@@ -48,9 +49,9 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
         lines += [rf"Method & Mod. & {' & '.join(map(_escape, layout.metrics))} \\", r"\midrule"]
         for row in layout.rows:
             values = " & ".join(map(_value, row.cells))
-            lines.append(rf"{_escape(row.label)} & {row.modalities} & {values} \\".replace(DASH, "--"))
+            lines.append(_plain_dashes(rf"{_escape(row.label)} & {row.modalities} & {values} \\"))
             intervals = [rf"{{\tiny {cell.interval}}}" if cell.interval else "" for cell in row.cells]
-            lines.append(rf" & & {' & '.join(intervals)} \\".replace(DASH, "--"))
+            lines.append(_plain_dashes(rf" & & {' & '.join(intervals)} \\"))
             if row.has_paper:
                 published = [rf"\textit{{{cell.published}}}" if cell.published else "" for cell in row.cells]
                 lines.append(rf"\quad\textit{{paper}} & & {' & '.join(published)} \\")
@@ -66,6 +67,10 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
 def _value(cell: Cell) -> str:
     value = rf"\textbf{{{cell.value}}}" if cell.best else cell.value
     return value + (ESCAPES[MARK] if cell.differs else "")
+
+
+def _plain_dashes(line: str) -> str:
+    return line.replace(DASH, ESCAPES[DASH]).replace(MINUS, ESCAPES[MINUS])
 
 
 def _rules(layout: Layout) -> str:

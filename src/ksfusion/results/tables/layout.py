@@ -10,11 +10,11 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
-from ksfusion.results.metrics import METRIC_LABELS
+from ksfusion.results.metrics.names import LOWER_IS_BETTER, OF_CLASS, UNORDERED, metric_label
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, marked_cells
 from ksfusion.results.tables.scores import Level
-from ksfusion.results.wording import DASH, heading, in_words
+from ksfusion.results.wording import DASH, MINUS, heading, in_words
 from ksfusion.terms.oracles import ORACLES
 
 PAPER_NOTE = (
@@ -43,17 +43,27 @@ class Cell:
     @property
     def value(self) -> str:
         """The mean, one decimal."""
-        return DASH if math.isnan(self.mean) else f"{self.mean:.1f}"
+        return DASH if math.isnan(self.mean) else _number(self.mean)
 
     @property
     def interval(self) -> str:
         """The interval, or nothing."""
-        return "" if math.isnan(self.ci_low) else f"{self.ci_low:.1f}{DASH}{self.ci_high:.1f}"
+        if math.isnan(self.ci_low):
+            return ""
+        # A dash before a minus would be hard to read.
+        between = DASH if self.ci_low >= 0 else " to "
+        return f"{_number(self.ci_low)}{between}{_number(self.ci_high)}"
 
     @property
     def published(self) -> str:
         """The paper's value, or nothing."""
         return "" if math.isnan(self.paper) else f"{self.paper:.2f}"
+
+
+def _number(value: float) -> str:
+    """Return a value with one decimal, and none below 0 that is printed as 0."""
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", MINUS)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,10 @@ def lay_out(
     titles = titles or {}
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
-    best = chosen.groupby(["task", "metric"])["mean"].max()
+    best = {
+        (task, metric): rows["mean"].min() if _is_low_best(metric) else rows["mean"].max()
+        for (task, metric), rows in chosen.groupby(["task", "metric"])
+    }
     found = {(row.method, row.task, row.metric): row for row in chosen.itertuples()}
     marked: set[tuple[str, str, str]] = set()
     footnotes: list[str] = []
@@ -141,6 +154,7 @@ def lay_out(
         if row is None:
             return Cell(math.nan, math.nan, math.nan, math.nan, best=False)
         is_best = chosen["method"].nunique() > 1 and f"{row.mean:.1f}" == f"{best[task, metric]:.1f}" != "nan"
+        is_best = is_best and metric not in UNORDERED
         is_marked = (method, task, metric) in marked
         return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best, differs=is_marked)
 
@@ -154,11 +168,15 @@ def lay_out(
         for method in chosen["method"].unique()
     )
     groups = tuple(
-        (heading(task, titles), tuple(METRIC_LABELS[metric] for of_task, metric in columns if of_task == task))
+        (heading(task, titles), tuple(metric_label(metric) for of_task, metric in columns if of_task == task))
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
     return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles), *footnotes))
+
+
+def _is_low_best(metric: str) -> bool:
+    return metric.partition(OF_CLASS)[0] in LOWER_IS_BETTER
 
 
 def _printed(method: str) -> tuple[str, str]:
@@ -179,7 +197,7 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
     for (task, reason), rows in missing.groupby(["task", "reason"], sort=False):
         whole = chosen[chosen["task"] == task]
         metrics, methods = rows["metric"].unique(), rows["method"].unique()
-        about = [METRIC_LABELS[metric] for metric in metrics] if len(metrics) < whole["metric"].nunique() else []
+        about = [metric_label(metric) for metric in metrics] if len(metrics) < whole["metric"].nunique() else []
         about += [_printed(method)[0] for method in methods] if len(methods) < whole["method"].nunique() else []
         details = f" ({', '.join(about)})" if about else ""
         yield f"{heading(task, titles)}{details}: {reason}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -14,23 +14,15 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.config import ALL, ShownTask, TableName
-from ksfusion.results.metrics import (
-    MACRO_METRICS,
-    METRICS,
-    NAN,
-    absent_classes,
-    classification_metrics,
-    survival_metrics,
-)
-from ksfusion.results.runs import Run, average_by_case, outcome_columns
+from ksfusion.results.measures import Measure, paper_measure
+from ksfusion.results.metrics import NAN
+from ksfusion.results.runs import Run, average_by_case
 from ksfusion.results.statistics import (
     LEAST_CASES,
     RESAMPLES,
     CaseDraws,
     draws_by_fold,
     interval,
-    resampled_classification,
-    resampled_survival,
 )
 
 COLUMNS = [
@@ -56,6 +48,7 @@ TITLES: dict[TableName, str] = {
     "table1": "Methods compared on the test samples",
     "table2": "KS-Fusion without one of its components",
     "alpha": "Sensitivity to alpha",
+    "table_s1": "Further metrics of the test samples",
 }
 
 
@@ -121,7 +114,7 @@ def choose_methods(methods: Iterable[str]) -> dict[TableName, list[str]]:
     """Return the methods of each table.
 
     Table 1 holds all methods but the ablations and the variants with another alpha, Table 2 ksfusion and the ablations,
-    ``alpha`` ksfusion and its variants with another alpha.
+    ``alpha`` ksfusion and its variants with another alpha, Table S1 the methods of Tables 1 and 2.
     """
     methods = list(methods)
     ablations = [name for name in methods if METHODS[name].ablates]
@@ -131,6 +124,7 @@ def choose_methods(methods: Iterable[str]) -> dict[TableName, list[str]]:
         "table1": [name for name in methods if name not in {*ablations, *alphas}],
         "table2": full + ablations if ablations else [],
         "alpha": full + alphas if alphas else [],
+        "table_s1": [name for name in methods if name not in alphas],
     }
 
 
@@ -155,6 +149,7 @@ def result_table(
     methods: Sequence[str],
     paper: pd.DataFrame | None = None,
     resamples: int = RESAMPLES,
+    measures: Callable[[ShownTask, Sequence[Run]], Measure] = paper_measure,
 ) -> pd.DataFrame:
     """Score all runs.
 
@@ -168,6 +163,8 @@ def result_table(
         Published values to stand beside: method, task, metric, percent.
     resamples
         How often cases are drawn for an interval.
+    measures
+        What is measured of a task, given the runs of a method.
 
     Returns
     -------
@@ -182,8 +179,9 @@ def result_table(
     for method in methods:
         for task in tasks:
             own = [run for run in runs if (run.task, run.method) == (task.name, method)]
-            found = [score for level in LEVELS for score in _score_level(own, task, level, folds, resamples)]
-            order = {metric: position for position, metric in enumerate(METRICS[task.kind])}
+            measure = measures(task, own)
+            found = [score for level in LEVELS for score in _score_level(own, task, measure, level, folds, resamples)]
+            order = {metric: position for position, metric in enumerate(measure.metrics)}
             for score in sorted(found, key=lambda score: order[score.metric]):
                 is_published = (score.level, score.cohort, score.fold) == ("sample", ALL, ALL)
                 paper_value = NAN
@@ -201,15 +199,15 @@ def _published_as(method: str) -> str:
 
 
 def _score_level(
-    runs: Sequence[Run], task: ShownTask, level: Level, folds: Sequence[int], resamples: int
+    runs: Sequence[Run], task: ShownTask, measure: Measure, level: Level, folds: Sequence[int], resamples: int
 ) -> list[Score]:
     """Return the scores of one method, task and level: all samples, then each cohort; all folds, then each."""
     has_result = any(not run.reason for run in runs)
     skipped = skipped_text(runs)
     rows = []
     for cohort in (ALL, *cohorts_of(runs)):
-        by_fold = score_folds(tables_by_fold(runs, task, level, cohort, folds), task, resamples)
-        for metric in METRICS[task.kind]:
+        by_fold = score_folds(tables_by_fold(runs, task, level, cohort, folds), measure, resamples)
+        for metric in measure.metrics:
             rows.append(average(by_fold, metric, level, cohort, ALL, skipped))
             if has_result:
                 rows += [
@@ -247,20 +245,20 @@ def tables_by_fold(runs: Iterable[Run], task: ShownTask, level: Level, cohort: s
     return tables
 
 
-def score_folds(tables: FoldTables, task: ShownTask, resamples: int) -> dict[int, FoldScores]:
+def score_folds(tables: FoldTables, measure: Measure, resamples: int) -> dict[int, FoldScores]:
     """Score each fold, with the draws of its cases.
 
     Parameters
     ----------
     tables
         The test samples, or cases, of each fold and seed.
-    task
-        The task.
+    measure
+        What is measured.
     resamples
         How often cases are drawn.
     """
     draws = draws_by_fold(cases_by_fold(tables), resamples=resamples)
-    return {fold: _score_fold(by_seed, task, draws.get(fold)) for fold, by_seed in tables.items()}
+    return {fold: score_fold(fold, by_seed, measure, draws.get(fold)) for fold, by_seed in tables.items()}
 
 
 def cases_by_fold(tables: FoldTables) -> dict[int, set[str]]:
@@ -280,48 +278,39 @@ def skipped_text(runs: Sequence[Run]) -> str:
     return text if skipped == len(runs) else f"{skipped} of {len(runs)} runs skipped: {text}"
 
 
-def _score_fold(tables: Mapping[int, pd.DataFrame], task: ShownTask, drawn: CaseDraws | None) -> FoldScores:
-    """Score the seeds of a fold; without a test sample nothing is drawn."""
-    metrics = METRICS[task.kind]
+def score_fold(fold: int, tables: Mapping[int, pd.DataFrame], measure: Measure, drawn: CaseDraws | None) -> FoldScores:
+    """Score the seeds of a fold.
+
+    Parameters
+    ----------
+    fold
+        Its number.
+    tables
+        The test samples, or cases, of each seed.
+    measure
+        What is measured.
+    drawn
+        How often each case is drawn; None where there is none, so that nothing is scored.
+    """
+    metrics = measure.metrics
     if drawn is None or not tables:
         none = dict.fromkeys(metrics, "no test sample")
         return FoldScores(0, frozenset(), {metric: {} for metric in metrics}, {}, none)
-    truth, prediction = outcome_columns(task)
-    values: dict[str, dict[int, float]] = {metric: {} for metric in metrics}
-    draws: dict[str, list[np.ndarray]] = {metric: [] for metric in metrics}
-    for seed, table in tables.items():
-        weights = drawn.of_samples(table["case_id"])
-        if task.kind == "survival":
-            days, event, risk = (table[column].to_numpy() for column in truth + prediction)
-            scores, resampled = survival_metrics(days, event, risk), resampled_survival(days, event, risk, weights)
-        else:
-            labels, probabilities = table["y"].to_numpy(), table[prediction].to_numpy()
-            scores = classification_metrics(labels, probabilities)
-            resampled = resampled_classification(labels, probabilities, weights)
-        one_case = table["case_id"].nunique() == 1
-        for metric in metrics:
-            values[metric][seed] = scores[metric]
-            draws[metric].append(np.full(len(weights), NAN) if one_case else resampled[metric])
+    measured = {
+        seed: measure(table, drawn.of_samples(table["case_id"]), fold=fold, seed=seed) for seed, table in tables.items()
+    }
     first = next(iter(tables.values()))
+    draws = {metric: np.mean([found.draws[metric] for found in measured.values()], axis=0) for metric in metrics}
+    if any(table["case_id"].nunique() == 1 for table in tables.values()):
+        draws = {metric: np.full_like(values, NAN, dtype=float) for metric, values in draws.items()}
+    reasons = next(iter(measured.values())).reasons
     return FoldScores(
         n=len(first),
         cases=frozenset(first["case_id"]),
-        values=values,
-        draws={metric: np.mean(draws[metric], axis=0) for metric in metrics},
-        reasons={metric: _why_limited(metric, values[metric], first, task) for metric in metrics},
+        values={metric: {seed: found.values[metric] for seed, found in measured.items()} for metric in metrics},
+        draws=draws,
+        reasons={metric: reasons.get(metric, "") for metric in metrics},
     )
-
-
-def _why_limited(metric: str, values: Mapping[int, float], table: pd.DataFrame, task: ShownTask) -> str:
-    """Return what the test samples lack for a metric, or nothing."""
-    if task.kind == "survival":
-        return "no pair of test samples can be compared" if np.isnan(list(values.values())).all() else ""
-    absent = [task.class_labels()[number] for number in absent_classes(table["y"], len(task.classes))]
-    if not absent or metric not in MACRO_METRICS:
-        return ""
-    if len(absent) == len(task.classes) - 1:
-        return "one class only among the test samples"
-    return f"no test sample of {', '.join(absent)}: average over the other classes"
 
 
 def average(

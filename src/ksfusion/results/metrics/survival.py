@@ -1,93 +1,15 @@
-"""The metrics of the paper's tables, in percent; a metric that the test samples do not determine is NaN."""
+"""The metrics of predicted risks, and of survival curves at given times."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ksfusion.results.metrics.checks import check_finite
+from ksfusion.results.metrics.names import NAN
 from ksfusion.terms.ties import TIED_RISK
-
-if TYPE_CHECKING:
-    from ksfusion.terms.tasks import TaskKind
-
-NAN = float("nan")
-
-# Kind of task -> its metrics, in the order of the paper's tables.
-METRICS: dict[TaskKind, tuple[str, ...]] = {
-    "classification": ("auc", "accuracy", "sensitivity", "specificity", "f1"),
-    "survival": ("c_index",),
-}
-METRIC_LABELS = {
-    "auc": "AUC",
-    "accuracy": "Acc.",
-    "sensitivity": "Sens.",
-    "specificity": "Spec.",
-    "f1": "F1",
-    "c_index": "C-index",
-}
-# These are averages over classes; the accuracy is not.
-MACRO_METRICS = ("auc", "sensitivity", "specificity", "f1")
-
-
-def classification_metrics(y_true: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """Score class probabilities.
-
-    AUC (one class against the rest), sensitivity, specificity and F1 are averaged over the classes that have test
-    samples, each class counting the same. With one class only they are NaN. `absent_classes` names the classes that
-    an average leaves out. The predicted class is the most probable one, the first of equals.
-
-    Parameters
-    ----------
-    y_true : array-like, shape (n_samples,)
-        Class numbers.
-    probabilities : array-like, shape (n_samples, n_classes)
-        Probability of each class.
-
-    Returns
-    -------
-    dict
-        ``auc``, ``accuracy``, ``sensitivity``, ``specificity``, ``f1``, in percent; all NaN without samples.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not agree, a value is not finite, or a class number has no column.
-    """
-    from sklearn import config_context
-    from sklearn.metrics import confusion_matrix, roc_auc_score
-
-    labels, scores = check_classification(y_true, probabilities)
-    metrics = dict.fromkeys(METRICS["classification"], NAN)
-    if len(labels) == 0:
-        return metrics
-    predicted = scores.argmax(axis=1)
-    metrics["accuracy"] = 100 * float(np.mean(predicted == labels))
-    present = np.unique(labels)
-    if len(present) < 2:
-        return metrics
-
-    with config_context(assume_finite=True, skip_parameter_validation=True):  # checked above
-        counts = confusion_matrix(labels, predicted, labels=np.arange(scores.shape[1]))  # (true, predicted)
-        areas = [roc_auc_score(labels == number, scores[:, number]) for number in present]
-    true_positives = np.diag(counts)[present]
-    positives, called = counts.sum(axis=1)[present], counts.sum(axis=0)[present]
-    true_negatives = len(labels) - positives - called + true_positives
-    per_class = {
-        "auc": areas,
-        "sensitivity": true_positives / positives,
-        "specificity": true_negatives / (len(labels) - positives),
-        "f1": 2 * true_positives / (positives + called),
-    }
-    metrics.update({name: 100 * float(np.mean(values)) for name, values in per_class.items()})
-    return metrics
-
-
-def absent_classes(y_true: ArrayLike, n_classes: int) -> list[int]:
-    """Return the class numbers without a sample: `classification_metrics` averages over the others."""
-    return sorted(set(range(n_classes)) - set(np.asarray(y_true, dtype=int).tolist()))
 
 
 def survival_metrics(
@@ -191,32 +113,15 @@ def _curve_metrics(
     }
 
 
-def check_classification(y_true: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return class numbers (n,) and probabilities (n, n_classes) as arrays, or raise ValueError."""
-    labels, scores = np.asarray(y_true, dtype=float), np.asarray(probabilities, dtype=float)
-    if labels.ndim != 1 or scores.ndim != 2 or len(labels) != len(scores):
-        raise ValueError("y_true must be (n_samples,) and probabilities (n_samples, n_classes)")
-    _check_finite(y_true=labels, probabilities=scores)
-    if (labels != labels.astype(int)).any() or (labels < 0).any() or (labels >= scores.shape[1]).any():
-        raise ValueError("y_true must be class numbers, each with a column in probabilities")
-    return labels.astype(int), scores
-
-
 def check_survival(days: ArrayLike, event: ArrayLike, risk: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return days, event (bool) and risk, each (n,), as arrays, or raise ValueError."""
     given = {"days": days, "event": event, "risk": risk}
     values = {name: np.asarray(value, dtype=float) for name, value in given.items()}
     if len({value.shape for value in values.values()}) != 1 or values["days"].ndim != 1:
         raise ValueError("days, event and risk must have one value per sample")
-    _check_finite(**values)
+    check_finite(**values)
     if (values["days"] < 0).any():
         raise ValueError("days must not be negative")
     if not np.isin(values["event"], (0, 1)).all():
         raise ValueError("event must be 0 or 1")
     return values["days"], values["event"].astype(bool), values["risk"]
-
-
-def _check_finite(**values: np.ndarray) -> None:
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} must be finite")
