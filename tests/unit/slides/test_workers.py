@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from slide_files import write_slide
-from worker_functions import make_numbered_reader, misbehave
+from worker_functions import die_at_start, make_numbered_reader, misbehave
 
 from ksfusion.core.errors import UserError
 from ksfusion.slides import SlideError
@@ -42,6 +42,16 @@ def test_what_goes_wrong_in_a_worker(call, how, error, message):
     if how in ("memory", "killed"):
         assert caught.value.reason == "too_large"
     assert call("well") == "well"
+
+
+def test_one_that_is_killed_as_it_starts_is_a_line(monkeypatch):
+    line = r"the process that reads slides was killed: memory ran out; let fewer jobs run at once \(--cores\)"
+    monkeypatch.setattr(workers, "_same", die_at_start)
+    with pytest.raises(UserError, match=line), IsolatedCalls(misbehave, 60) as function:
+        function("well")
+    monkeypatch.setattr(patch_readers, "make_patch_reader", die_at_start)
+    with pytest.raises(UserError, match=line), PatchReaders(SLIDES, 2) as readers:
+        list(readers.read([(SlideSource("a.png", 0.5), np.zeros((1, 2), np.int32))], 1))
 
 
 def test_a_process_that_cannot_be_killed_stops_nothing(monkeypatch):

@@ -79,15 +79,17 @@ class Worker:
 
         Raises
         ------
+        UserError
+            If it is killed, which the system does for its memory.
         RuntimeError
-            If it does not start.
+            If it does not start otherwise.
         """
         try:
             started = self.connection.poll(STARTING_SECONDS) and self.connection.recv()
         except (EOFError, ConnectionError):
             started = None
+            self._process.join(STOPPING_SECONDS)
         if not started:
-            self._process.join(0)
             killed = self._process.exitcode == -signal.SIGKILL
             self.stop()
             if killed:
@@ -133,7 +135,12 @@ class Worker:
         return value
 
     def stop(self) -> None:
-        """Kill the process; one that waits for a disk that does not answer is left to its fate."""
+        """Kill the process; one that waits for a disk that does not answer is left to its fate.
+
+        Whoever started it stops it when all is done, also where it had to be stopped before.
+        """
+        if self.connection.closed:
+            return
         self._process.kill()
         self._process.join(STOPPING_SECONDS)
         if self._process.is_alive():
