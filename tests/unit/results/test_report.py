@@ -1,6 +1,8 @@
 """The report: everything on one page, nothing from elsewhere, nothing of the tables taken as markup."""
 
 import base64
+import hashlib
+import html
 import io
 import re
 import shutil
@@ -144,7 +146,18 @@ def test_it_needs_nothing_from_elsewhere(page):
     sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
     assert len(sources) > 3
     assert all(source.startswith(("data:image/", "#", "x", "slides/", "heatmaps/")) for source in sources)
-    assert not re.search(r"url\(|@import|https?://|<script|<link|<iframe", page)
+    assert not re.search(r"url\(|@import|https?://|<script src|<link|<iframe| style=| on[a-z]+=", page.split("<h2")[0])
+    assert not re.search(r"url\(|@import|https?://|<link|<iframe", page)
+
+
+def test_its_policy_lets_pass_its_own_style_and_script_alone(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    policy = html.unescape(policy)
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ") and "unsafe" not in policy
 
 
 def test_links_lead_somewhere(page):
@@ -209,7 +222,7 @@ def test_a_notice_stands_at_the_top(page, tmp_path):
     assert "Nothing found." in plain
 
 
-def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
+def test_what_bears_on_every_result_stands_with_the_answer(tmp_path):
     findings = [
         ("cohort_confounded_with_label", "b", "grading: 100% of its 9 labelled cases are G4"),
         ("event_looks_flipped", "event", "1 must mean died"),
@@ -217,7 +230,7 @@ def test_what_bears_on_every_result_stands_with_the_cohort(tmp_path):
     ]
     page = report_of(tmp_path, findings=findings)
     told = "Cohort confounded with label (b): grading: 100% of its 9 labelled cases are G4."
-    assert page.index('id="cohort"') < page.index(told) < page.index('id="table1"')
+    assert page.index('id="answer"') < page.index(told) < page.index('id="cohort"')
     assert "Event looks flipped (event): 1 must mean died." in page
     # A long list is cut, with its length and where all of it is.
     assert page.count("<td>share the case</td>") == 200

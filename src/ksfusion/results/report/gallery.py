@@ -20,6 +20,19 @@ from ksfusion.results.plots.style import DPI
 from ksfusion.results.wording import heading
 from ksfusion.terms.flags import FLAGS
 
+# Kinds of figures in the order of the page, after those of differences; others come last.
+FOREST = "forest"
+KIND_ORDER = (
+    "roc",
+    "calibration",
+    "decision",
+    "kaplan_meier",
+    "scatter",
+    "subgroups",
+    "confusion",
+    "alpha",
+    "training",
+)
 MOST_PICTURES = 24
 PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
@@ -38,10 +51,11 @@ class PageFigure(FigureEntry, PageImage):
     """A figure with its title and caption."""
 
 
-class FigureGroup(TypedDict):
-    """The figures of a task."""
+class FigureSection(TypedDict):
+    """The figures of a kind, one for each task that has it."""
 
-    task: str
+    id: str
+    heading: str
     figures: list[PageFigure]
 
 
@@ -99,21 +113,34 @@ class HeatmapGallery(TypedDict):
     links: list[HeatmapLink]
 
 
-def figure_gallery(lists: Iterable[Path]) -> list[FigureGroup]:
-    """Return the figures that lists name by task.
+def figure_gallery(lists: Iterable[Path]) -> list[PageFigure]:
+    """Return the figures that lists name.
 
     Parameters
     ----------
     lists
         The lists of `ksfusion.stages.draw_figures`, beside the figures.
     """
-    by_task: dict[str, list[PageFigure]] = {}
+    figures: list[PageFigure] = []
     for path in lists:
         entries: list[FigureEntry] = read_json(path)
         for entry in entries:
             image = page_image(path.with_name(f"{entry['name']}.png"), listed_in=path)
-            by_task.setdefault(entry["task"], []).append({**entry, **image})
-    return [FigureGroup(task=task, figures=figures) for task, figures in by_task.items()]
+            figures.append({**entry, **image})
+    return figures
+
+
+def figure_sections(figures: Iterable[PageFigure]) -> tuple[list[PageFigure], list[FigureSection]]:
+    """Return the figures of differences, and the others by kind, in the order of `KIND_ORDER`."""
+    by_kind: dict[str, list[PageFigure]] = {}
+    for figure in figures:
+        by_kind.setdefault(figure["kind"], []).append(figure)
+    forests = by_kind.pop(FOREST, [])
+    ordered = sorted(by_kind, key=lambda kind: KIND_ORDER.index(kind) if kind in KIND_ORDER else len(KIND_ORDER))
+    return forests, [
+        FigureSection(id=f"figures-{kind}", heading=by_kind[kind][0]["heading"], figures=by_kind[kind])
+        for kind in ordered
+    ]
 
 
 def page_image(path: Path, *, listed_in: Path | None = None) -> PageImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -13,15 +14,18 @@ from typing import Any
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 import ksfusion
 from ksfusion.core.provenance import as_json
 from ksfusion.results.config import TableName, WriteReportSettings
-from ksfusion.results.report.comparisons import comparison_section
+from ksfusion.results.report.answer import answer, question
+from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
 from ksfusion.results.report.findings import audit_sections, cautions, slide_findings
-from ksfusion.results.report.gallery import FigureGroup, HeatmapGallery, SlideGallery
+from ksfusion.results.report.gallery import FigureSection, HeatmapGallery, PageFigure, SlideGallery, figure_sections
 from ksfusion.results.report.sections import (
     GeneSection,
+    ResultSection,
     cohort_layouts,
     oracle_layout,
     result_sections,
@@ -33,7 +37,7 @@ from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import PAPER_NOTE
 from ksfusion.results.wording import in_words, plain
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATE, STYLE, SCRIPT = (Path(__file__).with_name(f"report.{ending}") for ending in ("html.j2", "css", "js"))
 PACKAGES = (
     "torch",
     "torchvision",
@@ -80,7 +84,7 @@ class ReportContents:
     expression: pd.DataFrame
     leakage: pd.DataFrame
     genes: Sequence[GeneSection]
-    figures: Sequence[FigureGroup]
+    figures: Sequence[PageFigure]
     heatmaps: Sequence[HeatmapGallery]
     gallery: SlideGallery
     oracles: pd.DataFrame | None = None
@@ -88,8 +92,8 @@ class ReportContents:
 
 
 def template_digest() -> str:
-    """Return twelve digits that another template would not have."""
-    return hashlib.sha256(TEMPLATE.read_bytes()).hexdigest()[:12]
+    """Return twelve digits that another template, style or script would not have."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (TEMPLATE, STYLE, SCRIPT))).hexdigest()[:12]
 
 
 def render_page(contents: ReportContents, settings: WriteReportSettings, made_by: Mapping[str, Any]) -> str:
@@ -113,17 +117,29 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
     )
     environment.filters["plain"] = plain
     caveats, titles, table1 = settings.caveats, settings.titles, contents.results["table1"]
+    style, script = STYLE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
+    sections = result_sections(contents.results, caveats, titles, contents.comparisons)
+    compared = comparison_section(contents.comparisons, titles)
+    forests, figures = figure_sections(contents.figures)
+    summary = summarise(contents.slides, contents.samples, table1, titles)
     return environment.get_template(TEMPLATE.name).render(
         title=settings.title or _title_of_tasks(table1, titles),
         notice=settings.notice,
-        summary=summarise(contents.slides, contents.samples, table1, titles),
+        policy=f"default-src 'none'; img-src data:; style-src '{_hash_of(style)}'; script-src '{_hash_of(script)}'",
+        css=Markup(style),
+        script=Markup(script),
+        menu=_menu(contents, sections, compared, figures),
+        question=question(table1, summary["counts"][0][1], titles),
+        answer=answer(table1, contents.comparisons, titles),
+        summary=summary,
         caveats=caveats,
-        sections=result_sections(contents.results, caveats, titles, contents.comparisons),
-        comparisons=comparison_section(contents.comparisons, titles),
+        sections=sections,
+        comparisons=compared,
+        forests=forests,
         oracles=oracle_layout(contents.oracles, titles),
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
         cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
-        figures=contents.figures,
+        figures=figures,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
         slides=slide_problems(contents.slides),
@@ -136,6 +152,34 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         versions=_versions(made_by["code"]),
         made_by=as_json(made_by),
     )
+
+
+def _hash_of(text: str) -> str:
+    """Return what a Content-Security-Policy lets pass: the hash of a style or script within the page."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
+
+
+def _menu(
+    contents: ReportContents,
+    sections: Sequence[ResultSection],
+    compared: ComparisonSection | None,
+    figures: Sequence[FigureSection],
+) -> list[tuple[str, str]]:
+    """Return the id and the name of each section."""
+    found: list[tuple[str, str] | None] = [
+        ("answer", "Question and answer"),
+        ("cohort", "Cohort"),
+        *((section["id"], section["title"].partition(". ")[0]) for section in sections),
+        ("comparisons", "Differences") if compared else None,
+        *((figure["id"], figure["heading"]) for figure in figures),
+        ("heatmaps", "Attention") if contents.heatmaps else None,
+        ("overviews", "Slides") if contents.gallery["total"] else None,
+        ("slides", "What was left out"),
+        ("audit", "Leakage and audit"),
+        ("genes", "Genes"),
+        ("configuration", "Configuration"),
+    ]
+    return [entry for entry in found if entry]
 
 
 def _title_of_tasks(table: pd.DataFrame, titles: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ MODALITY_NOTE = "p: patches of the slide; g: genes."
 class Cell:
     """A metric of a method; NaN where missing.
 
-    ``differs`` from the reference: its difference survives the correction.
+    ``differs`` from the reference: its difference survives the correction. ``n`` samples or cases were scored.
     """
 
     mean: float
@@ -39,6 +39,7 @@ class Cell:
     paper: float
     best: bool
     differs: bool = False
+    n: int = 0
 
     @property
     def value(self) -> str:
@@ -53,6 +54,14 @@ class Cell:
         # A dash before a minus would be hard to read.
         between = DASH if self.ci_low >= 0 else " to "
         return f"{_number(self.ci_low)}{between}{_number(self.ci_high)}"
+
+    @property
+    def about(self) -> str:
+        """How many were scored, and the interval in words, or nothing where nothing is known."""
+        if math.isnan(self.mean):
+            return ""
+        interval = f", {COVERAGE} % interval {_number(self.ci_low)} to {_number(self.ci_high)}" if self.interval else ""
+        return f"n = {self.n}{interval}"
 
     @property
     def published(self) -> str:
@@ -156,7 +165,7 @@ def lay_out(
         is_best = chosen["method"].nunique() > 1 and f"{row.mean:.1f}" == f"{best[task, metric]:.1f}" != "nan"
         is_best = is_best and metric not in UNORDERED
         is_marked = (method, task, metric) in marked
-        return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best, differs=is_marked)
+        return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best, differs=is_marked, n=int(row.n))
 
     rows = tuple(
         Row(

@@ -1,0 +1,139 @@
+"""What was asked, and the answer in three sentences, no more of it than the tests allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ALL
+from ksfusion.results.metrics.names import LOWER_IS_BETTER, metric_label
+from ksfusion.results.statistics import COVERAGE
+from ksfusion.results.tables.differences import Comparisons, survives
+from ksfusion.results.wording import MINUS, in_words
+
+
+class Lead(NamedTuple):
+    """The method with the highest mean in the first metric of a task, and the one after it.
+
+    Attributes
+    ----------
+    task, metric
+        Whose mean it is.
+    first, second
+        The rows of the long table; no second where one method alone has a result.
+    """
+
+    task: str
+    metric: str
+    first: Any
+    second: Any | None
+
+
+def listed(words: list[str]) -> str:
+    """Return words as a list in a sentence."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def question(table: pd.DataFrame, n_cases: int, titles: Mapping[str, str]) -> str:
+    """Return what was asked of the methods in the long table of `make-tables`.
+
+    Parameters
+    ----------
+    table
+        The long table of all methods.
+    n_cases
+        Cases in use.
+    titles
+        What tasks are called, by name, where they have a title.
+    """
+    tasks = listed([in_words(task, titles) for task in table["task"].unique()])
+    methods = table["method"].nunique()
+    compared = f"{methods} methods are compared" if methods > 1 else "One method is scored"
+    return (
+        f"How well are {tasks} predicted for cases that a model has not seen? {compared}, trained and scored on the "
+        f"same {n_cases} cases, each of which is tested only where it was not trained on."
+    )
+
+
+def answer(table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping[str, str]) -> list[str]:
+    """Return three sentences: which method has the highest mean, by how much, and what of it a test shows.
+
+    They are about the first metric of each task, by sample, over all cohorts and folds.
+
+    Parameters
+    ----------
+    table
+        The long table of all methods.
+    comparisons
+        With the reference.
+    titles
+        What tasks are called, by name, where they have a title.
+    """
+    leads = list(_leads(table))
+    if not leads:
+        return ["No method has a result."]
+    sentences = [f"On the test samples {listed([_best(lead, titles) for lead in leads])}."]
+    margins = [text for lead in leads if (text := _margin(lead, titles))]
+    if margins:
+        sentences.append(f"The distance to the next method is {listed(margins)}.")
+    return [*sentences, _tested(leads, table, comparisons, titles)]
+
+
+def _leads(table: pd.DataFrame) -> Iterator[Lead]:
+    whole = table[(table["level"] == "sample") & (table["cohort"] == ALL) & (table["fold"] == ALL)]
+    for task, rows in whole.groupby("task", sort=False):
+        metric = rows["metric"].iloc[0]
+        found = rows[(rows["metric"] == metric) & rows["mean"].notna()]
+        ordered = list(found.sort_values("mean", ascending=metric in LOWER_IS_BETTER, kind="stable").itertuples())
+        if ordered:
+            yield Lead(str(task), metric, ordered[0], ordered[1] if len(ordered) > 1 else None)
+
+
+def _best(lead: Lead, titles: Mapping[str, str]) -> str:
+    first, end = lead.first, "lowest" if lead.metric in LOWER_IS_BETTER else "highest"
+    interval = "" if math.isnan(first.ci_low) else f", {COVERAGE} % interval {first.ci_low:.1f} to {first.ci_high:.1f}"
+    value = f"{first.mean:.1f}{interval}".replace("-", MINUS)
+    label, metric = METHODS[first.method].label, metric_label(lead.metric)
+    return f"for {in_words(lead.task, titles)} {label} has the {end} {metric} ({value})"
+
+
+def _margin(lead: Lead, titles: Mapping[str, str]) -> str:
+    if lead.second is None:
+        return ""
+    distance = abs(lead.first.mean - lead.second.mean)
+    return f"{distance:.1f} for {in_words(lead.task, titles)} ({METHODS[lead.second.method].label})"
+
+
+def _tested(leads: list[Lead], table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping[str, str]) -> str:
+    """Return what the tests say of the first metrics."""
+    if comparisons is None:
+        return "No difference between methods was tested."
+    shown = comparisons.shown(table["method"])
+    metrics = pd.DataFrame([(lead.task, lead.metric) for lead in leads], columns=["task", "metric"])
+    tested = shown.merge(metrics, on=["task", "metric"])
+    tested = tested[tested["p"].notna()]
+    reference = comparisons.printed_reference()
+    if tested.empty:
+        return f"No difference from {reference} could be tested."
+    found = tested[survives(tested)]
+    counted = f"Of the {len(tested)} differences from {reference} in these metrics"
+    if found.empty:
+        return f"{counted} none is shown by a test ({comparisons.threshold()}), so that none of the methods stands out."
+    said = [
+        f"{in_words(row.task, titles)}, {METHODS[row.method].label} {_side(row.difference)}"
+        for row in found.itertuples()
+    ]
+    return f"{counted} {len(found)} {_is(len(found))} shown by a test ({comparisons.threshold()}): {'; '.join(said)}."
+
+
+def _side(difference: float) -> str:
+    return f"{abs(difference):.1f} {'above' if difference > 0 else 'below'}"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
