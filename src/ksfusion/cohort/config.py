@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ksfusion.core.config_block import PATH, Block, Fraction, Name, Printed
+from ksfusion.core.missing import is_missing
 from ksfusion.terms.tasks import TaskKind
 from ksfusion.terms.units import TimeUnit
 
 PairingRule = Literal["any", "closest"]
+Requirement = Literal["paired", "any"]
+
+
+def _short_forms_too(schema: dict[str, Any]) -> None:
+    """Let the JSON schema of ``columns`` take a name alone, and words beside the other keys."""
+    block = schema["additionalProperties"]
+    schema["additionalProperties"] = {"anyOf": [{"type": "string"}, {"type": "object"}, block]}
+
+
+class UserColumn(Block):
+    """What a column is called in the user's own tables, and what its words mean: {Dead: 1, alive: 0}."""
+
+    column: Printed | None = Field(None, description="its name there; null: the name that it has here")
+    words: dict[str, str] = Field(
+        default_factory=dict, description="what each word means here, in letters of any size; null: nothing is known"
+    )
+    died: list[str] = Field(default_factory=list, description="of event: the words for 1, that the case died")
+    alive: list[str] = Field(default_factory=list, description="of event: those for 0, alive when last seen")
+    unit: TimeUnit | None = Field(None, description="of survival_days: the unit of the times there")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        """Take a name alone; and words without a key of their own, as in {II: G2, III: G3}."""
+        if isinstance(given, str | int | float) and not isinstance(given, bool):
+            return {"column": str(given)}
+        if not isinstance(given, Mapping):
+            return given
+        words = {key: value for key, value in given.items() if key not in cls.model_fields}
+        more = given.get("words")
+        if words and (more is None or isinstance(more, Mapping)):
+            return {**{key: given[key] for key in given if key not in words}, "words": {**(more or {}), **words}}
+        return given
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _words_are_text(cls, words: Any) -> Any:
+        if not isinstance(words, Mapping):
+            return {} if words is None else words
+        return {_text(word): "" if meaning is None else _text(meaning) for word, meaning in words.items()}
+
+    @field_validator("died", "alive", mode="before")
+    @classmethod
+    def _lists_of_text(cls, words: Any) -> Any:
+        listed = words if isinstance(words, list) else [] if words is None else [words]
+        return list(map(_text, listed))
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> UserColumn:
+        pairs = [(word.strip().lower(), meaning) for word, meaning in self._pairs()]
+        for word, meaning in pairs:
+            if dict(pairs)[word] != meaning:
+                raise ValueError(f"{word!r} has two meanings, {meaning or 'nothing'} and {dict(pairs)[word]}")
+        return self
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [*self.words.items(), *((word, "1") for word in self.died), *((word, "0") for word in self.alive)]
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each word means, the words in small letters."""
+        return {word.strip().lower(): meaning for word, meaning in self._pairs()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        raise ValueError("YAML reads yes, no, on and off as true and false; put the words in quotes")
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r} is no word; write it as in {{II: G2, III: G3}}")
+    return str(value)
 
 
 class CohortFiles(Block):
@@ -20,9 +92,41 @@ class CohortFiles(Block):
         description="table of samples: one slide paired with one expression profile", json_schema_extra=PATH
     )
     cases: str = Field(description="table of cases: labels and survival", json_schema_extra=PATH)
-    require: Literal["paired"] = Field(
-        "paired", description="all methods train and are scored on the same complete samples"
+    columns: dict[str, UserColumn] = Field(
+        default_factory=dict,
+        description="names and words of your own tables: {case_id: Patient, grade: {column: WHO, II: G2, III: G3}}",
+        json_schema_extra=_short_forms_too,
     )
+    require: Requirement = Field(
+        "paired",
+        description="paired: all methods train and are scored on the same samples, which have slide and profile; any: "
+        "of a study without slides, on those that have a profile",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _units_are_of_survival(cls, columns: dict[str, UserColumn]) -> dict[str, UserColumn]:
+        for name, column in columns.items():
+            if column.unit and name != "survival_days":
+                raise ValueError(f"{name}: unit is for survival_days; times of your own task have the unit of the task")
+        return columns
+
+
+class Clinical(Block):
+    """Which columns of cases the clinical baselines read."""
+
+    clinical: list[str] = Field(
+        default_factory=list, description="columns of cases that the clinical baselines read, such as [age, sex]"
+    )
+
+    @field_validator("clinical")
+    @classmethod
+    def _columns_differ(cls, columns: list[str]) -> list[str]:
+        if len(set(columns)) < len(columns):
+            raise ValueError("a column is listed twice")
+        if "case_id" in columns:
+            raise ValueError("case_id says nothing of a case; leave it out")
+        return columns
 
 
 class Labelling(Block):
@@ -42,6 +146,8 @@ class Labelling(Block):
             return classes
         if any(isinstance(name, bool) for name in classes):
             raise ValueError("YAML reads yes, no, on and off as true and false; put the classes in quotes")
+        if empty := [name for name in classes if isinstance(name, str) and is_missing(name)]:
+            raise ValueError(f"{empty[0]!r} counts as empty in tables; give it another word in cohort.columns")
         return [str(name) if isinstance(name, int | float) else name for name in classes]
 
     @model_validator(mode="after")
@@ -132,4 +238,5 @@ class CheckLeakageSettings(Block):
 class WriteLedgerSettings(Pairing):
     """Of `ksfusion.stages.write_ledger`; ``tasks`` has the kind of each task."""
 
+    require: Requirement = "paired"
     tasks: dict[Name, TaskKind]

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ksfusion.cohort.config import Labelling
-from ksfusion.cohort.labels import MARKER_VALUES
+from ksfusion.cohort.labels import DIAGNOSIS, MARKER_VALUES, derives_diagnosis
 from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.user_table import columns_there
 
-DIAGNOSIS = "diagnosis"
 # What the names of a column have in common in tables of hospitals and of published cohorts, in small letters.
 PARTS_OF_NAMES = {
     "survival_days": ("surviv", "os_", "os.", "days", "months", "time", "follow"),
@@ -46,7 +45,7 @@ def label_warnings(tables: CohortTables, tasks: Mapping[str, Labelling], path: s
 
 def _lost(tables: CohortTables, task: Labelling) -> Iterator[tuple[str, str, str]]:
     """Yield what a task lacks, which cases have no label for that, and the remedy."""
-    derived = task.columns == (DIAGNOSIS,) and DIAGNOSIS not in tables.case_columns
+    derived = derives_diagnosis(task, tables.case_columns)
     needed = tuple(MARKER_VALUES) if derived else task.columns
     empty = [column for column in needed if not any(row.get(column) for row in tables.cases)]
     whose = "no case has a label"
@@ -70,8 +69,15 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _remedy(absent: Sequence[str], there: Sequence[str]) -> str:
-    """Return which columns there are, and which of them may be meant."""
-    parts = {part for column in absent for part in PARTS_OF_NAMES.get(column, (column.lower(),))}
-    may_be = [name for name in there if name not in PARTS_OF_NAMES and any(part in name.lower() for part in parts)]
-    remedy = f"rename {_joined(may_be)} if that is meant" if may_be else "rename the one that is meant"
-    return f"there are {columns_there(there)}: {remedy}, or leave the task out"
+    """Return which columns there are, and how the configuration says which of them are meant."""
+    pairs = ", ".join(f"{column}: {_may_be(column, there) or 'YOURS'}" for column in absent)
+    return (
+        f"there are {columns_there(there)}: write cohort.columns: {{{pairs}}} if that is meant, or leave the task out"
+    )
+
+
+def _may_be(column: str, there: Sequence[str]) -> str:
+    """Return the column that may be meant by one that is not there; empty where none has such a name."""
+    parts = PARTS_OF_NAMES.get(column, (column.lower(),))
+    others = (name for name in there if name not in PARTS_OF_NAMES)
+    return next((name for name in others if any(part in name.lower() for part in parts)), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ksfusion.cohort.config import Labelling
@@ -20,12 +20,27 @@ MARKER_VALUES = {
     "cdkn2a": ("homdel", "intact"),
     "grade": ("G2", "G3", "G4"),
 }
+# The column that is derived where the table has none.
+DIAGNOSIS = "diagnosis"
 GLIOBLASTOMA, ASTROCYTOMA_G4, ASTROCYTOMA, OLIGODENDROGLIOMA = (
     "glioblastoma",
     "astrocytoma_g4",
     "astrocytoma",
     "oligodendroglioma",
 )
+
+
+def derives_diagnosis(task: Labelling, columns: Collection[str]) -> bool:
+    """Return whether the labels of a task are diagnoses that its cases' markers decide.
+
+    Parameters
+    ----------
+    task
+        What its labels are.
+    columns
+        Those of the table of cases: a diagnosis that stands there is taken as it is.
+    """
+    return task.columns == (DIAGNOSIS,) and DIAGNOSIS not in columns
 
 
 def diagnose(idh: str, codel_1p19q: str, cdkn2a: str, grade: str) -> tuple[str, str]:
@@ -144,7 +159,7 @@ def _classes(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str,
     import pandas as pd
 
     (column,) = task.columns
-    if column == "diagnosis" and column not in cases:
+    if derives_diagnosis(task, cases.columns):
         markers = (_column(cases, marker) for marker in MARKER_VALUES)
         derived = [diagnose(*values) for values in zip(*markers, strict=True)]
         values = pd.Series([value for value, _ in derived], index=cases.index)

@@ -5,13 +5,14 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ksfusion.cohort.columns import map_columns, unmapped
 from ksfusion.cohort.config import CohortFiles, Labelling
-from ksfusion.cohort.labels import MARKER_VALUES
-from ksfusion.cohort.user_table import Row, UserTable, columns_there, read_user_table
+from ksfusion.cohort.labels import DIAGNOSIS, MARKER_VALUES, derives_diagnosis
+from ksfusion.cohort.user_table import Row, UserTable, check_columns, columns_there, read_user_table
 from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
 from ksfusion.core.paths import find_path
@@ -30,7 +31,9 @@ OPTIONAL_SAMPLE_COLUMNS = (
 )
 SURVIVAL_COLUMNS = ("survival_days", "event")
 # A table may lack these: its cases then have no label for the task. A diagnosis is derived where none is given.
-BUILTIN_COLUMNS = (*MARKER_VALUES, *SURVIVAL_COLUMNS, "diagnosis")
+BUILTIN_COLUMNS = (*MARKER_VALUES, *SURVIVAL_COLUMNS, DIAGNOSIS)
+# What 0 and 1 mean.
+DIED, HAPPENED = "1: died, 0: alive when last seen", "1: it happened, 0: it had not when last seen"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def read_cohort(files: CohortFiles, tasks: Mapping[str, Labelling], cohorts: Col
     Parameters
     ----------
     files
-        Where they are.
+        Where they are, and how their columns and words are called here.
     tasks
         Name of each task to what its labels are.
     cohorts
@@ -90,67 +93,115 @@ def read_cohort(files: CohortFiles, tasks: Mapping[str, Labelling], cohorts: Col
     UserError
         With the problems of both tables, a line each: file, row, what is wrong, the remedy.
     """
-    cases = read_user_table(files.cases, required=("case_id",))
-    samples = read_user_table(files.samples, required=SAMPLE_COLUMNS)
-    if cases.columns:
+    cases, samples = read_user_table(files.cases), read_user_table(files.samples)
+    lost = list(unmapped(files.columns, cases, samples)) if cases.columns and samples.columns else []
+    for table in (cases, samples):
+        map_columns(table, files.columns)
+    known = cases.columns and check_columns(cases, ["case_id"])
+    if known:
         check_cases(cases, tasks)
-    if samples.columns:
-        case_ids = {row["case_id"] for row in cases.rows} if cases.columns else None
-        _check_samples(samples, case_ids, files.cases, cohorts)
-    problems = cases.all_problems() + samples.all_problems()
+    needed = [name for name in SAMPLE_COLUMNS if name != "slide" or files.require == "paired"]
+    if samples.columns and check_columns(samples, needed):
+        _check_samples(samples, {row["case_id"] for row in cases.rows} if known else None, files.cases, cohorts)
+    problems = lost + cases.all_problems() + samples.all_problems()
     if problems:
         raise UserError("\n".join(problems))
     return CohortTables(samples.rows, cases.rows, cases.columns)
 
 
 def check_cases(table: UserTable, tasks: Mapping[str, Labelling]) -> None:
-    """Note what is wrong in a table of cases: columns, choices, times and events, a case that stands twice."""
+    """Note what is wrong in a table of cases: in its ids, and in the columns that tasks read."""
+    judged = _Judged(table, tasks)
     for column in table.columns:
-        if column not in BUILTIN_COLUMNS and column.lower() in BUILTIN_COLUMNS:
-            table.problems.append(f"{table.path}: row 1: column {column} must be written {column.lower()}; rename it")
-    times: dict[str, TimeUnit] = {"survival_days": "days"}
-    events = {"event"}
-    choices: dict[str, Iterable[str]] = dict(MARKER_VALUES)
-    for name, task in tasks.items():
-        for column in task.columns:
-            if column not in table.columns and column not in BUILTIN_COLUMNS:
-                table.problems.append(
-                    f"{table.path}: row 1: column {column} is missing, task {name} needs it; "
-                    f"add it or correct the task in the configuration; it has {columns_there(table.columns)}"
-                )
-        if task.kind == "survival":
-            time, event = task.columns
-            times.setdefault(time, task.unit)
-            events.add(event)
-            continue
-        (column,) = task.columns
-        values = MARKER_VALUES.get(column)
-        if values and not set(task.classes) <= set(values):
+        here = column.lower()
+        if here != column and here in judged.columns and here not in table.columns:
             table.problems.append(
-                f"{table.path}: task {name}: its classes {', '.join(task.classes)} are not values of column "
-                f"{column}; write {', '.join(values)} in the configuration"
+                f"{table.path}: row 1: column {column} must be written {here}; rename it, or write cohort.columns: "
+                f"{{{here}: {column}}}"
             )
-        choices.setdefault(column, task.classes)
     for line, row in table.numbered():
         table.check_id(line, "case_id", row["case_id"])
-        for column, allowed in choices.items():
+        for column, allowed in judged.choices.items():
             table.check_choice(line, row, column, allowed)
-        for column, unit in sorted(times.items()):
+        for column, unit in sorted(judged.times.items()):
             table.check_number(line, row, column, minimum=0, remedy=f"a time in {unit} is a number above 0, or empty")
-        for column in sorted(events):
-            table.check_choice(line, row, column, ("0", "1"))
+        for column in sorted(judged.events):
+            table.check_choice(line, row, column, ("0", "1"), meaning=DIED if column == "event" else HAPPENED)
     table.check_unique("case_id")
 
 
+class _Judged:
+    """The columns of a table of cases that tasks read, and what these may hold.
+
+    Parameters
+    ----------
+    table
+        Gets a problem for each column that is not there, and for classes that no value can have.
+    tasks
+        Name of each task to what its labels are.
+
+    Attributes
+    ----------
+    choices
+        The values of each column of classes.
+    times
+        The unit of each column of times.
+    events
+        The columns of events.
+    """
+
+    def __init__(self, table: UserTable, tasks: Mapping[str, Labelling]):
+        self.choices: dict[str, tuple[str, ...]] = {}
+        self.times: dict[str, TimeUnit] = {}
+        self.events: set[str] = set()
+        derived = any(derives_diagnosis(task, table.columns) for task in tasks.values())
+        # What the diagnosis is derived from has values of its own.
+        self._fixed = MARKER_VALUES if derived else {}
+        self.choices |= self._fixed
+        for name, task in tasks.items():
+            for column in task.columns:
+                if column not in table.columns and column not in BUILTIN_COLUMNS:
+                    table.problems.append(
+                        f"{table.path}: row 1: column {column} is missing, task {name} needs it; add it or correct the "
+                        f"task in the configuration; it has {columns_there(table.columns)}"
+                    )
+            if task.kind == "survival":
+                time, event = task.columns
+                self.times.setdefault(time, task.unit)
+                self.events.add(event)
+            elif not derives_diagnosis(task, table.columns):
+                self._add_classes(name, task, table)
+
+    def _add_classes(self, name: str, task: Labelling, table: UserTable) -> None:
+        (column,) = task.columns
+        if column not in self._fixed:
+            known = self.choices.get(column, ())
+            self.choices[column] = known + tuple(value for value in task.classes if value not in known)
+        elif not set(task.classes) <= set(self._fixed[column]):
+            table.problems.append(
+                f"{table.path}: task {name}: its classes {', '.join(task.classes)} are not values of column {column}, "
+                f"which the diagnosis is derived from; write {', '.join(self._fixed[column])} in the configuration, or "
+                "leave the diagnosis out"
+            )
+
+    @property
+    def columns(self) -> set[str]:
+        """All of them."""
+        return {*self.choices, *self.times, *self.events}
+
+
 def _check_samples(table: UserTable, case_ids: set[str] | None, cases: str, cohorts: Collection[str]) -> None:
-    unknown = [name for name in table.columns if name not in SAMPLE_COLUMNS + OPTIONAL_SAMPLE_COLUMNS]
+    # A table that has other names than these is somebody else's, with columns that say nothing here.
+    known = {*SAMPLE_COLUMNS, *OPTIONAL_SAMPLE_COLUMNS}
+    own = {name for name in table.mapped if name in known and table.mapped[name] != name}
+    unknown = [] if own else [name for name in table.columns if name not in known]
     if unknown:
         table.problems.append(
-            f"{table.path}: row 1: unknown column {', '.join(unknown)}; remove it or correct its name "
-            f"(optional: {', '.join(OPTIONAL_SAMPLE_COLUMNS)})"
+            f"{table.path}: row 1: unknown column {', '.join(unknown)}; remove it, correct its name, or say in "
+            f"cohort.columns what it is (optional: {', '.join(OPTIONAL_SAMPLE_COLUMNS)})"
         )
     for line, row in table.numbered():
-        for column in OPTIONAL_SAMPLE_COLUMNS:
+        for column in ("slide", *OPTIONAL_SAMPLE_COLUMNS):
             row.setdefault(column, "")
         row["slide_id"] = row["slide_id"] or default_slide_id(row["slide"])
         table.check_id(line, "sample_id", row["sample_id"])

@@ -5,19 +5,18 @@ Read with the standard library alone: the Snakefile asks for the folds each time
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
-from ksfusion.core.storage import read_rows
+from ksfusion.core.missing import is_missing
+from ksfusion.core.tables import TextTable, read_text_table
 from ksfusion.terms.splits import SPLITS
 
-FOLD_FILE = re.compile(r"splits_(\d+)\.csv")
+FOLD_FILE = re.compile(r"splits_(\d+)\.(?:csv|xlsx)")
 COLUMNS = ("fold", "case_id", "split")
 
 
@@ -36,8 +35,8 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     Parameters
     ----------
     path
-        A table (fold, case_id, split) with tabs or commas, or a file or folder of ``splits_{k}.csv``, whose columns
-        ``train``, ``val`` and ``test`` list cases or slides.
+        A table (fold, case_id, split), or a file or folder of ``splits_{k}.csv`` (or .xlsx), whose columns ``train``,
+        ``val`` and ``test`` list cases or slides.
     cases
         The cases that need a side: those with a sample.
     case_of_slide
@@ -102,45 +101,40 @@ def split_files(path: Path | str) -> list[Path]:
 def _entries(path: Path) -> list[Entry]:
     entries = []
     try:
-        for file in split_files(path):
-            check_is_data(file)
-            match = FOLD_FILE.fullmatch(file.name)
-            entries += _columns_of_sides(file, int(match[1])) if match else _rows_of_cases(file)
-        return entries
+        files = split_files(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check splits.file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a text table ({error}); see splits.file in config.yaml") from None
+    for file in files:
+        match = FOLD_FILE.fullmatch(file.name)
+        table = read_text_table(file)
+        entries += _columns_of_sides(file, table, int(match[1])) if match else _rows_of_cases(file, table)
+    return entries
 
 
-def _columns_of_sides(path: Path, fold: int) -> list[Entry]:
+def _columns_of_sides(path: Path, table: TextTable, fold: int) -> list[Entry]:
     """Read a file whose columns are the sides; pandas' row numbers, in a column without a name, are left out."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"train", "val"} <= set(reader.fieldnames or ()):
-            raise UserError(
-                f"{path}: row 1: has no columns train and val, with commas between them; see splits.file in config.yaml"
-            )
-        return [
-            Entry(fold, name.strip(), side, f"{path}: row {reader.line_num}")
-            for row in reader
-            for side in SPLITS
-            if (name := row.get(side) or "").strip()
-        ]
+    if not {"train", "val"} <= set(table.header):
+        raise UserError(f"{path}: row 1: has no columns train and val; see splits.file in config.yaml")
+    return [
+        Entry(fold, name, side, f"{path}: row {line}")
+        for line, fields in table.rows
+        for column, name in zip(table.header, fields, strict=False)
+        for side in SPLITS
+        if side == column and not is_missing(name)
+    ]
 
 
-def _rows_of_cases(path: Path) -> list[Entry]:
-    header, rows = read_rows(path)
-    if len(header) == 1 and "," in header[0]:
-        header, rows = _comma_separated(path)
+def _rows_of_cases(path: Path, table: TextTable) -> list[Entry]:
+    header = table.header
     if missing := [name for name in COLUMNS if name not in header]:
         if {"train", "val"} <= set(header):
             raise UserError(f"{path}: row 1: has sides as columns; name it splits_0.csv, after its fold, as CLAM does")
         raise UserError(
-            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, by tabs or commas"
+            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, with tabs, "
+            "semicolons or commas between them"
         )
     entries, problems = [], []
-    for line, fields in rows:
+    for line, fields in table.rows:
         row = dict(zip(header, fields, strict=False))
         # Of a column with a gap pandas makes decimals.
         fold = row.get("fold", "").removesuffix(".0")
@@ -151,11 +145,3 @@ def _rows_of_cases(path: Path) -> list[Entry]:
     if problems:
         raise UserError("\n".join(first_of(problems)))
     return entries
-
-
-def _comma_separated(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    """Read a table as `ksfusion.core.storage.read_rows` does, with commas between its columns."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = tuple(name.strip() for name in next(reader))
-        return header, [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ksfusion.core.config_block import NAME_PATTERN
-from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError, first_of
-from ksfusion.core.numbers import parse_number
-from ksfusion.core.storage import read_rows
+from ksfusion.core.numbers import decimal_point, parse_number
+from ksfusion.core.tables import read_text_table
 
 _ID = re.compile(NAME_PATTERN)
 COLUMNS_SHOWN = 20
@@ -25,11 +23,35 @@ Row = dict[str, str]
 
 @dataclass
 class UserTable:
-    """Rows of a text table with the line each stands on, and the problems found so far."""
+    """Rows of a table with the line each stands on, and the problems found so far.
+
+    Attributes
+    ----------
+    path
+        The file.
+    columns
+        The names of its columns.
+    rows
+        Text by column.
+    mapped
+        Columns that the user has given other names or words (`ksfusion.cohort.columns`): the name in the file, by the
+        name here.
+    decimal_commas
+        Whether its numbers may have decimal commas.
+    sheet
+        That of a workbook that has several.
+    lines
+        The line on which each row stands.
+    problems, row_problems
+        What is wrong with the table as a whole, and with rows, by what they have in common.
+    """
 
     path: str
     columns: tuple[str, ...] = ()
     rows: list[Row] = field(default_factory=list)
+    mapped: dict[str, str] = field(default_factory=dict)
+    decimal_commas: bool = False
+    sheet: str = ""
     lines: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     row_problems: dict[str, list[str]] = field(default_factory=dict)
@@ -72,20 +94,36 @@ class UserTable:
             else:
                 first[value] = line
 
-    def check_number(self, line: int, row: Mapping[str, str], column: str, *, minimum: float, remedy: str) -> None:
-        """Note a value that is neither empty nor a number above ``minimum``."""
+    def number(self, text: str) -> str:
+        """Return a number of this table with a decimal point; other text as it is."""
+        return decimal_point(text) if self.decimal_commas else text
+
+    def check_number(self, line: int, row: Row, column: str, *, minimum: float, remedy: str) -> None:
+        """Note a value that is neither empty nor a number above ``minimum``; write a decimal comma as a point."""
         value = row.get(column, "")
         if not value:
             return
-        number = parse_number(value)
+        row[column] = self.number(value)
+        number = parse_number(row[column])
         if number is None or not (math.isfinite(number) and number > minimum):
-            self.problem(line, column, f"{column} is {value!r}; {remedy}")
+            self.problem(line, column, f"{self._named(column)} is {value!r}; {remedy}")
 
-    def check_choice(self, line: int, row: Mapping[str, str], column: str, choices: Iterable[str]) -> None:
-        """Note a value that is neither empty nor one of ``choices``."""
+    def check_choice(self, line: int, row: Row, column: str, choices: Sequence[str], *, meaning: str = "") -> None:
+        """Note a value that is neither empty nor one of ``choices``, and say what these mean."""
         value = row.get(column, "")
         if value and value not in choices:
-            self.problem(line, column, f"{column} is {value!r}; write {' or '.join(choices)}, or leave it empty")
+            words = "died: [...], alive: [...]" if column == "event" else f"{_flow(value)}: ..."
+            wanted = " or ".join(choices) + (f" ({meaning})" if meaning else "")
+            self.problem(
+                line,
+                column,
+                f"{self._named(column)} is {value!r}; write {wanted}, or leave it empty, or say in cohort.columns what "
+                f"your words mean: {{{column}: {{{words}}}}}",
+            )
+
+    def _named(self, column: str) -> str:
+        own = self.mapped.get(column, column)
+        return column if own == column else f"{column} (your {own})"
 
     def check_one_owner(self, key: str, owner: str, remedy: str, within: str | None = None) -> None:
         """Note rows whose key was seen before with another owner: a slide with two paths, a profile of two cases."""
@@ -100,13 +138,9 @@ class UserTable:
                 self.problem(line, f"{owner} of {key}", text)
 
 
-def _not_data(path: str) -> str:
-    """Return what stands in the table's place, such as a web page; a file that is not there has its own line."""
-    try:
-        check_is_data(Path(path))
-    except UserError as error:
-        return str(error) if Path(path).exists() and not Path(path).is_dir() else ""
-    return ""
+def _flow(text: str) -> str:
+    """Return a text as it stands in YAML: in quotes where it would be read as something else."""
+    return text if re.fullmatch(r"[A-Za-z][\w-]*( [\w-]+)*", text) else "'" + text.replace("'", "''") + "'"
 
 
 def columns_there(columns: Sequence[str]) -> str:
@@ -114,39 +148,43 @@ def columns_there(columns: Sequence[str]) -> str:
     return ", ".join(columns[:COLUMNS_SHOWN]) + (", ..." if len(columns) > COLUMNS_SHOWN else "")
 
 
-def read_user_table(path: str, required: tuple[str, ...]) -> UserTable:
-    """Read a tab-separated table; what is wrong with it as a whole is among its problems."""
+def read_user_table(path: str) -> UserTable:
+    """Read a table; what is wrong with it as a whole is among its problems."""
     table = UserTable(path)
-    if problem := _not_data(path):
-        table.problems.append(problem)
-        return table
     try:
-        header, body = read_rows(path)
-    except OSError as error:
-        table.problems.append(f"{path}: cannot be read ({error.strerror}); check the path in the configuration")
-        return table
-    except UnicodeDecodeError:
-        table.problems.append(f"{path}: is not UTF-8 text; save it as a tab-separated text file")
-        return table
+        text = read_text_table(path)
     except UserError as error:
         table.problems.append(str(error))
         return table
-    missing = [name for name in required if name not in header]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if missing:
-        hint = f"; it has {columns_there(header)}" if len(header) > 1 else "; columns must be separated by tabs"
-        table.problems.append(f"{path}: row 1: column {', '.join(missing)} is missing; add it to the header{hint}")
-    if twice:
+    if twice := sorted({name for name in text.header if text.header.count(name) > 1}):
         table.problems.append(f"{path}: row 1: column {', '.join(twice)} stands twice; remove one")
-    if table.problems:
         return table
-    table.columns = header
-    for line, fields in body:
-        if len(fields) != len(header):
-            table.problem(line, "", f"has {len(fields)} fields, the header has {len(header)}; add or remove tabs")
+    table.columns, table.decimal_commas = text.header, text.has_decimal_commas
+    table.sheet = text.sheet
+    for line, fields in text.rows:
+        if len(fields) != len(text.header):
+            said = f"has {len(fields)} fields, the header has {len(text.header)}; add or remove {text.separators}"
+            table.problem(line, "", said)
         else:
-            table.rows.append(dict(zip(header, fields, strict=True)))
+            table.rows.append(dict(zip(text.header, fields, strict=True)))
             table.lines.append(line)
     if not table.rows and not table.row_problems:
         table.problems.append(f"{path}: has no rows; add at least one")
     return table
+
+
+def check_columns(table: UserTable, required: Iterable[str]) -> bool:
+    """Note columns that a table lacks; return whether it has them all."""
+    missing = [name for name in required if name not in table.columns]
+    if not missing or not table.columns:
+        return not missing
+    hint = f"it has {columns_there(table.columns)}"
+    if len(table.columns) == 1:
+        hint = "columns must be separated by tabs, semicolons or commas"
+    elif table.sheet:
+        hint += f" in its first sheet, {table.sheet}"
+    table.problems.append(
+        f"{table.path}: row 1: column {', '.join(missing)} is missing; add it to the header, or name yours in "
+        f"cohort.columns ({{{missing[0]}: YOURS}}); {hint}"
+    )
+    return False

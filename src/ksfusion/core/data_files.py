@@ -97,8 +97,7 @@ def _opened(path: Path, start: bytes, stack: contextlib.ExitStack) -> IO[bytes]:
     if start.startswith(ZIP_MAGIC):
         archive = stack.enter_context(zipfile.ZipFile(path))
         member = _only_member(archive, path)
-        if member.file_size > _most_unpacked(member.compress_size):
-            raise _bomb(path, member.compress_size)
+        check_unpacked(path, member.file_size, member.compress_size)
         return stack.enter_context(archive.open(member))
     if start.startswith(GZIP_MAGIC):
         return stack.enter_context(io.BufferedReader(_BoundedGzip(path), BUFFER_BYTES))
@@ -144,6 +143,23 @@ class _BoundedGzip(io.RawIOBase):
 
 def _most_unpacked(packed: int) -> int:
     return max(ALWAYS_FITS, MOST_TIMES * packed)
+
+
+def check_unpacked(path: Path, size: int, packed: int | None = None) -> None:
+    """Raise a UserError if an archive becomes so much larger unpacked that it holds no table.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    size
+        Bytes of what is in it, unpacked.
+    packed
+        The same as it is packed; the size of the archive when None.
+    """
+    packed = path.stat().st_size if packed is None else packed
+    if size > _most_unpacked(packed):
+        raise _bomb(path, packed)
 
 
 def _bomb(path: Path, packed: int) -> UserError:

@@ -9,3 +9,9 @@ def parse_number(text: str) -> float | None:
         return None if "_" in text else float(text)
     except ValueError:
         return None
+
+
+def decimal_point(text: str) -> str:
+    """Return a number that has a decimal comma with a point, 12.5 for 12,5; any other text as it is."""
+    with_point = text.replace(",", ".", 1)
+    return with_point if "." not in text and text.count(",") == 1 and parse_number(with_point) is not None else text

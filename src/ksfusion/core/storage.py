@@ -270,7 +270,7 @@ def read_json(path: Path | str) -> Any:
         If it is damaged.
     """
     path = Path(path)
-    content = _read_undamaged(path)
+    content = read_undamaged(path)
     check_sealed_text(content, path)
     try:
         return json.loads(content)
@@ -278,7 +278,7 @@ def read_json(path: Path | str) -> Any:
         raise DamagedFileError(path) from None
 
 
-def _read_undamaged(path: Path) -> bytes:
+def read_undamaged(path: Path) -> bytes:
     """Return the content of a text file after making sure that it is what stands beside it."""
     content = path.read_bytes()
     _, fits = _record_of(path, content)
@@ -302,7 +302,7 @@ def read_rows(path: Path | str) -> tuple[tuple[str, ...], list[tuple[int, list[s
         If it cannot be read, is not UTF-8, or has a field of more than 131,072 characters; or if it is a file of this
         project's and damaged.
     """
-    text = io.StringIO(_read_undamaged(Path(path)).decode("utf-8-sig"), newline="")
+    text = io.StringIO(read_undamaged(Path(path)).decode("utf-8-sig"), newline="")
     reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         header = tuple(name.strip() for name in next(reader, []))
@@ -321,7 +321,7 @@ def read_tsv(path: Path | str, **options: Any) -> pd.DataFrame:
         If it is damaged.
     """
     path = Path(path)
-    return _parsed_tsv(path, _read_undamaged(path), options)
+    return _parsed_tsv(path, read_undamaged(path), options)
 
 
 def read_edited_tsv(path: Path | str, **options: Any) -> tuple[pd.DataFrame, dict[str, Any], bool]:

@@ -37,20 +37,24 @@ def test_nothing_is_said_where_all_columns_are_there(tmp_path):
         (
             renamed(survival_days="OS_days"),
             "task survival: no column survival_days, so that no case has a label; there are case_id, idh, codel_1p19q, "
-            "cdkn2a, grade, OS_days, event: rename OS_days if that is meant, or leave the task out",
+            "cdkn2a, grade, OS_days, event: write cohort.columns: {survival_days: OS_days} if that is meant, or leave "
+            "the task out",
         ),
         (renamed(event="vital_status"), "no column event, so that no case has a label; there are case_id, idh, "),
-        (renamed(event="vital_status"), ": rename vital_status if that is meant"),
+        (renamed(event="vital_status"), ": write cohort.columns: {event: vital_status} if that is meant"),
         (
             renamed(event="dead", survival_days="time"),
             "no column survival_days and event, so that no case has a label; there are",
         ),
-        (renamed(event="dead", survival_days="time"), ": rename time and dead if that is meant"),
+        (
+            renamed(event="dead", survival_days="time"),
+            ": write cohort.columns: {survival_days: time, event: dead} if that is meant",
+        ),
         (
             ALL | {"event": ""},
             "task survival: column event is empty, so that no case has a label; fill it in, or leave",
         ),
-        (renamed(event="Sterbe"), "grade, survival_days, Sterbe: rename the one that is meant, or leave the task out"),
+        (renamed(event="Sterbe"), "grade, survival_days, Sterbe: write cohort.columns: {event: YOURS} if that"),
     ],
 )
 def test_of_survival(tmp_path, values, said):
@@ -64,15 +68,15 @@ def test_of_grading_and_of_the_diagnosis_that_the_grade_decides(tmp_path):
         "cases.tsv: task diagnosis: no column grade, so that cases that it decides have no label",
         "cases.tsv: task grading: no column grade, so that no case has a label",
     ]
-    assert all("rename WHO_grade if that is meant" in line for line in lines)
+    assert all("{grade: WHO_grade} if that is meant" in line for line in lines)
 
 
 def test_of_the_markers(tmp_path):
     (line,) = warnings(tmp_path, renamed(idh="IDH_status"))
-    assert "task diagnosis: no column idh, so that no case has a label" in line and "rename IDH_status if" in line
+    assert "task diagnosis: no column idh, so that no case has a label" in line and "{idh: IDH_status} if" in line
     (line,) = warnings(tmp_path, renamed(codel_1p19q="X1p19q", cdkn2a="CDKN2A_loss"))
     assert "no column codel_1p19q and cdkn2a, so that cases that it decides have no label" in line
-    assert "rename X1p19q and CDKN2A_loss if that is meant" in line
+    assert "{codel_1p19q: X1p19q, cdkn2a: CDKN2A_loss} if that is meant" in line
     # Where nobody is mutant, they decide nothing.
     assert warnings(tmp_path, renamed(codel_1p19q="X1p19q") | {"idh": "WT"}) == []
     # Nor where the table states the diagnosis.

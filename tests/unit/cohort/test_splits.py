@@ -310,7 +310,7 @@ class TestFile:
         for name, text, message in [
             ("splits_0.csv", "\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer"),
             ("mine.tsv", "<html>", "is a web page"),
-            ("splits_0.csv", ";train;val;test\n0;A;B;\n", "has no columns train and val, with commas between them"),
+            ("splits_0.csv", "train val test\nA B C\n", "has no columns train and val"),
             (
                 "splits_0_bool.csv",
                 ",train,val,test\nA,True,False,False\n",

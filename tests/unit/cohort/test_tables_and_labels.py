@@ -75,8 +75,8 @@ def test_a_wrong_sample_is_one_line_with_its_row(tmp_path, row, words):
         ("B\tWT\t\tlost\t\t\t", ["cdkn2a is 'lost'"]),
         ("B\tWT\t\t\t4\t\t", ["grade is '4'", "G2 or G3 or G4"]),
         ("B\tWT\t\t\t\t-3\t1", ["survival_days is '-3'", "above 0"]),
-        ("B\tWT\t\t\t\tnan\t1", ["survival_days is 'nan'"]),
-        ("B\tWT\t\t\t\t30\tdead", ["event is 'dead'", "0 or 1"]),
+        ("B\tWT\t\t\t\tinf\t1", ["survival_days is 'inf'"]),
+        ("B\tWT\t\t\t\t30\tdead", ["event is 'dead'", "0 or 1 (1: died, 0: alive when last seen)"]),
         ("A\tWT\t\t\t\t30\t1", ["case_id 'A' already stands in row 2"]),
     ],
 )
@@ -125,7 +125,9 @@ def test_a_known_column_in_other_letters_is_not_ignored(tmp_path):
 def test_classes_that_no_value_can_have_are_refused(tmp_path):
     task = Labelling(kind="classification", column="grade", classes=["II", "III", "IV"])
     (line,) = problems(write(tmp_path), {"grading": task})
-    assert "classes II, III, IV are not values of column grade" in line
+    assert "row 2: grade is 'G4'; write II or III or IV, or leave it empty" in line
+    (line,) = problems(write(tmp_path), {**BUILTIN_TASKS, "own": task})
+    assert "classes II, III, IV are not values of column grade, which the diagnosis is derived from" in line
 
 
 def test_a_slide_or_profile_of_two_cases_is_refused(tmp_path):

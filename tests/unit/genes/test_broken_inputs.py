@@ -65,7 +65,7 @@ BROKEN = {
     "excel": (
         archive("[Content_Types].xml", "xl/workbook.xml"),
         {},
-        ": is an Excel workbook; save the sheet that is wanted as CSV or tab-separated text",
+        ": is an Excel workbook that cannot be read (",
     ),
     "excel_97": (
         text(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
@@ -79,10 +79,11 @@ BROKEN = {
         ": cannot be decompressed (Compressed file ended before the end-of-stream marker was reached); "
         "download it again",
     ),
-    "semicolons": (
-        text("gene;P1\nEGFR;1\n"),
+    "thousands_beside_decimal_commas": (
+        text("gene;P1;P2\nEGFR;1,5;2\nCD3E;2,5;1.234\n"),
         {},
-        ": its columns are separated by ';'; save it with tabs, or commas, between them",
+        ", row 3, column P2: '1.234' is not a number; other numbers of this table have decimal commas: write it "
+        "without points",
     ),
     "blanks_between": (
         text("gene P1\nEGFR 1\n"),
@@ -162,10 +163,10 @@ BROKEN = {
         {},
         ", row 2, column P1: '2020-01-01",
     ),
-    "a_dash": (
-        text("gene\tP1\nEGFR\t1\nTP53\t-\n"),
+    "two_dashes_and_a_number": (
+        text("gene\tP1\nEGFR\t1\nTP53\t--1\n"),
         {},
-        ", row 3, column P1: '-' is not a number; leave the cell empty where a value is missing",
+        ", row 3, column P1: '--1' is not a number; correct it",
     ),
     "gct_1_3": (text("#1.3\n1\t1\t0\t0\nid\tP1\nEGFR\t1\n"), {}, ": is a GCT file of version 1.3; save it as version"),
     "no_id_but_sex": (text("sex\tEGFR\nM\t1\nF\t2\n"), {}, ": no column names the profiles; add expression_id"),

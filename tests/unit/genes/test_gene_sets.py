@@ -233,7 +233,7 @@ def test_errors_name_the_file_and_the_row(write_sets, tmp_path):
     with pytest.raises(UserError, match=r"sets.tsv: is a web page, not data"):
         gene_sets(tmp_path / "sets.tsv")
     (tmp_path / "sets.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"sets.tsv: is not a tab-separated table"):
+    with pytest.raises(UserError, match=r"sets.tsv: is not UTF-8 text"):
         gene_sets(tmp_path / "sets.tsv")
 
 

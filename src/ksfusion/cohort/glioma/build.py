@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ksfusion.cohort.columns import map_columns
+from ksfusion.cohort.config import Labelling
 from ksfusion.cohort.glioma import gdc, gdc_clinical
 from ksfusion.cohort.glioma import ivygap as atlas
 from ksfusion.cohort.glioma.downloads import MissingData, as_days, find, not_data
@@ -17,7 +19,7 @@ from ksfusion.cohort.glioma.markers import COPY_NUMBER_TABLES, MARKER_TABLES, re
 from ksfusion.cohort.glioma.specimens import PairingOfSlides, Row, pair_slides, unused_profiles
 from ksfusion.cohort.labels import MARKER_VALUES
 from ksfusion.cohort.samples import check_cases
-from ksfusion.cohort.user_table import read_user_table
+from ksfusion.cohort.user_table import check_columns, read_user_table
 from ksfusion.core.errors import UserError
 from ksfusion.terms.published_files import GDC_SUFFIX
 from ksfusion.terms.units import DAYS_IN
@@ -42,6 +44,14 @@ WHERE = {
     "grade": "the marker table (S1A) or the GDC's clinical data",
     "survival_days": "the GDC's clinical data or the marker table (S1A)",
     "event": "the GDC's clinical data or the marker table (S1A)",
+}
+# What the columns of a user's own table may hold.
+LABELS = {
+    **{
+        name: Labelling(kind="classification", column=name, classes=list(values))
+        for name, values in MARKER_VALUES.items()
+    },
+    "survival": Labelling(kind="survival", time="survival_days", event="event"),
 }
 NOT_IN_IVYGAP = "IvyGAP does not publish it; give it with --known"
 
@@ -195,8 +205,10 @@ def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
 
 def _overwrite(cases: dict[str, Row], path: Path, missing: MissingData) -> tuple[str, ...]:
     """Put the user's own values in place of the downloads'; return the columns that they bring."""
-    table = read_user_table(str(path), ("case_id",))
-    check_cases(table, {})
+    table = read_user_table(str(path))
+    map_columns(table, {})
+    if table.columns and check_columns(table, ["case_id"]):
+        check_cases(table, LABELS)
     if problems := table.all_problems():
         raise UserError("\n".join(problems))
     for row in table.rows:

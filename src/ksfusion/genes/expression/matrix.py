@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes.expression.numeric_table import NumericTable, plain_name, read_numeric_table
+from ksfusion.genes.expression.numeric_columns import NumericTable
+from ksfusion.genes.expression.numeric_table import plain_name, read_numeric_table
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression, genes_by_samples
 from ksfusion.genes.sets.naming import common_ending, known_among, known_names, naming_of
 from ksfusion.genes.sets.spreadsheets import READ_AS_NUMBER, is_date
@@ -55,7 +56,7 @@ MOST_COLUMNS_OF_IDS = 20
 
 
 def read_matrix(path: Path, suffix: str) -> Expression:
-    """Read one table of genes x samples or samples x genes: TSV, CSV (plain, gzip, zip) or Parquet.
+    """Read one table of genes x samples or samples x genes: delimited text (plain, gzip, zip), .xlsx or Parquet.
 
     Genes are where known symbols or Ensembl ids stand: in the header, or in a text column. In samples x genes the
     expression_id is the column ``expression_id``, else the first text column that does not describe the patient, else a

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -18,7 +16,10 @@ import pyarrow.parquet as pq
 from ksfusion.core.data_files import check_is_data, long_field, open_data
 from ksfusion.core.errors import UserError
 from ksfusion.core.memory import check_fits_memory
-from ksfusion.core.numbers import parse_number
+from ksfusion.core.missing import is_missing, spellings
+from ksfusion.core.tables import delimiter_of
+from ksfusion.core.workbooks import Cell, cell_text, is_workbook, read_sheet
+from ksfusion.genes.expression.numeric_columns import NumericTable
 
 PARQUET_MAGIC, HDF5_MAGIC = b"PAR1", b"\x89HDF"
 # What the first column of a table is called, without blanks and signs.
@@ -27,107 +28,17 @@ FIRST_COLUMNS = {
     "sampleid", "case", "caseid", "patient", "patientid", "expressionid", "ensembl", "ensemblid", "ensemblgeneid",
     "geneidrnawellid",
 }  # fmt: skip
-# What stands for a missing value: Arrow's own list, and two that it lacks. A dash is not among them: it may be what is
-# left of a negative number.
-MISSING = [*pa.csv.ConvertOptions().null_values, "na", "<NA>"]
-# Decimal commas, or commas between thousands.
-COMMAS = re.compile(r"[-+]?\d*(,\d+)+(\.\d*)?([eE][-+]?\d+)?")
+# What Arrow takes for a missing value: it knows each spelling by itself.
+MISSING = sorted({*pa.csv.ConvertOptions().null_values, *spellings()})
 GCT, LATER_GCT = "#1.2", "#1.3"
+# A cell with a decimal comma, and how much of a table is looked through for one.
+DECIMAL_COMMA = re.compile(rb"(?:^|;)\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*(?=;|\r?$)", re.MULTILINE)
+LOOKED_THROUGH = 4 * 1024 * 1024
 # One row of a table with 60,000 genes is larger than the parser's default block.
 BLOCK_BYTES = 64 * 1024 * 1024
 FLOAT32_BYTES = 4
-
-
-@dataclass(frozen=True)
-class NumericTable:
-    """A table whose columns are read as numbers or as text.
-
-    Attributes
-    ----------
-    path
-        The file.
-    columns
-        Its columns, their names without blanks round them.
-    first_line
-        The line on which the values begin.
-    """
-
-    path: Path
-    columns: pa.Table
-    first_line: int
-
-    @property
-    def names(self) -> list[str]:
-        """The columns' names, in the order of the file."""
-        return self.columns.column_names
-
-    def row(self, index: int) -> str:
-        """Name a row in a message: its line in a text file."""
-        return f"{self.path}, row {index + self.first_line}"
-
-    def texts(self, name: str) -> list[str]:
-        """Return a column as text without blanks round it, empty where a value is missing."""
-        return ["" if value is None else str(value).strip() for value in self.columns[name].to_pylist()]
-
-    def share_of_numbers(self, name: str) -> float:
-        """Return how many of a column's values are numbers, from 0 to 1; a column without any value is all numbers."""
-        column = self.columns[name]
-        if _is_numeric(column):
-            return 1.0
-        values = self._present(name)
-        return sum(parse_number(value) is not None for value in values) / len(values) if values else 1.0
-
-    def seems_meant_as_numbers(self, name: str) -> bool:
-        """Return whether a column without numbers was to hold some: decimal commas, true and false, dates."""
-        kind = self.columns[name].type
-        if pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_nested(kind):
-            return True
-        return {value.lower() for value in self._present(name)} <= {"true", "false"} or self.holds_commas(name)
-
-    def holds_commas(self, name: str) -> bool:
-        """Return whether all values of a column are numbers, some of them with commas."""
-        return all(COMMAS.fullmatch(value) or parse_number(value) is not None for value in self._present(name))
-
-    def _present(self, name: str) -> list[str]:
-        values = map(_as_text, self.columns[name].to_pylist())
-        return [value for value in values if value not in MISSING]
-
-    def numbers(self, name: str) -> np.ndarray:
-        """Return a column as float32, missing values (`MISSING`) as NaN.
-
-        Raises
-        ------
-        UserError
-            If a cell is not a number.
-        """
-        column = self.columns[name]
-        if not _is_numeric(column):
-            texts = list(map(_as_text, column.to_pylist()))
-            values = [None if text in MISSING else parse_number(text) for text in texts]
-            for index, (text, value) in enumerate(zip(texts, values, strict=True)):
-                if value is None and text not in MISSING:
-                    raise UserError(f"{self.row(index)}, column {name}: {_not_a_number(text)}")
-            column = pa.chunked_array([values], pa.float64())
-        return column.cast(pa.float32(), safe=False).to_numpy()
-
-
-def _is_numeric(column: pa.ChunkedArray) -> bool:
-    kind = column.type
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-
-
-def _as_text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _not_a_number(text: str) -> str:
-    """Return what is wrong with a cell that is no number, and the remedy."""
-    remedy = "correct it, or remove the column"
-    if "," in text:
-        remedy = "write it without commas" if "." in text else "write it with a decimal point"
-    elif text == "-":
-        remedy = "leave the cell empty where a value is missing"
-    return f"{text!r} is not a number; {remedy}"
+# Up to there a cell of a workbook, which holds a float, has whole numbers.
+LARGEST_WHOLE = 2**53
 
 
 def read_numeric_table(
@@ -136,9 +47,10 @@ def read_numeric_table(
     columns: Sequence[str] | None = None,
     text: Collection[str] | Callable[[list[str]], Collection[str]] = (),
 ) -> NumericTable:
-    """Read a table: Parquet, or delimited text (tab, else comma) that may be packed with gzip or zip.
+    """Read a table: Parquet, the first sheet of a workbook (.xlsx), or delimited text that may be packed (gzip, zip).
 
-    Lines that start with ``#`` before the header are skipped, and the line of sizes of a GCT file (version 1.2). A
+    Text has tabs, semicolons or commas between its columns; with semicolons its numbers may have decimal commas. Lines
+    that start with ``#`` before the header are skipped, and the line of sizes of a GCT file (version 1.2). A
     header with one name less than its rows have fields, as R writes it, leaves the first column unnamed.
 
     Parameters
@@ -161,13 +73,13 @@ def read_numeric_table(
         return _read_parquet(path)
     if start.startswith(HDF5_MAGIC):
         raise UserError(f"{path}: is an HDF5 file, no table; if it is AnnData, set format: h5ad")
+    if is_workbook(path):
+        return _read_workbook(path, columns, text)
     with open_data(path) as file:
         header, delimiter, first_line = _read_header(file, path)
-        missing = [name for name in (columns or []) if name not in header]
-        if missing:
-            raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
-        refuse_duplicates(header, path)
+        _check_header(header, columns, path)
         as_text = text(header) if callable(text) else text
+        decimal_commas = delimiter == ";" and _has_decimal_commas(file)
         try:
             table = pa.csv.read_csv(
                 file,
@@ -177,6 +89,7 @@ def read_numeric_table(
                     include_columns=columns,
                     column_types={name: pa.string() for name in as_text if name in header},
                     null_values=MISSING,
+                    decimal_point="," if decimal_commas else ".",
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -184,7 +97,56 @@ def read_numeric_table(
     for name in table.column_names:
         if pa.types.is_binary(table[name].type):
             raise UserError(f"{path}: column {name or 1} is not UTF-8 text; save the table as UTF-8")
-    return NumericTable(path, table, first_line)
+    return NumericTable(path, table, first_line, decimal_commas)
+
+
+def _check_header(header: list[str], columns: Sequence[str] | None, path: Path) -> None:
+    """Raise a UserError where a column is missing, or two have one name."""
+    if missing := [name for name in (columns or []) if name not in header]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header[:12])}")
+    refuse_duplicates(header, path)
+
+
+def _has_decimal_commas(file: IO[bytes]) -> bool:
+    """Return whether a table with semicolons between its columns has cells such as 12,5, and leave the file there."""
+    start = file.tell()
+    found = DECIMAL_COMMA.search(file.read(LOOKED_THROUGH)) is not None
+    file.seek(start)
+    return found
+
+
+def _read_workbook(
+    path: Path, columns: Sequence[str] | None, text: Collection[str] | Callable[[list[str]], Collection[str]]
+) -> NumericTable:
+    """Read the first sheet of a workbook, whose cells say themselves what are numbers."""
+    sheet = read_sheet(path)
+    header = [cell_text(cell) for cell in sheet.cells[0]]
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    rows = [row for row in sheet.cells[1:] if any(cell != "" for cell in row)]
+    if not rows:
+        raise UserError(f"{path}: has a header and no rows under it; save the sheet with its values")
+    if any(cell != "" for row in rows for cell in row[len(header) :]):
+        raise UserError(f"{path}: a cell has no column's name above it; give it one, or empty the cell")
+    _check_header(header, columns, path)
+    as_text = text(header) if callable(text) else text
+    values = {
+        name: _column_of_cells([row[number] for row in rows], as_text=name in as_text)
+        for number, name in enumerate(header)
+        if columns is None or name in columns
+    }
+    return NumericTable(path, pa.table(values), sheet.first_row + 1)
+
+
+def _column_of_cells(cells: list[Cell], *, as_text: bool) -> pa.Array:
+    """Return the cells of a column as numbers where they are, else as text."""
+    present = [cell for cell in cells if not (isinstance(cell, str) and is_missing(cell))]
+    numbers = [cell for cell in present if isinstance(cell, int | float) and not isinstance(cell, bool)]
+    if not as_text and len(numbers) == len(present):
+        whole = all(float(number).is_integer() and abs(number) < LARGEST_WHOLE for number in numbers)
+        kind = pa.int64() if whole else pa.float64()
+        return pa.array([None if isinstance(cell, str) else cell for cell in cells], pa.float64()).cast(kind)
+    return pa.array([cell_text(cell) for cell in cells], pa.string())
 
 
 def _irregularity(error: str) -> str:
@@ -213,12 +175,12 @@ def _read_header(file: IO[bytes], path: Path) -> tuple[list[str], str, int]:
             # The numbers of rows and columns stand above the header.
             _read_line(file, path)
             lines += 1
-    delimiter = "\t" if "\t" in text else ","
+    delimiter = delimiter_of(text)
     header = _fields(text, delimiter, path, lines)
-    if not header:
+    if not header or header == [""]:
         raise UserError(f"{path}: its first line is empty; begin the table with its header")
     if len(header) == 1:
-        given = "';'" if ";" in text else "neither tabs nor commas"
+        given = "neither tabs nor commas"
         raise UserError(f"{path}: its columns are separated by {given}; save it with tabs, or commas, between them")
     start = file.tell()
     first_row = _read_line(file, path)

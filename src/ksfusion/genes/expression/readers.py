@@ -17,7 +17,8 @@ import pandas as pd
 from ksfusion.core.errors import UserError
 from ksfusion.genes.expression.files import gdc_files
 from ksfusion.genes.expression.noted import Noted
-from ksfusion.genes.expression.numeric_table import NumericTable, read_numeric_table, refuse_duplicates
+from ksfusion.genes.expression.numeric_columns import NumericTable
+from ksfusion.genes.expression.numeric_table import read_numeric_table, refuse_duplicates
 from ksfusion.genes.sets.symbols import symbols_of_ids
 from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
 from ksfusion.terms.units import ExpressionUnit

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_rows
+from ksfusion.core.tables import read_text_table
 from ksfusion.terms.niches import NICHES
 
 COLUMNS = ["symbol", "category", "niche", "source"]
@@ -26,7 +25,7 @@ def read_gene_set(path: Path, niche: str | None = None) -> pd.DataFrame:
     Parameters
     ----------
     path
-        A tab-separated table of symbol, category, niche and source; ImmPort's ``GeneList.txt`` (its columns Symbol and
+        A table of symbol, category, niche and source; ImmPort's ``GeneList.txt`` (its columns Symbol and
         Category are read); or a ``.gmt`` file, where a set's name is the category and its description the source.
     niche
         The niche that the genes are for. A GMT file and ImmPort's list do not say it; a table may leave its column out,
@@ -43,12 +42,9 @@ def read_gene_set(path: Path, niche: str | None = None) -> pd.DataFrame:
         If the file cannot be read, lacks a column, is empty, holds numbers in place of symbols, or does not say which
         niche its genes are for.
     """
-    check_is_data(path)
-    try:
-        header, rows = read_rows(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not a tab-separated table ({error}); check genes.sets") from None
-    if not header:
+    table = read_text_table(path)
+    header, rows = table.header, table.rows
+    if not any(header):
         raise UserError(f"{path}, row 1: is empty; remove it")
     is_gmt, is_immport = path.suffix.lower() == ".gmt", set(IMMPORT_COLUMNS) <= set(header)
     if (is_gmt or is_immport) and niche is None:
@@ -57,14 +53,14 @@ def read_gene_set(path: Path, niche: str | None = None) -> pd.DataFrame:
             f"or genes.sets: {{tumour: {path}}}"
         )
     if is_gmt:
-        table = _from_gmt([(1, list(header)), *rows], path)
+        genes = _from_gmt([(1, list(header)), *rows], path)
     elif is_immport:
-        table = _columns(header, rows, path, IMMPORT_COLUMNS).set_axis(["symbol", "category"], axis=1)
-        table["source"] = IMMPORT_SOURCE
+        genes = _columns(header, rows, path, IMMPORT_COLUMNS).set_axis(["symbol", "category"], axis=1)
+        genes["source"] = IMMPORT_SOURCE
     else:
         wanted = COLUMNS if niche is None or "niche" in header else [name for name in COLUMNS if name != "niche"]
-        table = _columns(header, rows, path, wanted)
-    return _in_niche(table, niche, path)
+        genes = _columns(header, rows, path, wanted)
+    return _in_niche(genes, niche, path)
 
 
 def _from_gmt(rows: Rows, path: Path) -> pd.DataFrame:
