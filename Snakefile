@@ -126,6 +126,8 @@ TABLES = expand(
 )
 TABLES += ["results/tables/comparisons.tsv"]
 TABLES += ALPHA_RESULTS if plan.alpha_listed else []
+# Who trains stops where too many slides have no tiles, before any is encoded; `slides` goes on to the ledger.
+CHECKED = ["results/tiles/failed.tsv"] if BATCHES else []
 
 
 rule all:
@@ -138,6 +140,7 @@ rule all:
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",
         plan.heatmaps_shown(),
+        CHECKED,
         expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         expand("{run}/model.safetensors", run=RUNS),
 
@@ -158,15 +161,19 @@ rule tables:
 rule report:
     input:
         REPORT,
+        CHECKED,
 
 
 # `snakemake alpha`: the sweep of alpha, whose runs `all` does not need.
 rule alpha:
     input:
         ALPHA_RESULTS,
+        CHECKED,
 
 
 # `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.
 rule heatmaps:
     input:
         plan.heatmaps(),
+        CHECKED,
+        CHECKED,

@@ -109,6 +109,7 @@ class Plan(NamedFiles):
             ),
             "build_store": slides.BuildStoreSettings.of(config.slides),
             "read_expression": ReadExpressionSettings(sources=config.cohort.expression, names=self.gene_sets_version),
+            "check_tiles": slides.CheckTilesSettings.of(config.slides),
             "select_genes": config.genes,
             "draw_genes": Ranking.of(config.genes),
             "make_comparisons": results.MakeComparisonsSettings.of(

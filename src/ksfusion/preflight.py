@@ -31,6 +31,7 @@ from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_war
 from ksfusion.terms.gene_sets import NEWEST, VERSIONS, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
+from ksfusion.terms.failures import most_failed
 from ksfusion.terms.units import GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
@@ -273,7 +274,7 @@ class NamedFiles:
             return []
         table = self.config.cohort.samples
         line = f"{table}: {len(lost)} of {len(own)} slide files are missing or empty, such as {lost[0]}"
-        if len(lost) > self.config.slides.max_failed_fraction * len(own):
+        if len(lost) > most_failed(len(own), self.config.slides.max_failed_fraction):
             return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
         return [f"{line}; their samples will be left out"]
 

@@ -92,6 +92,11 @@ def own_task(**keys):
         ),
         (changed(genes={"sets": "my.gmt"}), ["genes.sets", "a GMT file does not say its niche", "{tme: my.gmt}"]),
         (changed(splits={"fractions": [0.5, 0.5, 0.5]}), ["splits.fractions", "sum to 1"]),
+        (changed(splits={"fractions": [0.8, 0.2]}), ["splits.fractions: must be three (training, validation, test)"]),
+        (
+            changed(splits={"scheme": "kfold", "fractions": [0.8, 0.1]}),
+            ["splits.fractions: must be two (training, validation) or three positive numbers that sum to 1"],
+        ),
         (
             {"cohort": {**MINIMAL["cohort"], "expression": [{**SOURCE, "sample_sheet": "sheet.tsv"}]}},
             ["cohort.expression.0", "sample_sheet belongs to format gdc-star", "matrix"],
@@ -199,6 +204,10 @@ def test_of_two_classes_one_counts_and_that_is_said():
         )
     assert parse_config(MINIMAL).tasks["grading"].shown("grading").positive is None
     assert parse_config(MINIMAL).tasks["grading"].ordered
+
+
+def test_kfold_takes_two_fractions():
+    assert parse_config(changed(splits={"scheme": "kfold", "fractions": [0.8, 0.2]})).splits.fractions == (0.8, 0.2)
 
 
 def test_classes_that_are_numbers_are_text():

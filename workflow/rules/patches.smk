@@ -15,6 +15,25 @@ rule sample_patches:
         "ksfusion sample-patches --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
 
 
+# Before anything is encoded, as its priority and that of the tiles see to: it is no input of encoding, which a slide
+# more would then redo for all batches.
+rule check_tiles:
+    input:
+        expand("results/tiles/{batch}.parquet", batch=BATCHES),
+    output:
+        "results/tiles/failed.tsv",
+    log:
+        "results/logs/check_tiles.log",
+    conda:
+        "../../envs/cohort.yaml"
+    priority: 1
+    params:
+        settings=plan.settings("check_tiles"),
+        code=plan.code("check_tiles"),
+    shell:
+        "ksfusion check-tiles --tiles {input} --settings {params.settings:q} --output {output} 2> {log}"
+
+
 rule build_store:
     input:
         features=expand("results/features/{batch}.h5", batch=BATCHES),

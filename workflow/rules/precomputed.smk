@@ -9,6 +9,7 @@ rule import_tiles:
         "results/logs/import_tiles/{batch}.log",
     conda:
         "../../envs/features.yaml"
+    priority: 1
     params:
         samples=MANIFEST,
         settings=plan.settings("import_tiles"),

@@ -13,6 +13,7 @@ rule tile_slides:
         "results/benchmarks/tile_slides/{batch}.tsv"
     conda:
         "../../envs/slides.yaml"
+    priority: 1
     params:
         samples=MANIFEST,
         settings=plan.settings("tile_slides"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ksfusion.core.config_block import PATH, Block, Fraction, Name, Printed
 from ksfusion.core.missing import is_missing
@@ -179,8 +179,8 @@ class Splits(Block):
         description="by case; kfold: every case is tested once; site: no tissue source site on two sides; file: your "
         "own",
     )
-    fractions: tuple[Fraction, Fraction, Fraction] = Field(
-        (0.8, 0.1, 0.1), description="training, validation, test; of kfold and file only the first two"
+    fractions: tuple[Fraction, ...] = Field(
+        (0.8, 0.1, 0.1), description="training, validation, test; kfold and file need the first two alone"
     )
     seed: int = Field(42, description="another seed, another split")
     k: int = Field(5, ge=2, description="folds of kfold")
@@ -198,9 +198,13 @@ class Splits(Block):
 
     @field_validator("fractions")
     @classmethod
-    def _sum_to_one(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
-        if abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
-            raise ValueError("must be three positive numbers that sum to 1")
+    def _sum_to_one(cls, fractions: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        # In a fold of kfold, and where a file has no validation cases, training and validation share what is no test.
+        two_will_do = info.data.get("scheme") in ("kfold", "file")
+        fits = len(fractions) == 3 or (len(fractions) == 2 and two_will_do)
+        if not fits or abs(sum(fractions) - 1) > 1e-6 or min(fractions) <= 0:
+            wanted = "two (training, validation) or three" if two_will_do else "three (training, validation, test)"
+            raise ValueError(f"must be {wanted} positive numbers that sum to 1")
         return fractions
 
 

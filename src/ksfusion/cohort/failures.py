@@ -8,6 +8,7 @@ import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_tsv
+from ksfusion.terms.failures import most_failed
 
 # Of a reason that is no slide's fault.
 NOT_FINITE = "; not_finite is the encoder's: see features.precision and its weights"
@@ -28,18 +29,39 @@ def check_failures(slides: Path, samples: Path, *, max_failed_fraction: float) -
     UserError
         If more failed, or no sample is complete.
     """
-    n_slides, failed = _lost(read_tsv(slides, dtype=str))
-    if sum(failed.values()) > max_failed_fraction * n_slides:
-        raise UserError(
-            f"{sum(failed.values())} of {n_slides} slides failed ({_listed(failed)}), more than "
-            f"slides.max_failed_fraction = {max_failed_fraction}; {slides} says which: mend or remove them, "
-            f"or raise that limit{NOT_FINITE if 'not_finite' in failed else ''}"
-        )
+    check_slides(read_tsv(slides, dtype=str), max_failed_fraction=max_failed_fraction, where=f"{slides} says")
     n_samples, excluded = _lost(read_tsv(samples, dtype=str))
     if sum(excluded.values()) == n_samples:
         raise UserError(
             f"no sample has a readable slide, a profile and a label ({_listed(excluded)}); {samples} says what each "
             "lacks: check the expression_id column and the paths of the sample table"
+        )
+
+
+def check_slides(slides: pd.DataFrame, *, max_failed_fraction: float, where: str) -> None:
+    """Stop where too many slides failed.
+
+    Parameters
+    ----------
+    slides : pandas.DataFrame, one row per slide
+        With ``status`` (``ok`` or not) and ``reason``.
+    max_failed_fraction
+        The share of slides that may fail.
+    where
+        What says which they are, for the message.
+
+    Raises
+    ------
+    UserError
+        If more failed.
+    """
+    n_slides, failed = _lost(slides)
+    most = most_failed(n_slides, max_failed_fraction)
+    if sum(failed.values()) > most:
+        raise UserError(
+            f"{sum(failed.values())} of {n_slides} slides failed ({_listed(failed)}), more than the {most} that "
+            f"slides.max_failed_fraction = {max_failed_fraction} allows; {where} which: mend or remove them, "
+            f"or raise that limit{NOT_FINITE if 'not_finite' in failed else ''}"
         )
 
 

@@ -182,7 +182,7 @@ def _cross_validation(units: pd.DataFrame, settings: Splits, earlier: pd.DataFra
 
 
 def _train_and_validate(units: pd.DataFrame, settings: Splits, fold: int, kept: Mapping[str, int]) -> dict[str, str]:
-    train, val, _ = settings.fractions
+    train, val = settings.fractions[:2]
     shares = [train / (train + val), val / (train + val)]
     return _named(assign(units, shares, seed=f"{settings.seed}:fold {fold}", kept=kept))
 

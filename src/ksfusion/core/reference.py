@@ -32,6 +32,8 @@ def default_text(field: FieldInfo) -> str | None:
     default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined or isinstance(default, BaseModel):
         return None
+    if default == {}:
+        return "{}"
     if isinstance(default, dict):
         default = list(default) if block_of(field) else list(default.values())
     if isinstance(default, list | tuple):
@@ -168,7 +170,7 @@ def _values(kind: Any) -> str:
         return words[kind]
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "a block"
-    origin, inside = getattr(kind, "__origin__", None), get_args(kind)
+    origin, inside = getattr(kind, "__origin__", None), [part for part in get_args(kind) if part is not ...]
     if hasattr(kind, "__metadata__"):
         return _values(inside[0])
     if origin in (list, tuple):

@@ -77,7 +77,9 @@ class Sampling(EnoughTiles):
 class FailureLimit(Block):
     """When too many slides have failed."""
 
-    max_failed_fraction: Fraction = Field(0.05, description="more failed slides than this stop the run")
+    max_failed_fraction: Fraction = Field(
+        0.05, description="more failed slides than this stop the run, and more than two; 0: a single one does"
+    )
 
 
 class Slides(FailureLimit, Sampling, Grid):
@@ -207,6 +209,10 @@ class ImportFeaturesSettings(TimeLimit):
     """Of `ksfusion.stages.import_features`."""
 
     features: FeatureFiles
+
+
+class CheckTilesSettings(FailureLimit):
+    """Of `ksfusion.stages.check_tiles`."""
 
 
 class BuildStoreSettings(FailureLimit):

@@ -5,6 +5,10 @@ import pytest
 
 from ksfusion.cohort.failures import check_failures
 from ksfusion.core.errors import UserError
+from ksfusion.core.storage import write_parquet
+from ksfusion.slides.config import CheckTilesSettings
+from ksfusion.stages.check_tiles import check_tiles
+from ksfusion.terms.failures import most_failed
 
 
 class TestFailures:
@@ -18,9 +22,42 @@ class TestFailures:
         self.check(tmp_path, ["", "", "timeout", "truncated"], ["", "timeout"])
 
     def test_one_more(self, tmp_path):
-        message = r"3 of 4 slides failed \(timeout 2, truncated 1\), more than .* = 0.5; .*/slides.tsv says which"
+        message = (
+            r"3 of 4 slides failed \(timeout 2, truncated 1\), more than the 2 that .* = 0.5 allows; .*/slides.tsv says"
+        )
         with pytest.raises(UserError, match=message):
             self.check(tmp_path, ["", "timeout", "timeout", "truncated"], [""])
+
+    @pytest.mark.parametrize(
+        ("n_slides", "fraction", "most"),
+        # Of few slides two, but never all; of many the share; none where none may.
+        [(34, 0.05, 2), (40, 0.05, 2), (100, 0.05, 5), (100, 0.29, 29), (100, 0, 0), (2, 0.05, 1), (1, 0.05, 0)],
+    )
+    def test_how_many_may_fail(self, n_slides, fraction, most):
+        assert most_failed(n_slides, fraction) == most
+
+    def test_after_tiling(self, tmp_path, caplog):
+        def tile(name, reasons):
+            slides = [
+                (slide, "failed" if reason else "ok", reason) for slide, reason in reasons.items() for _ in range(2)
+            ]
+            table = pd.DataFrame(slides, columns=["slide_id", "status", "reason"])
+            write_parquet(table, tmp_path / f"{name}.parquet", {})
+            return tmp_path / f"{name}.parquet"
+
+        tables = [tile(0, {"a": "", "b": "missing_mpp"}), tile(1, {"c": "", "d": "", "e": "unreadable"})]
+        settings = CheckTilesSettings()
+        check_tiles(tables, tmp_path / "failed.tsv", settings=settings)
+        assert (tmp_path / "failed.tsv").read_text().splitlines() == [
+            "slide_id\tstatus\treason", "b\tfailed\tmissing_mpp", "e\tfailed\tunreadable",
+        ]  # fmt: skip
+        tables.append(tile(2, {"f": "unreadable"}))
+        message = (
+            r"^3 of 6 slides failed \(unreadable 2, missing_mpp 1\), more than the 2 that .* the lines above say which"
+        )
+        with pytest.raises(UserError, match=message):
+            check_tiles(tables, tmp_path / "failed.tsv", settings=settings)
+        assert "slide f: unreadable" in caplog.text
 
     def test_features_that_are_not_finite_have_a_remedy_of_their_own(self, tmp_path):
         with pytest.raises(UserError, match=r"\(not_finite 2\).*or raise that limit; .*see features.precision"):

@@ -178,6 +178,21 @@ def test_the_order_of_the_tables_does_not_matter(tmp_path):
     assert shuffled.equals(split(tmp_path, table))
 
 
+@pytest.mark.parametrize("scheme", ["kfold", "file"])
+def test_two_fractions_are_those_of_training_and_validation(tmp_path, scheme):
+    table = draw_cases()
+    file = tmp_path / "mine.tsv"
+    sides = "".join(f"0\t{case}\t{'test' if n % 5 == 0 else 'train'}\n" for n, case in enumerate(table["case_id"]))
+    file.write_text("fold\tcase_id\tsplit\n" + sides)
+    more = {"scheme": "kfold", "k": 4} if scheme == "kfold" else {"scheme": "file", "file": str(file)}
+    (tmp_path / "three").mkdir()
+    two = split(tmp_path, table, fractions=(0.75, 0.25), **more)
+    three = split(tmp_path / "three", table, fractions=(0.6, 0.2, 0.2), **more)
+    assert two.equals(three)
+    rows = two[(two["fold"] == 0) & (two["split"] != "test")]
+    assert (rows["split"] == "val").mean() == pytest.approx(0.25, abs=0.03)
+
+
 def test_kfold_tests_every_case_once_and_each_fold_is_stratified(tmp_path):
     table = draw_cases()
     folds = split(tmp_path, table, scheme="kfold", k=5)
