@@ -124,7 +124,7 @@ LEDGERS = ["results/slides.tsv", "results/samples.tsv", *plan.overviews()]
 TABLES = expand(
     "results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "md", "tex"]
 )
-TABLES += ["results/tables/comparisons.tsv"]
+TABLES += ["results/tables/comparisons.tsv", "results/tables/subgroups.tsv"]
 TABLES += ALPHA_RESULTS if plan.alpha_listed else []
 # Who trains stops where too many slides have no tiles, before any is encoded; `slides` goes on to the ledger.
 CHECKED = ["results/tiles/failed.tsv"] if BATCHES else []

@@ -82,6 +82,7 @@ class Plan(NamedFiles):
             "caveats": config.caveats(),
             "title": config.title,
         }
+        of_runs = {"tasks": compared["tasks"], "methods": config.methods, "shared": self._shared(config.methods)}
         by_alpha = {**compared, "methods": self.alphas, "shared": self._shared(self.alphas)}
         all_but_alphas = [name for name in config.methods if METHODS[name].alpha is None]
         settings: dict[str, Block] = {
@@ -112,12 +113,8 @@ class Plan(NamedFiles):
             "check_tiles": slides.CheckTilesSettings.of(config.slides),
             "select_genes": config.genes,
             "draw_genes": Ranking.of(config.genes),
-            "make_comparisons": results.MakeComparisonsSettings.of(
-                config.results,
-                tasks=compared["tasks"],
-                methods=config.methods,
-                shared=self._shared(config.methods),
-            ),
+            "make_comparisons": results.MakeComparisonsSettings.of(config.results, **of_runs),
+            "make_subgroups": results.MakeSubgroupsSettings.of(config.results, **of_runs),
             "make_tables": results.MakeTablesSettings.of(
                 config.results, **compared, methods=config.methods, names=["table1", "table2", "table_s1"]
             ),

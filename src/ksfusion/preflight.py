@@ -24,6 +24,7 @@ from ksfusion.core.storage import write_text
 from ksfusion.core.study import Study, study_here
 from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
 from ksfusion.genes.sets.files import files_of_sets
+from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
@@ -70,6 +71,7 @@ def checked_inputs(
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
         tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
         problems += split_problems(config, tables, source)
+        problems += subgroup_problems(config.results, tables.samples, tables.cases, source=source)
     except UserError as error:
         problems.append(str(error))
     if problems:

@@ -27,6 +27,9 @@ def test_every_stage_left_its_files(demo):
         "tables/table1.md",
         "tables/table1.tex",
         "tables/table2.tsv",
+        "tables/table_s1.tsv",
+        "tables/table_s1.md",
+        "tables/subgroups.tsv",
         "report.html",
     ):
         assert (demo.folder / "results" / name).stat().st_size > 0, name

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features"}
-RESULTS = {"make_comparisons", "make_tables", "draw_figures", "draw_heatmaps", "write_report"}
+RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_heatmaps", "write_report"}
 ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps"}, 1)
 AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "train_model", "score_oracles"} | RESULTS
 

@@ -36,6 +36,29 @@ rule make_comparisons:
         "ksfusion make-comparisons --runs {params.runs} --settings {params.settings:q} --output {output} 2> {log}"
 
 
+rule make_subgroups:
+    input:
+        predictions=expand("{run}/predictions.parquet", run=RUNS),
+        metrics=expand("{run}/metrics.json", run=RUNS),
+        samples="results/cohort/samples.parquet",
+        cases="results/cohort/cases.parquet",
+    output:
+        "results/tables/subgroups.tsv",
+    log:
+        "results/logs/make_subgroups.log",
+    benchmark:
+        "results/benchmarks/make_subgroups.tsv"
+    conda:
+        "../../envs/results.yaml"
+    params:
+        runs=RUNS,
+        settings=plan.settings("make_subgroups"),
+        code=plan.code("make_subgroups"),
+    shell:
+        "ksfusion make-subgroups --runs {params.runs} --samples {input.samples} --cases {input.cases}"
+        " --settings {params.settings:q} --output {output} 2> {log}"
+
+
 rule make_tables:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),

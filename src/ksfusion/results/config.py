@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ksfusion.core.config_block import Block, Positive, Printed
-from ksfusion.methods.registry import METHODS, unknown_method
+from ksfusion.methods.registry import METHODS, NETWORKS, unknown_method
 from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 
 TableName = Literal["table1", "table2", "alpha", "table_s1"]
 Correction = Literal["holm", "bh", "none"]
+COHORT = "cohort"
 # What the tables call all cohorts together, and all folds.
 ALL = "all"
 
@@ -62,12 +63,70 @@ class Times(Block):
         return times
 
 
-class Results(Times, Comparing):
-    """How results are shown, and what methods are compared with."""
+class Subgrouping(Block):
+    """By what test samples are divided into subgroups."""
+
+    subgroups: list[str] = Field(
+        [COHORT], description="columns of samples or cases, such as site, sex or grade; [] for none"
+    )
+    ranges: dict[str, list[float]] = Field(
+        default_factory=dict, description="where the numbers of a column are cut into subgroups: {age: [40, 60]}"
+    )
+
+    @field_validator("subgroups")
+    @classmethod
+    def _once_each(cls, subgroups: list[str]) -> list[str]:
+        if len(set(subgroups)) < len(subgroups):
+            raise ValueError("a column is listed twice")
+        return subgroups
+
+    @field_validator("ranges")
+    @classmethod
+    def _ascending(cls, ranges: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, edges in ranges.items():
+            if not edges or sorted(set(edges)) != edges:
+                raise ValueError(f"{name}: must be one number or more, ascending, each once")
+        return ranges
+
+    @model_validator(mode="after")
+    def _ranges_are_of_subgroups(self) -> Self:
+        if unknown := [name for name in self.ranges if name not in self.subgroups]:
+            raise ValueError(f"ranges: {unknown[0]} is not one of subgroups; add it there")
+        return self
+
+
+class TableContents(Times, Comparing):
+    """What stands in the tables."""
 
     published: Literal["none", "paper"] = Field(
         "none", description="paper: the values of KS-Fusion's paper stand beside, for its own cohort"
     )
+
+
+class Results(Subgrouping, TableContents):
+    """How results are shown, and what methods are compared with."""
+
+
+class Auditing(Block):
+    """How far it is looked whether methods use both modalities."""
+
+    audit_samples: int = Field(
+        32,
+        ge=0,
+        description="test samples, at most, all of whose pairs tell what needs an interaction of slide and genes; 0: no "
+        "audit of modalities",
+    )
+
+    @field_validator("audit_samples")
+    @classmethod
+    def _can_be_paired(cls, samples: int) -> int:
+        if samples == 1:
+            raise ValueError("one sample makes no pair; 2 or more, or 0 for no audit")
+        return samples
+
+
+class AuditedResults(Auditing, Results):
+    """How results are shown, what methods are compared with, and whether their use of both modalities is audited."""
 
 
 class Printing(Block):
@@ -149,7 +208,7 @@ class Compared(ComparedRuns, Titles):
         return {task.name: task.title for task in self.tasks if task.title}
 
 
-class MakeTablesSettings(Results, Compared):
+class MakeTablesSettings(TableContents, Compared):
     """Of `ksfusion.stages.make_tables`."""
 
     names: list[TableName] = Field(["table1", "table2", "alpha"])
@@ -157,6 +216,18 @@ class MakeTablesSettings(Results, Compared):
 
 class MakeComparisonsSettings(Comparing, ComparedRuns):
     """Of `ksfusion.stages.make_comparisons`."""
+
+
+class MakeSubgroupsSettings(Subgrouping, Resampling, ComparedRuns):
+    """Of `ksfusion.stages.make_subgroups`."""
+
+
+class AuditModalitiesSettings(Auditing):
+    """Of `ksfusion.stages.audit_modalities`."""
+
+
+class MakeModalitiesSettings(Resampling, Compared):
+    """Of `ksfusion.stages.make_modalities`."""
 
 
 class ScoreOraclesSettings(Resampling):
@@ -196,9 +267,9 @@ class Heatmaps(ShownSamples):
     @classmethod
     def _look_at_patches(cls, methods: list[str]) -> list[str]:
         for name in methods:
-            if name not in METHODS or "p" not in METHODS[name].modalities:
-                known = ", ".join(name for name, info in METHODS.items() if "p" in info.modalities)
-                raise ValueError(f"{name!r} is no method that reads patches; known: {known}")
+            if name not in NETWORKS or "p" not in NETWORKS[name].modalities:
+                known = ", ".join(name for name, info in NETWORKS.items() if "p" in info.modalities)
+                raise ValueError(f"{name!r} is no method that weighs patches; known: {known}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is listed twice")
         return methods
@@ -219,7 +290,7 @@ class DrawHeatmapsSettings(ShownSamples):
     printing: dict[str, Printing] = Field(default_factory=dict)
 
 
-class WriteReportSettings(Results, Titles):
+class WriteReportSettings(TableContents, Titles):
     """Of `ksfusion.stages.write_report`.
 
     Attributes

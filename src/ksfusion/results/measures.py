@@ -70,9 +70,19 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class PaperMeasure:
-    """The metrics of the paper's tables."""
+    """The metrics of the paper's tables.
+
+    Attributes
+    ----------
+    task
+        The task.
+    quick
+        Compute the metrics themselves as those of the draws are, which takes less time than scikit-learn and
+        scikit-survival do.
+    """
 
     task: ShownTask
+    quick: bool = False
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -81,17 +91,31 @@ class PaperMeasure:
 
     def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
         """See `Measure`."""
-        truth, prediction = outcome_columns(self.task)
+        if self.quick:
+            values, draws = _apart(self._draw(table, with_all(weights)))
+        else:
+            values, draws = self._score(table), self._draw(table, weights)
         if self.task.kind == "survival":
-            days, event, risk = (table[column].to_numpy() for column in truth + prediction)
-            scores, draws = survival_metrics(days, event, risk), resampled_survival(days, event, risk, weights)
-            reasons = dict.fromkeys(scores, "no pair of test samples can be compared" if _unknown(scores) else "")
-            return Measured(scores, draws, reasons)
-        labels, probabilities = table["y"].to_numpy(), table[prediction].to_numpy()
+            unknown = np.isnan(list(values.values())).all()
+            reasons = dict.fromkeys(values, "no pair of test samples can be compared" if unknown else "")
+        else:
+            reasons = _of_absent_classes(MACRO_METRICS, table, self.task)
+        return Measured(values, draws, reasons)
+
+    def _score(self, table: pd.DataFrame) -> dict[str, float]:
+        if self.task.kind == "survival":
+            return survival_metrics(table["days"], table["event"], table["risk"])
+        return classification_metrics(table["y"], table[self._probabilities], positive=self.task.positive_number)
+
+    def _draw(self, table: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
+        if self.task.kind == "survival":
+            return resampled_survival(table["days"], table["event"], table["risk"], weights)
         positive = self.task.positive_number
-        scores = classification_metrics(labels, probabilities, positive=positive)
-        draws = resampled_classification(labels, probabilities, weights, positive=positive)
-        return Measured(scores, draws, _of_absent_classes(MACRO_METRICS, table, self.task))
+        return resampled_classification(table["y"], table[self._probabilities], weights, positive=positive)
+
+    @property
+    def _probabilities(self) -> list[str]:
+        return outcome_columns(self.task)[1]
 
 
 @dataclass(frozen=True)
@@ -204,10 +228,6 @@ def _apart(both: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, 
     """Return the metrics themselves, and those of the draws; see `with_all`."""
     values = {metric: float(found[0]) for metric, found in both.items()}
     return values, {metric: found[1:] for metric, found in both.items()}
-
-
-def _unknown(scores: Mapping[str, float]) -> bool:
-    return bool(np.isnan(list(scores.values())).all())
 
 
 def _of_absent_classes(metrics: Sequence[str], table: pd.DataFrame, task: ShownTask) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
-from ksfusion.results.config import Compared, MakeTablesSettings, Results
+from ksfusion.results.config import Compared, MakeTablesSettings, TableContents
 from ksfusion.results.measures import FurtherMeasures
 from ksfusion.results.runs import Run, read_runs
 from ksfusion.results.tables.differences import read_comparisons
@@ -52,7 +52,7 @@ def make_tables(
         found, tasks=settings.tasks, methods=settings.methods, paper=paper, resamples=settings.resamples
     )
     compared = read_comparisons(comparisons, settings)
-    made_by = provenance(__name__, {**Compared.of(settings).record(), **Results.of(settings).record()})
+    made_by = provenance(__name__, {**Compared.of(settings).record(), **TableContents.of(settings).record()})
     of_table = choose_methods(settings.methods)
     printed = {"study": settings.title, "note": PAPER_NOTE if beside_paper else None}
     for name in settings.names:
