@@ -21,7 +21,7 @@ from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.failures import CRASHED, KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
-from ksfusion.core.study import study_folder
+from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.plan import make_plan
 
@@ -42,7 +42,13 @@ FILES = [Path(file).resolve() for file in workflow.configfiles]
 SOURCE_NAME = os.path.relpath(FILES[-1])
 
 
-workdir: study_folder(config)
+try:
+    FOLDER = usable_folder(study_folder(config), SOURCE_NAME)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+workdir: FOLDER
 
 
 try:

@@ -109,17 +109,20 @@ def _missing_files(config: Config, source: str) -> list[str]:
         if entry.sample_sheet
     }
     named = {key: path for key, path in named.items() if path != "builtin" and not is_drawn(path, config)}
-    lost = [
-        f"{source}: {key}: {path} is not there; correct the path (a relative one starts where the configuration is, "
-        "else where the command was given)"
-        for key, path in named.items()
-        if not Path(path).exists()
-    ]
-    return lost + [
-        f"{source}: {key}: {path} is a device or a pipe, not a file; correct the path"
-        for key, path in named.items()
-        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())
-    ]
+    told = {key: _no_file(path, may_be_folder=key.startswith("cohort.")) for key, path in named.items()}
+    return [f"{source}: {key}: {named[key]} {said}" for key, said in told.items() if said]
+
+
+def _no_file(path: str, *, may_be_folder: bool) -> str:
+    """Say why what a path leads to is not what is wanted; empty where it is. Of expression its own check tells more."""
+    if not Path(path).exists():
+        return (
+            "is not there; correct the path (a relative one starts where the configuration is, else where the command "
+            "was given)"
+        )
+    if Path(path).is_dir():
+        return "" if may_be_folder else "is a folder; name the file in it"
+    return "" if Path(path).is_file() else "is a device or a pipe, not a file; correct the path"
 
 
 def split_problems(config: Config, tables: CohortTables, source: str) -> list[str]:

@@ -90,3 +90,15 @@ def test_a_device_is_no_file(told, tmp_path, key):
     (tmp_path / "zero").symlink_to("/dev/zero")
     lines = told(**PATHS[key]("zero"))
     assert any("zero" in line and "is a device or a pipe, not a file" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("key", ["stain.target", "genes.sets"])
+def test_a_folder_is_no_file(told, tmp_path, key):
+    (tmp_path / "folder").mkdir()
+    (line,) = told(**PATHS[key]("folder"))
+    assert line.startswith(f"my.yaml: {key}") and line.endswith("folder is a folder; name the file in it")
+
+
+def test_weights_from_a_device(told):
+    (line,) = told(features={"encoder": "resnet50", "weights": "/dev/zero"})
+    assert line == "my.yaml: features.weights: /dev/zero is a device or a pipe; name a file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,30 @@ def study_folder(values: Mapping[str, Any]) -> str:
     """Return the folder of a study, before its configuration is validated: a wrong one is told then."""
     folder = values.get("folder")
     return folder if isinstance(folder, str) and not path_problem(folder) else "."
+
+
+def usable_folder(folder: Path | str, source: str) -> str:
+    """Return the folder of a study after making sure that it is one, or can be made.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    source
+        What to call the configuration in messages.
+
+    Raises
+    ------
+    UserError
+        If it can be no folder, or nothing can be written there.
+    """
+    place = Path(folder)
+    there = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        raise UserError(f"{source}: folder: {there} is not a folder; name another")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{source}: folder: nothing can be written to {there.absolute()}; name another")
+    return str(folder)
 
 
 def batches_for(slides: int) -> int:

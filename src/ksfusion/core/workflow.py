@@ -15,7 +15,7 @@ import yaml
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import PROJECT
 from ksfusion.core.strict_yaml import read_yaml
-from ksfusion.core.study import study_folder
+from ksfusion.core.study import study_folder, usable_folder
 
 LOGGER = "ksfusion"
 
@@ -126,12 +126,13 @@ def workflow_command(
     Raises
     ------
     UserError
-        If there is no such configuration or profile, or a setting is not of the right form.
+        If there is no such configuration or profile, its folder can be none, or a setting is not of the right form.
     """
     _refuse_dots(passed_on)
     given = parse_settings(settings)
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / "Snakefile")]
-    command += ["--directory", str(folder_of(config, settings)), "--configfile", str(config.resolve())]
+    folder = usable_folder(folder_of(config, settings), str(config))
+    command += ["--directory", folder, "--configfile", str(config.resolve())]
     command += ["--config", *config_options(given)] if given else []
     command += ["--workflow-profile", str(_profile(profile))] if profile else []
     command += ["--cores", cores] if cores else []

@@ -8,7 +8,7 @@ import pytest
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_parquet
-from ksfusion.core.study import Study, batches_for, read_study, study_here
+from ksfusion.core.study import Study, batches_for, read_study, study_here, usable_folder
 
 MINE = [f"case{number}" for number in range(10)]
 
@@ -103,3 +103,21 @@ def test_a_damaged_file_is_a_line(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=r"study.json: is damaged \(.*\); delete it if the results are those of this"):
         read_study(tmp_path)
+
+
+class TestFolder:
+    def test_one_that_can_be_made(self, tmp_path):
+        for folder in (tmp_path, tmp_path / "a/b", "."):
+            assert usable_folder(folder, "my.yaml") == str(folder)
+        assert not any(tmp_path.iterdir())
+
+    def test_what_can_be_none_is_a_line(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "file").touch()
+        for folder, named in (("file", "file"), ("/dev/zero", "/dev/zero"), ("file/a", tmp_path / "file")):
+            with pytest.raises(UserError) as caught:
+                usable_folder(folder, "my.yaml")
+            assert str(caught.value) == f"my.yaml: folder: {named} is not a folder; name another"
+        monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+        with pytest.raises(UserError, match=f"my.yaml: folder: nothing can be written to {tmp_path}; name another"):
+            usable_folder("a/b", "my.yaml")

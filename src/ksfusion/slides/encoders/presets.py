@@ -141,7 +141,8 @@ def check_encoder(name: str, weights: str | Path | None = None) -> None:
             "(relative paths start at the working directory)"
         )
     if not Path(weights).is_file():
-        raise UserError(f"features.weights: {weights} is a folder; name the weight file in it")
+        what = "a folder; name the weight file in it" if Path(weights).is_dir() else "a device or a pipe; name a file"
+        raise UserError(f"features.weights: {weights} is {what}")
 
 
 def check_patch_size(name: str, demanded_px: int | None, patch_px: int, input_px: int | None = None) -> None:
