@@ -128,7 +128,7 @@ include: "workflow/rules/results.smk"
 REPORT = "results/report.html"
 LEDGERS = ["results/slides.tsv", "results/samples.tsv", *plan.overviews()]
 TABLES = expand(
-    "results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "md", "tex"]
+    "results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "md", "tex", "docx"]
 )
 TABLES += ["results/tables/comparisons.tsv", "results/tables/subgroups.tsv"]
 TABLES += ALPHA_RESULTS if plan.alpha_listed else []

@@ -9,7 +9,7 @@ ALPHA_RUNS = expand(
     fold=FOLDS,
     seed=SEEDS,
 )
-ALPHA_TABLES = multiext("results/tables/alpha", ".tsv", ".md", ".tex")
+ALPHA_TABLES = multiext("results/tables/alpha", ".tsv", ".md", ".tex", ".docx")
 ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
 
 # The published values, where they stand beside.
@@ -85,7 +85,7 @@ rule make_tables:
             category="Results",
             labels={"table": "Table S1", "what": "further metrics"},
         ),
-        expand("results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "tex"]),
+        expand("results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "tex", "docx"]),
     log:
         "results/logs/make_tables.log",
     benchmark:

@@ -18,15 +18,16 @@ from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
 from ksfusion.results.tables.markdown import to_markdown
 from ksfusion.results.tables.scores import TITLES, as_text, choose_methods, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
+from ksfusion.results.tables.word import write_word
 
 
 def make_tables(
     runs: Sequence[Path], output: Path, *, settings: MakeTablesSettings, comparisons: Path | None = None
 ) -> None:
-    """Write the result tables: table1, table2, alpha and table_s1 (.tsv, .md, .tex), or some of them.
+    """Write the result tables: table1, table2, alpha and table_s1 (.tsv, .md, .tex, .docx), or some of them.
 
-    Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`); ``.md`` and ``.tex`` are in the paper's
-    layout. A table without a method says so. Table S1 has the further metrics, a part for each task and class.
+    Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`), the others are in the paper's layout. A
+    table without a method says so. Table S1 has the further metrics, a part for each task and class.
 
     Parameters
     ----------
@@ -64,6 +65,7 @@ def make_tables(
         write_text(to_markdown(layout, title=TITLES[name], **printed), output / f"{name}.md", made_by)
         latex = to_latex(layout, title=TITLES[name], label=f"tab:{name}", **printed)
         write_text(latex, output / f"{name}.tex", made_by)
+        write_word([(TITLES[name], layout)], output / f"{name}.docx", made_by, **printed)
     if further:
         _write_supplement(found, of_table["table_s1"], output, settings, made_by)
 
@@ -88,3 +90,5 @@ def _write_supplement(
         latex.append(to_latex(layout, title=title, label=f"tab:table_s1_{number}", study=settings.title))
     write_text("\n".join(markdown), output / "table_s1.md", made_by)
     write_text("\n".join(latex), output / "table_s1.tex", made_by)
+    titled = [(f"{TITLES['table_s1']}: {about}", layout) for about, layout in parts]
+    write_word(titled, output / "table_s1.docx", made_by, study=settings.title)

@@ -360,6 +360,7 @@ def test_the_sweep_is_laid_out_too(tmp_path):
 def test_only_the_tables_asked_for_are_written(tmp_path):
     write_tables([], tmp_path, tasks=[GRADING], methods=["ksfusion-alpha025"], names=["alpha"])
     assert [path.name for path in sorted(tmp_path.iterdir()) if not path.name.startswith(".")] == [
+        "alpha.docx",
         "alpha.md",
         "alpha.tex",
         "alpha.tsv",
