@@ -23,6 +23,7 @@ from ksfusion.core.failures import CRASHED, KILLED
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.methods import registry
 from ksfusion.plan import make_plan
 
 # A user's own configuration inherits nothing of the demo's.
@@ -99,7 +100,7 @@ FOLDS = plan.folds
 wildcard_constraints:
     batch=r"\d+",
     task="|".join(re.escape(task) for task in TASKS),
-    method=r"[a-z0-9-]+",
+    method="|".join(map(re.escape, registry.METHODS)),
     fold=r"\d+",
     seed=r"\d+",
 
@@ -125,6 +126,8 @@ include: "workflow/rules/methods.smk"
 include: "workflow/rules/results.smk"
 
 
+# A study without slides has none.
+STORE = ["results/features/store"] if plan.has_slides else []
 REPORT = "results/report.html"
 LEDGERS = ["results/slides.tsv", "results/samples.tsv", *plan.overviews()]
 TABLES = expand(
@@ -142,7 +145,7 @@ rule all:
         REPORT,
         LEDGERS,
         TABLES,
-        "results/features/store",
+        STORE,
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",
         plan.heatmaps_shown(),
@@ -180,6 +183,6 @@ rule alpha:
 # `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.
 rule heatmaps:
     input:
-        plan.heatmaps(),
+        plan.heatmaps() if plan.has_slides else [],
         CHECKED,
         CHECKED,

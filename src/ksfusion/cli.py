@@ -80,6 +80,8 @@ def _option(kind: Any, default: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"required": True} if default is inspect.Parameter.empty else {"default": default}
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (part for part in get_args(kind) if part is not type(None))
+        # An option of a rule's input that it does not have for every job.
+        options |= {"nargs": "?"} if "required" in options else {}
     if get_origin(kind) in (Sequence, list):
         options["nargs"] = "+" if "required" in options else "*"
         (kind,) = get_args(kind)

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, Labelling, Pairing, Splits
+from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Labelling, Pairing, Splits
+from ksfusion.cohort.needs import label_sources
 from ksfusion.core.config_block import AnyPath, Name, Positive
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
@@ -28,7 +29,7 @@ from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.training.config import Training
 
 
-class Cohort(CheckLeakageSettings, Pairing, CohortFiles):
+class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
     """Who is in the study."""
 
     expression: list[ExpressionSource] = Field(
@@ -186,6 +187,20 @@ class Config(Titles):
         return self
 
     @model_validator(mode="after")
+    def _clinical_columns_are_named(self) -> Config:
+        reading = [name for name in self.methods if "c" in METHODS[name].modalities]
+        if reading and not self.cohort.clinical:
+            raise ValueError(
+                f"methods: {reading[0]} reads the columns of cohort.clinical, which names none; name some there, such "
+                "as [age, sex], or leave the method out"
+            )
+        outcomes = {name: task.columns for name, task in self.tasks.items() if task.kind == "survival"}
+        for name, columns in outcomes.items():
+            if found := [column for column in self.cohort.clinical if column in columns]:
+                raise ValueError(f"cohort.clinical: {found[0]} is what task {name} predicts; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _reference_is_trained(self) -> Config:
         reference = self.results.reference
         # Of the default, which a copy of the demo's configuration states too, a warning tells.
@@ -231,6 +246,11 @@ class Config(Titles):
         entry = self.tasks[task]
         return entry.epochs or self.training.epochs.get(task, EPOCHS_OF_KIND[entry.kind])
 
+    def clinical_columns(self, task: str) -> list[str]:
+        """Return the clinical columns that a baseline may read for a task: not those that its label is made of."""
+        made_of = label_sources(self.tasks[task])
+        return [column for column in self.cohort.clinical if column not in made_of]
+
     def expression_cohorts(self) -> list[str]:
         """Return the cohorts that have expression profiles."""
         return sorted(source.cohort for source in self.cohort.expression)
@@ -261,6 +281,13 @@ class Config(Titles):
 
 def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
     """Validate a configuration.
+        if any("c" in METHODS[method].modalities for method in self.methods):
+            for name in self.tasks:
+                if left_out := sorted(set(self.cohort.clinical) - set(self.clinical_columns(name))):
+                    said.append(
+                        f"For {name} the clinical baselines do not read {', '.join(left_out)}: the label is made of it "
+                        "(cohort.clinical)."
+                    )
 
     Parameters
     ----------

@@ -24,7 +24,8 @@ from ksfusion.preflight import DEMO_NOTICE, NamedFiles, checked_inputs
 from ksfusion.results import config as results
 from ksfusion.slides import config as slides
 from ksfusion.slides.reading.slide_files import file_size
-from ksfusion.training.config import SearchSettings, TrainedTask, TrainModelSettings
+from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.training.config import FitBaselineSettings, SearchSettings, TrainedTask, TrainModelSettings
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,11 @@ class Plan(NamedFiles):
         trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))
         return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
 
+    def baseline_settings(self, task: str, method: str) -> str:
+        """Return the settings of a baseline: its task, and the clinical columns where it reads them."""
+        clinical = self.config.clinical_columns(task) if "c" in METHODS[method].modalities else []
+        return FitBaselineSettings(task=TaskOutcome.of(self.config.tasks[task], name=task), clinical=clinical).as_json()
+
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""
         modules = (f"ksfusion.stages.{stage}", *([METHODS[method].module] if method else []))
@@ -175,10 +181,7 @@ class Plan(NamedFiles):
 
     @property
     def tensorboard_option(self) -> str:
-        """What makes ``ksfusion train-model`` write event files, where they are asked for.
-
-        No setting of the run: to watch a training changes nothing in its result.
-        """
+        """What makes ``ksfusion train-model`` write event files: no setting of the run, whose result is the same."""
         return "--tensorboard" if self.config.training.tensorboard else ""
 
     def stratum_label(self) -> str:

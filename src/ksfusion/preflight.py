@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ksfusion.cohort.label_columns import label_warnings
+from ksfusion.cohort.needs import clinical_problems, slide_problems
 from ksfusion.cohort.samples import CohortTables, read_cohort
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
@@ -24,15 +25,16 @@ from ksfusion.core.storage import write_text
 from ksfusion.core.study import Study, study_here
 from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
 from ksfusion.genes.sets.files import files_of_sets
+from ksfusion.methods.registry import METHODS
 from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
 from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_warnings, masks_of
+from ksfusion.terms.failures import most_failed
 from ksfusion.terms.gene_sets import NEWEST, VERSIONS, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
-from ksfusion.terms.failures import most_failed
 from ksfusion.terms.units import GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
@@ -70,7 +72,7 @@ def checked_inputs(
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
         tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
-        problems += split_problems(config, tables, source)
+        problems += split_problems(config, tables, source) + _unmet_needs(config, tables, source)
         problems += subgroup_problems(config.results, tables.samples, tables.cases, source=source)
     except UserError as error:
         problems.append(str(error))
@@ -123,6 +125,13 @@ def _no_file(path: str, *, may_be_folder: bool) -> str:
     if Path(path).is_dir():
         return "" if may_be_folder else "is a folder; name the file in it"
     return "" if Path(path).is_file() else "is a device or a pipe, not a file; correct the path"
+
+
+def _unmet_needs(config: Config, tables: CohortTables, source: str) -> list[str]:
+    """Say what methods need and the tables do not have."""
+    cohort, reading = config.cohort, [name for name in config.methods if "p" in METHODS[name].modalities]
+    of_clinical = clinical_problems(cohort.clinical, tables, cohort.cases)
+    return of_clinical + slide_problems(cohort.require, tables, cohort.samples, reading_patches=reading, source=source)
 
 
 def split_problems(config: Config, tables: CohortTables, source: str) -> list[str]:
@@ -226,6 +235,11 @@ class NamedFiles:
         columns = ("slide_id", "slide", "mpp")
         rows = [columns, *(tuple(row[name] for name in columns) for row in self.tables.slides().values())]
         write_text("".join("\t".join(row) + "\n" for row in rows), MANIFEST, {})
+
+    @property
+    def has_slides(self) -> bool:
+        """Whether any sample has a slide."""
+        return bool(self.batches)
 
     @property
     def extracts(self) -> bool:

@@ -25,6 +25,12 @@ BY_HAND = {
 }
 # Rules that only gather, and those that repeat another for alpha.
 WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "heatmaps", "report"}
+# Rules whose settings depend on the method: what the plan gives them.
+OF_A_METHOD = {
+    "train_model": "training_settings",
+    "search_settings": "search_settings",
+    "fit_baseline": "baseline_settings",
+}
 SHARED = {"make_alpha_table": "make_tables", "draw_alpha": "draw_figures"}
 
 
@@ -44,7 +50,7 @@ def test_a_rule_its_module_its_verb_and_its_log_have_one_name():
         assert re.findall(r'"ksfusion ([a-z-]+) ', block) == [stage.replace("_", "-")], rule
         assert f'plan.code("{stage}"' in block, rule
         assert re.search(rf'"results/logs/{rule}[./]', block), rule
-        settings = {"train_model": "training_settings", "search_settings": "search_settings"}.get(rule)
+        settings = OF_A_METHOD.get(rule)
         assert (f"plan.{settings}(" if settings else f'plan.settings("{rule}")') in block, rule
     stages = set(verbs().values())
     assert stages - {SHARED.get(rule, rule) for rule in found} == BY_HAND

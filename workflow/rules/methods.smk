@@ -1,6 +1,6 @@
 # What a run reads of the stages before.
 FOLD_FILES = {
-    "store": "results/features/store",
+    "store": "results/features/store" if plan.has_slides else [],
     "expression": "results/genes/fold{fold}/expression.parquet",
     "selected": "results/genes/fold{fold}/selected.tsv",
     "samples": "results/samples.tsv",
@@ -10,6 +10,14 @@ FOLD_FILES = {
     # gate is renewed in the same run.
     "gate": "results/cohort/leakage.tsv",
 }
+
+# The folders of the seeds of a method, and what stands in each.
+RUN_FOLDERS = expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS)
+RUN_FILES = expand(
+    "{folder}/{file}",
+    folder=RUN_FOLDERS,
+    file=["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"],
+)
 
 
 # Only where `training.search` is on.
@@ -23,6 +31,8 @@ rule search_settings:
         "results/logs/search_settings/{task}/{method}/fold{fold}.log",
     benchmark:
         "results/benchmarks/search_settings/{task}/{method}/fold{fold}.tsv"
+    wildcard_constraints:
+        method="|".join(map(re.escape, registry.NETWORKS)),
     conda:
         "../../envs/training.yaml"
     params:
@@ -41,20 +51,18 @@ rule train_model:
         **FOLD_FILES,
         chosen=plan.chosen_settings(),
     output:
-        expand(
-            "results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}/{file}",
-            seed=SEEDS,
-            file=["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"],
-        ),
+        RUN_FILES,
     log:
         "results/logs/train_model/{task}/{method}/fold{fold}.log",
     benchmark:
         "results/benchmarks/train_model/{task}/{method}/fold{fold}.tsv"
+    wildcard_constraints:
+        method="|".join(map(re.escape, registry.NETWORKS)),
     conda:
         "../../envs/training.yaml"
     params:
         seeds=SEEDS,
-        folders=expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS),
+        folders=RUN_FOLDERS,
         settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("train_model", method=wildcards.method),
     # $TENSORBOARD is set by the Snakefile: what Snakemake compares is the parameters and this text, so that switching
@@ -64,3 +72,38 @@ rule train_model:
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
         " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
         " --output {params.folders} $TENSORBOARD 2> {log}"
+
+
+# Regressions in the place of networks, in seconds: one that reads no patches, or no genes, does not wait for them.
+rule fit_baseline:
+    input:
+        **{name: FOLD_FILES[name] for name in ("samples", "cases", "splits", "gate")},
+        store=branch(lambda wildcards: "p" in registry.BASELINES[wildcards.method].modalities, then=FOLD_FILES["store"]),
+        expression=branch(
+            lambda wildcards: "g" in registry.BASELINES[wildcards.method].modalities,
+            then=lambda wildcards: FOLD_FILES["expression"].format(fold=wildcards.fold),
+        ),
+        selected=branch(
+            lambda wildcards: "g" in registry.BASELINES[wildcards.method].modalities,
+            then=lambda wildcards: FOLD_FILES["selected"].format(fold=wildcards.fold),
+        ),
+    output:
+        RUN_FILES,
+    log:
+        "results/logs/fit_baseline/{task}/{method}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/fit_baseline/{task}/{method}/fold{fold}.tsv"
+    wildcard_constraints:
+        method="|".join(map(re.escape, registry.BASELINES)),
+    conda:
+        "../../envs/training.yaml"
+    params:
+        seeds=SEEDS,
+        folders=RUN_FOLDERS,
+        settings=lambda wildcards: plan.baseline_settings(wildcards.task, wildcards.method),
+        code=lambda wildcards: plan.code("fit_baseline", method=wildcards.method),
+    shell:
+        "ksfusion fit-baseline --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        " --fold {wildcards.fold} --settings {params.settings:q} --seed {params.seeds} --output {params.folders}"
+        " 2> {log}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.cohort.config import PairingRule
+from ksfusion.cohort.config import PairingRule, Requirement
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
 from ksfusion.core.features_file import open_features
@@ -47,7 +47,8 @@ def slide_ledger(
     Parameters
     ----------
     tiles, stain, patches, features
-        The files of all batches; no stain where the slides themselves were not read.
+        The files of all batches; no stain where the slides themselves were not read, and none at all of a study
+        without slides.
 
     Returns
     -------
@@ -67,6 +68,8 @@ def slide_ledger(
         slides.loc[slides["mask"] == "", list(FLAGS)] = float("nan")
         slides["batch"] = path.stem
         parts.append(slides)
+    if not parts:
+        return pd.DataFrame(columns=SLIDE_COLUMNS)
     ledger = pd.concat(parts)
     ledger["tiles"] = ledger["tiles"].fillna(0).astype(int)
 
@@ -108,6 +111,7 @@ def sample_ledger(
     labelled: set[str],
     *,
     pairing: PairingRule,
+    require: Requirement = "paired",
 ) -> pd.DataFrame:
     """Return of each sample whether it is complete, and if not, the first thing that it lacks.
 
@@ -123,12 +127,14 @@ def sample_ledger(
         Cases with at least one label.
     pairing
         ``closest`` leaves out the samples whose slide has a profile taken closer to it (`ksfusion.cohort.pairing`).
+    require
+        ``any`` takes samples that have no slide.
     """
     status = dict(zip(slides["slide_id"], zip(slides["status"], slides["reason"], strict=True), strict=True))
 
     def reason(row: Any) -> str:
         slide_status, slide_reason = status.get(row.slide_id, ("failed", "missing_file"))
-        if slide_status != "ok":
+        if slide_status != "ok" and (row.slide_id or require == "paired"):
             return slide_reason
         if (row.cohort, row.expression_id) not in profiles:
             return "missing_profile"

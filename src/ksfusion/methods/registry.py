@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ksfusion.core.errors import UserError
 from ksfusion.terms.niches import NICHES
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from ksfusion.methods.output import Method
 
 FOLDER = Path(__file__).parent
-# Patches, genes, or both.
-Modalities = Literal["p", "g", "pg"]
-# How a method is trained: `ksfusion.training.fit.STRATEGIES` has one for each.
-TrainingName = Literal["paper", "released"]
+# Patches, genes, clinical columns, some of them together, or none.
+Modalities = Literal["p", "g", "pg", "c", "cg", ""]
+# How a method is trained: `ksfusion.training.fit.STRATEGIES` has one for each network; baselines are fitted
+# (`ksfusion.training.baselines`).
+TrainingName = Literal["paper", "released", "baseline"]
 # Variants that had two names, by the one that is gone.
 RENAMED = {
     "ksfusion-alpha0": "ksfusion-alpha000",
@@ -49,7 +50,7 @@ class MethodInfo:
     module
         Dotted name of the file.
     modalities
-        ``p`` (patches), ``g`` (genes) or ``pg``.
+        What it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), some together; empty for none.
     settings
         Keys of ``training`` that it reads beyond those that all methods read.
     options
@@ -58,6 +59,8 @@ class MethodInfo:
         Fewest patches per slide that it works on.
     training
         Name of the way it is trained.
+    kinds
+        Kinds of tasks that it is for; empty for all.
     """
 
     name: str
@@ -69,6 +72,16 @@ class MethodInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     min_patches: int = 1
     training: TrainingName = "paper"
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is fitted in one go, and not trained for epochs."""
+        return self.training == "baseline"
+
+    def serves(self, kind: str) -> bool:
+        """Return whether it is for tasks of a kind."""
+        return not self.kinds or kind in self.kinds
 
     @property
     def alpha(self) -> float | None:
@@ -105,7 +118,8 @@ class Inputs:
     groups: Mapping[str, Sequence[str]] | None = None
 
 
-_CLASSES: dict[str, type[Method]] = {}
+_CLASSES: dict[str, type[Any]] = {}
+M = TypeVar("M")
 
 
 def register(
@@ -118,7 +132,8 @@ def register(
     labels: Mapping[str, str] | None = None,
     min_patches: int = 1,
     training: TrainingName = "paper",
-) -> Callable[[type[Method]], type[Method]]:
+    kinds: tuple[str, ...] = (),
+) -> Callable[[type[M]], type[M]]:
     """Enter a class as a method; all arguments must be literals.
 
     Parameters
@@ -128,7 +143,7 @@ def register(
     label
         Name in print.
     modalities
-        Modalities that it reads: ``p`` (patches), ``g`` (genes) or ``pg``.
+        What it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), some together; empty for none.
     settings
         Keys of ``training`` that are passed to the class as options, beyond ``dropout``.
     variants
@@ -139,9 +154,11 @@ def register(
         Fewest patches per slide that the method works on.
     training
         Name of the way it is trained, where that is part of what the method is.
+    kinds
+        Kinds of tasks that it is for, where it is not for all.
     """
 
-    def enter(method: type[Method]) -> type[Method]:
+    def enter(method: type[M]) -> type[M]:
         _CLASSES[name] = method
         return method
 
@@ -181,11 +198,14 @@ def _read_methods(folder: Path) -> dict[str, MethodInfo]:
                     options=MappingProxyType(dict(options)),
                     min_patches=given.get("min_patches", 1),
                     training=given.get("training", "paper"),
+                    kinds=tuple(given.get("kinds", ())),
                 )
     return methods
 
 
 METHODS: Mapping[str, MethodInfo] = MappingProxyType(_read_methods(FOLDER))
+NETWORKS: Mapping[str, MethodInfo] = MappingProxyType({n: info for n, info in METHODS.items() if not info.is_baseline})
+BASELINES: Mapping[str, MethodInfo] = MappingProxyType({n: info for n, info in METHODS.items() if info.is_baseline})
 
 
 def unknown_method(name: str) -> str:
@@ -206,6 +226,19 @@ def method_info(name: str) -> MethodInfo:
     if name not in METHODS:
         raise UserError(unknown_method(name))
     return METHODS[name]
+
+
+def method_class(name: str) -> type[Any]:
+    """Return the class of a method, importing its file.
+
+    Raises
+    ------
+    UserError
+        If there is no method of that name.
+    """
+    info = method_info(name)
+    importlib.import_module(info.module)
+    return _CLASSES[info.base]
 
 
 def build(
@@ -238,12 +271,14 @@ def build(
     Raises
     ------
     UserError
-        If the method is unknown, or cannot work on such a map or without genes.
+        If the method is unknown or a baseline, or cannot work on such a map or without genes.
     """
     info = method_info(name)
+    if info.is_baseline:
+        raise UserError(f"method {name}: is no network; ksfusion.training.baselines.load_baseline reads its model")
     for niche in NICHES:
         if not niches.get(niche):
             raise UserError(f"method {name}: niche {niche} has no genes; see selected.tsv of the fold")
-    importlib.import_module(info.module)
     inputs = Inputs(n_features, n_patches, niches, n_outputs, groups)
-    return _CLASSES[info.base](inputs, **{**options, **info.options})
+    model: Method = method_class(name)(inputs, **{**options, **info.options})
+    return model

@@ -113,8 +113,8 @@ class Auditing(Block):
     audit_samples: int = Field(
         32,
         ge=0,
-        description="test samples, at most, all of whose pairs tell what needs an interaction of slide and genes; 0: no "
-        "audit of modalities",
+        description="test samples, at most, all of whose pairs of slide and genes tell what needs both; 0: no audit of "
+        "modalities",
     )
 
     @field_validator("audit_samples")
@@ -269,7 +269,7 @@ class Heatmaps(ShownSamples):
         for name in methods:
             if name not in NETWORKS or "p" not in NETWORKS[name].modalities:
                 known = ", ".join(name for name, info in NETWORKS.items() if "p" in info.modalities)
-                raise ValueError(f"{name!r} is no method that weighs patches; known: {known}")
+                raise ValueError(f"{name!r} is no method that reads patches; known: {known}")
         if len(set(methods)) < len(methods):
             raise ValueError("a method is listed twice")
         return methods

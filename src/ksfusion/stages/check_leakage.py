@@ -19,10 +19,10 @@ def check_leakage(
     samples: Path,
     splits: Path,
     profiles: Path,
-    tiles: Sequence[Path],
     output: Path,
     *,
     settings: CheckLeakageSettings,
+    tiles: Sequence[Path] = (),
 ) -> None:
     """Fail where a case, specimen, slide or profile stands on two sides of a split.
 
@@ -34,19 +34,20 @@ def check_leakage(
         Sides of the cases, of `split-cases`.
     profiles
         Expression of all cohorts, of `read-expression`.
-    tiles
-        Tiles of all batches, which say what each slide looks like.
     output
         Gets what was compared and found: check, first, second, detail, verdict. Written also where a leak is found.
     settings
         Pairs that may be duplicates.
+    tiles
+        Tiles of all batches, which say what each slide looks like; none of a study without slides.
 
     Raises
     ------
     UserError
         With the leaks: which two, on which sides, and the remedy.
     """
-    slides = pd.concat([read_parquet(path, columns=["slide_id", "digest", "thumbnail_hash"]) for path in tiles])
+    columns = ["slide_id", "digest", "thumbnail_hash"]
+    slides = pd.concat([pd.DataFrame(columns=columns), *(read_parquet(path, columns=columns) for path in tiles)])
     findings = find_leaks(
         read_parquet(samples),
         read_splits(splits)[0],

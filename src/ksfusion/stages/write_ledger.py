@@ -27,11 +27,11 @@ def write_ledger(
     samples: Path,
     cases: Path,
     profiles: Path,
-    tiles: Sequence[Path],
-    patches: Sequence[Path],
-    features: Sequence[Path],
     settings: WriteLedgerSettings,
+    tiles: Sequence[Path] = (),
     stain: Sequence[Path] = (),
+    patches: Sequence[Path] = (),
+    features: Sequence[Path] = (),
 ) -> None:
     """Say of every slide and sample what became of it.
 
@@ -49,16 +49,16 @@ def write_ledger(
         The labelled cases, of `check-cohort`.
     profiles
         Expression of all cohorts, of `read-expression`.
+    settings
+        What a sample must have, which pairings count, and the kind of each task.
     tiles
-        Tiles of all batches.
+        Tiles of all batches; none of a study without slides.
+    stain
+        Stain of all batches; none where the slides themselves were not read.
     patches
         Patches of all batches.
     features
         Features of all batches.
-    settings
-        Which pairings count, and the kind of each task.
-    stain
-        Stain of all batches; none where the slides themselves were not read.
     """
     slide_table = slide_ledger(tiles, stain, patches, features)
     found = read_parquet(profiles, columns=list(PROFILE_KEYS))
@@ -68,6 +68,7 @@ def write_ledger(
         set(found.itertuples(index=False, name=None)),
         labelled_cases(read_parquet(cases), settings.tasks),
         pairing=settings.pairing,
+        require=settings.require,
     )
     for slide_id, reason in slide_table.loc[slide_table["status"] != "ok", ["slide_id", "reason"]].to_numpy():
         log.warning("slide %s: %s", slide_id, reason)

@@ -65,16 +65,35 @@ def load_model(folder: Path | str) -> Method:
         If the weights do not fit the method, whose code has changed since.
     """
     folder = Path(folder)
-    config = read_json(folder / CONFIG)
-    if "n_outputs" not in config:
-        raise UserError(f"{folder}: this run was skipped or has failed, and has no model; see its {METRICS}")
+    config = read_run_config(folder)
     shape = {key: config[key] for key in ("n_features", "n_patches", "niches", "n_outputs", "groups")}
     model = build(config["method"], **shape, **config["options"])
-    model.load_state_dict(_read_weights(folder / MODEL))
+    model.load_state_dict(read_weights(folder / MODEL))
     return model.eval()
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_run_config(folder: Path) -> dict[str, Any]:
+    """Return what a run with a model says of it.
+
+    Raises
+    ------
+    UserError
+        If the run was skipped or has failed, so that there is no model.
+    """
+    config: dict[str, Any] = read_json(folder / CONFIG)
+    if "n_outputs" not in config:
+        raise UserError(f"{folder}: this run was skipped or has failed, and has no model; see its {METRICS}")
+    return config
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a run.
+
+    Raises
+    ------
+    DamagedFileError
+        If they are damaged.
+    """
     check_seal(path)
     try:
         return load_file(path)

@@ -103,6 +103,13 @@ class TrainModelSettings(Block):
         return {"task": self.task.record(), "training": self.training.record()}
 
 
+class FitBaselineSettings(Block):
+    """Of `ksfusion.stages.fit_baseline`; ``clinical``: the columns of cases that it may read."""
+
+    task: TaskOutcome
+    clinical: list[str] = Field(default_factory=list)
+
+
 class SearchSettings(TrainModelSettings):
     """Of `ksfusion.stages.search_settings`: those of a run, and the range of each setting that is searched."""
 

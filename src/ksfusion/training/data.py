@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from ksfusion.terms.tasks import TaskOutcome
 ROWS_AT_ONCE = 2**16
 # Of a GPU's free memory, what the features of all slides may take.
 SHARE_OF_GPU = 0.6
+# The values of each niche, and the symbols of niches and of groups.
+_Genes: TypeAlias = tuple[dict[str, Tensor], dict[str, list[str]], dict[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,11 @@ class FoldFiles:
     Parameters
     ----------
     store
-        Folder with the features of all slides, of `build-store`.
+        Folder with the features of all slides, of `build-store`; none where no patches are read.
     expression
-        Scaled expression of the fold's genes, of `select-genes`.
+        Scaled expression of the fold's genes, of `select-genes`; none where no genes are read.
     selected
-        Table of the fold's genes and their niches, of `select-genes`.
+        Table of the fold's genes and their niches, of `select-genes`; none where no genes are read.
     samples
         Table of samples and whether each is in use, of `write-ledger`.
     cases
@@ -46,16 +49,17 @@ class FoldFiles:
         Table of folds, cases and their split, of `split-cases`.
     """
 
-    store: Path
-    expression: Path
-    selected: Path
+    store: Path | None
+    expression: Path | None
+    selected: Path | None
     samples: Path
     cases: Path
     splits: Path
 
     def __iter__(self) -> Iterator[Path]:
-        """Yield the paths, in the order of the fields."""
-        return iter((self.store, self.expression, self.selected, self.samples, self.cases, self.splits))
+        """Yield the paths that there are, in the order of the fields."""
+        paths = (self.store, self.expression, self.selected, self.samples, self.cases, self.splits)
+        return iter([path for path in paths if path is not None])
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,12 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
     Raises
     ------
     UserError
-        If files do not fit together: a sample in use without features, expression or split, a task without its columns.
+        If files do not fit together: a sample in use without features, expression or split, a task without its columns;
+        or if a file that the method reads is not given.
     """
+    for modality, path, option in (("p", files.store, "--store"), ("g", files.selected, "--selected and --expression")):
+        if modality in modalities and path is None:
+            raise UserError(f"{option}: the method reads this; name it")
     samples = read_tsv(files.samples, dtype={name: str for name in ("sample_id", "case_id", "cohort", "slide_id")})
     samples = samples.loc[samples["status"] == "ok", ["sample_id", "case_id", "cohort", "slide_id"]]
     samples = samples.sort_values("sample_id", ignore_index=True)
@@ -196,21 +204,30 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
     _require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
     samples = samples.join(_truth(files.cases, task), on="case_id")
 
-    store = open_store(files.store)
-    slides = pd.Index(store.slide_ids).get_indexer(samples["slide_id"])
-    _require(samples, slides >= 0, f"slide is not in {files.store}; build the store again")
-    genes, niches, groups = _read_genes(files.expression, files.selected, samples)
-    return FoldData(
+    found: _Genes = ({}, {}, {})
+    if files.expression is not None and files.selected is not None:
+        found = _read_genes(files.expression, files.selected, samples)
+    genes, niches, groups = found
+    data = FoldData(
         samples=samples.drop(columns="slide_id"),
-        features=store.features,
-        rows=store.offsets[:, None] + store.index,
-        slides=slides,
+        features=np.empty((0, 0), dtype=np.float16),
+        rows=np.empty((0, 0), dtype=np.int64),
+        slides=np.zeros(len(samples), dtype=np.int64),
         genes=genes,
         niches=niches,
         groups=groups,
         modalities=modalities,
-        check=store.check,
     )
+    return data if files.store is None else _with_patches(data, samples, files.store)
+
+
+def _with_patches(data: FoldData, samples: pd.DataFrame, path: Path) -> FoldData:
+    """Return data with the patches of its samples, whose slides ``samples`` names."""
+    store = open_store(path)
+    slides = pd.Index(store.slide_ids).get_indexer(samples["slide_id"])
+    _require(samples, slides >= 0, f"slide is not in {path}; build the store again")
+    rows = store.offsets[:, None] + store.index
+    return dataclasses.replace(data, features=store.features, rows=rows, slides=slides, check=store.check)
 
 
 def _require(samples: pd.DataFrame, good: np.ndarray, remedy: str) -> None:
@@ -232,9 +249,7 @@ def _truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
     return table.astype({"case_id": str}).set_index("case_id")[list(columns)].rename(columns=columns)
 
 
-def _read_genes(
-    expression: Path, selected: Path, samples: pd.DataFrame
-) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, list[str]]]:
+def _read_genes(expression: Path, selected: Path, samples: pd.DataFrame) -> _Genes:
     """Return the values of each niche, and the symbols of niches and of groups."""
     table, chosen = read_parquet(expression), read_tsv(selected)
     if missing := sorted(set(chosen["symbol"]) - set(table.columns)):

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.checkpoint import write_run
-from ksfusion.training.config import TrainedTask
 from ksfusion.training.data import FoldData
 from ksfusion.training.fit import HISTORY_COLUMNS
 from ksfusion.training.objective import OBJECTIVES
@@ -19,7 +19,7 @@ from ksfusion.training.predict import prediction_table
 def write_unfinished_run(
     folder: Path,
     data: FoldData,
-    task: TrainedTask,
+    task: TaskOutcome,
     run: Mapping[str, Any],
     config: Mapping[str, Any],
     *,

@@ -45,9 +45,9 @@ class Cohort:
             paths["samples"],
             self.folder / "splits.tsv",
             paths["profiles"],
-            [paths["slides"]],
             self.folder / "leakage.tsv",
             settings=CheckLeakageSettings(allow_duplicates=allow),
+            tiles=[paths["slides"]],
         )
         return read_tsv(self.folder / "leakage.tsv").set_index("check")
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from ksfusion.methods import METHODS, build
+from ksfusion.methods import build
+from ksfusion.methods.registry import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BASES = [name for name, info in METHODS.items() if name == info.base]
-WITH_GENES = [name for name in BASES if "g" in METHODS[name].modalities]
-WITH_PATCHES = [name for name in BASES if "p" in METHODS[name].modalities]
+BASES = [name for name, info in NETWORKS.items() if name == info.base]
+WITH_GENES = [name for name in BASES if "g" in NETWORKS[name].modalities]
+WITH_PATCHES = [name for name in BASES if "p" in NETWORKS[name].modalities]
 WEIGHING_PATCHES = [name for name in WITH_PATCHES if not name.startswith("ksfusion")]
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E", "F", "G"]}
 GROUPS = {"growth": ["A", "C", "X"], "vessels": ["D"], "nothing": [], "immune": ["E", "F", "A"]}
@@ -76,10 +77,10 @@ def test_a_method_reads_its_modalities_and_no_others(name):
     model, (patches, genes) = make(name), draw(2)
     logits = model(patches, genes).logits
     other_patches = model(patches + 1, genes).logits
-    assert torch.equal(other_patches, logits) == ("p" not in METHODS[name].modalities)
+    assert torch.equal(other_patches, logits) == ("p" not in NETWORKS[name].modalities)
     for niche in NICHES:
         other_genes = model(patches, {**genes, niche: genes[niche] + 1}).logits
-        assert torch.equal(other_genes, logits) == ("g" not in METHODS[name].modalities)
+        assert torch.equal(other_genes, logits) == ("g" not in NETWORKS[name].modalities)
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -9,7 +9,7 @@ import torch
 
 from ksfusion.core.errors import UserError
 from ksfusion.methods import METHODS, build
-from ksfusion.methods.registry import _read_methods
+from ksfusion.methods.registry import BASELINES, NETWORKS, _read_methods
 
 NICHES = {"tumour": [f"T{number}" for number in range(59)], "tme": [f"E{number}" for number in range(361)]}
 PAPER = {"n_features": 1024, "n_patches": 2500, "niches": NICHES, "n_outputs": 4}
@@ -43,9 +43,28 @@ def test_variants_know_their_base_and_what_they_still_read():
 
 
 def test_only_the_released_code_is_trained_in_a_way_of_its_own():
-    assert {name: info.training for name, info in METHODS.items() if info.training != "paper"} == {
+    assert {name: info.training for name, info in NETWORKS.items() if info.training != "paper"} == {
         "ksfusion-released": "released"
     }
+
+
+def test_the_baselines_and_what_they_read():
+    assert {name: info.modalities for name, info in BASELINES.items()} == {
+        "clinical": "c",
+        "cox-genes": "g",
+        "logistic-genes": "g",
+        "clinical+genes": "cg",
+        "cohort": "",
+        "mean-patch": "p",
+    }
+    of_one_kind = {name: info.kinds for name, info in BASELINES.items() if info.kinds}
+    assert of_one_kind == {"cox-genes": ("survival",), "logistic-genes": ("classification",)}
+    assert {*BASELINES, *NETWORKS} == set(METHODS) and not set(BASELINES) & set(NETWORKS)
+
+
+def test_a_baseline_is_no_network():
+    with pytest.raises(UserError, match=r"method clinical: is no network; .*load_baseline"):
+        build("clinical", **PAPER)
 
 
 def test_labels():
@@ -158,7 +177,7 @@ def test_output_shapes_at_the_papers_size(name):
             torch.testing.assert_close(out.attention[stream].sum(dim=2), torch.ones(2, 8))
 
 
-@pytest.mark.parametrize("name", [name for name, info in METHODS.items() if name == info.base])
+@pytest.mark.parametrize("name", [name for name, info in NETWORKS.items() if name == info.base])
 def test_every_parameter_learns(name):
     torch.manual_seed(0)
     small = {"n_features": 16, "n_patches": 144, "niches": NICHES, "n_outputs": 3}

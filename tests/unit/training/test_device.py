@@ -9,7 +9,8 @@ import pytest
 import torch
 from training_cohort import DIAGNOSIS, N_FEATURES
 
-from ksfusion.methods import METHODS, build
+from ksfusion.methods import build
+from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.data import read_fold
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
@@ -41,7 +42,7 @@ def test_features_that_do_not_fit_stay_on_disk(data):
     assert data.hold(CPU, memory=data.features.nbytes - 1).resident is None
 
 
-@pytest.mark.parametrize("method", [name for name, info in METHODS.items() if name == info.base])
+@pytest.mark.parametrize("method", [name for name, info in NETWORKS.items() if name == info.base])
 def test_a_step_in_bfloat16_is_near_that_in_float32(method):
     """Weights and losses stay float32; bfloat16 has 8 bits, so that losses agree to a few percent."""
     losses = {}

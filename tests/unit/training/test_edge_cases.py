@@ -8,7 +8,7 @@ from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
-from ksfusion.methods.registry import METHODS
+from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.checkpoint import load_model
 
 
@@ -90,7 +90,7 @@ def test_a_run_whose_loss_is_not_finite_says_so_and_the_next_seed_goes_on(cohort
 
 
 @pytest.mark.parametrize("task", [DIAGNOSIS, SURVIVAL], ids=["diagnosis", "survival"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NETWORKS)
 def test_every_method_that_diverges_is_a_run_that_failed(cohort, method, task):
     folder = cohort.train("run", method=method, task=epochs(task, 1), lr=1e30)
     metrics = read_metrics(folder)

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, Cohort, epochs
 
-from ksfusion.methods import METHODS, build
+from ksfusion.methods import build
+from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.data import FoldData, read_fold
 from ksfusion.training.fit import STRATEGIES, fit, fit_method
 from ksfusion.training.objective import Classification
@@ -191,9 +192,9 @@ def train_method(data: FoldData, method: str, **settings) -> torch.nn.Module:
     return model
 
 
-@pytest.mark.parametrize("method", [name for name, info in METHODS.items() if name == info.base])
+@pytest.mark.parametrize("method", [name for name, info in NETWORKS.items() if name == info.base])
 def test_dropout_is_that_of_the_settings(drawn, method):
-    data = read_drawn(drawn, modalities=METHODS[method].modalities)
+    data = read_drawn(drawn, modalities=NETWORKS[method].modalities)
     patches, genes = data.gather(np.arange(4), torch.device("cpu"))
     for dropout in (0.0, 0.45):
         model = train_method(data, method, dropout=dropout)

@@ -14,7 +14,7 @@ from training_cohort import CLASSES, DIAGNOSIS, NICHES, SETTINGS, SURVIVAL, epoc
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_provenance, read_tsv
-from ksfusion.methods.registry import METHODS
+from ksfusion.methods.registry import NETWORKS
 from ksfusion.stages.train_model import train_model
 from ksfusion.training.checkpoint import load_model
 from ksfusion.training.config import TrainModelSettings
@@ -242,7 +242,7 @@ def test_torch_is_left_as_it_was(cohort):
 
 @pytest.mark.slow
 def test_every_method_trains_on_this_cohort(cohort):
-    for name, info in METHODS.items():
+    for name, info in NETWORKS.items():
         if name == info.base:
             for task in (DIAGNOSIS, SURVIVAL):
                 folder = cohort.train(f"{task.name}/{name}", method=name, task=epochs(task, 1))

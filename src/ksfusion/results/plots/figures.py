@@ -9,6 +9,7 @@ from typing import Protocol, TypedDict
 
 from matplotlib.figure import Figure
 
+from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.alpha import draw_alpha
@@ -60,6 +61,8 @@ class FigureKind:
         What draws it.
     task_kind
         The kind of task that has it; None for all.
+    of_epochs
+        Whether it shows what is trained for epochs alone.
     """
 
     name: str
@@ -67,6 +70,12 @@ class FigureKind:
     caption: str
     draw: Draw
     task_kind: TaskKind | None = None
+    of_epochs: bool = False
+
+    def shown(self, methods: Sequence[str], task: ShownTask) -> list[str]:
+        """Return the methods that it shows of a task."""
+        serving = [name for name in methods if METHODS[name].serves(task.kind)]
+        return [name for name in serving if not (self.of_epochs and METHODS[name].is_baseline)]
 
 
 KINDS = (
@@ -101,6 +110,7 @@ KINDS = (
         "Loss on the training samples and the metric that chose the epoch on the validation samples. Thin: each {run}; "
         "thick: their mean; dots: the epochs that were kept.",
         draw_training,
+        of_epochs=True,
     ),
 )
 ALPHA_KIND = FigureKind(
@@ -183,7 +193,9 @@ def figures_of_task(
     if of_alpha:
         drawn.append((replace(ALPHA_KIND, draw=partial(draw_alpha, resamples=resamples)), of_alpha))
     words = FOLDS_AND_SEEDS if len({run.fold for run in own}) > 1 else SEEDS
-    for kind, names in drawn:
+    for kind, names in ((kind, kind.shown(names, task)) for kind, names in drawn):
+        if not names:
+            continue
         title = f"{task.heading}: {kind.title}"
         caption = " ".join([kind.caption.format_map({**words, **_class_words(task)}), *caveats])
         figure = _draw(kind.draw, own, task, names, title)

@@ -22,8 +22,8 @@ PAPER_NOTE = (
     "each rather than the mean of three. Compare its values with the bootstrap intervals over cases (about 5 points to "
     "either side there), not with the standard deviation over seeds, which leaves out the choice of the cases."
 )
-MODALITIES = {"p": "p", "g": "g", "pg": "p+g"}
-MODALITY_NOTE = "p: patches of the slide; g: genes."
+# What methods read, by the letters of their inputs; none is the cohort alone.
+MODALITIES = {"p": "patches of the slide", "g": "genes", "c": "clinical columns"}
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def lay_out(
         Row(
             method=method,
             label=_printed(method)[0],
-            modalities=MODALITIES[_printed(method)[1]],
+            modalities="+".join(_printed(method)[1]) or DASH,
             cells=tuple(cell(method, task, metric) for task, metric in columns),
         )
         for method in chosen["method"].unique()
@@ -201,7 +201,8 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
         over = "folds and seeds" if n_folds > 1 else "seeds"
         how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
         yield f"In percent: {how}. Test {level}s: {scored}."
-        yield MODALITY_NOTE
+        read = {letter for method in chosen["method"].unique() for letter in _printed(method)[1]}
+        yield "; ".join(f"{letter}: {what}" for letter, what in MODALITIES.items() if letter in read | {"p", "g"}) + "."
     missing = chosen[chosen["reason"] != ""]
     for (task, reason), rows in missing.groupby(["task", "reason"], sort=False):
         whole = chosen[chosen["task"] == task]

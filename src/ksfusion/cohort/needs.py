@@ -1,0 +1,82 @@
+"""What methods need of the two tables, told before any job where it is not there: clinical columns, slides.
+
+Read with the standard library alone: the Snakefile asks each time it is parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ksfusion.cohort.config import Labelling, Requirement
+from ksfusion.cohort.labels import MARKER_VALUES
+from ksfusion.cohort.samples import CohortTables
+from ksfusion.cohort.user_table import columns_there
+
+
+def label_sources(task: Labelling) -> set[str]:
+    """Return the columns of cases that a task's label is made of, the markers of a derived diagnosis among them."""
+    return {*task.columns, *(MARKER_VALUES if task.columns == ("diagnosis",) else ())}
+
+
+def clinical_problems(clinical: Sequence[str], tables: CohortTables, path: str) -> list[str]:
+    """Return a line for each clinical column that is not there, or has no value.
+
+    Parameters
+    ----------
+    clinical
+        The columns.
+    tables
+        The validated tables.
+    path
+        The table of cases, for messages.
+    """
+    problems = []
+    for column in clinical:
+        if column not in tables.case_columns:
+            there = columns_there([name for name in tables.case_columns if name != "case_id"])
+            problems.append(
+                f"{path}: row 1: column {column} is missing, cohort.clinical names it; add it or correct the name in "
+                f"the configuration; it has {there}"
+            )
+        elif not any(row[column] for row in tables.cases):
+            problems.append(
+                f"{path}: column {column} is empty, and cohort.clinical names it; fill it in, or leave it out there"
+            )
+    return problems
+
+
+def slide_problems(
+    require: Requirement, tables: CohortTables, path: str, *, reading_patches: Sequence[str], source: str
+) -> list[str]:
+    """Return a line where samples lack slides that are needed.
+
+    Parameters
+    ----------
+    require
+        What a sample must have.
+    tables
+        The validated tables.
+    path
+        The table of samples, for messages.
+    reading_patches
+        The methods that read patches.
+    source
+        What to call the configuration in messages.
+    """
+    n_with, n_samples = sum(bool(row["slide_id"]) for row in tables.samples), len(tables.samples)
+    if require == "any" and 0 < n_with < n_samples:
+        return [
+            f"{path}: {n_with} of {n_samples} samples have a slide, and cohort.require: any is for a study that has "
+            "none; leave it out in the configuration (paired), or the slides out of the table"
+        ]
+    if require == "paired" and not n_with:
+        return [
+            f"{path}: no sample has a slide; give their files in the column slide, or set cohort.require: any for "
+            "methods that read none"
+        ]
+    if reading_patches and not n_with:
+        return [
+            f"{source}: methods: {', '.join(reading_patches)} read patches, and no sample of {path} has a slide; leave "
+            "them out (snn and the baselines on genes and clinical columns read none), or give slides"
+        ]
+    return []

@@ -1,0 +1,109 @@
+"""The baselines of one task and fold: ridge regressions in the place of networks, with the same files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from ksfusion.core.errors import UserError
+from ksfusion.core.provenance import provenance
+from ksfusion.methods.baselines import PartName
+from ksfusion.methods.registry import MethodInfo, method_class, method_info
+from ksfusion.training.baselines import fit_regression
+from ksfusion.training.checkpoint import write_run
+from ksfusion.training.config import FitBaselineSettings
+from ksfusion.training.covariates import has_chosen_penalty, read_covariates
+from ksfusion.training.data import FoldData, FoldFiles, read_fold
+from ksfusion.training.objective import OBJECTIVES
+from ksfusion.training.predict import prediction_table
+from ksfusion.training.reproducible import THREADS, reproducible
+from ksfusion.training.unfinished import write_unfinished_run
+
+log = logging.getLogger(__name__)
+
+
+def fit_baseline(
+    files: FoldFiles,
+    output: Sequence[Path],
+    *,
+    method: str,
+    fold: int,
+    seed: Sequence[int],
+    settings: FitBaselineSettings,
+) -> None:
+    """Fit one baseline for one task and fold: a ridge regression, written once for each seed.
+
+    What is imputed, coded and scaled is told from the training cases, each case counts once with the mean of its
+    samples, and the penalty of genes or patches is chosen on the validation cases; test samples are only predicted.
+    Nothing is drawn, so that the seeds have the same model: they stand beside those of the networks. A task that the
+    method is not for, or that the training cases cannot teach, is skipped: its files say why.
+
+    Parameters
+    ----------
+    files
+        Files of the earlier stages, of which those that the method does not read may be left out; expression and genes
+        are those of the fold.
+    output
+        Folder of each seed, which gets ``model.safetensors`` (coefficients), ``config.json``, ``predictions.parquet``
+        (all samples in use), ``history.tsv`` (a row for each penalty tried) and ``metrics.json``.
+    method
+        Name of the baseline.
+    fold
+        Number of the fold.
+    seed
+        Seeds of the networks that it stands beside.
+    settings
+        Task, and the clinical columns.
+
+    Raises
+    ------
+    UserError
+        If files do not fit together, the method is unknown or no baseline, or there are not as many folders as seeds.
+    """
+    if len(output) != len(seed):
+        raise UserError(f"--output: {len(output)} folders for {len(seed)} seeds; give each seed its own")
+    info, task = method_info(method), settings.task
+    if not info.is_baseline:
+        raise UserError(f"--method {method}: is no baseline; ksfusion train-model trains it")
+    parts: Sequence[PartName] = method_class(method).parts
+    data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
+    reason, fitted = _reason_to_skip(info, settings, data), None
+    status: Literal["skipped", "failed"] = "skipped"
+    if not reason:
+        try:
+            # On any number of cores the same last digits.
+            with reproducible(0, device=torch.device("cpu"), threads=THREADS):
+                covariates = read_covariates(data, files.cases, parts=parts, clinical=settings.clinical)
+                fitted = fit_regression(covariates, data.samples, task, chosen_penalty=has_chosen_penalty(parts))
+        except ValueError as error:
+            reason, status = f"no coefficients were found ({error})", "failed"
+    for number, folder in zip(seed, output, strict=True):
+        run = {"task": task.name, "method": method, "fold": fold, "seed": number}
+        made_by = provenance((__name__, info.module), {**run, **settings.record()})
+        config = {**run, **settings.record(), "classes": task.classes, "provenance": made_by}
+        if fitted is None:
+            log.warning("task %s, method %s, fold %d, seed %d: %s: %s", *run.values(), status, reason)
+            write_unfinished_run(folder, data, task, run, config, status=status, reason=reason)
+            continue
+        write_run(
+            folder,
+            weights=fitted.model.tensors(),
+            config={**config, **fitted.configuration()},
+            predictions=prediction_table(data, fold, fitted.objective.predictions(fitted.model.logits(covariates))),
+            history=fitted.history,
+            metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
+        )
+
+
+def _reason_to_skip(info: MethodInfo, settings: FitBaselineSettings, data: FoldData) -> str:
+    """Return why a baseline cannot be fitted for a task; empty where it can."""
+    kind = settings.task.kind
+    if not info.serves(kind):
+        return f"{info.name} is for tasks of {' and '.join(info.kinds)} alone"
+    if "c" in info.modalities and not settings.clinical:
+        return "cohort.clinical has no column that the label is not made of"
+    return OBJECTIVES[kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
