@@ -2,8 +2,9 @@
 
 HDF5 itself notices little, and reading a damaged file with it may end the process. So behind what HDF5 reads stands
 where each array lies, its checksum, and that of everything else. The latter, some kilobytes a slide, is looked at
-before the file is opened; an array when it is read. Files of other programs and of versions up to 0.1.0 have no such
-end, and are read as they are.
+before the file is opened; an array when it is read. That there is such an end stands with what made the file, so that
+a file that has lost it is damaged. Files of other programs and of versions up to 0.1.0 have none, and are read as they
+are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ksfusion.core.checksums import DIGITS, array_checksum, checksum
 from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.failures import take_room
 from ksfusion.core.provenance import as_json
-from ksfusion.core.storage import PROVENANCE_KEY
+from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY
 
 END = b"ksfusion"
 # The end: what is written as JSON, its checksum, its length, END.
@@ -56,8 +57,8 @@ class FeaturesWriter:
     def __init__(self, path: Path, made_by: Mapping[str, Any] | None = None):
         self._path, self._room = path, 0
         self._file = h5py.File(path, "w")
-        if made_by is not None:
-            self._file.attrs[PROVENANCE_KEY] = json.dumps(made_by, sort_keys=True)
+        said = {**(made_by or {}), SEAL_KEY: END.decode()}
+        self._file.attrs[PROVENANCE_KEY] = json.dumps(said, sort_keys=True)
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +230,9 @@ class FeaturesFile(Mapping[str, SlideGroup]):
         with _damaged_where_unreadable(path):
             self._slide_ids = dict.fromkeys(file)
             self.made_by: dict[str, Any] = json.loads(file.attrs.get(PROVENANCE_KEY, "{}"))
+            sealed = self.made_by.pop(SEAL_KEY, None)
+        if sealed and end is None:
+            raise DamagedFileError(path)
 
     def __getitem__(self, slide_id: str) -> SlideGroup:
         if slide_id not in self._slide_ids:

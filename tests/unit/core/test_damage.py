@@ -145,6 +145,40 @@ def test_a_file_that_is_cut_or_empty_is_noticed(tmp_path, kind):
             read()
 
 
+def test_features_that_have_lost_their_end_are_none_of_another_program(tmp_path):
+    """As after a power cut: the last blocks of the file are zeros."""
+    path, read = features(tmp_path)
+    whole, wanted = path.read_bytes(), repr(read())
+    place = whole.index(FEATURES.tobytes())
+    assert place + FEATURES.nbytes < len(whole)
+    for start in (place + 1, place + FEATURES.nbytes, len(whole) - 8):
+        path.write_bytes(whole[:start] + bytes(len(whole) - start))
+        with pytest.raises(DamagedFileError):
+            assert repr(read()) == wanted
+    kept = FeatureCache(tmp_path / "1.h5")
+    kept.keep("a", "k", FEATURES)
+    (path,) = (tmp_path / ".1.aside").iterdir()
+    whole = path.read_bytes()
+    start = whole.index(FEATURES.tobytes()) + 1
+    path.write_bytes(whole[:start] + bytes(len(whole) - start))
+    assert kept.find("a", "k") is None
+
+
+def test_a_picture_that_is_cut_or_grows_is_damaged(tmp_path):
+    from PIL import Image
+
+    from ksfusion.results.report.gallery import _read_png
+
+    path = tmp_path / "a.png"
+    Image.new("RGB", (20, 10), "red").save(path)
+    whole = path.read_bytes()
+    assert _read_png(path, None) == whole
+    for damaged in (whole[:-1], whole[:-12], whole[: len(whole) // 2], whole * 2, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match=r"a.png is damaged; delete list.tsv and run again"):
+            _read_png(path, Path("list.tsv"))
+
+
 def test_the_line_names_the_file(tmp_path):
     path, read = parquet(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])

@@ -38,6 +38,8 @@ PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
 WORTH_A_LOOK = 0.05
 SCREEN_DPI = 96
+# The last piece of a PNG, with its checksum.
+PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 class PageImage(TypedDict):
@@ -283,6 +285,8 @@ def _read_png(path: Path, listed_in: Path | None) -> bytes:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.verify()
+        if not data.endswith(PNG_END):
+            raise ValueError("ends before or after its picture does")
     except (OSError, SyntaxError, ValueError):
         raise DamagedFileError(path, delete=listed_in) from None
     return data
