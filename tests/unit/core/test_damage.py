@@ -164,7 +164,7 @@ def test_features_that_have_lost_their_end_are_none_of_another_program(tmp_path)
     assert kept.find("a", "k") is None
 
 
-def test_a_picture_that_is_cut_or_grows_is_damaged(tmp_path):
+def test_a_picture_that_is_cut_is_damaged(tmp_path):
     from PIL import Image
 
     from ksfusion.results.report.gallery import _read_png
@@ -173,7 +173,7 @@ def test_a_picture_that_is_cut_or_grows_is_damaged(tmp_path):
     Image.new("RGB", (20, 10), "red").save(path)
     whole = path.read_bytes()
     assert _read_png(path, None) == whole
-    for damaged in (whole[:-1], whole[:-12], whole[: len(whole) // 2], whole * 2, b""):
+    for damaged in (whole[:-1], whole[:-12], whole[: len(whole) // 2], whole + bytes(4), b""):
         path.write_bytes(damaged)
         with pytest.raises(DamagedFileError, match=r"a.png is damaged; delete list.tsv and run again"):
             _read_png(path, Path("list.tsv"))

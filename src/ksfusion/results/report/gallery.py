@@ -286,7 +286,7 @@ def _read_png(path: Path, listed_in: Path | None) -> bytes:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             image.verify()
         if not data.endswith(PNG_END):
-            raise ValueError("ends before or after its picture does")
+            raise ValueError("does not end where its picture does")
     except (OSError, SyntaxError, ValueError):
         raise DamagedFileError(path, delete=listed_in) from None
     return data
