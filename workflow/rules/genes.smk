@@ -33,6 +33,7 @@ rule select_genes:
         ranking="results/genes/fold{fold}/ranking.tsv",
         selected="results/genes/fold{fold}/selected.tsv",
         conflicts="results/genes/fold{fold}/conflicts.tsv",
+        findings="results/genes/fold{fold}/findings.tsv",
         expression="results/genes/fold{fold}/expression.parquet",
     log:
         "results/logs/select_genes/fold{fold}.log",

@@ -220,6 +220,7 @@ rule write_report:
         audit="results/cohort/audit.tsv",
         leakage="results/cohort/leakage.tsv",
         expression_findings="results/genes/findings.tsv",
+        gene_findings=expand("results/genes/fold{fold}/findings.tsv", fold=FOLDS),
         selected=expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         ranks=expand("results/figures/genes_fold{fold}.png", fold=FOLDS),
         overviews=plan.overviews(),
@@ -239,7 +240,7 @@ rule write_report:
         "ksfusion write-report --tables results/tables --comparisons {input.comparisons} --figures results/figures"
         " --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
-        " --expression-findings {input.expression_findings}"
+        " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps} --oracles {input.oracles}"
         " --settings {params.settings:q} --output {output} 2> {log}"

@@ -11,7 +11,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_text
 from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
-from ksfusion.results.report.findings import read_findings
+from ksfusion.results.report.findings import findings_of_folds, read_findings
 from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
@@ -34,6 +34,7 @@ def write_report(
     expression_findings: Path | None = None,
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
+    gene_findings: Sequence[Path] = (),
     oracles: Sequence[Path] = (),
     comparisons: Path | None = None,
 ) -> None:
@@ -64,6 +65,8 @@ def write_report(
     overviews
         ``slides/{batch}.tsv`` of each batch, where slides were read.
     heatmaps
+    gene_findings
+        Findings of `select-genes` in each fold.
         ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
     oracles
         The table of `score-oracles`, of the demo alone.
@@ -89,6 +92,7 @@ def write_report(
             gene_section(
                 path.parent.name.removeprefix("fold"),
                 read_tsv(path, dtype={"symbol": str}),
+        selection=findings_of_folds(gene_findings),
                 page_image(figures / f"genes_{path.parent.name}.png"),
             )
             for path in selected

@@ -24,3 +24,5 @@ class Finding(TypedDict):
 
 
 FINDING_COLUMNS = list(Finding.__annotations__)
+# Checks whose names two domains know.
+EXTREME_EXPRESSION = "extreme_expression"

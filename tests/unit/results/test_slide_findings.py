@@ -20,7 +20,7 @@ def test_a_slide_that_is_nearly_all_tissue_is_one(mask):
     # What the user drew is what the user wanted; no mask at all: features of another tool.
     expected = ["nearly_all", "all"] if mask == "automatic" else []
     assert found["subject"].tolist() == expected
-    sections = audit_sections(NOTHING, NOTHING, found)
+    sections = audit_sections({"results/genes/findings.tsv": NOTHING, "results/slides.tsv": found})
     assert [(one["file"], one["check"], one["count"]) for one in sections] == [
         ("results/slides.tsv", "nearly_all_tissue", 2)
     ] * bool(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,12 +10,13 @@ import pandas as pd
 
 from ksfusion.core.storage import read_tsv
 from ksfusion.slides.tiles.table import is_nearly_all_tissue
-from ksfusion.terms.findings import FINDING_COLUMNS
+from ksfusion.terms.findings import EXTREME_EXPRESSION, FINDING_COLUMNS
 
 # Findings on a whole column or cohort, which bear on every result and stand where nobody can miss them.
 CAUTIONS = (
     "cohort_confounded_with_label",
     "event_looks_flipped",
+    EXTREME_EXPRESSION,
     "few_genes_known",
     "time_reads_as_days",
     "time_reads_as_months",
@@ -23,7 +25,7 @@ CAUTIONS = (
 SHOWN = 200
 # Where all findings stand.
 AUDIT, OF_EXPRESSION = "results/cohort/audit.tsv", "results/genes/findings.tsv"
-OF_SLIDES = "results/slides.tsv"
+OF_GENES, OF_SLIDES = "results/genes/fold*/findings.tsv", "results/slides.tsv"
 
 
 class AuditSection(TypedDict):
@@ -62,23 +64,34 @@ def slide_findings(slides: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=FINDING_COLUMNS)
 
 
-def audit_sections(audit: pd.DataFrame, expression: pd.DataFrame, slides: pd.DataFrame) -> list[AuditSection]:
+def findings_of_folds(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read the findings of each fold, as text; of several folds the detail says which."""
+    tables = []
+    for path in paths:
+        table = read_findings(path)
+        if len(paths) > 1:
+            table["detail"] = path.parent.name.replace("fold", "fold ") + ": " + table["detail"]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=FINDING_COLUMNS)
+
+
+def audit_sections(findings: Mapping[str, pd.DataFrame]) -> list[AuditSection]:
     """Return the findings by check: how many, and the first `SHOWN` of them.
 
     Parameters
     ----------
-    audit, expression, slides
-        Those on the tables, on the expression and on the slides.
+    findings
+        By the file in which they stand.
     """
     return [
         AuditSection(file=file, check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))
-        for file, findings in ((AUDIT, audit), (OF_EXPRESSION, expression), (OF_SLIDES, slides))
-        for check, rows in findings.groupby("check", sort=True)
+        for file, table in findings.items()
+        for check, rows in table.groupby("check", sort=True)
     ]
 
 
-def cautions(audit: pd.DataFrame, expression: pd.DataFrame) -> list[str]:
-    """Return the findings on the tables and on the expression that bear on every result, as sentences."""
-    findings = pd.concat([audit, expression])
-    chosen = findings[findings["check"].isin(CAUTIONS)]
+def cautions(*findings: pd.DataFrame) -> list[str]:
+    """Return the findings that bear on every result, as sentences."""
+    together = pd.concat(findings)
+    chosen = together[together["check"].isin(CAUTIONS)]
     return [f"{row.check.replace('_', ' ').capitalize()} ({row.subject}): {row.detail}." for row in chosen.itertuples()]

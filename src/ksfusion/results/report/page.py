@@ -21,7 +21,15 @@ from ksfusion.core.provenance import as_json
 from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.report.answer import answer, question
 from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
-from ksfusion.results.report.findings import audit_sections, cautions, slide_findings
+from ksfusion.results.report.findings import (
+    AUDIT,
+    OF_EXPRESSION,
+    OF_GENES,
+    OF_SLIDES,
+    audit_sections,
+    cautions,
+    slide_findings,
+)
 from ksfusion.results.report.gallery import FigureSection, HeatmapGallery, PageFigure, SlideGallery, figure_sections
 from ksfusion.results.report.sections import (
     GeneSection,
@@ -65,8 +73,8 @@ class ReportContents:
         The long tables of `ksfusion.stages.make_tables`.
     slides, samples
         The ledgers; that of the samples as text, empty where a value is missing.
-    audit, expression, leakage
-        The findings on the tables, on the files of expression and on leakage, as text.
+    audit, expression, selection, leakage
+        The findings on the tables, on the files of expression, on single values of it and on leakage, as text.
     genes
         The genes of each fold.
     figures, heatmaps, gallery
@@ -85,6 +93,7 @@ class ReportContents:
     leakage: pd.DataFrame
     genes: Sequence[GeneSection]
     figures: Sequence[PageFigure]
+    selection: pd.DataFrame
     heatmaps: Sequence[HeatmapGallery]
     gallery: SlideGallery
     oracles: pd.DataFrame | None = None
@@ -144,8 +153,15 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         gallery=contents.gallery,
         slides=slide_problems(contents.slides),
         samples=sample_problems(contents.samples),
-        cautions=cautions(contents.audit, contents.expression),
-        audit=audit_sections(contents.audit, contents.expression, slide_findings(contents.slides)),
+        cautions=cautions(contents.audit, contents.expression, contents.selection),
+        audit=audit_sections(
+            {
+                AUDIT: contents.audit,
+                OF_EXPRESSION: contents.expression,
+                OF_GENES: contents.selection,
+                OF_SLIDES: slide_findings(contents.slides),
+            }
+        ),
         leakage=contents.leakage.to_dict("records"),
         genes=contents.genes,
         configuration=yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True),
