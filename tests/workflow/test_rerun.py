@@ -8,7 +8,8 @@ import pytest
 SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features"}
 RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_heatmaps", "write_report"}
 ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps"}, 1)
-AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "train_model", "score_oracles"} | RESULTS
+TRAINED = {"train_model", "fit_baseline"}
+AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS
 
 
 @contextlib.contextmanager
@@ -94,6 +95,17 @@ def test_learning_rate_reruns_every_training(demo):
         assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, **ONCE}
 
 
+def test_clinical_columns_rerun_the_baselines_that_read_them(demo):
+    with edited(demo.folder / demo.configfile, "  - age\n  - sex\n", "  - age\n"):
+        # Two methods for three tasks.
+        assert demo.planned() == {"fit_baseline": 6, **ONCE}
+
+
+def test_a_line_of_the_regressions_reruns_the_baselines_alone(demo):
+    with edited(demo.folder / "src/ksfusion/training/ridge.py", "\nITERATIONS", "\nANOTHER_LINE = 1\nITERATIONS"):
+        assert demo.planned() == {"fit_baseline": 18, **ONCE}
+
+
 def test_patch_count_reruns_sampling_and_what_follows(demo):
     with edited(demo.folder / demo.configfile, "count: 36", "count: 49"):
         planned = demo.planned()
@@ -121,7 +133,7 @@ def test_gene_set_reruns_genes_and_what_follows(demo):
     shipped = (demo.folder / "resources/gene_sets/tme.tsv").read_text().splitlines(keepends=True)
     (demo.folder / "tme.tsv").write_text("".join(shipped[:-1]))
     with edited(demo.folder / demo.configfile, "sets: builtin-0.1.0", "sets: {tme: tme.tsv, tumour: builtin-0.1.0}"):
-        assert set(demo.planned()) == {"select_genes", "draw_genes", "train_model"} | RESULTS
+        assert set(demo.planned()) == {"select_genes", "draw_genes"} | TRAINED | RESULTS
 
 
 def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):

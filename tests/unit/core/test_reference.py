@@ -72,7 +72,7 @@ def test_the_schema_takes_the_configurations_of_the_project_and_refuses_a_wrong_
     import jsonschema
 
     check = jsonschema.Draft202012Validator(json.loads(settings_schema(Config)))
-    for name in ("config.yaml", "resources/cohorts/glioma.yaml"):
+    for name in ("config.yaml", "resources/cohorts/glioma.yaml", "resources/cohorts/tcga_genes.yaml"):
         assert list(check.iter_errors(yaml.safe_load((ROOT / name).read_text()))) == []
     wrong = yaml.safe_load((ROOT / "config.yaml").read_text())
     wrong["slides"]["mmp"] = 0.5
