@@ -16,6 +16,9 @@ import yaml
 from fold_project import write_study
 from hospital import CONTROL, ONLY_PATIENT, ONLY_PROFILE, PATIENTS, draw_hospital
 
+from ksfusion.cohort.samples import read_cohort
+from ksfusion.config import load_config
+
 pytestmark = [pytest.mark.workflow]
 KSFUSION = [sys.executable, "-m", "ksfusion"]
 STEPS_OF_SLIDES = 9
@@ -210,7 +213,7 @@ def tsv(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path):
+def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path, monkeypatch):
     folder = tmp_path / "klinik 1"
     draw_hospital(folder)
     given = ("--slides", "scans", "--expression", "rna.csv", "--clinical", "klinik.csv", "--mpp", "0.5")
@@ -228,15 +231,29 @@ def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path):
         ("case", ONLY_PROFILE),
         ("case", ONLY_PATIENT),
     }
-    cases = {row["case_id"]: row for row in tsv(folder / "cases.tsv")}
+    cases = {row["Fallnummer"]: row for row in tsv(folder / "cases.tsv")}
     assert cases["NP-002"] == {
-        "case_id": "NP-002",
-        "idh": "Mutant",
-        "grade": "G2",
-        "survival_days": "76.0938",
-        "event": "0",
+        "Fallnummer": "NP-002",
+        "IDH-Status": "mutiert",
+        "WHO-Grad": "II",
+        "OS_Monate": "2.5",
+        "Status": "lebt",
     }
     config = yaml.safe_load((folder / "my.yaml").read_text())
+    assert config["cohort"]["columns"] == {
+        "case_id": "Fallnummer",
+        "idh": {"column": "IDH-Status", "Wildtyp": "WT", "mutiert": "Mutant"},
+        "grade": {"column": "WHO-Grad", "IV": "G4", "II": "G2", "III": "G3"},
+        "survival_days": {"column": "OS_Monate", "unit": "months"},
+        "event": {"column": "Status", "died": ["verstorben"], "alive": ["lebt"]},
+    }
+    parsed = load_config(folder / "my.yaml")
+    monkeypatch.chdir(folder)
+    (read,) = [row for row in read_cohort(parsed.cohort, parsed.tasks, ["mine"]).cases if row["case_id"] == "NP-002"]
+    # 2.5 months of 365.25 / 12 days.
+    assert {name: read[name] for name in ("idh", "grade", "survival_days", "event")} == {
+        "idh": "Mutant", "grade": "G2", "survival_days": "76.09375", "event": "0",
+    }  # fmt: skip
     assert config["tasks"] == ["grading", "survival"]
     assert config["cohort"]["expression"] == [
         {"cohort": "mine", "format": "matrix", "unit": "counts", "path": "rna.csv"}

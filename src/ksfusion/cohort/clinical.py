@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from ksfusion.cohort.config import UserColumn
 from ksfusion.cohort.placing import plain
-from ksfusion.core.data_files import open_data
 from ksfusion.core.errors import UserError
-from ksfusion.core.numbers import parse_number
+from ksfusion.core.missing import is_missing
+from ksfusion.core.numbers import decimal_point, parse_number
+from ksfusion.core.tables import read_text_table
 from ksfusion.terms.units import DAYS_IN, TimeUnit
 
-MISSING = {"", "na", "nan", "none", "null", "unknown", "notavailable", "notreported", "unbekannt", "ka", "nd"}
 TIMES: dict[str, TimeUnit] = {"survival_days": "days", "survival_months": "months", "survival_years": "years"}
 UNIT_NAMES: dict[TimeUnit, tuple[str, ...]] = {
     "days": ("day", "tage"), "months": ("month", "monat", "mths"), "years": ("year", "jahr"),
@@ -82,40 +82,25 @@ class ClinicalTable:
                 )
 
 
-def is_missing(text: str) -> bool:
-    """Return whether a cell says nothing, such as ``n/a`` or ``-``."""
-    return plain(text) in MISSING
-
-
 def read_clinical(path: Path) -> ClinicalTable:
-    """Read a table whose columns are separated by tabs, semicolons or commas.
+    """Read a table as `ksfusion.core.tables.read_text_table` does.
 
     Raises
     ------
     UserError
         If it is no such table, or has a column twice.
     """
-    with open_data(path) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")  # as Excel writes it
-    header = text.partition("\n")[0]
-    delimiter = max("\t;,", key=header.count)
-    if not header.count(delimiter):
-        raise UserError(f"{path}: row 1: no tab, semicolon or comma separates columns; save it as CSV")
-    lines = list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    columns = tuple(name.strip() for name in lines[0])
+    text = read_text_table(path)
+    columns = text.header
+    if len(columns) < 2:
+        raise UserError(f"{path}: row 1: no tab, semicolon or comma separates columns; save it as CSV or .xlsx")
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise UserError(f"{path}: row 1: column {twice[0]!r} stands twice; rename one")
     rows = []
-    for number, line in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in line):
-            continue
-        if len(line) > len(columns) and any(cell.strip() for cell in line[len(columns) :]):
-            raise UserError(f"{path}: row {number}: has {len(line)} fields, the header has {len(columns)}; quote them")
-        cells = [cell.strip() for cell in line[: len(columns)]]
+    for line, fields in text.rows:
+        if len(fields) > len(columns):
+            raise UserError(f"{path}: row {line}: has {len(fields)} fields, the header has {len(columns)}; quote them")
+        cells = [" ".join(field.split()) for field in fields]
         rows.append(dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=True)))
     if not rows:
         raise UserError(f"{path}: has no rows")
@@ -149,8 +134,7 @@ def _are_numbers(values: Sequence[str]) -> bool:
 
 
 def _number(text: str) -> float | None:
-    number = parse_number(text)
-    return parse_number(text.replace(",", ".")) if number is None and text.count(",") == 1 else number
+    return parse_number(decimal_point(text))
 
 
 def _translated(meaning: str, values: Sequence[str]) -> list[str | None]:
@@ -178,23 +162,38 @@ class Cases:
     Attributes
     ----------
     columns
-        Of the table, ``case_id`` first.
+        Those that the study reads, ``case_id`` first.
     rows
-        One for each case.
+        One for each case, in the words that the study reads.
     classes
         Of each task of the user's own, the values of its column.
     notes
         What was left empty, and why.
+    own_columns, own_rows
+        The same in the names and words of the clinical table.
+    mapping
+        What ``cohort.columns`` says of these.
     """
 
     columns: tuple[str, ...]
     rows: list[Row]
     classes: dict[str, list[str]]
     notes: list[Note]
+    own_columns: tuple[str, ...]
+    own_rows: list[Row]
+    mapping: dict[str, Any]
+
+
+class Label(NamedTuple):
+    """What a row says of a label: in the words that the study reads, and in its own, cleaned."""
+
+    name: str
+    value: str
+    own: str
 
 
 def cases_of(table: ClinicalTable, meanings: Mapping[str, str], ids: Mapping[str, str]) -> Cases:
-    """Return the cases of a clinical table, in the words of the table of cases.
+    """Return the cases of a clinical table.
 
     Parameters
     ----------
@@ -212,30 +211,58 @@ def cases_of(table: ClinicalTable, meanings: Mapping[str, str], ids: Mapping[str
     """
     own = [name for name in meanings if name not in (*WORDS, *TIMES, "case_id", "slide", "expression_id")]
     kept = [name for name in WORDS if name in meanings]
-    timed = [name for name in TIMES if name in meanings]
+    timed = [name for name in TIMES if name in meanings][:1]
     columns = ["case_id", *(name for name in kept if name != "event"), *(["survival_days"] if timed else [])]
     columns += [name for name in kept if name == "event"] + own
+    source = {name: meanings[timed[0] if name == "survival_days" else name] for name in columns}
     notes: list[Note] = []
-    found: dict[str, Row] = {}
+    words: dict[str, dict[str, str | None]] = {name: {} for name in columns}
+    found: dict[str, tuple[Row, Row]] = {}
     for row in table.rows:
         if is_missing(row[meanings["case_id"]]):
             continue
         case = ids[row[meanings["case_id"]]]
-        said = {**found.get(case, dict.fromkeys(columns, "")), "case_id": case}
-        for name, value in _labels(row, meanings, kept, timed, own, case, notes):
-            if said[name] and value != said[name]:
+        empty = (
+            {**dict.fromkeys(columns, ""), "case_id": case},
+            {**dict.fromkeys(source.values(), ""), source["case_id"]: case},
+        )
+        said, as_given = found.setdefault(case, empty)
+        for name, value, given in _labels(row, meanings, kept, timed, own, case, notes):
+            words[name][given] = value or None
+            if said[name] and value and value != said[name]:
                 notes.append((name, case, f"rows of the case say {said[name]} and {value}: the first is taken"))
-            else:
-                said[name] = value
-        found[case] = said
-    classes = {name: sorted({row[name] for row in found.values() if row[name]}) for name in own}
+            elif not said[name]:
+                said[name], as_given[source[name]] = value, given
+    rows = [said for said, _ in found.values()]
+    classes = {name: sorted({row[name] for row in rows if row[name]}) for name in own}
     for name, values in classes.items():
         if not FEWEST_CLASSES <= len(values) <= MOST_CLASSES:
             raise UserError(
                 f"--column {name}={meanings[name]}: has {len(values)} values, and a task has {FEWEST_CLASSES} to "
                 f"{MOST_CLASSES} classes; name another column"
             )
-    return Cases(tuple(columns), list(found.values()), classes, list(dict.fromkeys(notes)))
+    unit = TIMES[timed[0]] if timed else "days"
+    mapping = {name: entry for name in columns if (entry := _entry(name, source[name], words[name], unit))}
+    own_columns = tuple(dict.fromkeys(source.values()))
+    own_rows = [given for _, given in found.values()]
+    return Cases(tuple(columns), rows, classes, list(dict.fromkeys(notes)), own_columns, own_rows, mapping)
+
+
+def _entry(name: str, column: str, words: Mapping[str, str | None], unit: TimeUnit) -> Any:
+    """Return what ``cohort.columns`` says of a column; nothing where it has its name and words already."""
+    entry: dict[str, Any] = {} if column == name else {"column": column}
+    if name == "survival_days":
+        entry |= {} if unit == "days" else {"unit": unit}
+    elif name in WORDS:
+        others = {word: meaning for word, meaning in words.items() if word != meaning}
+        if name == "event":
+            for key, value in (("died", "1"), ("alive", "0")):
+                if listed := [word for word, meaning in others.items() if meaning == value]:
+                    entry[key] = listed
+            others = {word: meaning for word, meaning in others.items() if meaning is None}
+        reserved = not set(others).isdisjoint(UserColumn.model_fields)
+        entry |= {"words": others} if reserved else others
+    return column if entry == {"column": column} else entry
 
 
 def _labels(
@@ -246,25 +273,24 @@ def _labels(
     own: Sequence[str],
     case: str,
     notes: list[Note],
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Label]:
     """Yield the labels that a row gives, and note those of which it leaves a doubt."""
     for name in kept:
-        value = row[meanings[name]]
-        if is_missing(value):
+        given = row[meanings[name]]
+        if is_missing(given):
             continue
-        if (word := translate(name, value)) is None:
-            notes.append((name, case, f"{value!r} is none of {', '.join(WORDS[name])}: left empty"))
-        else:
-            yield name, word
-    for name in timed[:1]:
-        value = row[meanings[name]]
-        if is_missing(value):
+        if (word := translate(name, given)) is None:
+            notes.append((name, case, f"{given!r} is none of {', '.join(WORDS[name])}: left empty"))
+        yield Label(name, word or "", given)
+    for name in timed:
+        given = row[meanings[name]]
+        if is_missing(given):
             continue
-        number = _number(value)
+        number = _number(given)
         if number is None or not number > 0:
-            notes.append(("survival_days", case, f"{value!r} is not a time above 0: left empty"))
+            notes.append(("survival_days", case, f"{given!r} is not a time above 0: left empty"))
         else:
-            yield "survival_days", f"{number * DAYS_IN[TIMES[name]]:.6g}"
+            yield Label("survival_days", f"{number * DAYS_IN[TIMES[name]]:.6g}", decimal_point(given))
     for name in own:
         if not is_missing(row[meanings[name]]):
-            yield name, row[meanings[name]]
+            yield Label(name, row[meanings[name]], row[meanings[name]])

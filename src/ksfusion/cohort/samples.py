@@ -194,7 +194,7 @@ def _check_samples(table: UserTable, case_ids: set[str] | None, cases: str, coho
     # A table that has other names than these is somebody else's, with columns that say nothing here.
     known = {*SAMPLE_COLUMNS, *OPTIONAL_SAMPLE_COLUMNS}
     own = {name for name in table.mapped if name in known and table.mapped[name] != name}
-    unknown = [] if own else [name for name in table.columns if name not in known]
+    unknown = [] if own else [name for name in table.columns if name not in known | set(table.mapped)]
     if unknown:
         table.problems.append(
             f"{table.path}: row 1: unknown column {', '.join(unknown)}; remove it, correct its name, or say in "

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
-from ksfusion.cohort.clinical import Cases as CaseRows
-from ksfusion.cohort.clinical import ClinicalTable, Note, Row, cases_of, guess_columns, is_missing, read_clinical
-from ksfusion.cohort.placing import Cases, best_column, closest_profiles, name_of, valid_id
+from ksfusion.cohort.clinical import ClinicalTable, Row, guess_columns, read_clinical
+from ksfusion.cohort.first_config import CASES, SAMPLES, configuration_text
+from ksfusion.cohort.first_samples import Started, from_here, place
+from ksfusion.cohort.placing import best_column, name_of
 from ksfusion.config import BUILTIN_TASKS, load_config
 from ksfusion.core.errors import UserError
+from ksfusion.core.missing import is_missing
 from ksfusion.genes.expression.recognise import Recognised, recognise
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.terms.units import ExpressionUnit
 
 log = logging.getLogger(__name__)
 
-SAMPLES, CASES, CONFIG, UNPLACED = "samples.tsv", "cases.tsv", "my.yaml", "unplaced.tsv"
+CONFIG, UNPLACED = "my.yaml", "unplaced.tsv"
 SLIDE_SUFFIXES = {
     ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".png", ".jpg", ".jpeg",
 }  # fmt: skip
 # Files that may not say their scale: it is looked for.
 OFTEN_WITHOUT_SCALE = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
-# Fewer cases than this are divided so that validation and test have some.
-FEW_CASES = 200
-FRACTIONS_OF_FEW = [0.6, 0.2, 0.2]
 SAMPLE_COLUMNS = ("sample_id", "case_id", "cohort", "slide", "expression_id", "slide_id", "mpp")
-# What no name may hold that Snakemake takes for a wildcard.
-NOT_IN_PATHS = "{}*?"
 
 
 def init(
@@ -48,8 +42,9 @@ def init(
 ) -> None:
     """Begin a study in this folder: ask where its data are, and write samples.tsv, cases.tsv and my.yaml.
 
-    Slides and profiles are placed with cases by their names: a TCGA barcode, the id itself, the longest id in the name.
-    What could not be placed is written to unplaced.tsv, with the reason. Nothing that exists is overwritten.
+    The cases keep the names and words of the table of patients; my.yaml says what they mean (cohort.columns).
+    Slides and profiles are placed with cases by their names: a TCGA barcode, the id itself, the longest id in it. What
+    could not be placed is written to unplaced.tsv, with the reason. Nothing that exists is overwritten.
 
     Parameters
     ----------
@@ -58,7 +53,7 @@ def init(
     expression
         The table of expression, or the folder of gene counts.
     clinical
-        The table of patients: .csv or .tsv, also with semicolons.
+        The table of patients: with tabs, semicolons or commas between its columns, or .xlsx.
     column
         What a column of that table means, as NAME=COLUMN; may be given many times. NAME is case_id, idh, codel_1p19q,
         cdkn2a, grade, survival_days, survival_months, survival_years, event, slide, expression_id, or the name of a
@@ -90,7 +85,7 @@ def init(
     clinical = clinical or Path(_ask("4/5 Where is the table of patients?"))
     table = read_clinical(clinical)
     meanings = _meanings(table, column, files, source, asked=asked)
-    started = _place(files, source, table, meanings, cohort)
+    started = place(files, source.ids, table, meanings, cohort)
     no_scale = [row for row in started.samples if row["slide"] and _lacks_scale(Path(row["slide"]))]
     if no_scale and mpp is None and asked:
         answer = _ask(f"{len(no_scale)} images do not say their scale: micrometres per pixel?", "unknown")
@@ -101,23 +96,6 @@ def init(
             started.notes.append(("slide", row["slide"], "does not say its scale: fill in mpp in samples.tsv"))
     _write(started, source, expression, unit or source.unit, unit is not None or not source.guessed, cohort)
     _tell(started, files, source)
-
-
-class Started:
-    """What is known of a study that begins.
-
-    Attributes
-    ----------
-    samples
-        Rows of the table of samples.
-    cases
-        Those of the table of cases.
-    notes
-        What could not be placed, and why.
-    """
-
-    def __init__(self, samples: list[Row], cases: CaseRows, notes: list[Note]):
-        self.samples, self.cases, self.notes = samples, cases, notes
 
 
 def _ask(question: str, offered: str = "") -> str:
@@ -209,84 +187,6 @@ def _pair(text: str) -> tuple[str, str]:
     return name, column
 
 
-def _place(
-    files: Sequence[Path], source: Recognised, table: ClinicalTable, meanings: Mapping[str, str], cohort: str
-) -> Started:
-    """Place slides and profiles with the cases of a table."""
-    ids = {value: valid_id(value) for value in dict.fromkeys(table.values(meanings["case_id"]))}
-    notes: list[Note] = []
-    if twice := [name for name, count in Counter(ids.values()).items() if count > 1]:
-        raise UserError(f"{table.path}: column {meanings['case_id']}: several ids become {twice[0]}; rename them")
-    cases = cases_of(table, meanings, ids)
-    finder = {
-        meaning: Cases(
-            {row[meanings[meaning]]: ids[row[meanings["case_id"]]] for row in table.rows
-             if row[meanings[meaning]] and row[meanings["case_id"]] in ids}
-        )
-        for meaning in ("slide", "expression_id")
-    }  # fmt: skip
-    slides: dict[str, list[Path]] = {}
-    for path in files:
-        placed = finder["slide"].of(name_of(path))
-        if any(mark in str(path) for mark in NOT_IN_PATHS):
-            notes.append(("slide", str(path), f"has one of {NOT_IN_PATHS} in its path: rename it"))
-        elif placed.case is None:
-            notes.append(("slide", str(path), placed.reason))
-        else:
-            slides.setdefault(placed.case, []).append(path)
-    profiles: dict[str, list[str]] = {}
-    of_slides = Cases({name_of(path): case for case, paths in slides.items() for path in paths})
-    for profile in source.ids:
-        placed = finder["expression_id"].of(profile)
-        placed = placed if placed.case is not None else of_slides.of(profile)
-        if profile != valid_id(profile):
-            notes.append(("profile", profile, "has characters that no id has: rename it"))
-        elif placed.case is None:
-            notes.append(("profile", profile, placed.reason))
-        else:
-            profiles.setdefault(placed.case, []).append(profile)
-    for case in (case for case in profiles if case not in slides):
-        notes += [("profile", name, "its case has no slide") for name in profiles[case]]
-    notes += [("case", row["case_id"], "has no slide") for row in cases.rows if row["case_id"] not in slides]
-    if not slides:
-        raise UserError(
-            f"no slide belongs to a case: {files[0].name} has none of the ids of column {meanings['case_id']} of "
-            f"{table.path}, such as {next(iter(ids), '')}; name the column (--column case_id=COLUMN, or slide=COLUMN)"
-        )
-    samples = list(_samples(slides, profiles, cohort, notes))
-    return Started(samples, cases, [*notes, *cases.notes])
-
-
-def _samples(
-    slides: Mapping[str, Sequence[Path]], profiles: Mapping[str, Sequence[str]], cohort: str, notes: list[Note]
-) -> Iterator[Row]:
-    """Yield a row for each slide with each of the profiles that are closest to it."""
-    stems = Counter(valid_id(name_of(path)) for paths in slides.values() for path in paths)
-    for case, paths in slides.items():
-        for path in paths:
-            name = valid_id(name_of(path))
-            slide_id = name if stems[name] == 1 else valid_id(f"{path.parent.name}_{name}_{path.suffix[1:]}")
-            own = closest_profiles(name_of(path), profiles.get(case, ()))
-            if not own:
-                notes.append(("slide", str(path), "its case has no profile: it is kept, and not used"))
-            for number, profile in enumerate(own or [""]):
-                yield {
-                    "sample_id": slide_id if number == 0 else f"{slide_id}.{number + 1}",
-                    "case_id": case,
-                    "cohort": cohort,
-                    "slide": _from_here(path),
-                    "expression_id": profile,
-                    "slide_id": slide_id,
-                    "mpp": "",
-                }
-
-
-def _from_here(path: Path) -> str:
-    """Return a path from this folder where it lies in it, else in full."""
-    full = Path.cwd() / path
-    return os.path.normpath(full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full)
-
-
 def _lacks_scale(path: Path) -> bool:
     if path.suffix.lower() not in OFTEN_WITHOUT_SCALE:
         return False
@@ -300,11 +200,12 @@ def _lacks_scale(path: Path) -> bool:
 def _write(started: Started, source: Recognised, expression: Path, unit: str, sure: bool, cohort: str) -> None:
     """Write the tables and the configuration."""
     _write_table(Path(SAMPLES), SAMPLE_COLUMNS, started.samples)
-    _write_table(Path(CASES), started.cases.columns, started.cases.rows)
-    entry = {"cohort": cohort, "format": source.format, "unit": unit, "path": _from_here(expression)}
+    _write_table(Path(CASES), started.cases.own_columns, started.cases.own_rows)
+    entry = {"cohort": cohort, "format": source.format, "unit": unit, "path": from_here(expression)}
     if source.sample_sheet is not None:
-        entry["sample_sheet"] = _from_here(source.sample_sheet)
-    Path(CONFIG).write_text(_configuration(started.cases, entry, sure), encoding="utf-8")
+        entry["sample_sheet"] = from_here(source.sample_sheet)
+    text = configuration_text(started.cases, entry, BUILTIN_TASKS, unit_is_sure=sure)
+    Path(CONFIG).write_text(text, encoding="utf-8")
     load_config(Path(CONFIG))
     if started.notes:
         rows = [dict(zip(("what", "which", "why"), note, strict=True)) for note in started.notes]
@@ -314,46 +215,6 @@ def _write(started: Started, source: Recognised, expression: Path, unit: str, su
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     lines = ["\t".join(columns), *("\t".join(" ".join(row[name].split()) for name in columns) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _configuration(cases: CaseRows, entry: Mapping[str, str], sure: bool) -> str:
-    """Return the text of the configuration."""
-    few = len(cases.rows) < FEW_CASES
-    blocks = [
-        "# What is left out has the paper's values: docs/configuration.md, and config.yaml with every key explained.",
-        f"cohort:\n  samples: {SAMPLES}\n  cases: {CASES}\n  expression:",
-        *([] if sure else [f"    # The unit is judged by the values: make sure that it is {entry['unit']}."]),
-        f"    - {_flow(entry)}",
-        "features:\n  # Its weights are fetched from the Hugging Face hub; without internet: efficientnet-lite0\n"
-        "  encoder: resnet50",
-        *([f"splits:\n  fractions: {_flow(FRACTIONS_OF_FEW)}  # training, validation, test"] if few else []),
-        _tasks(cases),
-    ]
-    return "\n".join(block for block in blocks if block) + "\n"
-
-
-def _tasks(cases: CaseRows) -> str:
-    """Return the block of tasks: the built-in ones whose labels are there, and the user's own."""
-    there = {column for column in cases.columns if any(row[column] for row in cases.rows)}
-    labels = {"diagnosis": {"idh", "codel_1p19q"}, "grading": {"grade"}, "survival": {"survival_days", "event"}}
-    builtin = [name for name in BUILTIN_TASKS if labels[name] <= there]
-    if not cases.classes:
-        return f"tasks: {_flow(builtin)}" if builtin else ""
-    lines = ["tasks:"]
-    for name in builtin:
-        task = BUILTIN_TASKS[name]
-        lines.append(f"  {name}: {_flow(task.model_dump(include={'kind', *_given(task)}, exclude_defaults=True))}")
-    for name, classes in cases.classes.items():
-        lines.append(f"  {name}: {_flow({'kind': 'classification', 'column': name, 'classes': classes})}")
-    return "\n".join(lines)
-
-
-def _given(task: object) -> set[str]:
-    return set(getattr(task, "model_fields_set", ()))
-
-
-def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True).strip()
 
 
 def _tell(started: Started, files: Sequence[Path], source: Recognised) -> None:

@@ -1,8 +1,13 @@
 """A hospital's table, read in its own words."""
 
 import pytest
+import yaml
+from workbooks import write_workbook
 
 from ksfusion.cohort.clinical import cases_of, guess_columns, read_clinical, translate
+from ksfusion.cohort.config import UserColumn
+from ksfusion.cohort.first_config import configuration_text
+from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
 
 TABLE = """Fallnummer;Alter;IDH-Status;WHO-Grad;OS_Monate;Status;MGMT
@@ -46,6 +51,51 @@ def test_cases_in_the_words_of_the_table_of_cases(table):
     assert "rows of the case say G2 and G3" in said["grade", "P-2"]
     assert "'unklar' is none of WT, Mutant" in said["idh", "P-3"]
     assert "'-1' is not a time above 0" in said["survival_days", "P-3"]
+
+
+def test_the_names_and_words_of_the_table_and_what_they_mean(table):
+    ids = {f"P-{number}": f"P-{number}" for number in (1, 2, 3)}
+    cases = cases_of(table, {**guess_columns(table), "mgmt": "MGMT"}, ids)
+    assert cases.own_columns == ("Fallnummer", "IDH-Status", "WHO-Grad", "OS_Monate", "Status", "MGMT")
+    assert [tuple(row[name] for name in cases.own_columns) for row in cases.own_rows] == [
+        ("P-1", "Wildtyp", "IV", "13.6", "verstorben", "methyliert"),
+        ("P-2", "mutiert", "II", "80", "lebt", "unmethyliert"),
+        ("P-3", "unklar", "4", "", "", "methyliert"),
+    ]
+    assert cases.mapping == {
+        "case_id": "Fallnummer",
+        "idh": {"column": "IDH-Status", "Wildtyp": "WT", "mutiert": "Mutant", "unklar": None},
+        "grade": {"column": "WHO-Grad", "IV": "G4", "II": "G2", "III": "G3", "4": "G4"},
+        "survival_days": {"column": "OS_Monate", "unit": "months"},
+        "event": {"column": "Status", "died": ["verstorben"], "alive": ["lebt"]},
+        "mgmt": "MGMT",
+    }
+
+
+def test_a_table_in_our_own_names_and_words_needs_no_mapping(tmp_path):
+    path = write_workbook(
+        tmp_path / "klinik.xlsx",
+        {"a": [["case_id", "grade", "survival_days", "event"], ["A", "G2", 400.5, 1], ["B", "G4", 30, 0]]},
+    )
+    table = read_clinical(path)
+    meanings = {name: name for name in table.columns}
+    cases = cases_of(table, meanings, {"A": "A", "B": "B"})
+    assert cases.mapping == {} and cases.own_rows == cases.rows
+    assert cases.rows[0] == {"case_id": "A", "grade": "G2", "survival_days": "400.5", "event": "1"}
+    assert yaml.safe_load(configuration_text(cases, {"unit": "log"}, BUILTIN_TASKS, unit_is_sure=True))["cohort"] == {
+        "samples": "samples.tsv", "cases": "cases.tsv", "expression": [{"unit": "log"}],
+    }  # fmt: skip
+
+
+def test_a_word_that_is_called_as_a_key_is(tmp_path):
+    path = tmp_path / "k.csv"
+    path.write_text("id,grade\nA,unit\nB,II\nC,III\n")
+    cases = cases_of(read_clinical(path), {"case_id": "id", "grade": "grade"}, {name: name for name in "ABC"})
+    assert cases.mapping["grade"] == {"words": {"unit": None, "II": "G2", "III": "G3"}}
+    text = configuration_text(cases, {"unit": "log"}, BUILTIN_TASKS, unit_is_sure=False)
+    columns = yaml.safe_load(text)["cohort"]["columns"]
+    assert UserColumn.model_validate(columns["grade"]).meanings == {"unit": "", "ii": "G2", "iii": "G3"}
+    assert columns["case_id"] == "id"
 
 
 @pytest.mark.parametrize(
