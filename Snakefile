@@ -142,6 +142,7 @@ CHECKED = ["results/tiles/failed.tsv"] if BATCHES else []
 rule all:
     default_target: True
     input:
+        CHECKED,
         REPORT,
         LEDGERS,
         TABLES,
@@ -149,7 +150,6 @@ rule all:
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",
         plan.heatmaps_shown(),
-        CHECKED,
         expand("results/genes/fold{fold}/selected.tsv", fold=FOLDS),
         expand("{run}/model.safetensors", run=RUNS),
 
@@ -163,26 +163,26 @@ rule slides:
 # `snakemake tables`: all methods, trained and compared.
 rule tables:
     input:
+        CHECKED,
         TABLES,
 
 
 # `snakemake report`
 rule report:
     input:
-        REPORT,
         CHECKED,
+        REPORT,
 
 
 # `snakemake alpha`: the sweep of alpha, whose runs `all` does not need.
 rule alpha:
     input:
-        ALPHA_RESULTS,
         CHECKED,
+        ALPHA_RESULTS,
 
 
 # `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.
 rule heatmaps:
     input:
+        CHECKED,
         plan.heatmaps() if plan.has_slides else [],
-        CHECKED,
-        CHECKED,

@@ -32,9 +32,9 @@ def write_report(
     selected: Sequence[Path],
     settings: WriteReportSettings,
     expression_findings: Path | None = None,
+    gene_findings: Sequence[Path] = (),
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
-    gene_findings: Sequence[Path] = (),
     oracles: Sequence[Path] = (),
     comparisons: Path | None = None,
 ) -> None:
@@ -62,11 +62,11 @@ def write_report(
         The title, the sentences that must stand on the page, the configuration, and whether alpha is shown.
     expression_findings
         Findings of `read-expression`.
+    gene_findings
+        Findings of `select-genes` in each fold.
     overviews
         ``slides/{batch}.tsv`` of each batch, where slides were read.
     heatmaps
-    gene_findings
-        Findings of `select-genes` in each fold.
         ``heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv`` of the runs to show.
     oracles
         The table of `score-oracles`, of the demo alone.
@@ -87,12 +87,12 @@ def write_report(
         samples=read_tsv(samples, dtype=str).fillna(""),
         audit=read_findings(audit),
         expression=no_findings if expression_findings is None else read_findings(expression_findings),
+        selection=findings_of_folds(gene_findings),
         leakage=read_findings(leakage),
         genes=[
             gene_section(
                 path.parent.name.removeprefix("fold"),
                 read_tsv(path, dtype={"symbol": str}),
-        selection=findings_of_folds(gene_findings),
                 page_image(figures / f"genes_{path.parent.name}.png"),
             )
             for path in selected

@@ -90,10 +90,10 @@ class ReportContents:
     samples: pd.DataFrame
     audit: pd.DataFrame
     expression: pd.DataFrame
+    selection: pd.DataFrame
     leakage: pd.DataFrame
     genes: Sequence[GeneSection]
     figures: Sequence[PageFigure]
-    selection: pd.DataFrame
     heatmaps: Sequence[HeatmapGallery]
     gallery: SlideGallery
     oracles: pd.DataFrame | None = None
