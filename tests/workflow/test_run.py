@@ -151,13 +151,19 @@ def test_what_the_ledger_and_the_trainings_say_is_in_status(ran, elsewhere, tmp_
     results = folder / "made here/results"
     rows = (results / "slides.tsv").read_text().replace("\tok\t", "\tfailed\tunreadable", 1)
     (results / "slides.tsv").write_text(rows)
+    (results / ".slides.tsv.provenance.json").unlink()  # without its checksum, as 0.1.0 wrote it
+    (results / "samples.tsv").write_text("")
     run = results / "models/mgmt/snn/fold0/seed0"
     run.mkdir(parents=True)
     metrics = {"task": "mgmt", "method": "snn", "fold": 0, "seed": 0, "status": "failed", "reason": "loss is nan"}
     (run / "metrics.json").write_text(json.dumps(metrics))
+    (run.parent / "seed1").mkdir()
+    (run.parent / "seed1/metrics.json").write_text("{")
     told = call("status", folder / "my.yaml", cwd=elsewhere).stdout
     assert "slides: 24, 1 not in use: unreadable 1, such as case-00 (results/slides.tsv)" in told
     assert "training failed: mgmt snn fold 0 seed 0: loss is nan" in told
+    assert "results/samples.tsv is damaged; delete it and run again" in told
+    assert "seed1/metrics.json is damaged; delete it and run again" in told
 
 
 def interrupted(config, elsewhere, printed, wait_for):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ksfusion.core.checksums import UNSEALED, check_sealed_text, sealed_text
 from ksfusion.core.config_block import path_problem
 from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.storage import read_provenance, write_text
+from ksfusion.core.storage import SEAL_KEY, read_provenance, write_text
 
 # About as many slides a batch.
 SLIDES_PER_BATCH = 32
@@ -66,8 +67,9 @@ class Study:
             "batches": self.batches,
             "gene_sets": self.gene_sets,
             "cases": sorted(self.cases),
+            SEAL_KEY: UNSEALED,
         }
-        write_text(json.dumps(content, indent=1) + "\n", results / STUDY)
+        write_text(sealed_text(json.dumps(content, indent=1) + "\n"), results / STUDY)
 
 
 def study_folder(values: Mapping[str, Any]) -> str:
@@ -121,12 +123,15 @@ def read_study(results: Path) -> Study | None:
     file = results / STUDY
     if file.is_file():
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            text = file.read_bytes()
+            check_sealed_text(text, file)
+            content = json.loads(text)
             cases, tables = frozenset(content["cases"]), tuple(content["tables"])
             sets = content.get("gene_sets", FORMER_GENE_SETS)
             return Study(content["study"], cases, tables, content["batches"], sets)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: is damaged ({error}); delete it if the results are those of this study") from None
+        except (DamagedFileError, OSError, ValueError, KeyError, TypeError) as error:
+            seen = "it was changed" if isinstance(error, DamagedFileError) else error
+            raise UserError(f"{file}: is damaged ({seen}); delete it if the results are those of this study") from None
     for table in (results / "samples.tsv", results / "cohort/splits.tsv"):
         if cases := _cases_in(table):
             return Study(None, cases, (str(table),), _former_batches(results), _former_gene_sets(results))

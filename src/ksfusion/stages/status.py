@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shlex
 import sys
 from collections import Counter
@@ -12,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from ksfusion.core.errors import first_of
+from ksfusion.core.errors import DamagedFileError, UserError, first_of
+from ksfusion.core.storage import read_json, read_rows
 from ksfusion.core.study import read_study
 from ksfusion.core.workflow import PlannedJob, due_jobs, folder_of, workflow_command
 from snakemake_logger_plugin_ksfusion.jobs import FOLLOWS, reason_words, tail, words
@@ -139,8 +138,12 @@ def _left_out(table: Path, key: str, what: str) -> Iterator[str]:
     """Yield the line on a table of the ledger: how many rows are not used, by reason."""
     if not table.is_file():
         return
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        header, fields = read_rows(table)
+    except UserError as error:
+        yield str(error)
+        return
+    rows = [dict(zip(header, row, strict=False)) for _, row in fields]
     lost = [row for row in rows if row["status"] != "ok"]
     if not lost:
         yield f"{what}: {len(rows)}, all in use"
@@ -154,7 +157,11 @@ def _trainings(folder: Path) -> Iterator[str]:
     """Yield the lines on trainings that have no model, with the reason."""
     lines = []
     for path in sorted((folder / "results/models").rglob("metrics.json")):
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            metrics = read_json(path)
+        except DamagedFileError as error:
+            lines.append(str(error))
+            continue
         if metrics.get("status", "ok") != "ok":
             run = words({"task": metrics["task"], "method": metrics["method"], "fold": str(metrics["fold"])})
             lines.append(f"training {metrics['status']}: {run} seed {metrics['seed']}: {metrics['reason']}")

@@ -84,7 +84,7 @@ def test_a_study_keeps_the_gene_sets_that_it_began_with(tmp_path, results):
     assert [sets(tmp_path / "new", newest) for newest in ("builtin-0.2.0", "builtin-0.3.0")] == ["builtin-0.2.0"] * 2
     # What does not say which is of the time when there was one.
     content = json.loads((results / "study.json").read_text())
-    del content["gene_sets"]
+    del content["gene_sets"], content["seal"]
     (results / "study.json").write_text(json.dumps(content))
     assert sets(results, "builtin-0.2.0") == "builtin-0.1.0"
     (tmp_path / "old").mkdir()
@@ -103,6 +103,15 @@ def test_a_damaged_file_is_a_line(tmp_path, text):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(UserError, match=r"study.json: is damaged \(.*\); delete it if the results are those of this"):
         read_study(tmp_path)
+
+
+def test_a_number_that_was_flipped_is_a_line(results):
+    """As a bit of a disk: other batches would have every slide encoded anew."""
+    whole = (results / "study.json").read_text()
+    assert read_study(results).batches == 3
+    (results / "study.json").write_text(whole.replace('"batches": 3', '"batches": 2'))
+    with pytest.raises(UserError, match=r"study.json: is damaged \(it was changed\); delete it if the results are"):
+        read_study(results)
 
 
 class TestFolder:
