@@ -20,9 +20,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# The unit tests that take no long time.
+# The unit tests that take no long time, one process for each core.
 fast: setup
-	$(BIN)/python -m pytest tests/unit -m "not slow and not real"
+	$(BIN)/python -m pytest tests/unit -m "not slow and not real" --numprocesses auto
 
 # Damaged files for every reader, for so long each; READERS="h5ad slide-tif" for some. Findings are in tests/fuzz/found.
 FUZZ_SECONDS ?= 600
