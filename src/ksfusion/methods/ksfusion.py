@@ -65,18 +65,33 @@ class Stream(nn.Module):
             scaled_linear(width, width),
         )
 
-    def embed(self, patches: Tensor) -> Tensor:
-        """Return the patch map (B, N, width) of patches (B, N, n_features)."""
-        return functional.relu(self.project(patches))
+    def teaching(self) -> tuple[Tensor, Tensor]:
+        """Return the weights of a patch (width, width), and of the gene embedding (width, n_embedded).
 
-    def forward(self, patch: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return z, the gene embedding (both (B, width)), points and attention for (B, N, width), (B, n_genes)."""
+        W [patch, gene] + b = W_patch patch + (W_gene gene + b): the gene embedding is not repeated over the patches.
+        """
+        width = self.teach.out_features
+        of_patch, of_gene = self.teach.weight.split([width, self.teach.in_features - width], dim=1)
+        return of_patch, of_gene
+
+    def of_patches(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what patches (B, N, n_features) teach, and the patch map after its norm, both (B, N, width)."""
+        patch = functional.relu(self.project(patches))
+        return functional.linear(patch, self.teaching()[0]), self.norm(patch)
+
+    def forward(self, taught: Tensor, patch: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return z, the gene embedding (both (B, width)), points and attention.
+
+        Parameters
+        ----------
+        taught, patch : Tensor (B, N, width)
+            As `of_patches` returns them.
+        genes : Tensor (B, n_genes)
+        """
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
-        # W [patch, gene] + b = W_patch patch + (W_gene gene + b): the gene embedding is not repeated over the patches.
-        of_patch, of_gene = self.teach.weight.split([patch.shape[2], gene.shape[1]], dim=1)
-        guidance = functional.linear(gene, of_gene, self.teach.bias)  # (B, width)
-        teacher = functional.linear(patch, of_patch) + guidance.unsqueeze(1)  # (B, N, width)
-        attended, points, attention = self.attend(self.norm(teacher), self.norm(patch))
+        guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
+        teacher = taught + guidance.unsqueeze(1)  # (B, N, width)
+        attended, points, attention = self.attend(self.norm(teacher), patch)
         z = self.pool(self.norm_out(teacher + attended).mean(dim=1))  # (B, width)
         return z, gene, points, attention
 
@@ -121,12 +136,12 @@ class KSFusion(Method):
         self.classifier = scaled_linear(2 * self.settings.width, inputs.n_outputs)
 
     def of_patches(self, patches: Tensor) -> Parts:
-        """Return the patch map of each stream, (B, N, width)."""
-        return {niche: cast(Stream, stream).embed(patches) for niche, stream in self.streams.items()}
+        """Return of each stream what patches (B, N, n_features) teach, and the patch map, both (B, N, width)."""
+        return {niche: cast(Stream, stream).of_patches(patches) for niche, stream in self.streams.items()}
 
     def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
         """Let the genes of each niche, (B, n_genes), guide where its patch map is looked at, and classify both."""
-        results = {niche: stream(of_patches[niche], of_genes[niche]) for niche, stream in self.streams.items()}
+        results = {niche: stream(*of_patches[niche], of_genes[niche]) for niche, stream in self.streams.items()}
         z, gene, points, attention = ({niche: result[part] for niche, result in results.items()} for part in range(4))
         return MethodOutput(
             self.classifier(torch.cat(list(z.values()), dim=1)),

@@ -279,6 +279,8 @@ def build(
     for niche in NICHES:
         if not niches.get(niche):
             raise UserError(f"method {name}: niche {niche} has no genes; see selected.tsv of the fold")
-    inputs = Inputs(n_features, n_patches, niches, n_outputs, groups)
+    # Methods that read the genes of all niches side by side read them in this order, whatever that of the mapping: a
+    # file that a model is rebuilt from has its keys sorted.
+    inputs = Inputs(n_features, n_patches, {niche: niches[niche] for niche in NICHES}, n_outputs, groups)
     model: Method = method_class(name)(inputs, **{**options, **info.options})
     return model
