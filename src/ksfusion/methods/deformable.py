@@ -1,7 +1,10 @@
-"""CM-Deform: attention whose queries are the multi-modal map, and whose keys and values are patches where it points.
+"""CM-Deform: cross-attention from the multi-modal map to patch features sampled at points that shift with the genes.
 
 Equations 1 to 3 of KS-Fusion (arXiv:2406.13979), after the deformable attention of Xia et al.: Vision transformer with
 deformable attention, CVPR 2022, arXiv:2201.00520.
+
+Shapes: B samples, N = side^2 patches, P sampling points for each head, C = width / heads channels for each head (one
+group of channels, "group" in the paper, belongs to one head).
 """
 
 from __future__ import annotations
@@ -15,29 +18,42 @@ from ksfusion.methods.layers import scaled_linear
 
 
 def grouped_weight(groups: int, n_in: int, n_out: int) -> nn.Parameter:
-    """Draw the weight of a 1 x 1 convolution in groups, (groups, n_in, n_out) by group, as torch draws one."""
+    """Return the weight of a grouped 1 x 1 convolution, (groups, n_in, n_out), with torch's initialisation of one.
+
+    Parameters
+    ----------
+    groups
+        Number of groups.
+    n_in, n_out
+        Channels of each group before and after.
+    """
     return nn.Parameter(torch.empty(groups, n_in, n_out).uniform_(-(n_in**-0.5), n_in**-0.5))
 
 
 def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample maps at points, each group at its own; unlike `grid_sample`, reproducible on a GPU too.
+    """Sample maps bilinearly, each group at points of its own.
+
+    Equal to torch's `grid_sample` with ``align_corners=True`` and ``padding_mode="border"``, whose gradient on a GPU
+    is not reproducible.
 
     Parameters
     ----------
     maps : Tensor (B, side, side, groups, C)
+        Maps of features: row, column, group, channel.
     points : Tensor (groups, B, P, 2)
-        (x, y), with the centres of the map's corner patches at -1 and 1; beyond them the border's value holds. What is
-        sampled at a point that is no number is none either.
+        Points (x, y), with the centres of the map's corner patches at -1 and 1; outside, the nearest border value is
+        taken. A NaN point samples NaN.
 
     Returns
     -------
     Tensor (groups, B, P, C)
+        Sampled features.
     """
     side = maps.shape[1]
     position = ((points + 1) / 2 * (side - 1)).clamp(0, side - 1)
-    # A training that diverges has points that are no number: they must not become an index.
+    # A training that diverges has NaN points: they must not become an index.
     corner = position.detach().floor().clamp(max=side - 2).nan_to_num(0)
-    right, low = (position - corner).unsqueeze(-2).unbind(-1)  # (groups, B, P, 1), shares of the far corners
+    right, low = (position - corner).unsqueeze(-2).unbind(-1)  # (groups, B, P, 1), weights of the far corners
     x, y = corner.long().unbind(-1)  # (groups, B, P)
     group = torch.arange(maps.shape[3], device=maps.device)[:, None, None]
     sample = torch.arange(maps.shape[0], device=maps.device)[:, None]
@@ -47,7 +63,10 @@ def sample_bilinear(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def drop(weights: Tensor, probability: float) -> Tensor:
-    """Set entries to 0 at random. 16 random bits each: on a CPU, drawing them is most of what dropout costs."""
+    """Set weights to 0 at random with a probability (to the nearest 2^-16); the others are not scaled up.
+
+    16 random bits decide for each: on a CPU, drawing them is most of what dropout costs.
+    """
     bits = torch.randint(-(2**15), 2**15, weights.shape, dtype=torch.int16, device=weights.device)
     return weights.masked_fill(bits < round(probability * 2**16) - 2**15, 0)
 
@@ -67,12 +86,12 @@ class CMDeform(nn.Module):
     heads, head_width
         Number of heads, and the width of each: a head has one group of channels and one set of points.
     grid
-        Points along one side of the reference grid, at most. The depthwise convolution that makes the offsets has the
-        stride that leaves so many, a kernel of one patch more on either side, and a padding of 1: on the paper's map of
-        50 x 50 patches and 12 x 12 points the stride 4 and kernel 6 that it names. So every map is looked at in as
-        many places, and the cost grows with the patches and not with their square.
+        Largest number of points along one side of the reference grid. The depthwise convolution that makes the offsets
+        has the smallest stride that leaves no more than that, kernel stride + 2 and padding 1: for the paper's map of
+        50 x 50 patches and 12 x 12 points, its stride 4 and kernel 6. P is bounded, so that the cost grows with N, not
+        with its square.
     offset_cells
-        Furthest shift of a point, in cells of the reference grid.
+        Largest shift of a point along x and y, in cells of the reference grid.
     dropout
         Probability of dropping an attention weight.
 
@@ -113,7 +132,10 @@ class CMDeform(nn.Module):
         self.reach = offset_cells * 2 / max(n_line - 1, 1)
 
     def offsets(self, q: Tensor) -> Tensor:
-        """Return the shift of each reference point, (heads, B, P, 2), from queries (heads, B, N, head_width)."""
+        """Return the shift of each reference point, (heads, B, P, 2), from queries (heads, B, N, head_width).
+
+        dp = reach tanh(W gelu(depthwise convolution of q)), the psi(q) of the paper.
+        """
         maps = q.flatten(0, 1).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)  # (heads B, head_width, ...)
         gathered = functional.gelu(self.gather(maps)).flatten(2).transpose(1, 2)  # (heads B, P, head_width)
         shifts = torch.tanh(self.to_offset(gathered).float()) * self.reach
@@ -128,23 +150,30 @@ class CMDeform(nn.Module):
         return logits
 
     def forward(self, teacher: Tensor, patches: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Attend from the multi-modal map to the patch map, both (B, N, width).
+        """Attend from the multi-modal map to the patch map.
+
+        Parameters
+        ----------
+        teacher, patches : Tensor (B, N, width)
+            Multi-modal map and patch map, layer-normalised, in the order of the map's rows.
 
         Returns
         -------
         attended : Tensor (B, N, width)
+            Output of the attention, before the residual connection.
         points : Tensor (B, heads, P, 2)
+            Sampling points p + dp, (x, y) with the centres of the map's corner patches at -1 and 1.
         attention : Tensor (B, heads, P), or None in training
-            What each point receives, averaged over the map's queries.
+            Attention that each point receives, averaged over the N queries.
         """
         grouped = teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)  # (heads, B, N, C)
         q = grouped @ self.w_q[:, None]  # (heads, B, N, head_width)
-        points = self.reference + self.offsets(q)  # (heads, B, P, 2)
+        points = self.reference + self.offsets(q)  # (heads, B, P, 2), p + dp
         maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
         sampled = self.sample(maps, points).to(patches.dtype)  # (heads, B, P, C)
 
-        # A group has C = width / heads channels, fewer than head_width, and W_q, W_k, W_v have no bias. So the products
-        # below have C columns instead of head_width.
+        # W_q, W_k and W_v have no bias, so their products can be taken first: what is then multiplied for each patch
+        # has C columns (16 in the paper) instead of head_width (64).
         scale = self.w_q.shape[2] ** -0.5
         # q k^T / sqrt(head_width) = (grouped W_q) (sampled W_k)^T / sqrt(head_width)
         #                          = grouped (sampled (W_k W_q^T / sqrt(head_width)))^T  (eq. 1 and 2)

@@ -1,4 +1,4 @@
-"""What the three simple fusions share: AttMIL's slide and SNN's profile, each embedded in the same width.
+"""Base of concatenation, addition and bilinear fusion: a slide embedding by AttMIL and a gene embedding by SNN.
 
 The encoders are those of `ksfusion.methods.attmil` and `ksfusion.methods.snn`; the common width of 256 is that of
 PORPOISE (Chen et al., Cancer Cell 2022).
@@ -21,16 +21,16 @@ WIDTH = 256
 
 
 class LateFusion(Method):
-    """Encode each modality by itself, fuse the two embeddings, classify what comes of it.
+    """Encode each modality by itself, fuse the two embeddings (not two predictions), and classify the result.
 
     Parameters
     ----------
     inputs
-        What the method is built for.
+        Width of the features, genes of each niche, and number of outputs.
     dropout
-        Probability of dropout in the encoders.
+        Probability of dropout in both encoders and of alpha dropout in that of the genes.
     fused_width
-        Width of what `fuse` returns.
+        Width of the fused embedding, which `fuse` returns.
     """
 
     def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int) -> None:
@@ -44,20 +44,20 @@ class LateFusion(Method):
         self.classifier = scaled_linear(fused_width, inputs.n_outputs)
 
     def fuse(self, slide: Tensor, profile: Tensor) -> Tensor:
-        """Return (B, fused_width) from two embeddings (B, WIDTH)."""
+        """Return the fused embedding (B, fused_width) of a slide and a gene embedding, both (B, WIDTH)."""
         raise NotImplementedError
 
     def of_patches(self, patches: Tensor) -> Parts:
-        """Return the slide (B, WIDTH) and the weights of its patches (B, N), from patches (B, N, n_features)."""
+        """Return the slide embedding (B, WIDTH) and the attention (B, N) of patches (B, N, n_features)."""
         pooled, attention = self.slide(patches)
         return self.project(pooled), attention
 
     def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
-        """Return the profile (B, WIDTH) from the genes of each niche, (B, genes)."""
+        """Return the gene embedding (B, WIDTH) from the genes of each niche, (B, genes)."""
         return self.profile(genes)
 
     def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
-        """Fuse the embeddings of slide and profile, and classify what comes of it."""
+        """Fuse the embeddings of slide and genes, and classify the result."""
         slide, attention = of_patches
         logits = self.classifier(self.fuse(slide, of_genes))
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": of_genes})

@@ -1,6 +1,9 @@
-"""KS-Fusion: the genes of two niches guide where the slide is looked at.
+"""KS-Fusion: the genes of each of two niches, tumour and microenvironment, guide where attention samples the slide.
 
-Knowledge-driven subspace fusion and gradient coordination for multi-modal learning, MICCAI 2024, arXiv:2406.13979.
+Zhang et al.: Knowledge-driven subspace fusion and gradient coordination for multi-modal learning, MICCAI 2024,
+arXiv:2406.13979; equation numbers are the paper's.
+
+Shapes: B samples, N patches on a square map, P sampling points for each attention head.
 """
 
 from __future__ import annotations
@@ -26,19 +29,31 @@ from ksfusion.methods.registry import Inputs, register
 class KSFusionSettings:
     """Sizes of the paper; see `ksfusion.methods.deformable.CMDeform` for those of the attention."""
 
-    gene_widths: tuple[int, ...] = (64, 48, 32, 128)
-    width: int = 128
+    gene_widths: tuple[int, ...] = (64, 48, 32, 128)  # layers of the gene encoder; the last is n_embedded
+    width: int = 128  # channels of the patch map, of the multi-modal map and of z
     heads: int = 8
     head_width: int = 64
     grid: int = 12
     offset_cells: float = 4.0
     dropout: float = 0.1
     alpha: float | None = 0.5  # share of the tumour stream in Ge-Con; None leaves Ge-Con out
-    cgcoord: bool = True
+    cgcoord: bool = True  # False leaves CG-Coord out
 
 
 class Stream(nn.Module):
-    """One niche: its genes, the patches, and what they make together."""
+    """One of the two streams: the genes of its niche and all patches, fused by CM-Deform into one vector z.
+
+    Parameters
+    ----------
+    n_features
+        Width of a patch's features.
+    n_genes
+        Number of genes of the niche.
+    side
+        Side of the square map, in patches.
+    settings
+        Sizes of the layers.
+    """
 
     attention: type[CMDeform] = CMDeform
 
@@ -66,7 +81,7 @@ class Stream(nn.Module):
         )
 
     def teaching(self) -> tuple[Tensor, Tensor]:
-        """Return the weights of a patch (width, width), and of the gene embedding (width, n_embedded).
+        """Return the teacher layer's weight in two parts: W_patch (width, width) and W_gene (width, n_embedded).
 
         W [patch, gene] + b = W_patch patch + (W_gene gene + b): the gene embedding is not repeated over the patches.
         """
@@ -75,22 +90,37 @@ class Stream(nn.Module):
         return of_patch, of_gene
 
     def of_patches(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what patches (B, N, n_features) teach, and the patch map after its norm, both (B, N, width)."""
+        """Return the share of the multi-modal map that patches (B, N, n_features) make alone, and the patch map.
+
+        The share is W_patch patch, see `teaching`; the patch map is layer-normalised. Both are (B, N, width).
+        """
         patch = functional.relu(self.project(patches))
         return functional.linear(patch, self.teaching()[0]), self.norm(patch)
 
     def forward(self, taught: Tensor, patch: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return z, the gene embedding (both (B, width)), points and attention.
+        """Embed the genes, and let them guide the attention on the patch map.
 
         Parameters
         ----------
         taught, patch : Tensor (B, N, width)
-            As `of_patches` returns them.
+            Share of the patches in the multi-modal map, and patch map, as `of_patches` returns them.
         genes : Tensor (B, n_genes)
+            Scaled expression of the niche's genes.
+
+        Returns
+        -------
+        z : Tensor (B, width)
+            Representation of the samples in this stream.
+        gene : Tensor (B, n_embedded)
+            Gene embedding.
+        points : Tensor (B, heads, P, 2)
+            Sampling points, (x, y) from -1 to 1 over the map.
+        attention : Tensor (B, heads, P), or None in training
+            Attention that each point receives.
         """
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
-        teacher = taught + guidance.unsqueeze(1)  # (B, N, width)
+        teacher = taught + guidance.unsqueeze(1)  # (B, N, width), the multi-modal map
         attended, points, attention = self.attend(self.norm(teacher), patch)
         z = self.pool(self.norm_out(teacher + attended).mean(dim=1))  # (B, width)
         return z, gene, points, attention
@@ -117,7 +147,20 @@ class Stream(nn.Module):
     },
 )
 class KSFusion(Method):
-    """Two streams, tumour and microenvironment, and one classifier on both."""
+    """Two streams, tumour and microenvironment, and one linear classifier on both.
+
+    Parameters
+    ----------
+    inputs
+        Sizes of the features and the map, and the genes of each niche.
+    **options
+        Fields of `KSFusionSettings`.
+
+    Raises
+    ------
+    UserError
+        If the number of patches is not a square of 2 or more.
+    """
 
     stream: type[Stream] = Stream
 
@@ -136,11 +179,11 @@ class KSFusion(Method):
         self.classifier = scaled_linear(2 * self.settings.width, inputs.n_outputs)
 
     def of_patches(self, patches: Tensor) -> Parts:
-        """Return of each stream what patches (B, N, n_features) teach, and the patch map, both (B, N, width)."""
+        """Return for each stream what `Stream.of_patches` makes of patches (B, N, n_features)."""
         return {niche: cast(Stream, stream).of_patches(patches) for niche, stream in self.streams.items()}
 
     def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
-        """Let the genes of each niche, (B, n_genes), guide where its patch map is looked at, and classify both."""
+        """Run each stream with the genes of its niche, (B, n_genes), and classify the two z side by side."""
         results = {niche: stream(*of_patches[niche], of_genes[niche]) for niche, stream in self.streams.items()}
         z, gene, points, attention = ({niche: result[part] for niche, result in results.items()} for part in range(4))
         return MethodOutput(
@@ -156,11 +199,11 @@ class KSFusion(Method):
         return self.join(self.of_patches(patches), genes)
 
     def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
-        """Return Ge-Con of a stream, from its gene embeddings (B, width) and points (B, groups, n_points, 2)."""
+        """Return Ge-Con (eq. 4) of a stream, from gene embeddings (B, n_embedded) and points (B, heads, P, 2)."""
         return ge_con(genes, points)
 
     def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
-        """Return Ge-Con of each stream, weighted by alpha and 1 - alpha (eq. 8)."""
+        """Return Ge-Con of the streams, weighted as the total loss has them: L_task + alpha L_t + (1 - alpha) L_e."""
         alpha = self.settings.alpha
         if alpha is None:
             return {}
@@ -172,5 +215,5 @@ class KSFusion(Method):
         }
 
     def coordinated_classifier(self) -> nn.Linear | None:
-        """Return the classifier, whose halves belong to the streams, unless CG-Coord is left out."""
+        """Return the classifier for CG-Coord (eq. 5), a half of its columns to each stream; None without CG-Coord."""
         return self.classifier if self.settings.cgcoord else None
