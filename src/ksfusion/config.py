@@ -26,6 +26,7 @@ from ksfusion.results.config import ALL, ClassScoring, Heatmaps, Printing, Resul
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
+from ksfusion.terms.tasks import SurvivalModel
 from ksfusion.training.config import Training
 
 
@@ -51,6 +52,7 @@ class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
 class Task(Labelling, ClassScoring, Printing):
     """What is predicted, how that is scored and called in print, and how long models are trained for it."""
 
+    survival: SurvivalModel | None = Field(None, description="of survival: its intervals, loss and cuts")
     epochs: Positive | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
 
     @model_validator(mode="after")
@@ -66,6 +68,8 @@ class Task(Labelling, ClassScoring, Printing):
     def _one_of_two_classes_counts(self) -> Task:
         if self.ordered and not self.classes:
             raise ValueError("ordered is for classification; remove it")
+        if self.survival and self.kind != "survival":
+            raise ValueError("survival is for tasks of kind survival; remove it")
         if self.positive is not None and len(self.classes) != 2:
             raise ValueError("positive is for two classes; remove it")
         if self.positive is not None and self.positive not in self.classes:
@@ -113,7 +117,7 @@ PAPER_METHODS = [
     "ksfusion-no-cgcoord",
 ]
 # Of a task that names none, by its kind.
-EPOCHS_OF_KIND = {"classification": 20, "survival": 10}
+EPOCHS_OF_KIND = {"classification": 20, "survival": 10, "regression": 20}
 
 
 def _tasks_by_name_too(schema: dict[str, Any]) -> None:

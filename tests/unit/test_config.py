@@ -133,6 +133,14 @@ def own_task(**keys):
             changed(tasks={"own": {"kind": "survival", "time": "t", "event": "e", "ordered": True}}),
             ["tasks.own: ordered is for classification"],
         ),
+        (own_task(survival={"intervals": 4}), ["tasks.own: survival is for tasks of kind survival"]),
+        (
+            changed(
+                tasks={"os": {"kind": "survival", "time": "t", "event": "e", "survival": {"cuts": [9], "intervals": 4}}}
+            ),
+            ["tasks.os.survival: 1 cuts make 2 intervals, not 4"],
+        ),
+        (changed(tasks={"age": {"kind": "regression"}}), ["tasks.age: a regression task needs column"]),
         (changed(results={"times": [730, 365]}), ["results.times: must be ascending"]),
         (changed(results={"times": [0]}), ["results.times"]),
     ],

@@ -130,10 +130,12 @@ class Clinical(Block):
 
 
 class Labelling(Block):
-    """What is predicted: classes of a column, or survival from a time and an event column."""
+    """What is predicted: classes of a column, survival from a time and an event column, or the numbers of a column."""
 
-    kind: TaskKind = Field(description="classification or survival")
-    column: str | None = Field(None, description="of classification: the column of cases with the classes")
+    kind: TaskKind = Field(description="classification, survival or regression")
+    column: str | None = Field(
+        None, description="of classification: the column of cases with the classes; of regression: with the numbers"
+    )
     classes: list[Printed] = Field(default_factory=list, description="of classification: the values of that column")
     time: str | None = Field(None, description="of survival: the column with the time")
     event: str | None = Field(None, description="of survival: the column with 1 for an event, 0 for a censored case")
@@ -158,7 +160,11 @@ class Labelling(Block):
             raise ValueError("classes must differ")
         if self.kind == "survival" and not (self.time and self.event):
             raise ValueError("a survival task needs time and event")
-        if self.kind == "classification" and self.unit != "days":
+        if self.kind == "regression" and not self.column:
+            raise ValueError("a regression task needs column")
+        if self.kind != "classification" and self.classes:
+            raise ValueError("classes are for classification tasks; remove them")
+        if self.kind != "survival" and self.unit != "days":
             raise ValueError("unit is for survival tasks; remove it")
         if self.time == "survival_days" and self.unit != "days":
             raise ValueError("the column survival_days is in days; give a column of another name, or remove unit")
@@ -166,8 +172,8 @@ class Labelling(Block):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of cases that the labels come from: that of the classes, or the time and the event."""
-        names = (self.column,) if self.kind == "classification" else (self.time, self.event)
+        """The columns of cases that the labels come from: that of classes or numbers, or the time and the event."""
+        names = (self.time, self.event) if self.kind == "survival" else (self.column,)
         return tuple(name for name in names if name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ksfusion.cohort.config import Labelling
@@ -89,9 +89,13 @@ def contradiction(idh: str, codel_1p19q: str, grade: str) -> str:
     return ""
 
 
+# What label columns are called by, before the name of their task.
+LABELS: dict[TaskKind, str] = {"classification": "label", "survival": "event", "regression": "value"}
+
+
 def label_column(task: str, kind: TaskKind) -> str:
-    """Return the column that says whether a case has a label for a task: its class, or whether it died."""
-    return f"event_{task}" if kind == "survival" else f"label_{task}"
+    """Return the column that says whether a case has a label for a task: its class, whether it died, or its value."""
+    return f"{LABELS[kind]}_{task}"
 
 
 def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Labelling]) -> tuple[pd.DataFrame, list[Finding]]:
@@ -108,13 +112,13 @@ def label_cases(cases: pd.DataFrame, tasks: Mapping[str, Labelling]) -> tuple[pd
     -------
     labelled : pandas.DataFrame
         With ``label_{task}`` (class number) or ``days_{task}`` (brought to days from the task's unit: a month has
-        30.4375 days, a year 365.25) and ``event_{task}``; missing where unknown.
+        30.4375 days, a year 365.25) and ``event_{task}``, or ``value_{task}`` (a number); missing where unknown.
     findings : list of Finding
         Cases without a label, and contradictory markers.
     """
     labelled, findings = cases.copy(), _contradictory_markers(cases)
     for name, task in tasks.items():
-        columns, reasons = _survival(cases, name, task) if task.kind == "survival" else _classes(cases, name, task)
+        columns, reasons = LABELLERS[task.kind](cases, name, task)
         for column, values in columns.items():
             labelled[column] = values
         findings += [
@@ -154,6 +158,15 @@ def _survival(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str
     return columns, (~known).map({True: "time or event unknown", False: ""})
 
 
+def _values(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str, pd.Series], pd.Series]:
+    """Return the column of a task of regression, and why a case has no label (empty where it has one)."""
+    import pandas as pd
+
+    (column,) = task.columns
+    values = pd.to_numeric(_column(cases, column), errors="coerce").astype(float)
+    return {label_column(name, task.kind): values}, values.isna().map({True: f"{column} unknown", False: ""})
+
+
 def _classes(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str, pd.Series], pd.Series]:
     """Return the column of a task of classification, and why a case has no label (empty where it has one)."""
     import pandas as pd
@@ -171,3 +184,11 @@ def _classes(cases: pd.DataFrame, name: str, task: Labelling) -> tuple[dict[str,
     other = (values != "") & ~values.isin(numbers)
     reasons = reasons.mask(other, values + f" is not among the classes of {name}")
     return {f"label_{name}": values.map(numbers).astype("Int64")}, reasons
+
+
+# What labels the cases for a kind of task.
+LABELLERS: Mapping[TaskKind, Callable[[pd.DataFrame, str, Labelling], tuple[dict[str, pd.Series], pd.Series]]] = {
+    "classification": _classes,
+    "survival": _survival,
+    "regression": _values,
+}

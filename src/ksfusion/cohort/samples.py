@@ -5,6 +5,7 @@ Read with the standard library alone: the Snakefile checks the tables each time 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ksfusion.cohort.labels import DIAGNOSIS, MARKER_VALUES, derives_diagnosis
 from ksfusion.cohort.user_table import Row, UserTable, check_columns, columns_there, read_user_table
 from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
+from ksfusion.core.numbers import parse_number
 from ksfusion.core.paths import find_path
 from ksfusion.terms.units import TimeUnit
 
@@ -32,6 +34,10 @@ OPTIONAL_SAMPLE_COLUMNS = (
 SURVIVAL_COLUMNS = ("survival_days", "event")
 # A table may lack these: its cases then have no label for the task. A diagnosis is derived where none is given.
 BUILTIN_COLUMNS = (*MARKER_VALUES, *SURVIVAL_COLUMNS, DIAGNOSIS)
+COMPETING = (
+    "competing events are not modelled; write 1 where the event of the task happened, and 0 where another came first, "
+    "which counts as censoring then"
+)
 # What 0 and 1 mean.
 DIED, HAPPENED = "1: died, 0: alive when last seen", "1: it happened, 0: it had not when last seen"
 
@@ -125,9 +131,20 @@ def check_cases(table: UserTable, tasks: Mapping[str, Labelling]) -> None:
             table.check_choice(line, row, column, allowed)
         for column, unit in sorted(judged.times.items()):
             table.check_number(line, row, column, minimum=0, remedy=f"a time in {unit} is a number above 0, or empty")
+        for column in sorted(judged.numbers):
+            table.check_number(line, row, column, minimum=-math.inf, remedy="write a number, or leave it empty")
         for column in sorted(judged.events):
-            table.check_choice(line, row, column, ("0", "1"), meaning=DIED if column == "event" else HAPPENED)
+            if is_competing(row.get(column, "")):
+                table.problem(line, column, f"{column} is {row[column]!r}; {COMPETING}")
+            else:
+                table.check_choice(line, row, column, ("0", "1"), meaning=DIED if column == "event" else HAPPENED)
     table.check_unique("case_id")
+
+
+def is_competing(event: str) -> bool:
+    """Return whether an event is coded as another than 0 and 1 are: 2, 3 and so on stand for competing ones."""
+    number = parse_number(event)
+    return number is not None and number > 1 and number.is_integer()
 
 
 class _Judged:
@@ -148,12 +165,15 @@ class _Judged:
         The unit of each column of times.
     events
         The columns of events.
+    numbers
+        The columns of numbers that are predicted.
     """
 
     def __init__(self, table: UserTable, tasks: Mapping[str, Labelling]):
         self.choices: dict[str, tuple[str, ...]] = {}
         self.times: dict[str, TimeUnit] = {}
         self.events: set[str] = set()
+        self.numbers: set[str] = set()
         derived = any(derives_diagnosis(task, table.columns) for task in tasks.values())
         # What the diagnosis is derived from has values of its own.
         self._fixed = MARKER_VALUES if derived else {}
@@ -169,6 +189,8 @@ class _Judged:
                 time, event = task.columns
                 self.times.setdefault(time, task.unit)
                 self.events.add(event)
+            elif task.kind == "regression":
+                self.numbers.update(task.columns)
             elif not derives_diagnosis(task, table.columns):
                 self._add_classes(name, task, table)
 
@@ -187,7 +209,7 @@ class _Judged:
     @property
     def columns(self) -> set[str]:
         """All of them."""
-        return {*self.choices, *self.times, *self.events}
+        return {*self.choices, *self.times, *self.events, *self.numbers}
 
 
 def _check_samples(table: UserTable, case_ids: set[str] | None, cases: str, cohorts: Collection[str]) -> None:

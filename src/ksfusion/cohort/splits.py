@@ -20,6 +20,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ksfusion.cohort.config import Splits
@@ -149,9 +150,15 @@ def _fill(
 
 
 def _strata(samples: pd.DataFrame, cases: pd.DataFrame, stratify: str) -> pd.DataFrame:
-    """Return the cases that have a sample, each with its stratum (cohort and label; a missing label is one too)."""
+    """Return the cases that have a sample, each with its stratum (cohort and label; a missing label is one too).
+
+    Of a number the label is its quarter among the cases.
+    """
     cohorts = samples.groupby("case_id")["cohort"].min()
     labels = cases.set_index("case_id")[stratify].reindex(cohorts.index)
+    if pd.api.types.is_float_dtype(labels):
+        quarters = np.searchsorted(labels.quantile([0.25, 0.5, 0.75]), labels, side="right")
+        labels = pd.Series(quarters, index=labels.index).where(labels.notna())
     strata = cohorts + " " + labels.astype("object").where(labels.notna(), "unknown").astype(str)
     return pd.DataFrame({"stratum": strata, "size": 1})
 

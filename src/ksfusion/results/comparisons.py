@@ -23,6 +23,7 @@ from ksfusion.results.permutation import (
     draw_swaps,
     permutation_p_value,
     swapped_classification,
+    swapped_regression,
     swapped_survival,
 )
 from ksfusion.results.runs import Run, outcome_columns
@@ -40,6 +41,7 @@ from ksfusion.results.tables.scores import (
     skipped_text,
     tables_by_fold,
 )
+from ksfusion.terms.tasks import PREDICTED
 
 DELONG, PERMUTATION = "delong", "permutation"
 
@@ -282,6 +284,9 @@ def _prepare_fold(
             (risk,) = prediction
             if comparable_pairs(days, event > 0).any():
                 swapped.append(swapped_survival(days, event, table[risk].to_numpy(), other[risk].to_numpy(), swap))
+        elif task.kind == "regression":
+            mine, his = table[PREDICTED].to_numpy(), other[PREDICTED].to_numpy()
+            swapped.append(swapped_regression(table["y"].to_numpy(), mine, his, swap))
         else:
             mine, his = table[prediction].to_numpy(), other[prediction].to_numpy()
             swapped.append(

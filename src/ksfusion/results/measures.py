@@ -20,10 +20,17 @@ from ksfusion.results.metrics import (
 from ksfusion.results.metrics.further_classes import ClassScoring, further_classification
 from ksfusion.results.metrics.further_survival import Curves, FollowUp, Survivors, further_survival
 from ksfusion.results.metrics.names import FURTHER_MACRO_METRICS, OF_CLASS, further_survival_metrics
+from ksfusion.results.metrics.regression import regression_metrics, resampled_regression
 from ksfusion.results.runs import Run, RunCurves, outcome_columns, survival_columns
 from ksfusion.results.statistics import resampled_classification, resampled_survival
+from ksfusion.terms.tasks import PREDICTED
 
 ONE_CLASS = "one class only among the test samples"
+# Of a metric that is not defined, by the kind of task.
+WHY_UNKNOWN = {
+    "survival": "no pair of test samples can be compared",
+    "regression": "all test samples have the same value, or the same prediction",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,21 +102,23 @@ class PaperMeasure:
             values, draws = _apart(self._draw(table, with_all(weights)))
         else:
             values, draws = self._score(table), self._draw(table, weights)
-        if self.task.kind == "survival":
-            unknown = np.isnan(list(values.values())).all()
-            reasons = dict.fromkeys(values, "no pair of test samples can be compared" if unknown else "")
-        else:
-            reasons = _of_absent_classes(MACRO_METRICS, table, self.task)
-        return Measured(values, draws, reasons)
+        if self.task.kind == "classification":
+            return Measured(values, draws, _of_absent_classes(MACRO_METRICS, table, self.task))
+        unknown = [metric for metric, value in values.items() if np.isnan(value)]
+        return Measured(values, draws, dict.fromkeys(unknown, WHY_UNKNOWN[self.task.kind]))
 
     def _score(self, table: pd.DataFrame) -> dict[str, float]:
         if self.task.kind == "survival":
             return survival_metrics(table["days"], table["event"], table["risk"])
+        if self.task.kind == "regression":
+            return regression_metrics(table["y"], table[PREDICTED])
         return classification_metrics(table["y"], table[self._probabilities], positive=self.task.positive_number)
 
     def _draw(self, table: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
         if self.task.kind == "survival":
             return resampled_survival(table["days"], table["event"], table["risk"], weights)
+        if self.task.kind == "regression":
+            return resampled_regression(table["y"], table[PREDICTED], weights)
         positive = self.task.positive_number
         return resampled_classification(table["y"], table[self._probabilities], weights, positive=positive)
 
@@ -196,6 +205,17 @@ class FurtherSurvivalMeasure:
 
 
 @dataclass(frozen=True)
+class NoMeasure:
+    """Nothing: regression has no further metrics."""
+
+    metrics: Sequence[str] = ()
+
+    def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
+        """See `Measure`."""
+        return Measured({}, {}, {})
+
+
+@dataclass(frozen=True)
 class FurtherMeasures:
     """The further metrics of every task.
 
@@ -209,6 +229,8 @@ class FurtherMeasures:
 
     def __call__(self, task: ShownTask, runs: Sequence[Run]) -> Measure:
         """Return what is measured of a task, given the runs of a method."""
+        if task.kind == "regression":
+            return NoMeasure()
         if task.kind == "survival":
             return FurtherSurvivalMeasure(task, {(run.fold, run.seed): run.curves for run in runs}, self.times)
         return FurtherMeasure(task)

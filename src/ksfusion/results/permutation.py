@@ -2,7 +2,8 @@
 
 The null is that for each case it does not matter which of its two sets of predictions (of all its samples, by all
 seeds) is whose: under it each case is swapped with probability one half, and the difference of the metrics has the
-distribution that the swaps give. Risks are ranked within each run first, since runs have no common scale.
+distribution that the swaps give. Risks, and for Spearman's correlation predicted numbers, are ranked within each run
+first, since runs have no common scale.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import functools
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 
 from ksfusion.results.metrics import check_classification, check_survival, comparable_pairs
+from ksfusion.results.metrics.regression import check_regression, rank_correlation
 from ksfusion.results.statistics import PERMUTATIONS, SEED, resampled_classification
 from ksfusion.terms.ties import TIED_RISK
 
@@ -93,6 +96,40 @@ def swapped_survival(
     gains = (apart.sum(axis=1) + apart.sum(axis=0) + across.sum(axis=1) - across.sum(axis=0)) / 2
     stays = np.where(swaps, -1.0, 1.0)
     return {"c_index": 100 * (stays @ gains) / comparable.sum()}
+
+
+def swapped_regression(
+    y_true: ArrayLike, ours: ArrayLike, theirs: ArrayLike, swaps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the difference of the metrics of two methods for each permutation; see `swapped_classification`.
+
+    Parameters
+    ----------
+    y_true : array-like, shape (n_samples,)
+        What is true.
+    ours, theirs : array-like, shape (n_samples,)
+        What each of the two methods predicts.
+    swaps : numpy.ndarray of bool, shape (permutations, n_samples)
+        Which samples are swapped.
+    """
+    (truth, first), (_, second) = check_regression(y_true, ours), check_regression(y_true, theirs)
+    # Both are sums over samples, whose terms a swap turns round.
+    stays = np.where(swaps, -1.0, 1.0)
+    absolute = np.abs(first - truth) - np.abs(second - truth)
+    squared = np.square(first - truth) - np.square(second - truth)
+    spread = np.square(truth - truth.mean()).sum()
+    metrics = {
+        "mae": stays @ absolute / len(truth),
+        "r2": -100 * (stays @ squared) / (spread if spread > 0 else np.nan),
+    }
+    places, of_truth = [rankdata(values) for values in (first, second)], rankdata(truth)[None]
+    once = np.ones((1, len(truth)))
+    parts = []
+    for block in np.array_split(swaps, -(-len(swaps) // AT_ONCE)):
+        mixed = [np.where(block, *pair) for pair in ((places[1], places[0]), (places[0], places[1]))]
+        here, there = (rank_correlation(ranked, of_truth, once) for ranked in mixed)
+        parts.append(100 * (here - there))
+    return metrics | {"spearman": np.concatenate(parts)}
 
 
 def ranks(risks: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_json, read_parquet
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 
 IDENTITY = ("task", "method", "fold", "seed")
 Identity: TypeAlias = tuple[str, str, int, int]
@@ -76,6 +76,8 @@ def outcome_columns(task: TaskOutcome) -> tuple[list[str], list[str]]:
     """Return the columns of truth and of prediction of a task in ``predictions.parquet``."""
     if task.kind == "survival":
         return ["days", "event"], ["risk"]
+    if task.kind == "regression":
+        return ["y"], [PREDICTED]
     return ["y"], [f"prob_{name}" for name in task.classes]
 
 

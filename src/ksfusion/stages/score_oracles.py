@@ -71,6 +71,9 @@ def run_oracle(
         The labels and the latents of the cases, by case_id.
     """
     columns, predicted = outcome_columns(task)
+    if task.kind == "regression":
+        nothing = pd.DataFrame(columns=["sample_id", "case_id", "cohort", *columns, *predicted])
+        return Run(task.name, oracle, fold, 0, Path(), "no oracle predicts a number", None, nothing)
     survival = task.kind == "survival"
     stored = [f"{name}_{task.name}" for name in columns] if survival else [f"label_{task.name}"]
     labels = truth[stored].set_axis(columns, axis=1)

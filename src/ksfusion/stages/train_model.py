@@ -19,7 +19,7 @@ from ksfusion.training.checkpoint import write_run
 from ksfusion.training.config import RunSettings, TrainModelSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.fit import NotFiniteLossError, fit_method, method_options
-from ksfusion.training.objective import OBJECTIVES
+from ksfusion.training.objective import OBJECTIVES, sample_weights
 from ksfusion.training.predict import predict, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.resume import Resume, key_of
@@ -97,7 +97,8 @@ def train_model(
         "groups": data.groups,
     }
     where = torch.device(choose_device(device))
-    reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
+    train = data.labelled("train")
+    reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[train])
     if not reason:
         keep_freed_memory()
         data = on_device(data, where)
@@ -131,6 +132,9 @@ def train_model(
             log.warning("%s: failed: %s", _words(run), error)
             write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))
             continue
+        learned = data.samples.iloc[train]
+        weights = sample_weights(learned, weight_by=training.weight_by)
+        objective = objective.completed(logits[train], learned, weights)
         write_run(
             folder,
             weights=fitted.weights,

@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ksfusion.core.config_block import Block, Name
 
-TaskKind = Literal["classification", "survival"]
+TaskKind = Literal["classification", "survival", "regression"]
+# Of regression, the column of what is predicted.
+PREDICTED = "predicted"
+
+
+class SurvivalModel(Block):
+    """How survival is modelled."""
+
+    intervals: int = Field(4, ge=2, le=100, description="into which time is cut, each with its hazard")
+    loss: Literal["nll", "cox"] = Field(
+        "nll",
+        description="nll: of discrete-time survival; cox: Cox's partial likelihood of each batch (ties by Efron), and "
+        "Breslow's curve at the cuts",
+    )
+    cuts: Literal["quartiles"] | list[Annotated[float, Field(gt=0)]] = Field(
+        "quartiles", description="quartiles of the training cases' event times (or other quantiles), or days"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cuts_make_intervals(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("cuts"), list) and "intervals" not in values:
+            return {**values, "intervals": len(values["cuts"]) + 1}
+        return values
+
+    @field_validator("cuts")
+    @classmethod
+    def _ascend(cls, cuts: str | list[float]) -> str | list[float]:
+        if isinstance(cuts, list) and sorted(set(cuts)) != cuts:
+            raise ValueError("must be ascending, each day once")
+        return cuts
+
+    @model_validator(mode="after")
+    def _as_many_cuts_as_intervals(self) -> SurvivalModel:
+        if isinstance(self.cuts, list) and len(self.cuts) != self.intervals - 1:
+            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} intervals, not {self.intervals}")
+        return self
 
 
 class TaskOutcome(Block):
-    """What is predicted: one of some classes, or how long a case survives.
+    """What is predicted: one of some classes, how long a case survives, or a number.
 
     Attributes
     ----------
     name
         Of the task.
     kind
-        ``classification`` or ``survival``.
+        ``classification``, ``survival`` or ``regression``.
     classes
-        In the order of their numbers; empty for survival.
+        In the order of their numbers; empty where there are none.
+    survival
+        How survival is modelled; None: as in the paper.
     """
 
     name: Name
     kind: TaskKind
     classes: list[str] = Field(default_factory=list)
+    survival: SurvivalModel | None = None
+
+    @property
+    def survival_model(self) -> SurvivalModel:
+        """How survival is modelled."""
+        return self.survival or SurvivalModel()

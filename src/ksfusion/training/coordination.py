@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,10 @@ class Coordination(NamedTuple):
     cosine: Tensor  # of the two halves, before
     conflict: Tensor  # 1 where the cosine is negative
     projected: Tensor  # 1 where a half was changed: not at equal or undefined confidences
+
+
+# Logits of a stream (B, n_outputs) and the truth of a batch to a scalar.
+Confidence: TypeAlias = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 
 
 class Coordinate(Protocol):
@@ -73,12 +77,19 @@ def survival_confidence(logits: Tensor, days: Tensor, event: Tensor) -> Tensor:
     return concordance_index(days, event, risk(logits))
 
 
+def _confidence_by_truth(logits: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+    if "y" in truth:
+        return class_confidence(logits, truth["y"])
+    return survival_confidence(logits, truth["days"], truth["event"])
+
+
 @torch.no_grad()
 def coordinate_classifier(
     classifier: nn.Linear,
     embeddings: Mapping[str, Tensor],
     truth: Mapping[str, Tensor],
     *,
+    confidence: Confidence | None = None,
     coordinate: Coordinate = coordinate,
 ) -> Coordination:
     """Coordinate the halves of a classifier's weight gradient in place; the bias is left alone.
@@ -91,9 +102,12 @@ def coordinate_classifier(
         Embeddings of two streams, in the order of concatenation.
     truth : mapping of name to Tensor (B,)
         ``y``, or ``days`` and ``event``.
+    confidence
+        What tells how sure a stream is, by its own logits and the truth; None: by ``y``, or by ``days`` and ``event``.
     coordinate
         Way to coordinate the two halves.
     """
+    confidence = confidence or _confidence_by_truth
     widths = [z.shape[1] for z in embeddings.values()]
     gradient = classifier.weight.grad
     if gradient is None:
@@ -102,11 +116,7 @@ def coordinate_classifier(
     confidences = []
     for z, weight in zip(embeddings.values(), classifier.weight.split(widths, dim=1), strict=True):
         logits = functional.linear(z, weight, classifier.bias / 2).float()
-        confidences.append(
-            class_confidence(logits, truth["y"])
-            if "y" in truth
-            else survival_confidence(logits, truth["days"], truth["event"])
-        )
+        confidences.append(confidence(logits, truth))
     first, second, record = coordinate(*halves, first_confidence=confidences[0], second_confidence=confidences[1])
     classifier.weight.grad = torch.cat([first, second], dim=1)
     return record

@@ -69,8 +69,8 @@ class FoldData:
     Attributes
     ----------
     samples : pandas.DataFrame
-        sample_id, case_id, cohort, split, and the truth of the task: ``y`` (Int64), or ``days`` (float) and ``event``
-        (Int64); missing where unknown.
+        sample_id, case_id, cohort, split, and the truth of the task: ``y`` (Int64, or float for regression), or
+        ``days`` (float) and ``event`` (Int64); missing where unknown.
     features : numpy.memmap (unique patches of all slides, n_features), float16
     rows : numpy.ndarray (slides, n_patches), int64
         Rows of ``features`` that make the map of a slide.
@@ -241,6 +241,8 @@ def _truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
     """Return the truth of a task by case_id."""
     if task.kind == "survival":
         columns = {f"days_{task.name}": "days", f"event_{task.name}": "event"}
+    elif task.kind == "regression":
+        columns = {f"value_{task.name}": "y"}
     else:
         columns = {f"label_{task.name}": "y"}
     table = read_parquet(cases)

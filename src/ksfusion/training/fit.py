@@ -20,7 +20,7 @@ from ksfusion.methods.registry import METHODS, MethodInfo, TrainingName, build
 from ksfusion.training.config import Optimisation, RunSettings, TrainedTask
 from ksfusion.training.data import FoldData
 from ksfusion.training.labelled import Labelled
-from ksfusion.training.objective import OBJECTIVES, Objective, sample_weights
+from ksfusion.training.objective import Objective, objective_class, sample_weights
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.predict import batched, predict
 from ksfusion.training.progress import Progress
@@ -197,7 +197,7 @@ class Fitted:
     best_epoch
         Number of that epoch, from 1.
     selected_by
-        What it was chosen by, on validation samples: ``auc`` or ``c_index`` (the highest; equal ones by loss),
+        What it was chosen by, on validation samples: ``auc``, ``c_index`` or ``r2`` (the highest; equal ones by loss),
         ``auc_or_accuracy`` (the last to raise one of them), ``loss`` (the lowest); or ``last``.
     selection_reason
         Why it was not chosen by the metric; empty where it was.
@@ -289,7 +289,7 @@ def fit_method(
     strategy = STRATEGIES[info.training]
     samples = data.samples.iloc[data.labelled("train")]
     weights = sample_weights(samples, weight_by=settings.weight_by)
-    objective = OBJECTIVES[task.kind].fit(samples, weights, task, strategy)
+    objective = objective_class(task).fit(samples, weights, task, strategy)
     model = build(
         method,
         n_features=data.n_features,

@@ -1,4 +1,4 @@
-"""Losses of the two kinds of task."""
+"""Losses of the kinds of task; Cox's is in `ksfusion.training.cox`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional
-
-N_INTERVALS = 4
 
 
 def classification_loss(logits: Tensor, y: Tensor, *, class_weights: Tensor, weights: Tensor) -> Tensor:
@@ -58,6 +56,19 @@ def survival_loss(logits: Tensor, interval: Tensor, event: Tensor, *, weights: T
     return -((lived + last) * weights).sum() / weights.sum()
 
 
+def regression_loss(predicted: Tensor, value: Tensor, *, weights: Tensor) -> Tensor:
+    """Return the mean squared error.
+
+    Parameters
+    ----------
+    predicted, value : Tensor (B,)
+        What is predicted, and the truth.
+    weights : Tensor (B,)
+        Weights of the samples.
+    """
+    return ((predicted - value).square() * weights).sum() / weights.sum()
+
+
 def survival_curve(logits: Tensor) -> Tensor:
     """Return the probability of being alive at the end of each interval, (B, intervals)."""
     return functional.logsigmoid(-logits).cumsum(dim=1).exp()
@@ -68,9 +79,9 @@ def risk(logits: Tensor) -> Tensor:
     return -survival_curve(logits).sum(dim=1)
 
 
-def interval_cuts(days: ArrayLike) -> list[float]:
-    """Return the quartiles of the event times (one per uncensored training case), which cut time into intervals."""
-    shares = np.arange(1, N_INTERVALS) / N_INTERVALS
+def interval_cuts(days: ArrayLike, n_intervals: int) -> list[float]:
+    """Return the quantiles of the event times (one per uncensored training case) that cut time into intervals."""
+    shares = np.arange(1, n_intervals) / n_intervals
     return [float(cut) for cut in np.quantile(np.asarray(days, dtype=float), shares)]
 
 

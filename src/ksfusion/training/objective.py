@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,17 +13,12 @@ import torch
 from torch import Tensor
 
 from ksfusion.terms.tasks import TaskKind, TaskOutcome
-from ksfusion.training.concordance import concordance_index, macro_auc
-from ksfusion.training.losses import (
-    N_INTERVALS,
-    balanced_class_weights,
-    classification_loss,
-    interval_cuts,
-    interval_of,
-    risk,
-    survival_loss,
-)
+from ksfusion.training.concordance import macro_auc
+from ksfusion.training.coordination import class_confidence
+from ksfusion.training.losses import balanced_class_weights, classification_loss
+from ksfusion.training.regression_objective import Regression
 from ksfusion.training.strategy import Strategy
+from ksfusion.training.survival_objective import CoxSurvival, Survival
 
 
 def sample_weights(samples: pd.DataFrame, *, weight_by: Literal["sample", "case"]) -> np.ndarray:
@@ -53,7 +48,7 @@ class Classification:
 
     classes: Sequence[str]
     class_weights: Sequence[float]
-    metric = "auc"
+    metric: ClassVar[str] = "auc"
 
     @classmethod
     def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: TaskOutcome, strategy: Strategy) -> Classification:
@@ -85,6 +80,10 @@ class Classification:
         """Return the macro AUC; NaN where a class is absent."""
         return macro_auc(truth["y"].numpy(), logits.double().softmax(dim=1).numpy())
 
+    def confidence(self, logits: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+        """Return the batch's sum of the probability of the true class by one stream."""
+        return class_confidence(logits, truth["y"])
+
     def accuracy(self, logits: Tensor, truth: Mapping[str, Tensor]) -> float:
         """Return the share of samples whose class has the highest logit."""
         return float((logits.argmax(dim=1) == truth["y"]).double().mean())
@@ -100,6 +99,10 @@ class Classification:
         """Return the columns of `predictions`."""
         return [f"prob_{name}" for name in task.classes]
 
+    def completed(self, logits: Tensor, train: pd.DataFrame, weights: np.ndarray) -> Self:
+        """Return the objective with what is told from the trained model's training samples: nothing more here."""
+        return self
+
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return class probabilities."""
         columns = [f"prob_{name}" for name in self.classes]
@@ -110,71 +113,14 @@ class Classification:
         return {"class_weights": list(self.class_weights)}
 
 
-@dataclass(frozen=True)
-class Survival:
-    """Discrete-time survival.
-
-    Attributes
-    ----------
-    cuts
-        Days that divide time into intervals: quartiles of the times that the strategy names.
-    """
-
-    cuts: Sequence[float]
-    metric = "c_index"
-    n_outputs = N_INTERVALS
-
-    @classmethod
-    def fit(cls, train: pd.DataFrame, weights: np.ndarray, task: TaskOutcome, strategy: Strategy) -> Survival:
-        """Cut time at the quartiles of the training cases' times, each case once."""
-        return cls(tuple(interval_cuts(strategy.times_to_cut(train.drop_duplicates("case_id")))))
-
-    @staticmethod
-    def reason_to_skip(train: pd.DataFrame) -> str:
-        """Return why these training samples teach nothing; empty when they do."""
-        return "" if (train["event"] == 1).any() else "no event among the training samples"
-
-    def truth(self, samples: pd.DataFrame) -> dict[str, Tensor]:
-        """Return days, event and interval of labelled samples."""
-        days = samples["days"].to_numpy(np.float64)
-        event = samples["event"].to_numpy(np.float32)
-        interval = interval_of(days, self.cuts).astype(np.int64)
-        return {
-            name: torch.from_numpy(part) for name, part in (("days", days), ("event", event), ("interval", interval))
-        }
-
-    def loss(self, logits: Tensor, truth: Mapping[str, Tensor], weights: Tensor) -> Tensor:
-        """Return the negative log-likelihood."""
-        return survival_loss(logits, truth["interval"], truth["event"], weights=weights)
-
-    def score(self, logits: Tensor, truth: Mapping[str, Tensor]) -> float:
-        """Return the C-index; NaN where no pair can be compared."""
-        return float(concordance_index(truth["days"], truth["event"], risk(logits.double())))
-
-    @staticmethod
-    def accuracy(logits: Tensor, truth: Mapping[str, Tensor]) -> float:
-        """Return NaN: survival has none."""
-        return float("nan")
-
-    def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
-        """Return why `score` is NaN."""
-        return f"no comparable pair among {len(truth['days'])} validation samples"
-
-    @staticmethod
-    def columns(task: TaskOutcome | None = None) -> list[str]:
-        """Return the columns of `predictions`."""
-        return [*(f"hazard_{number}" for number in range(N_INTERVALS)), "risk"]
-
-    def predictions(self, logits: Tensor) -> pd.DataFrame:
-        """Return the hazard of each interval, and the risk."""
-        logits = logits.double()
-        values = torch.cat([logits.sigmoid(), risk(logits)[:, None]], dim=1)
-        return pd.DataFrame(values.numpy(), columns=self.columns())
-
-    def describe(self) -> dict[str, Any]:
-        """Return what was fitted on the training samples."""
-        return {"bins": list(self.cuts)}
+Objective = Classification | Survival | Regression
+OBJECTIVES: Mapping[TaskKind, type[Objective]] = {
+    "classification": Classification,
+    "survival": Survival,
+    "regression": Regression,
+}
 
 
-Objective = Classification | Survival
-OBJECTIVES: Mapping[TaskKind, type[Objective]] = {"classification": Classification, "survival": Survival}
+def objective_class(task: TaskOutcome) -> type[Objective]:
+    """Return what a network's task asks of it: of survival with Cox's loss another thing than with hazards."""
+    return CoxSurvival if task.kind == "survival" and task.survival_model.loss == "cox" else OBJECTIVES[task.kind]

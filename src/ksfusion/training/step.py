@@ -69,7 +69,9 @@ def training_step(
     loss.backward()
     classifier = model.coordinated_classifier()
     if classifier is not None:
-        coordination = coordinate_classifier(classifier, out.embeddings, truth, coordinate=strategy.coordinate)
+        coordination = coordinate_classifier(
+            classifier, out.embeddings, truth, confidence=objective.confidence, coordinate=strategy.coordinate
+        )
         record.update({f"coordination_{name}": value for name, value in coordination._asdict().items()})
     optimiser.step()
     return {"train_loss": loss.detach(), **{name: value.detach() for name, value in record.items()}}

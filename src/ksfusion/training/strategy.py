@@ -17,11 +17,11 @@ class Validation(NamedTuple):
     Attributes
     ----------
     score
-        Macro AUC or C-index, from 0 to 1.
+        Macro AUC or C-index, from 0 to 1, or R2, up to 1.
     loss
         Loss of the task; NaN without validation samples.
     accuracy
-        Share of samples whose class has the highest logit; NaN for survival.
+        Share of samples whose class has the highest logit; NaN where there are no classes.
     """
 
     score: float

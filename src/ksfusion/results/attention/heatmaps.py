@@ -13,13 +13,13 @@ from ksfusion.methods.output import Method
 from ksfusion.results.attention.maps import attention_maps
 from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import outcome_columns
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 from ksfusion.training.data import FoldData
 from ksfusion.training.reproducible import reproducible
 
 
 def choose_samples(predictions: pd.DataFrame, task: TaskOutcome, samples: int | Literal["all"]) -> list[str]:
-    """Return the sample_id of some samples, in order of their class or, for survival, of their predicted risk.
+    """Return the sample_id of some samples, in order of their class or value or, for survival, of their predicted risk.
 
     Where not all are asked for, they are spread evenly over that order, its ends included. A class that is not known
     comes last, equal ones by sample_id.
@@ -51,6 +51,10 @@ def outcome_text(predictions: pd.DataFrame, sample_id: str, task: ShownTask) -> 
         if pd.isna(row["days"]) or pd.isna(row["event"]):
             return f"{told}; survival not known"
         return f"{told}; {'died' if row['event'] else 'censored'} after {row['days']:.0f} days"
+    if task.kind == "regression":
+        truth = "not known" if pd.isna(row["y"]) else f"{row['y']:.4g}"
+        found = f"Predicted {row[PREDICTED]:.4g}" if np.isfinite(row[PREDICTED]) else "Prediction not finite"
+        return f"{found}; truth {truth}"
     probabilities = row[outcome_columns(task)[1]].to_numpy(float)
     best, classes = int(probabilities.argmax()), task.class_labels()
     truth = "not known" if pd.isna(row["y"]) else classes[int(row["y"])]

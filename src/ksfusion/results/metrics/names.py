@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ksfusion.results.wording import MINUS
+
 if TYPE_CHECKING:
     from ksfusion.terms.tasks import TaskKind
 
@@ -14,6 +16,7 @@ NAN = float("nan")
 METRICS: dict[TaskKind, tuple[str, ...]] = {
     "classification": ("auc", "accuracy", "sensitivity", "specificity", "f1"),
     "survival": ("c_index",),
+    "regression": ("mae", "r2", "spearman"),
 }
 # These are averages over classes, unless one class counts; the accuracy is not.
 MACRO_METRICS = ("auc", "sensitivity", "specificity", "f1")
@@ -28,6 +31,9 @@ METRIC_LABELS = {
     "specificity": "Spec.",
     "f1": "F1",
     "c_index": "C-index",
+    "mae": "MAE",
+    "r2": "R\N{SUPERSCRIPT TWO}",
+    "spearman": "Spearman",
     "auprc": "AUPRC",
     "precision": "Prec.",
     "balanced_accuracy": "Bal. acc.",
@@ -42,7 +48,9 @@ METRIC_LABELS = {
     "d_calibration": "D-cal.",
     "d_calibration_p": "D-cal. p",
 }
-LOWER_IS_BETTER = frozenset({"brier", "calibration_error", "integrated_brier", "d_calibration"})
+LOWER_IS_BETTER = frozenset({"mae", "brier", "calibration_error", "integrated_brier", "d_calibration"})
+# In the unit of what is predicted; all others are in percent.
+IN_ITS_UNIT = frozenset({"mae"})
 # Neither high nor low is good.
 UNORDERED = frozenset({"d_calibration_p"})
 OF_CLASS, AT_TIME = ":", "auc_at_"
@@ -53,6 +61,20 @@ def metric_label(metric: str) -> str:
     if metric.startswith(AT_TIME):
         return f"AUC at {metric.removeprefix(AT_TIME)} d"
     return METRIC_LABELS[metric.partition(OF_CLASS)[0]]
+
+
+def printed_value(metric: str, value: float) -> str:
+    """Return the value of a metric in print: with one decimal, or with three digits where it has a unit.
+
+    Parameters
+    ----------
+    metric
+        Its name.
+    value
+        The value, or a difference of two.
+    """
+    text = f"{value:.1f}" if metric not in IN_ITS_UNIT else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
 def class_of(metric: str) -> str:

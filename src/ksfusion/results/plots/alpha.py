@@ -11,6 +11,7 @@ from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRIC_LABELS, METRICS
+from ksfusion.results.metrics.names import IN_ITS_UNIT
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure, sentence_figure
 from ksfusion.results.plots.style import SWEEP_COLOUR
 from ksfusion.results.runs import Run
@@ -32,8 +33,9 @@ def draw_alpha(
     metrics = METRICS[task.kind]
     width = 1.9 if len(metrics) > 1 else 3.8
     figure, panels = panel_figure(len(metrics), title=title, width=width, heights=(2.0,), columns=len(metrics))
-    low, high = results[["mean", "ci_low"]].min(axis=None), results[["mean", "ci_high"]].max(axis=None)
-    margin = max(0.06 * (high - low), 1)
+    # One scale for all that is in percent.
+    shown = results.assign(unit=results["metric"].where(results["metric"].isin(IN_ITS_UNIT), ""))
+    limits = {unit: _limits(rows, least=0.0 if unit else 1.0) for unit, rows in shown.groupby("unit")}
     for metric, (axes,) in zip(metrics, panels, strict=True):
         own = results[results["metric"] == metric]
         axes.set_title(METRIC_LABELS[metric])
@@ -42,10 +44,17 @@ def draw_alpha(
             continue
         axes.vlines(own["alpha"], own["ci_low"], own["ci_high"], color=SWEEP_COLOUR, alpha=0.45, linewidth=2.2)
         axes.plot(own["alpha"], own["mean"], "o-", color=SWEEP_COLOUR, markersize=5, linewidth=1.4)
-        axes.set(xlim=(-0.06, 1.06), ylim=(low - margin, high + margin))
+        axes.set(xlim=(-0.06, 1.06), ylim=limits[metric if metric in IN_ITS_UNIT else ""])
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    label_outer(panels, xlabel="Alpha", ylabels=["Percent"], columns=len(metrics))
+    label_outer(panels, xlabel="Alpha", ylabels=["" if task.kind == "regression" else "Percent"], columns=len(metrics))
     return figure
+
+
+def _limits(results: pd.DataFrame, *, least: float) -> tuple[float, float]:
+    """Return between which values results are drawn, with a margin of at least so much."""
+    low, high = results[["mean", "ci_low"]].min(axis=None), results[["mean", "ci_high"]].max(axis=None)
+    margin = max(0.06 * (high - low), least)
+    return low - margin, high + margin
 
 
 def _reasons(missing: pd.DataFrame) -> str:

@@ -67,7 +67,9 @@ def draw_forest(
             note_in(axes, "; ".join(sorted(set(rows["reason"]))))
             continue
         _draw_rows(axes, rows)
-    label_outer(panels, xlabel="Points", ylabels=[""], columns=len(metrics))
+    label_outer(
+        panels, xlabel="Difference" if task.kind == "regression" else "Points", ylabels=[""], columns=len(metrics)
+    )
     (first,) = panels[0]
     for number, name in enumerate(names):
         y = 1 - (number + 0.6) / len(names)

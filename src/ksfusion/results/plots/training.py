@@ -12,16 +12,20 @@ from matplotlib.ticker import MaxNLocator
 from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ShownTask
+from ksfusion.results.metrics import METRIC_LABELS
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure
 from ksfusion.results.plots.style import method_colours
 from ksfusion.results.runs import Run
+from ksfusion.terms.tasks import TaskKind
 
+# What epochs are chosen by, in print.
+CHOSEN_BY: dict[TaskKind, str] = {"classification": "AUC", "survival": "C-index", "regression": METRIC_LABELS["r2"]}
 CURVES = ("train_loss", "val_metric")
 
 
 def draw_training(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw the training loss above the validation metric, each seed and their mean."""
-    labels = ("Training loss", "Validation\nC-index" if task.kind == "survival" else "Validation\nAUC")
+    labels = ("Training loss", f"Validation\n{CHOSEN_BY[task.kind]}")
     figure, panels = panel_figure(len(methods), title=title, heights=(1.25, 1.25), gap=0.8, left=0.9)
     colours = method_colours(methods)
     for method, stack in zip(methods, panels, strict=True):

@@ -10,9 +10,10 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.metrics import METRIC_LABELS
+from ksfusion.results.metrics.names import IN_ITS_UNIT, printed_value
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import NULLS, SPREADS, Comparisons, survives
-from ksfusion.results.wording import DASH, MINUS, heading
+from ksfusion.results.wording import DASH, heading
 
 
 class ComparedCell(TypedDict):
@@ -99,18 +100,20 @@ def _with_verdict(rows: pd.DataFrame) -> Iterator[tuple[Any, bool]]:
 
 def _cell(row: Any, differs: bool) -> ComparedCell:
     return ComparedCell(
-        value=DASH if math.isnan(row.difference) else _signed(row.difference),
-        interval="" if math.isnan(row.ci_low) else f"{_signed(row.ci_low)} to {_signed(row.ci_high)}",
-        seeds="" if math.isnan(row.sd_seeds) else f"\N{PLUS-MINUS SIGN}{row.sd_seeds:.1f}",
+        value=DASH if math.isnan(row.difference) else _signed(row.metric, row.difference),
+        interval=""
+        if math.isnan(row.ci_low)
+        else " to ".join(_signed(row.metric, end) for end in (row.ci_low, row.ci_high)),
+        seeds="" if math.isnan(row.sd_seeds) else f"\N{PLUS-MINUS SIGN}{printed_value(row.metric, row.sd_seeds)}",
         p="" if math.isnan(row.p_corrected) else printed_p(row.p_corrected),
         differs=bool(differs),
     )
 
 
-def _signed(value: float) -> str:
-    """Return a number of percentage points with its sign; none where it is printed as 0."""
-    text = f"{value:+.1f}".replace("-", MINUS)
-    return "0.0" if text[1:] == "0.0" else text
+def _signed(metric: str, value: float) -> str:
+    """Return a difference in a metric with its sign; none where it is printed as 0."""
+    text = printed_value(metric, value)
+    return f"+{text}" if value > 0 and float(text) else text
 
 
 def printed_p(value: float) -> str:
@@ -133,5 +136,7 @@ def _sentences(rows: pd.DataFrame, comparisons: Comparisons) -> Iterator[str]:
 def _said(row: Any) -> str:
     """Return a difference in words, with its interval seen from the same side."""
     side, low, high = ("above", row.ci_low, row.ci_high) if row.difference > 0 else ("below", -row.ci_high, -row.ci_low)
-    interval = "" if math.isnan(low) else f" ({COVERAGE} % interval {low:.1f} to {high:.1f})".replace("-", MINUS)
-    return f"{METHODS[row.method].label} is {abs(row.difference):.1f} points {side}{interval}"
+    ends = " to ".join(printed_value(row.metric, end) for end in (low, high))
+    interval = "" if math.isnan(low) else f" ({COVERAGE} % interval {ends})"
+    points = "" if row.metric in IN_ITS_UNIT else " points"
+    return f"{METHODS[row.method].label} is {printed_value(row.metric, abs(row.difference))}{points} {side}{interval}"

@@ -14,7 +14,7 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Comparing, Correction
 from ksfusion.results.statistics import COVERAGE, PERMUTATIONS
-from ksfusion.results.tables.scores import Level
+from ksfusion.results.tables.scores import Level, number_texts
 
 NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_corrected", "sd_seeds"]
 P_VALUES = ("p", "p_corrected")
@@ -139,8 +139,10 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of comparisons with its numbers as text, empty where missing: four decimals, or digits of a p."""
     text = table[COLUMNS].copy()
     for column in NUMBERS:
-        digits = ".4g" if column in P_VALUES else ".4f"
-        text[column] = [("" if np.isnan(value) else format(value, digits)) for value in table[column]]
+        if column in P_VALUES:
+            text[column] = ["" if np.isnan(value) else format(value, ".4g") for value in table[column]]
+        else:
+            text[column] = number_texts(table[column], table["metric"])
     return text
 
 

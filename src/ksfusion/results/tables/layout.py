@@ -10,11 +10,18 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
-from ksfusion.results.metrics.names import LOWER_IS_BETTER, OF_CLASS, UNORDERED, metric_label
+from ksfusion.results.metrics.names import (
+    IN_ITS_UNIT,
+    LOWER_IS_BETTER,
+    OF_CLASS,
+    UNORDERED,
+    metric_label,
+    printed_value,
+)
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, marked_cells
 from ksfusion.results.tables.scores import Level
-from ksfusion.results.wording import DASH, MINUS, heading, in_words
+from ksfusion.results.wording import DASH, heading, in_words
 from ksfusion.terms.oracles import ORACLES
 
 PAPER_NOTE = (
@@ -31,6 +38,7 @@ class Cell:
     """A metric of a method; NaN where missing.
 
     ``differs`` from the reference: its difference survives the correction. ``n`` samples or cases were scored.
+    ``metric``: its name, by which it is printed.
     """
 
     mean: float
@@ -40,11 +48,12 @@ class Cell:
     best: bool
     differs: bool = False
     n: int = 0
+    metric: str = ""
 
     @property
     def value(self) -> str:
-        """The mean, one decimal."""
-        return DASH if math.isnan(self.mean) else _number(self.mean)
+        """The mean, one decimal, or three digits where it has a unit."""
+        return DASH if math.isnan(self.mean) else printed_value(self.metric, self.mean)
 
     @property
     def interval(self) -> str:
@@ -53,26 +62,20 @@ class Cell:
             return ""
         # A dash before a minus would be hard to read.
         between = DASH if self.ci_low >= 0 else " to "
-        return f"{_number(self.ci_low)}{between}{_number(self.ci_high)}"
+        return between.join(printed_value(self.metric, end) for end in (self.ci_low, self.ci_high))
 
     @property
     def about(self) -> str:
         """How many were scored, and the interval in words, or nothing where nothing is known."""
         if math.isnan(self.mean):
             return ""
-        interval = f", {COVERAGE} % interval {_number(self.ci_low)} to {_number(self.ci_high)}" if self.interval else ""
-        return f"n = {self.n}{interval}"
+        low, high = (printed_value(self.metric, end) for end in (self.ci_low, self.ci_high))
+        return f"n = {self.n}, {COVERAGE} % interval {low} to {high}" if self.interval else f"n = {self.n}"
 
     @property
     def published(self) -> str:
         """The paper's value, or nothing."""
         return "" if math.isnan(self.paper) else f"{self.paper:.2f}"
-
-
-def _number(value: float) -> str:
-    """Return a value with one decimal, and none below 0 that is printed as 0."""
-    text = f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text.replace("-", MINUS)
 
 
 @dataclass(frozen=True)
@@ -162,10 +165,11 @@ def lay_out(
         row = found.get((method, task, metric))
         if row is None:
             return Cell(math.nan, math.nan, math.nan, math.nan, best=False)
-        is_best = chosen["method"].nunique() > 1 and f"{row.mean:.1f}" == f"{best[task, metric]:.1f}" != "nan"
-        is_best = is_best and metric not in UNORDERED
+        in_print, best_in_print = (printed_value(metric, mean) for mean in (row.mean, best[task, metric]))
+        is_best = chosen["method"].nunique() > 1 and in_print == best_in_print != "nan" and metric not in UNORDERED
         is_marked = (method, task, metric) in marked
-        return Cell(row.mean, row.ci_low, row.ci_high, row.paper, best=is_best, differs=is_marked, n=int(row.n))
+        values = (row.mean, row.ci_low, row.ci_high, row.paper)
+        return Cell(*values, best=is_best, differs=is_marked, n=int(row.n), metric=metric)
 
     rows = tuple(
         Row(
@@ -200,7 +204,9 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
         scored = ", ".join(f"{in_words(task, titles)} {count}" for task, count in counts.items())
         over = "folds and seeds" if n_folds > 1 else "seeds"
         how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
-        yield f"In percent: {how}. Test {level}s: {scored}."
+        own_unit = [metric_label(metric) for metric in chosen["metric"].unique() if metric in IN_ITS_UNIT]
+        unit = f", {', '.join(own_unit)} in the unit of what is predicted" if own_unit else ""
+        yield f"In percent{unit}: {how}. Test {level}s: {scored}."
         read = {letter for method in chosen["method"].unique() for letter in _printed(method)[1]}
         yield "; ".join(f"{letter}: {what}" for letter, what in MODALITIES.items() if letter in read | {"p", "g"}) + "."
     missing = chosen[chosen["reason"] != ""]

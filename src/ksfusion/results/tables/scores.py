@@ -16,6 +16,7 @@ from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.config import ALL, ShownTask, TableName
 from ksfusion.results.measures import Measure, paper_measure
 from ksfusion.results.metrics import NAN
+from ksfusion.results.metrics.names import IN_ITS_UNIT
 from ksfusion.results.runs import Run, average_by_case
 from ksfusion.results.statistics import (
     LEAST_CASES,
@@ -129,11 +130,19 @@ def choose_methods(methods: Iterable[str]) -> dict[TableName, list[str]]:
 
 
 def as_text(long: pd.DataFrame) -> pd.DataFrame:
-    """Return a long table with its numbers as text of four decimals, empty where missing."""
+    """Return a long table with its numbers as text; see `number_texts`."""
     text = long[COLUMNS].copy()
     for column in NUMBERS:
-        text[column] = long[column].map(lambda value: "" if np.isnan(value) else f"{value:.4f}").astype(object)
+        text[column] = number_texts(long[column], long["metric"])
     return text
+
+
+def number_texts(values: pd.Series[float], metrics: pd.Series[str]) -> list[str]:
+    """Return numbers as text, empty where missing: with four decimals, or six digits where the metric has a unit."""
+    return [
+        "" if np.isnan(value) else format(value, ".6g" if metric in IN_ITS_UNIT else ".4f")
+        for value, metric in zip(values, metrics, strict=True)
+    ]
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import ALL, MakeSubgroupsSettings, ShownTask
 from ksfusion.results.grouping import UNKNOWN, group_of, groups_in_order
 from ksfusion.results.measures import Measure, PaperMeasure
@@ -26,6 +28,7 @@ from ksfusion.results.tables.scores import (
     Level,
     average,
     cases_by_fold,
+    number_texts,
     score_fold,
     score_folds,
     skipped_text,
@@ -114,9 +117,17 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its numbers as text, empty where missing: four decimals, or digits of a p."""
     text = table[COLUMNS].copy()
     for column in NUMBERS:
-        digits = ".4g" if column == "p" else ".4f"
-        text[column] = [("" if np.isnan(value) else format(value, digits)) for value in table[column]]
+        text[column] = number_texts(table[column], table["metric"])
+    text["p"] = ["" if np.isnan(value) else format(value, ".4g") for value in table["p"]]
     return text
+
+
+def read_subgroups(path: Path | None) -> pd.DataFrame | None:
+    """Read a table as `ksfusion.stages.make_subgroups` writes it; None where there is none."""
+    if path is None:
+        return None
+    table = read_tsv(path, dtype={"subgroup": str, "value": str, "reason": str})
+    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
 
 
 class _Groups(NamedTuple):
