@@ -28,7 +28,7 @@ class LateFusion(Method):
     inputs
         Width of the features, genes of each niche, and number of outputs.
     dropout
-        Probability of dropout in both encoders and of alpha dropout in that of the genes.
+        Probability of dropout in the slide encoder, and of alpha dropout in the gene encoder.
     fused_width
         Width of the fused embedding, which `fuse` returns.
     """

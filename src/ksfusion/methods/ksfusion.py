@@ -45,12 +45,8 @@ class Stream(nn.Module):
 
     Parameters
     ----------
-    n_features
-        Width of a patch's features.
-    n_genes
-        Number of genes of the niche.
-    side
-        Side of the square map, in patches.
+    n_features, n_genes, side
+        Width of a patch's features, number of genes of the niche, and side of the square map in patches.
     settings
         Sizes of the layers.
     """
@@ -110,13 +106,10 @@ class Stream(nn.Module):
         Returns
         -------
         z : Tensor (B, width)
-            Representation of the samples in this stream.
         gene : Tensor (B, n_embedded)
             Gene embedding.
-        points : Tensor (B, heads, P, 2)
-            Sampling points, (x, y) from -1 to 1 over the map.
-        attention : Tensor (B, heads, P), or None in training
-            Attention that each point receives.
+        points, attention
+            Sampling points (B, heads, P, 2) and their attention (B, heads, P), as `CMDeform` returns them.
         """
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
@@ -152,14 +145,9 @@ class KSFusion(Method):
     Parameters
     ----------
     inputs
-        Sizes of the features and the map, and the genes of each niche.
+        Sizes of the features and of the map (a square number of patches), and the genes of each niche.
     **options
         Fields of `KSFusionSettings`.
-
-    Raises
-    ------
-    UserError
-        If the number of patches is not a square of 2 or more.
     """
 
     stream: type[Stream] = Stream
