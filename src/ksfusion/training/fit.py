@@ -48,32 +48,38 @@ def fit(
     resume: Resume | None = None,
     tensorboard: Path | None = None,
 ) -> Fitted:
-    """Train a model with Adam, its learning rate falling along a cosine from the first step to the last.
+    """Train a model with Adam and a cosine schedule of the learning rate, from ``settings.lr`` towards 0.
 
     Parameters
     ----------
     model
-        Model, which is changed; its final state is that of the last epoch.
+        Model to train, which is left in the state of the last epoch; the best epoch's is returned.
     data
-        Samples of a fold: the labelled training samples teach, the labelled validation samples choose the epoch.
+        Samples of a fold: gradients come from the labelled training samples, the best epoch from the labelled
+        validation samples.
     objective
-        What the task asks of the model, fitted on the training samples.
+        Loss and metric of the task, fitted on the training samples.
     epochs
-        How many times each sample is seen.
+        Number of passes over the training samples.
     seed
         Seed of the order of samples.
     settings
         Batch size, learning rate, weight decay, and what samples are weighted by.
     strategy
-        The method's way to train.
+        The method's way to train: steps of an epoch, choice of the best one, CG-Coord.
     name
         Name of the run, for messages.
     bf16
         Whether the model is computed in bfloat16 where torch's autocast allows it.
     resume
-        Where the state is kept after each epoch; what is kept there already is gone on from.
+        Storage of the state after each epoch, from which training goes on where it holds one; None keeps nothing.
     tensorboard
-        Folder of event files.
+        Folder for TensorBoard's event files; None writes none.
+
+    Returns
+    -------
+    Fitted
+        Weights of the best epoch, how it was chosen, and the history.
 
     Raises
     ------
@@ -136,15 +142,15 @@ def fit(
 
 
 def cosine(highest: float, shares: np.ndarray) -> list[float]:
-    """Return the learning rate at shares (0 to 1) of the way from the first step to the end."""
+    """Return the learning rates of a cosine schedule from ``highest`` (share 0 of all steps) to 0 (share 1)."""
     rates: list[float] = (highest * (1 + np.cos(np.pi * shares)) / 2).tolist()
     return rates
 
 
 def _means(records: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Return the mean of each value of `training_step` over the steps where it is defined.
+    """Return the mean of each value of `training_step` over the steps of an epoch that have it.
 
-    A batch of one has no spread. Read at the end of the epoch: on a GPU each reading waits for all steps before.
+    A batch of one sample has no spread. Values are read once, here: on a GPU each reading waits for all steps before.
 
     Raises
     ------
@@ -188,12 +194,12 @@ class NotFiniteLossError(UserError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A training's outcome.
+    """Outcome of a training.
 
     Attributes
     ----------
     weights
-        State of the model after the best epoch.
+        The model's ``state_dict`` after the best epoch.
     best_epoch
         Number of that epoch, from 1.
     selected_by
@@ -204,7 +210,8 @@ class Fitted:
     val
         Metric (percent, None where undefined) and loss (None without validation samples) of the best epoch.
     history : pandas.DataFrame
-        One row per epoch: means over its steps, and the validation's loss and metric (percent).
+        One row per epoch: means over its steps, loss and metric (percent) on the validation samples, learning rate of
+        its first step, and seconds.
     """
 
     weights: dict[str, Tensor]
@@ -215,12 +222,12 @@ class Fitted:
     history: pd.DataFrame
 
     def describe(self) -> dict[str, Any]:
-        """Return which epoch was kept, by what, and how it did on the validation samples."""
+        """Return which epoch was kept, what it was chosen by, and its metric and loss on the validation samples."""
         return {name: getattr(self, name) for name in ("best_epoch", "selected_by", "selection_reason", "val")}
 
 
 def _summary(state: TrainingState, objective: Objective, strategy: Strategy, val: Labelled) -> Fitted:
-    """Return which epoch was kept, and why."""
+    """Return the outcome of a training from its last state."""
     best = state.kept
     reason = ""
     if not len(val):
@@ -265,20 +272,20 @@ def fit_method(
         Seed of the order of samples. Initialisation and dropout draw from torch's generators, see
         `ksfusion.training.reproducible`.
     settings
-        What the method's training reads.
+        Settings of the optimisation, dropout, and the further keys of ``training`` that the method reads.
     device
-        Device of the model.
+        Device that the model is trained on.
     name, resume, tensorboard
         Name, state and event files of the run, see `fit`.
 
     Returns
     -------
     model
-        In the state of the last epoch.
+        Trained model, in the state of the last epoch.
     objective
-        What the task asks of a model, fitted on the training samples.
+        Loss and metric of the task, fitted on the training samples.
     fitted
-        The training's outcome, with the weights of the best epoch.
+        Outcome of the training, with the weights of the best epoch.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One step of training, and what it says of itself."""
+"""One step of training, and the values of it that ``history.tsv`` has as means over an epoch."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ def training_step(
     strategy: Strategy,
     bf16: bool = False,
 ) -> dict[str, Tensor]:
-    """Change the model by one batch.
+    """Update the model on one batch: forward pass, losses, backward pass, CG-Coord where the method asks for it, step.
 
     Parameters
     ----------
     model
-        Model to change.
+        Model in training mode; its parameters are changed.
     optimiser
-        Optimiser of its parameters.
+        Optimiser of its parameters, with the learning rate of this step.
     patches : Tensor (B, n_patches, n_features)
         Features of the patches; None for a method that reads genes alone.
     genes : mapping of niche to Tensor (B, genes)
         Scaled expression.
     truth : mapping of name to Tensor (B,)
-        Truth of the batch, as the objective gives it.
+        Labels of the batch, by the names that the objective gives them.
     weights : Tensor (B,)
-        Weights of the samples.
+        Weights of the samples in the loss.
     objective
-        What the task asks of the model.
+        Loss of the task, and confidence of a stream.
     strategy
-        How the classifier's gradient is coordinated.
+        The method's way to train: here, how CG-Coord changes the classifier's gradient.
     bf16
-        Whether the model is computed in bfloat16 where torch's autocast allows it; losses, their gradients'
-        coordination and the weights stay in float32.
+        Whether the model is computed in bfloat16 where torch's autocast allows it; losses, CG-Coord and the
+        parameters stay in float32.
 
     Returns
     -------
-    dict of name to scalar Tensor
-        The loss, its parts, and the state of alignment and coordination.
+    dict of name to scalar Tensor, detached
+        ``train_loss`` and its parts before weighting (``task_loss`` and the method's auxiliary losses), and, where the
+        method has streams, ``spread_...`` and ``coordination_...`` (docs/training.md).
     """
     with torch.autocast(weights.device.type, dtype=torch.bfloat16, enabled=bf16):
         out = model(patches, genes)
@@ -78,7 +79,7 @@ def training_step(
 
 
 def _in_full_precision(out: MethodOutput) -> MethodOutput:
-    """Return what losses are computed from in float32."""
+    """Return the output with all that losses are computed from (logits, points, embeddings) in float32."""
     streams = {
         name: {stream: part.float() for stream, part in getattr(out, name).items()}
         for name in ("points", "embeddings", "gene_embeddings")
@@ -88,9 +89,10 @@ def _in_full_precision(out: MethodOutput) -> MethodOutput:
 
 @torch.no_grad()
 def _spreads(out: MethodOutput) -> dict[str, Tensor]:
-    """Return standard deviations over the samples of a batch, by stream: of its points, and of its similarities.
+    """Return, for each stream, how much the samples of a batch differ in what Ge-Con compares.
 
-    Close to zero they say that all samples are looked at in the same places, or have the same gene embedding.
+    Standard deviations over the samples of the sampling points, and over the pairs of samples of the entries of both
+    Gram matrices. Close to zero all slides are sampled at the same points, or all gene embeddings point the same way.
     """
     spreads = {}
     for stream, points in out.points.items():
@@ -98,7 +100,7 @@ def _spreads(out: MethodOutput) -> dict[str, Tensor]:
         spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
         n = len(genes)
         if n > 1:
-            # A mask in place of these indices would make the CPU wait for a GPU.
+            # Each pair once. A mask in place of these indices would make the CPU wait for a GPU.
             row, column = torch.triu_indices(n, n, offset=1, device=genes.device).unbind()
             by_group = points.flatten(2).transpose(0, 1)  # (groups, B, 2 n_points)
             spreads[f"similarity_genes_{stream}"] = similarity(genes)[row, column].std(correction=0)
