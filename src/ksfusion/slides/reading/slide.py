@@ -1,4 +1,4 @@
-"""Slides at a physical scale, whatever file they come in."""
+"""Whole-slide images read at a physical scale (micrometres per pixel), whatever their file format."""
 
 from __future__ import annotations
 
@@ -23,32 +23,35 @@ if TYPE_CHECKING:
 
 MPP_RANGE = (0.1, 2.0)
 MAX_ANISOTROPY = 0.02
-# A level this little coarser than asked for is read as if it were not.
+# A level up to 1 % coarser than asked for is read as if it had the scale asked for.
 LEVEL_TOLERANCE = 1.01
-BLOCK_PX = 1024
-# A glass slide is 76 x 26 mm, 31 million pixels at 8 um; a header that claims more than two is wrong.
+BLOCK_PX = 1024  # side of what is read at once, in pixels of the level that it is read from
+# A glass slide is 76 x 26 mm, 31 million pixels at 8 um/px; a header that claims an area of more than two is wrong.
 OVERVIEW_MPP, OVERVIEW_MAX_PIXELS = 8.0, 62_000_000
 
-# In this order: the first that a slide has is taken.
+# Where the scale of a slide is taken from: the first of these that it has.
 MppSource = Literal["manifest", "header", "resolution_tag", "objective_power"]
 log = logging.getLogger(__name__)
 
 
 class Slide:
-    """A slide opened for reading; a context manager.
+    """A slide opened for reading, by `open_slide`; a context manager.
 
     Attributes
     ----------
+    path : pathlib.Path or str
+        Path of the file, or its address.
     mpp : float
         Micrometres per pixel of level 0.
     mpp_source : str
-        Where it comes from: ``manifest``, ``header``, ``resolution_tag`` or ``objective_power``.
+        Origin of ``mpp``: ``manifest`` (the table of samples), ``header``, ``resolution_tag`` or ``objective_power``.
     dimensions : tuple of int
         Width and height of level 0, in px.
     level_mpp : tuple of float
         Micrometres per pixel of each level of the pyramid, finest first.
     bounds : tuple of int
-        Left, top, width and height of what was scanned, in px of level 0: the whole, unless the header says otherwise.
+        Left, top, width and height of the scanned region, in px of level 0: the whole slide, unless the header says
+        otherwise.
     """
 
     def __init__(
@@ -76,20 +79,22 @@ class Slide:
     def read(self, x: float, y: float, size_px: int, mpp: float) -> np.ndarray:
         """Read a square region at a physical scale.
 
-        The nearest finer level is read and resampled by area; what lies outside the slide is white.
+        The coarsest level that is at least as fine is read and shrunk by averaging over areas; where level 0 itself is
+        coarser, it is enlarged by cubic interpolation. What lies outside the slide is white.
 
         Parameters
         ----------
         x, y
-            The upper left corner in level-0 px.
+            Upper left corner, in px of level 0.
         size_px
-            The side of the result, in px.
+            Side of the result, in px.
         mpp
-            The scale of the result, in micrometres per px.
+            Scale of the result, in micrometres per px.
 
         Returns
         -------
         numpy.ndarray of shape (size_px, size_px, 3), uint8
+            RGB values; in sRGB where the slide was opened with ``icc="srgb"`` and has an ICC profile.
 
         Raises
         ------
@@ -112,10 +117,16 @@ class Slide:
     def thumbnail(self, mpp: float) -> np.ndarray:
         """Read the whole slide at a coarse scale, block by block.
 
+        Parameters
+        ----------
+        mpp
+            Scale of the result, in micrometres per px.
+
         Returns
         -------
         numpy.ndarray of shape (height, width, 3), uint8
-            Its pixel (row, column) covers the level-0 px from (column, row) * mpp / self.mpp on.
+            Pixel (row, column) has its upper left corner at x = column * mpp / self.mpp, y = row * mpp / self.mpp in
+            px of level 0.
         """
         result = np.full((*self._thumbnail_size(mpp), 3), 255, dtype=np.uint8)
         for top, left, part in self._parts(mpp):
@@ -123,12 +134,17 @@ class Slide:
         return result
 
     def thumbnail_on_disk(self, mpp: float) -> DiskImage:
-        """Read the whole slide at a coarse scale into a temporary file, so that memory does not grow with it.
+        """Read the whole slide at a coarse scale into a temporary file, so that memory does not grow with the slide.
+
+        Parameters
+        ----------
+        mpp
+            Scale of the result, in micrometres per px.
 
         Returns
         -------
         DiskImage
-            The pixels of `thumbnail`; to be closed.
+            The pixels of `thumbnail`; the caller closes it.
         """
         result = DiskImage(*self._thumbnail_size(mpp))
         try:
@@ -145,7 +161,7 @@ class Slide:
         return height, width
 
     def _parts(self, mpp: float) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yield the row, the column and the pixels of the blocks that a thumbnail is made of."""
+        """Yield the blocks of a thumbnail: row and column of the upper left pixel in it, and (h, w, 3) uint8."""
         scale = mpp / self.mpp
         height, width = self._thumbnail_size(mpp)
         block = min(max(self.block_px(mpp), 16), max(width, height))
@@ -159,7 +175,7 @@ class Slide:
         return math.floor(BLOCK_PX * self._backend.downsamples[self._level_for(mpp)] * self.mpp / mpp)
 
     def _level_for(self, mpp: float) -> int:
-        """Return the coarsest level that is not coarser than ``mpp``."""
+        """Return the coarsest level that is not coarser than ``mpp`` (by more than 1 %); 0 where all are."""
         wanted = mpp / self.mpp * LEVEL_TOLERANCE
         return max((level for level, down in enumerate(self._backend.downsamples) if down <= wanted), default=0)
 
@@ -169,20 +185,26 @@ def open_slide(
 ) -> Slide:
     """Open a slide and settle its physical scale.
 
-    The scale is the manifest's, else the header's, else that of the TIFF resolution tag, else 10 um divided by the
-    objective power (with a warning in the log).
+    The scale is that of the table of samples (``mpp``), else the header's, else that of the TIFF resolution tag, else
+    10 um/px divided by the objective power (with a warning in the log).
 
     Parameters
     ----------
     path
-        Anything OpenSlide or tiffslide reads, or a plain PNG, JPEG or TIFF; or the address of a TIFF that fsspec reads
-        (``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``file://``).
+        Path of a file that OpenSlide or tiffslide reads, or of a plain PNG, JPEG or TIFF; or the address of a TIFF that
+        fsspec reads (``s3://``, ``gs://``, ``az://``, ``http://``, ``https://``, ``file://``).
     mpp
-        Micrometres per pixel of level 0 as the manifest gives it; None or NaN where it does not.
+        Micrometres per pixel of level 0 as the table of samples gives it; None or NaN where it does not.
     reader
-        ``auto``, ``openslide``, ``tiffslide`` or ``image``.
+        Library that reads the slide: ``openslide``, ``tiffslide``, ``image`` (a plain image), or ``auto``, the first
+        that reads all that the file holds. An address is read with tiffslide.
     icc
-        ``srgb``: what is read is brought from the slide's ICC profile, where it has one, to sRGB.
+        Colours: ``srgb`` converts pixels from the slide's ICC profile, where it has one, to sRGB; ``none`` leaves them.
+
+    Returns
+    -------
+    Slide
+        Open slide, which the caller closes.
 
     Raises
     ------
@@ -207,7 +229,7 @@ def open_slide(
 
 
 def open_source(source: SlideSource, reading: Reading) -> Slide:
-    """Open a slide of the table of samples by the settings of reading; see `open_slide`."""
+    """Open a slide of the table of samples with the settings for reading slides; see `open_slide`."""
     return open_slide(*source, reader=reading.reader, icc=reading.icc)
 
 
@@ -241,7 +263,7 @@ def _open_local(path: Path | str, reader: str) -> Backend:
 
 
 def _to_srgb(path: Path | str, backend: Backend) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return what brings (H, W, 3) uint8 of a slide to sRGB; None for a slide without a profile."""
+    """Return the conversion of (H, W, 3) uint8 from a slide's ICC profile to sRGB; None where it has no profile."""
     if backend.color_profile is None:
         return None
     try:

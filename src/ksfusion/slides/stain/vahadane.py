@@ -1,10 +1,11 @@
-"""Stain vectors of a slide by sparse dictionary learning, and patches brought to a common stain.
+"""Stain vectors of a slide by Vahadane's dictionary learning or Macenko's method, and stain normalisation of patches.
 
-Optical density is -ln(I / 255). A slide's two stain vectors and how strongly they occur make its profile;
-normalising writes a pixel's concentrations with the vectors and strengths of the target.
+Optical density is -ln(I / 255). The stain profile of a slide is its two stain vectors, haematoxylin and eosin, and the
+99th percentile of the concentration of each. Stain normalisation scales a pixel's two concentrations to the target's
+percentiles and multiplies them with the target's stain vectors.
 
-A slide's brightness is not standardised first: the usual rule (the 95th percentile of luminosity becomes white) holds
-where a twentieth of the image is glass, and would bleach the tiles used here, which are chosen for their tissue.
+Luminosity is not standardised first, as staintools does: its rule (the 95th percentile of luminosity becomes white)
+holds where a twentieth of the image is glass, and would bleach the tiles used here, which are chosen for their tissue.
 
 References
 ----------
@@ -24,44 +25,46 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+# These four are those of staintools.
 SMALLEST_DENSITY = 1e-6
 TISSUE_LUMINOSITY = 0.8
 DICTIONARY_REGULARIZER = 0.1
 CONCENTRATION_REGULARIZER = 0.01
-# Each restart forgets the sums that online learning gathered far from the solution. These numbers bring real regions
-# within 0.2 degrees of a hundred times the work, in a quarter of a second.
+# Each restart forgets the sums that online learning gathered far from the solution. With these numbers the vectors of
+# real regions are within 0.2 degrees of those after a hundred times as many iterations, in a quarter of a second.
 RESTARTS, ITERATIONS, BATCH = 10, 50, 256
 LAST_ITERATIONS, LAST_BATCH = 300, 512
 LEARNING_PIXELS = 200_000
-# Ruifrok and Johnston's haematoxylin and eosin: where learning starts.
+# Ruifrok and Johnston's vectors of haematoxylin and eosin (2001), from which the dictionary learning starts.
 START = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 SMALLEST_ANGLE_DEGREES = 4.0
 FEWEST_PIXELS = 1_000
-# Red and blue absorbed, relative to green, by what may be haematoxylin and eosin. Fitted on real slides and on slides
-# drawn with published vectors of H&E, haematoxylin has red 0.5 to 1.5 and blue 0.34 to 0.64, eosin red at most 0.44 and
-# blue at most 0.70; DAB has blue 1.2 and more, AEC 0.92, Masson's ponceau 0.84, Masson's and Mallory's blue 0.22 beside
-# red 1.2 and more, alcian blue as second stain red 0.75, the green of Feulgen's counterstain red 2.7.
+# Optical density in red and in blue, relative to green, that haematoxylin and eosin may have. Fitted on real slides and
+# on slides drawn with published vectors of H&E, haematoxylin has red 0.5 to 1.5 and blue 0.34 to 0.64, eosin red at
+# most 0.44 and blue at most 0.70. Of other stains, DAB has blue 1.2 and more, AEC blue 0.92, Masson's ponceau blue 0.84,
+# the blue dyes of Masson and Mallory blue 0.22 and red 1.2 and more; alcian blue as second stain has red 0.75, the
+# green counterstain of Feulgen red 2.7.
 HAEMATOXYLIN_RED, HAEMATOXYLIN_BLUE = 2.0, (0.28, 0.8)
 EOSIN_RED, EOSIN_BLUE = 0.55, 0.77
-CPU_CHUNK = 1 << 15
+CPU_CHUNK = 1 << 15  # pixels normalised at a time on a CPU
 
 
 class DegenerateStain(ValueError):
-    """Too few pixels of tissue, or two stain vectors that are nearly the same."""
+    """An image without two stains to fit: too little tissue, one stain only, or two nearly parallel vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class StainProfile:
-    """The stains of a slide.
+    """Stain profile of a slide.
 
     Attributes
     ----------
     matrix : numpy.ndarray of shape (2, 3)
-        Unit vectors of optical density in red, green and blue; haematoxylin first, then eosin.
+        Stain matrix: unit vectors of optical density in red, green and blue; haematoxylin first, then eosin.
     max_concentration : numpy.ndarray of shape (2,)
-        The 99th percentile of each stain's concentration.
+        The 99th percentile of each stain's concentration over all pixels, in units of optical density.
     n_pixels : int
-        Pixels of tissue that they were found on.
+        Number of pixels of tissue in the image; stain vectors are fitted on at most 200,000 of them.
     """
 
     matrix: np.ndarray
@@ -76,7 +79,7 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
 
 
 def tissue_pixels(rgb: np.ndarray) -> np.ndarray:
-    """Return the pixels darker than 80 % luminosity (CIELAB) of (..., 3) uint8, as (n, 3) uint8."""
+    """Return the pixels of (..., 3) uint8 whose luminosity (L of CIELAB) is below 80 %, as (n, 3) uint8."""
     pixels = np.ascontiguousarray(rgb).reshape(-1, 1, 3)
     if not len(pixels):  # OpenCV converts no empty image
         return pixels[:, 0]
@@ -85,18 +88,17 @@ def tissue_pixels(rgb: np.ndarray) -> np.ndarray:
 
 
 def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
-    """Find the stain vectors of an image, and the 99th percentile of their concentrations over all its pixels.
+    """Fit the stain vectors on the tissue of an image, and their 99th percentiles of concentration on all its pixels.
 
-    Vahadane's dictionary of two non-negative atoms, learned on the pixels of tissue with the penalty 0.1, as in
-    staintools; but with a fixed amount of work on one thread, so that the result is always the same. Macenko's
-    vectors are those of staintools.
+    ``vahadane`` learns a dictionary of two non-negative atoms with the L1 penalty 0.1, as staintools does, but with a
+    fixed number of iterations on one thread, so that the result is always the same. ``macenko`` is staintools' own.
 
     Parameters
     ----------
     rgb : numpy.ndarray of shape (..., 3), uint8
-        Left as it is.
+        Image or pixels; not changed.
     method
-        ``vahadane`` or ``macenko``.
+        Way to find the stain vectors, ``vahadane`` or ``macenko``.
 
     Returns
     -------
@@ -105,7 +107,8 @@ def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
     Raises
     ------
     DegenerateStain
-        If there are fewer than 1,000 pixels of tissue, or the two vectors are less than 4 degrees apart.
+        If there are fewer than 1,000 pixels of tissue, a stain is missing or occurs in less than 1 % of the pixels, or
+        the two vectors are less than 4 degrees apart.
     """
     tissue = tissue_pixels(rgb)
     if len(tissue) < FEWEST_PIXELS:
@@ -125,7 +128,7 @@ def fit_stain(rgb: np.ndarray, method: str = "vahadane") -> StainProfile:
 
 
 def unlike_h_and_e(matrix: np.ndarray) -> str:
-    """Return what tells two stain vectors (2, 3) from haematoxylin and eosin; empty where nothing does."""
+    """Return, as text, why two stain vectors (2, 3) cannot be haematoxylin and eosin; empty where they can."""
     (h_red, h_green, h_blue), (e_red, e_green, e_blue) = matrix
     low, high = HAEMATOXYLIN_BLUE
     if h_red > HAEMATOXYLIN_RED * h_green or not low * h_green <= h_blue <= high * h_green:
@@ -143,14 +146,14 @@ def max_concentration(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def evenly(pixels: np.ndarray, count: int) -> np.ndarray:
-    """Return at most so many pixels (n, 3), spread evenly over those given."""
+    """Return at most ``count`` of the pixels (n, 3), at even steps through them."""
     if len(pixels) <= count:
         return pixels
     return pixels[np.linspace(0, len(pixels) - 1, count).astype(np.int64)]
 
 
 def _learn_dictionary(density: np.ndarray) -> np.ndarray:
-    """Learn two unit stain vectors, haematoxylin (more red light absorbed) first, from (n, 3) optical densities."""
+    """Learn two unit stain vectors (2, 3), haematoxylin (which absorbs more red) first, from (n, 3) optical densities."""
     import spams
 
     samples = np.asfortranarray(density.T)
@@ -176,7 +179,7 @@ def _learn_dictionary(density: np.ndarray) -> np.ndarray:
 
 
 def _macenko(tissue: np.ndarray) -> np.ndarray:
-    """Find two unit stain vectors, haematoxylin first, from (n, 3) uint8 pixels by Macenko's method.
+    """Find two unit stain vectors (2, 3), haematoxylin first, from (n, 3) uint8 pixels by Macenko's method.
 
     References
     ----------
@@ -184,25 +187,37 @@ def _macenko(tissue: np.ndarray) -> np.ndarray:
     """
     from staintools.stain_extraction.macenko_stain_extractor import MacenkoStainExtractor
 
-    # It writes into what it is given. Noise may turn a vector slightly out of the positive octant.
+    # staintools writes into the array that it is given. Noise may make a component slightly negative.
     matrix = np.maximum(MacenkoStainExtractor.get_stain_matrix(tissue[:, None].copy()), 0)
     return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
 
 def _two_atom_solution(matrix: np.ndarray, regularizer: float) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Write the solution of the non-negative lasso with two atoms as affine maps of the optical density.
+    """Return the solution of the non-negative lasso with two atoms, as affine maps of the optical density x.
 
-    The objective ||x - a D||^2 / 2 + r (a1 + a2), a >= 0, has its minimum at the stationary point of both atoms if
-    that is not negative, else at that of one atom alone, else at 0. For each atom the smaller of "with the other" and
-    "alone", cut at 0, is that minimum where the atoms' product is not negative, and the larger where it is.
+    The objective |x - a D|^2 / 2 + r (a_1 + a_2), a >= 0, has its minimum where the gradient for both atoms is zero,
+    if that point is not negative; else where it is zero for one atom alone, the other being absent; else at 0::
+
+        both    = (x D^T - r) (D D^T)^-1
+        alone_i = (x d_i - r) / |d_i|^2
+
+    So a_i = max(0, min(both_i, alone_i)) where d_1 d_2 >= 0, and a_i = max(0, max(both_i, alone_i)) where d_1 d_2 < 0.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray of shape (2, 3)
+        The atoms D, not parallel.
+    regularizer
+        Weight r of the L1 penalty.
 
     Returns
     -------
     weights : numpy.ndarray of shape (3, 4)
-        Columns: both with the other, then both alone.
+        Columns: both_1, both_2, alone_1, alone_2.
     bias : numpy.ndarray of shape (4,)
+        In the same order: candidates are x weights + bias.
     smaller : bool
-        Whether the smaller of the two is the solution.
+        Whether the smaller of both_i and alone_i is the solution.
     """
     gram = matrix @ matrix.T
     to_coefficients = np.hstack([np.linalg.inv(gram), np.diag(1 / np.diag(gram))])
@@ -223,11 +238,12 @@ def stain_concentrations(
     matrix : numpy.ndarray of shape (2, 3)
         Stain vectors, not parallel.
     regularizer
-        Weight of the penalty.
+        Weight of the L1 penalty.
 
     Returns
     -------
     numpy.ndarray of shape (n, 2), float64
+        Concentrations of haematoxylin and eosin.
     """
     weights, bias, smaller = _two_atom_solution(np.asarray(matrix, dtype=np.float64), regularizer)
     candidates = np.asarray(od, dtype=np.float64) @ weights + bias
@@ -236,25 +252,27 @@ def stain_concentrations(
 
 
 def normalise_stain(rgb: torch.Tensor, source: StainProfile, target: StainProfile) -> torch.Tensor:
-    """Bring patches from the stains of their slide to those of the target.
+    """Normalise the stain of patches: from that of their slide to that of the target.
 
     Each pixel keeps its concentrations, scaled so that the 99th percentiles agree, and gets the target's vectors.
 
     Parameters
     ----------
     rgb : torch.Tensor of shape (B, H, W, 3), uint8
-        On any device.
+        Patches, on any device; not changed.
     source, target : StainProfile
+        Stain profile of the patches' slide, and the one to bring them to.
 
     Returns
     -------
     torch.Tensor of the same shape, type and device
+        Normalised patches.
     """
     import torch
 
     weights, bias, smaller = _two_atom_solution(np.asarray(source.matrix, dtype=np.float64), CONCENTRATION_REGULARIZER)
     scale = np.asarray(target.max_concentration) / np.asarray(source.max_concentration)
-    # The scale is positive, so it may come before the choice; the logarithm's sign goes into the weights.
+    # The scale is positive, so it may come before the choice; the sign and the 255 of -ln(I / 255) go into the maps.
     scale = np.concatenate([scale, scale])
     to_candidates, offset = -weights * scale, (bias + weights.sum(axis=0) * math.log(255)) * scale
 
@@ -267,7 +285,7 @@ def normalise_stain(rgb: torch.Tensor, source: StainProfile, target: StainProfil
 
     pixels = rgb.reshape(-1, 3)
     result = torch.empty_like(pixels)
-    # On a processor, temporaries that stay in its cache save more than larger steps; so do whole colour planes.
+    # On a CPU, chunks whose temporaries stay in its cache are faster than larger ones; so is one colour plane at a time.
     chunk = CPU_CHUNK if rgb.device.type == "cpu" else max(len(pixels), 1)
     for start in range(0, len(pixels), chunk):
         part = pixels[start : start + chunk]
