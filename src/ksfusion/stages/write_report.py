@@ -63,7 +63,7 @@ def write_report(
     expression_findings
         Findings of `read-expression`.
     gene_findings
-        Findings of `select-genes` in each fold.
+        Findings of `check-expression` in each fold.
     overviews
         ``slides/{batch}.tsv`` of each batch, where slides were read.
     heatmaps

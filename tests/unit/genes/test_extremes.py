@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ksfusion.core.storage import read_tsv, write_parquet, write_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.extremes import beyond, carried
-from ksfusion.genes.selection import choose_and_scale
 from ksfusion.results.report.findings import audit_sections, cautions, findings_of_folds
+from ksfusion.stages.check_expression import check_expression
+from ksfusion.stages.select_genes import select_genes
+from ksfusion.terms.split_table import write_splits
 
 
 def draw(n_profiles=40, n_genes=100, seed=0):
@@ -78,27 +81,35 @@ class TestOfAFold:
         samples = keys.assign(sample_id=keys["expression_id"], case_id=keys["expression_id"], status="ok")
         return profiles, samples
 
-    def findings(self, drawn, **settings):
+    def findings(self, drawn, folder, **settings):
         profiles, samples = drawn
         profiles.iloc[35, :2] = 1e4  # of a test sample: it scales nothing, and goes through the network
+        folder.mkdir(exist_ok=True)
+        write_parquet(profiles.reset_index(), folder / "profiles.parquet", {"settings": {}})
+        write_tsv(samples, folder / "samples.tsv")
+        sides = ["train"] * 30 + ["val"] * 5 + ["test"] * 5
+        write_splits(
+            pd.DataFrame({"fold": 0, "case_id": samples["case_id"], "split": sides}), folder / "splits.tsv", {}
+        )
+        common = [folder / "profiles.parquet", folder / "samples.tsv", folder / "splits.tsv"]
         settings = Genes(top_fraction=0.9, **settings)
-        return choose_and_scale(profiles, samples, samples.iloc[:30], settings).findings
+        select_genes(*common, folder, fold=0, settings=settings)
+        check_expression(*common, folder, folder / "findings.tsv", fold=0, settings=settings)
+        return read_tsv(folder / "findings.tsv").to_dict("records")
 
-    def test_are_told(self, drawn, caplog):
-        (finding,) = self.findings(drawn)
+    def test_are_told(self, drawn, tmp_path, caplog):
+        (finding,) = self.findings(drawn, tmp_path)
         assert finding["check"] == "extreme_expression" and "profile P35" in finding["detail"]
         assert "cohort A: 2 values of 2 genes are more than 50 sd" in caplog.text
 
-    def test_are_not_where_they_are_cut_off(self, drawn):
-        assert self.findings(drawn, clip=10) == []
+    def test_are_not_where_they_are_cut_off(self, drawn, tmp_path):
+        assert self.findings(drawn, tmp_path, clip=10) == []
 
     def test_stand_in_the_report_by_fold_and_at_its_top(self, drawn, tmp_path):
         paths = []
         for fold in range(2):
-            path = tmp_path / f"fold{fold}/findings.tsv"
-            path.parent.mkdir()
-            pd.DataFrame(self.findings(drawn)).to_csv(path, sep="\t", index=False)
-            paths.append(path)
+            self.findings(drawn, tmp_path / f"fold{fold}")
+            paths.append(tmp_path / f"fold{fold}/findings.tsv")
         found = findings_of_folds(paths)
         (section,) = audit_sections({"f": found})
         assert [row["detail"][:10] for row in section["rows"]] == ["fold 0: 2 ", "fold 1: 2 "]

@@ -1,0 +1,58 @@
+"""Single values of expression that bear on a whole fold."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
+from ksfusion.genes.config import Genes
+from ksfusion.genes.extremes import beyond, carried
+from ksfusion.genes.selection import by_cohort, samples_with_profiles, training_samples
+from ksfusion.terms.findings import FINDING_COLUMNS
+from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.split_table import sides_of_fold
+
+log = logging.getLogger(__name__)
+
+
+def check_expression(
+    profiles: Path, samples: Path, splits: Path, genes: Path, output: Path, *, fold: int, settings: Genes
+) -> None:
+    """Look for values that are far from all others, and for genes that are chosen by one value.
+
+    Parameters
+    ----------
+    profiles
+        Expression of all cohorts, of `read-expression`.
+    samples
+        Table of samples and whether each is in use, of `write-ledger`.
+    splits
+        Sides of the cases, of `split-cases`.
+    genes
+        Folder of the fold's genes, of `select-genes`.
+    output
+        Gets the findings: check, subject (the cohort), detail.
+    fold
+        The fold whose training cases count.
+    settings
+        How the genes were chosen and scaled.
+    """
+    table = read_wide_parquet(profiles, PROFILE_KEYS)
+    text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
+    used = fitted = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
+    if settings.fit_on == "train":
+        fitted = training_samples(used, sides_of_fold(splits, fold, used["case_id"]))
+    _, _, of_cohort = by_cohort(table, fitted)
+    chosen = read_tsv(genes / "ranking.tsv", dtype={"symbol": str})["chosen"].sum()
+    selected = read_tsv(genes / "selected.tsv", dtype={"symbol": str})["symbol"].tolist()
+    findings = list(carried(of_cohort, selected, int(chosen)))
+    if settings.clip is None and settings.harmonise != "none":
+        findings += beyond(read_parquet(genes / "expression.parquet"), used)
+    for finding in findings:
+        log.warning("cohort %s: %s", finding["subject"], finding["detail"])
+    made_by = provenance(__name__, {**settings.record(), "fold": fold})
+    write_tsv(pd.DataFrame(findings, columns=FINDING_COLUMNS), output, made_by)
