@@ -1,4 +1,4 @@
-"""The genes of a fold: the most variable ones, kept where a gene set places them, and scaled."""
+"""The genes of a fold: the most variable ones that a gene set assigns to a niche, and their scaled expression."""
 
 from __future__ import annotations
 
@@ -64,30 +64,37 @@ def choose_and_scale(
 ) -> FoldGenes:
     """Choose and scale the genes of one fold.
 
-    Genes are ranked and scaled on the profiles of the fitted samples, each once however many samples it serves, then
-    the scaling is applied unchanged to every sample. ComBat adjusts all profiles at once before that. Of genes with
-    one symbol that with the highest mean over these profiles counts, in each cohort (`ksfusion.genes.repeated`).
+    Genes are ranked, and the scaling is fitted, on the profiles of the fitted samples; a profile that several samples
+    share counts once. The scaling is then applied unchanged to every sample. ComBat adjusts all profiles at once before
+    that. Where several genes of a table have one symbol, the one with the highest mean over the fitted profiles counts,
+    in each cohort (`ksfusion.genes.repeated`).
 
     Parameters
     ----------
     profiles : pandas.DataFrame, profiles x genes
-        As in ``genes/profiles.parquet``, indexed by cohort and expression_id; changed in place.
+        Expression in log units as in ``genes/profiles.parquet``, indexed by cohort and expression_id; changed in place.
     samples : pandas.DataFrame
-        The samples in use, of `samples_with_profiles`.
+        Samples in use that have a profile, as `samples_with_profiles` returns them.
     fitted : pandas.DataFrame
-        Those that the genes are chosen and scaled on.
+        Those of them whose profiles rank the genes and fit the scaling: the training samples, or all with
+        ``fit_on: all``.
     settings
-        Which genes are used, and their scale.
+        Ranking, fraction of genes, gene sets and scaling.
     library_sizes
-        Reads of the profiles of counts, by cohort and expression_id, for a ranking of raw counts: those of the
-        profiles, brought back.
+        Total reads of each profile whose unit is counts, by cohort and expression_id; a ranking of raw counts
+        (``seurat_v3``, ``seurat_v3_paper``) recovers these from log2(CPM + 1) with them.
     names
-        The version of the shipped gene sets that the profiles' genes were named by.
+        Version of the shipped gene sets by which the genes of the profiles were named.
+
+    Returns
+    -------
+    FoldGenes
+        Ranking, selected genes, and scaled expression of ``samples``, in their order.
 
     Raises
     ------
     UserError
-        If a niche is left without genes, the profiles cannot be ranked, or the ranking wants counts and a cohort has
+        If a niche is left without genes, the profiles cannot be ranked, or the ranking needs counts and a cohort has
         none.
     """
     profiles, rows, ranked = by_cohort(profiles, fitted)
@@ -135,12 +142,12 @@ def by_cohort(profiles: pd.DataFrame, fitted: pd.DataFrame) -> tuple[pd.DataFram
 
 
 def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.DataFrame:
-    """Return the samples in use that have a profile, by sample_id.
+    """Return the samples in use that have a profile, sorted by sample_id.
 
     Parameters
     ----------
     samples : pandas.DataFrame
-        The samples' ledger.
+        Ledger of the samples (``results/samples.tsv``); those of status ok are in use.
     known
         cohort and expression_id of the profiles that exist.
     """
@@ -152,24 +159,24 @@ def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.Dat
 
 
 def training_samples(samples: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
-    """Return the samples of the training cases; ``sides`` are those of a fold's cases, by case_id."""
+    """Return the samples of the training cases; ``sides`` is train, val or test for each case_id of a fold."""
     return samples[samples["case_id"].isin(sides.index[sides == "train"])]
 
 
 def check_ranking_of_zscores(scored: list[str], settings: Ranking) -> None:
-    """Warn where z-scores are ranked by their variance.
+    """Warn where z-scores, whose variance is close to 1 for every gene, are ranked by variance.
 
     Parameters
     ----------
     scored
-        The cohorts whose profiles are z-scores.
+        Names of the cohorts whose expression is given as z-scores.
     settings
-        By what genes are ranked.
+        Ranking of the genes.
 
     Raises
     ------
     UserError
-        If the ranking wants values in log2(x + 1).
+        If the ranking needs values in log2(x + 1).
     """
     cohorts = ", ".join(scored)
     if scored and settings.rank in LOG_FLAVOURS:
@@ -200,7 +207,10 @@ def _raw_counts(
 def _scale(
     profiles: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, settings: Genes
 ) -> tuple[pd.DataFrame, Scaling | None]:
-    """Fit the scaling on some rows of the profiles, and return the scaled expression of all samples with it."""
+    """Fit the scaling on rows ``fitted`` of the profiles; return the scaled expression of all samples, and the scaling.
+
+    The scaling is None for ComBat.
+    """
     fitted_profiles = profiles.iloc[fitted]
     cohorts = fitted_profiles.index.get_level_values("cohort").to_series()
     adjusts_all = settings.harmonise == "combat"
@@ -216,7 +226,13 @@ def _scale(
 
 
 def _in_niches(ranking: pd.DataFrame, settings: Genes, names: str) -> pd.DataFrame:
-    """Add the first category, the niche and the source of the genes that a set places."""
+    """Add category, niche and source to the genes that a gene set lists; of several entries the first counts.
+
+    Raises
+    ------
+    UserError
+        If none of the chosen genes is in one of the niches.
+    """
     placed = gene_sets(settings.sets, names=names).drop_duplicates("symbol")
     absent = ~placed["symbol"].isin(ranking["symbol"])
     log.info("%d of %d genes of the sets are not among the shared genes", int(absent.sum()), len(placed))
