@@ -4,8 +4,8 @@ Optical density is -ln(I / 255). The stain profile of a slide is its two stain v
 99th percentile of the concentration of each. Stain normalisation scales a pixel's two concentrations to the target's
 percentiles and multiplies them with the target's stain vectors.
 
-Luminosity is not standardised first, as staintools does: its rule (the 95th percentile of luminosity becomes white)
-holds where a twentieth of the image is glass, and would bleach the tiles used here, which are chosen for their tissue.
+Luminosity is not standardised first: staintools' rule for it (the 95th percentile of luminosity becomes white) holds
+where a twentieth of the image is glass, and would bleach the tiles used here, which are chosen for their tissue.
 
 References
 ----------
@@ -41,9 +41,9 @@ SMALLEST_ANGLE_DEGREES = 4.0
 FEWEST_PIXELS = 1_000
 # Optical density in red and in blue, relative to green, that haematoxylin and eosin may have. Fitted on real slides and
 # on slides drawn with published vectors of H&E, haematoxylin has red 0.5 to 1.5 and blue 0.34 to 0.64, eosin red at
-# most 0.44 and blue at most 0.70. Of other stains, DAB has blue 1.2 and more, AEC blue 0.92, Masson's ponceau blue 0.84,
-# the blue dyes of Masson and Mallory blue 0.22 and red 1.2 and more; alcian blue as second stain has red 0.75, the
-# green counterstain of Feulgen red 2.7.
+# most 0.44 and blue at most 0.70. Of other stains, DAB has blue 1.2 and more, AEC blue 0.92, Masson's ponceau blue
+# 0.84, the blue dyes of Masson and Mallory blue 0.22 with red 1.2 and more; alcian blue as second stain has red 0.75,
+# the green counterstain of Feulgen red 2.7.
 HAEMATOXYLIN_RED, HAEMATOXYLIN_BLUE = 2.0, (0.28, 0.8)
 EOSIN_RED, EOSIN_BLUE = 0.55, 0.77
 CPU_CHUNK = 1 << 15  # pixels normalised at a time on a CPU
@@ -153,7 +153,7 @@ def evenly(pixels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _learn_dictionary(density: np.ndarray) -> np.ndarray:
-    """Learn two unit stain vectors (2, 3), haematoxylin (which absorbs more red) first, from (n, 3) optical densities."""
+    """Learn two unit stain vectors (2, 3), haematoxylin (more red absorbed) first, from (n, 3) optical densities."""
     import spams
 
     samples = np.asfortranarray(density.T)
@@ -242,8 +242,7 @@ def stain_concentrations(
 
     Returns
     -------
-    numpy.ndarray of shape (n, 2), float64
-        Concentrations of haematoxylin and eosin.
+    numpy.ndarray of shape (n, 2), float64; haematoxylin first
     """
     weights, bias, smaller = _two_atom_solution(np.asarray(matrix, dtype=np.float64), regularizer)
     candidates = np.asarray(od, dtype=np.float64) @ weights + bias
@@ -266,7 +265,6 @@ def normalise_stain(rgb: torch.Tensor, source: StainProfile, target: StainProfil
     Returns
     -------
     torch.Tensor of the same shape, type and device
-        Normalised patches.
     """
     import torch
 
@@ -285,7 +283,7 @@ def normalise_stain(rgb: torch.Tensor, source: StainProfile, target: StainProfil
 
     pixels = rgb.reshape(-1, 3)
     result = torch.empty_like(pixels)
-    # On a CPU, chunks whose temporaries stay in its cache are faster than larger ones; so is one colour plane at a time.
+    # On a CPU, chunks whose temporaries stay in its cache are faster than larger ones; so is a colour plane at a time.
     chunk = CPU_CHUNK if rgb.device.type == "cpu" else max(len(pixels), 1)
     for start in range(0, len(pixels), chunk):
         part = pixels[start : start + chunk]
