@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from workbooks import write_workbook
 
 from ksfusion.cohort.config import SplitCasesSettings, Splits
 from ksfusion.cohort.split_files import read_split_file
@@ -253,6 +254,17 @@ class TestFile:
             0: {"A": "train", "B": "train", "C": "val", "D": "test"},
             3: {"A": "test", "B": "val", "C": "train", "D": "train"},
         }
+
+    @pytest.mark.parametrize("name", ["mine.csv", "mine.xlsx", "splits_2.xlsx"])
+    def test_a_table_with_semicolons_or_in_a_workbook(self, tmp_path, name):
+        rows = [["fold", "case_id", "split"], [2, "A", "train"], [2, "B", "train"], [2, "C", "val"], [2, "D", "test"]]
+        if name == "splits_2.xlsx":
+            rows = [["", "train", "val", "test"], [0, "A", "C", "D"], [1, "B", "NaN", "-"]]
+        if name.endswith("xlsx"):
+            write_workbook(tmp_path / name, {"Folds": rows})
+        else:
+            (tmp_path / name).write_text("\n".join(";".join(map(str, row)) for row in rows) + "\n")
+        assert self.split(tmp_path, tmp_path / name) == {2: {"A": "train", "B": "train", "C": "val", "D": "test"}}
 
     def test_what_was_written_can_be_given(self, tmp_path):
         table = draw_cases()

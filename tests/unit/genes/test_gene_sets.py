@@ -5,6 +5,7 @@ import zipfile
 
 import pandas as pd
 import pytest
+from workbooks import write_workbook
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
@@ -202,6 +203,16 @@ def test_a_table_may_serve_one_niche(write_sets):
     assert read_gene_set(path, "tme")["symbol"].tolist() == ["A1"]
     path = write_sets(["A3\tx\ty"], header="symbol\tcategory\tsource")
     assert read_gene_set(path, "tme").to_numpy().tolist() == [["A3", "x", "tme", "y"]]
+
+
+@pytest.mark.parametrize("name", ["sets.csv", "sets.xlsx"])
+def test_a_table_with_semicolons_or_in_a_workbook(tmp_path, name):
+    rows = [["symbol", "category", "niche", "source"], ["A1", "a, b", "tumour", "x"], ["A2", "c", "tme", "-"]]
+    if name == "sets.xlsx":
+        write_workbook(tmp_path / name, {"Gene": rows})
+    else:
+        (tmp_path / name).write_text("\n".join(map(";".join, rows)) + "\n")
+    assert gene_sets(tmp_path / name).to_numpy().tolist() == rows[1:]
 
 
 def test_errors_name_the_file_and_the_row(write_sets, tmp_path):

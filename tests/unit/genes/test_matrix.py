@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from layouts import CD3E, EGFR, save
+from workbooks import write_workbook
 
 from ksfusion.core.errors import UserError
 from ksfusion.genes import read_expression
@@ -24,6 +25,37 @@ def test_matrix_orientation_is_found_by_known_genes(tmp_path, name, by_samples):
     profiles = read_expression(save(table, tmp_path / name), format="matrix", unit="log")
     assert profiles.index.tolist() == ["P1", "P2"]
     assert profiles.to_dict("list") == EXPECTED
+
+
+@pytest.mark.parametrize("by_samples", [True, False])
+@pytest.mark.parametrize("name", ["m.xlsx", "m.csv"])
+def test_matrix_in_a_workbook_or_with_semicolons_and_decimal_commas(tmp_path, name, by_samples):
+    rows = [["Gen", "P1", "P2"], ["EGFR", 1, 4.5], ["CD3E", 2, 5], ["TP53", 3, 6]]
+    rows = [list(row) for row in zip(*rows, strict=True)] if by_samples else rows
+    if name == "m.xlsx":
+        # Rows above the table and an empty one within it are none.
+        write_workbook(tmp_path / name, {"RNA": [*rows[:2], [None], *rows[2:]]}, first_row=2)
+    else:
+        lines = [";".join(str(cell).replace(".", ",") for cell in row) for row in rows]
+        (tmp_path / name).write_text("\r\n".join(lines) + "\r\n")
+    profiles = read_expression(tmp_path / name, format="matrix", unit="log")
+    assert profiles.index.tolist() == ["P1", "P2"]
+    assert profiles.to_dict("list") == EXPECTED
+
+
+def test_matrix_in_a_workbook_keeps_ids_and_names_its_wrong_cells(tmp_path):
+    path = write_workbook(tmp_path / "m.xlsx", {"a": [["sample", "EGFR", "CD3E"], [7, 1, "n/a"], ["08", 2, "-"]]})
+    profiles = read_expression(path, format="matrix", unit="log")
+    assert profiles.index.tolist() == ["7", "08"] and profiles["CD3E"].isna().all()
+    write_workbook(path, {"a": [["gene", "P1"], ["EGFR", 1], ["CD3E", "viel"]]})
+    with pytest.raises(UserError, match=r"m\.xlsx, row 3, column P1: 'viel' is not a number"):
+        read_expression(path, format="matrix", unit="log")
+    write_workbook(path, {"a": [["gene", "P1"]]})
+    with pytest.raises(UserError, match=r"m\.xlsx: has a header and no rows under it"):
+        read_expression(path, format="matrix", unit="log")
+    write_workbook(path, {"a": [["gene", "P1"], ["EGFR", 1, 2]]})
+    with pytest.raises(UserError, match=r"m\.xlsx: a cell has no column's name above it"):
+        read_expression(path, format="matrix", unit="log")
 
 
 def test_matrix_may_leave_its_gene_column_unnamed_and_holds_no_summary_rows(tmp_path):
