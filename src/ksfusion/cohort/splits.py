@@ -152,7 +152,7 @@ def _fill(
 def _strata(samples: pd.DataFrame, cases: pd.DataFrame, stratify: str) -> pd.DataFrame:
     """Return the cases that have a sample, each with its stratum (cohort and label; a missing label is one too).
 
-    Of a number the label is its quarter among the cases.
+    A label that is a number (of a regression task) counts by its quarter, cut at the quartiles of the cases.
     """
     cohorts = samples.groupby("case_id")["cohort"].min()
     labels = cases.set_index("case_id")[stratify].reindex(cohorts.index)
