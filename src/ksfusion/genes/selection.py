@@ -34,16 +34,16 @@ class FoldGenes:
     Attributes
     ----------
     ranking
-        symbol, rank, variance, chosen, category, niche, source of all shared genes, in order of rank; the variance is
-        that of log values, or of raw counts where these are ranked.
+        All genes that the cohorts share, in order of rank: symbol, rank, variance (of log values, or of raw counts
+        where these are ranked), chosen (whether among the top fraction), category, niche, source (of the gene set).
     selected
-        The chosen ones that a set places.
+        Those of them that are chosen and that a gene set assigns to a niche: the genes that methods read.
     conflicts
-        Genes that the sets list in both niches, and whether they are selected.
+        Genes that the gene sets list in both niches, and whether they are selected.
     expression
         Samples x selected symbols, float32, scaled.
     scaling
-        What scaled them; None for ComBat, which cannot be frozen.
+        Fitted scaling, to be applied to new profiles; None for ComBat, which cannot be.
     """
 
     ranking: pd.DataFrame
@@ -121,16 +121,16 @@ def by_cohort(profiles: pd.DataFrame, fitted: pd.DataFrame) -> tuple[pd.DataFram
     Parameters
     ----------
     profiles : pandas.DataFrame, profiles x genes
-        As in ``genes/profiles.parquet``; changed in place.
+        Expression in log units as in ``genes/profiles.parquet``; changed in place.
     fitted : pandas.DataFrame
-        The samples that the genes are chosen and scaled on.
+        Samples on whose profiles genes are chosen and scaled.
 
     Returns
     -------
     profiles : pandas.DataFrame
-        All of them, with one gene for each symbol.
-    rows : numpy.ndarray
-        Those of the fitted samples.
+        All profiles, with one gene for each symbol.
+    rows : numpy.ndarray of int
+        Numbers of the rows that belong to the fitted samples.
     of_cohort : dict
         The profiles of these rows.
     """
