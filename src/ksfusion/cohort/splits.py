@@ -1,17 +1,19 @@
-"""Which cases train, validate and test in each fold.
+"""Which cases train, validate and test in each fold; the side of a case is train, val or test.
 
-What can be had. A rule that looks at the cases alone and never moves one when another is added can only look at each
-case by itself, and then its shares are those of coin throws: strata come out wrong by chance. So the sides are made
-in two steps. The first split cuts each stratum, in the order of a hash of the case_id, at its fractions. Later splits
-start from the one that is there (``splits.tsv`` of the same settings): whoever has a side keeps it, and new cases go
-where their stratum lacks most.
+Two aims conflict: sides should be stratified, and a case should never change sides because another was added. A hash
+of each case_id by itself would never move a case, but would stratify by chance only. So there are two steps. The first
+split of a study orders the cases of each stratum by a hash of the case_id, and cuts this order at the fractions. Later
+splits start from ``splits.tsv`` where it was made with the same settings: a case that has a side keeps it, and new
+cases go to the side that their stratum lacks most.
 
 Guaranteed:
 
-- In a first split every side of every stratum is less than one case away from its fraction.
-- While ``splits.tsv`` is there, a new case moves no other; nor does a removed case or a corrected label.
+- In a first split every side of every stratum is less than one case away from its fraction (by site, which moves whole
+  sites, only as nearly as these allow).
+- While ``splits.tsv`` is there, no case changes sides because a case was added or removed or a label was corrected.
 - Without it (a fresh folder) the same tables give the same split, and one case more moves at most one other case of
-  its stratum over each cut between two sides.
+  its stratum over each cut between two sides. Strata by a number are its quarters, whose limits one case more may
+  move as well.
 """
 
 from __future__ import annotations
@@ -40,25 +42,25 @@ def divide_cases(
     stratify: str,
     earlier: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Divide the cases that have a sample.
+    """Divide the cases that have a sample into training, validation and test, in each fold.
 
     Parameters
     ----------
     samples : pandas.DataFrame
-        The validated table.
+        Validated table of samples.
     cases : pandas.DataFrame, one row per case
-        With its labels.
+        Validated table of cases, with the derived labels.
     settings
-        How the cases are divided.
+        Scheme, fractions, number of folds, seed, or the user's own file.
     stratify
-        The column of ``cases`` that makes the strata, together with the cohort.
+        Column of ``cases`` that makes the strata, together with the cohort.
     earlier : pandas.DataFrame, optional
-        The split of the same settings that is there: whoever has a side in it keeps it.
+        Split made before with the same settings (fold, case_id, split), whose cases keep their sides.
 
     Returns
     -------
     pandas.DataFrame
-        fold, case_id, split; every case once in each fold.
+        fold, case_id, split (``train``, ``val`` or ``test``); every case once in each fold.
 
     Raises
     ------
@@ -83,23 +85,23 @@ def divide_cases(
 def assign(
     units: pd.DataFrame, shares: Sequence[float], *, seed: int | str, kept: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Divide units over sides so that each stratum has its shares.
+    """Divide units (cases, or sites) over sides, so that each side has its share of each stratum.
 
     Parameters
     ----------
     units : pandas.DataFrame
-        By id: ``stratum`` and ``size`` (how many cases it stands for).
+        Units by id: ``stratum`` and ``size`` (number of cases: 1, or those of a site).
     shares
-        The fraction of each side; they sum to 1.
+        Fraction of each side; they sum to 1.
     seed
-        Another seed, another split.
+        Seed of the hash that orders the units.
     kept
-        Sides that units have already.
+        Number of the side, from 0, of each unit that has one already.
 
     Returns
     -------
     dict
-        Id to the number of its side.
+        Id of each unit to the number of its side.
     """
     sides: dict[str, int] = {}
     kept = kept or {}
@@ -121,8 +123,9 @@ def _hash(seed: int | str, name: str) -> float:
 
 
 def _cut(ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[float], rounding: float) -> dict[str, int]:
-    """Cut an order at the cumulated shares; ``rounding``, in [0, 1), decides for fractions of a case.
+    """Cut the ordered units of a stratum at the cumulated shares of its cases.
 
+    ``rounding``, in [0, 1), is added to each cut less one half: it decides which way fractions of a case are rounded.
     Each stratum has its own, so that small strata do not all lack the same side.
     """
     total = sum(sizes.values())
@@ -137,7 +140,7 @@ def _cut(ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[floa
 def _fill(
     ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[float], known: Mapping[str, int]
 ) -> dict[str, int]:
-    """Give each unit without a side the side that lacks most."""
+    """Give each unit of a stratum without a side the one that is then furthest below its share of the cases."""
     sides = dict(known)
     counts = [sum(sizes[unit] for unit in known if known[unit] == side) for side in range(len(shares))]
     for unit in ordered:
@@ -168,7 +171,7 @@ def _named(numbers: Mapping[str, int]) -> dict[str, str]:
 
 
 def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
-    """Return the numbers of the sides that cases have in a fold of an earlier split."""
+    """Return the side, as a number from 0, of each case in a fold of an earlier split; empty where there is none."""
     if table is None:
         return {}
     rows = table[table["fold"] == fold]
@@ -176,7 +179,7 @@ def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
 
 
 def _cross_validation(units: pd.DataFrame, settings: Splits, earlier: pd.DataFrame | None) -> dict[int, dict[str, str]]:
-    """Test every case in one of k folds; the others train and validate as the fractions of those two relate."""
+    """Test every case in one of k folds; the others train and validate in proportion to their fractions."""
     k, seed = settings.k, settings.seed
     tests = pd.DataFrame(columns=["case_id", "fold"]) if earlier is None else earlier[earlier["split"] == "test"]
     test_fold = assign(units, [1 / k] * k, seed=seed, kept=dict(zip(tests["case_id"], tests["fold"], strict=True)))
@@ -197,7 +200,7 @@ def _train_and_validate(units: pd.DataFrame, settings: Splits, fold: int, kept: 
 def _by_site(
     case_ids: Sequence[str], samples: pd.DataFrame, settings: Splits, kept: Mapping[str, int]
 ) -> dict[str, str]:
-    """Put whole tissue source sites on one side; the fractions count cases, as nearly as whole sites allow."""
+    """Divide whole tissue source sites, so that sides have their fractions of the cases as nearly as sites allow."""
     found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
     for case_id, site in zip(samples["case_id"], samples["site"], strict=True):
         if site:
@@ -217,7 +220,7 @@ def _by_site(
 
 
 def _from_file(units: pd.DataFrame, samples: pd.DataFrame, file: str, settings: Splits) -> dict[int, dict[str, str]]:
-    """Take the sides of the user's file; a fold without validation cases gets some of its training cases."""
+    """Take the sides of the user's file; in a fold without validation cases some training cases become them."""
     case_of_slide = dict(zip(samples["slide_id"], samples["case_id"], strict=True))
     folds: dict[int, dict[str, str]] = {}
     for entry in read_split_file(file, set(units.index), case_of_slide):
