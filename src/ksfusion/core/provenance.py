@@ -1,6 +1,7 @@
-"""What made a file: the package version, the code of the stage, and its settings.
+"""Provenance of a file: the package version, the code version of the stage that made it, and its settings.
 
-Editing a module does not make Snakemake rerun a job, so every rule carries the version of the code it depends on.
+Editing a module does not make Snakemake rerun a job, so every rule carries the version of the code it depends on: a
+hash of the syntax trees of the stage's module and of all modules of this package that it imports, directly or not.
 This module imports nothing heavy: the Snakefile uses it each time it is parsed.
 """
 
@@ -21,9 +22,9 @@ import ksfusion
 PACKAGE_ROOT = Path(ksfusion.__file__).parent
 # The name of a module's logger, everywhere in this package.
 LOGGER = "log"
-# Of a node: whether a name is read or written follows from where it stands.
+# Fields of a node of the tree that are not hashed: they follow from where it stands, or change no result.
 UNWRITTEN_FIELDS = frozenset({"ctx", "type_comment", "kind"})
-# Of a method's registration: what it and its variants are called in print.
+# Arguments of ``@register`` that are not hashed: what a method and its variants are called in print.
 UNHASHED_KEYWORDS = ("label", "labels")
 
 
@@ -38,7 +39,7 @@ def _module_file(module: str) -> Path | None:
 
 
 def _tree(module: str) -> ast.Module:
-    """Return the syntax tree of a module of this package; raise ModuleNotFoundError where it is no file."""
+    """Return the syntax tree of a module of this package; raise ModuleNotFoundError where it has no file."""
     path = _module_file(module)
     if path is None:
         raise ModuleNotFoundError(f"{module} is not a module file of ksfusion")
@@ -46,7 +47,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield a module and all statements in it, but for those behind ``if TYPE_CHECKING``; each before what is in it."""
+    """Yield a module and all statements in it, outer before inner, without those under ``if TYPE_CHECKING``."""
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
@@ -58,9 +59,10 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def _only_what_computes(tree: ast.Module, *, of_settings: bool) -> ast.Module:
-    """Leave out of a module what changes no result: docstrings, what is logged, and the labels of methods.
+    """Remove from a syntax tree what changes no result: docstrings, calls of the logger, and the labels of methods.
 
-    Of a module of settings the fields and their checks are left out too: their values travel in the settings.
+    In a module of settings (``of_settings``) fields and validators are removed too: the values that they give are in
+    the settings, which each job carries beside its code version. The tree is changed and returned.
     """
     for node in _statements(tree):
         for part in ("body", "orelse", "finalbody"):
@@ -76,7 +78,7 @@ def _only_what_computes(tree: ast.Module, *, of_settings: bool) -> ast.Module:
 
 
 def _is_told(node: ast.AST) -> bool:
-    """Return whether a statement only tells something: a docstring, or a call of the module's logger."""
+    """Return whether a statement is a docstring or a call of the module's logger."""
     if not isinstance(node, ast.Expr):
         return False
     call = node.value
@@ -87,7 +89,7 @@ def _is_told(node: ast.AST) -> bool:
 
 
 def _is_field_or_check(node: ast.AST) -> bool:
-    """Return whether a statement of a settings class is a field, or checks one."""
+    """Return whether a statement of a settings class is a field or a validator of pydantic."""
     if isinstance(node, ast.AnnAssign):
         return True
     calls = [part.func for part in getattr(node, "decorator_list", ()) if isinstance(part, ast.Call)]
@@ -95,7 +97,13 @@ def _is_field_or_check(node: ast.AST) -> bool:
 
 
 def imported_names(module: str) -> set[str]:
-    """Return the dotted names that a module of this package imports when it runs, anywhere in it."""
+    """Return the dotted names that a module of this package imports when it runs, in functions too.
+
+    Parameters
+    ----------
+    module
+        Dotted name, such as ``"ksfusion.slides.stain.target"``.
+    """
     return _imported_names(_tree(module))
 
 
@@ -112,7 +120,7 @@ def _imported_names(tree: ast.Module) -> set[str]:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Leave the collector out, which would take two fifths of the time: a tree refers to nothing above it."""
+    """Switch garbage collection off, which would take two fifths of the time: a syntax tree has no cycle to collect."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -125,7 +133,7 @@ def _no_garbage_collection() -> Iterator[None]:
 @functools.cache
 @_no_garbage_collection()
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a module's syntax tree and the modules of this package that it imports."""
+    """Return the SHA-256 of a module's syntax tree, and the modules of this package that it imports."""
     tree = _tree(module)
     imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
     computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
@@ -135,9 +143,9 @@ def _parse(module: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _write_tree(node: ast.AST, parts: list[str]) -> None:
-    """Write a syntax tree as text: `ast.dump` takes longer, and the Snakefile is parsed by every job of a cluster.
+    """Append a syntax tree to ``parts`` as text: `ast.dump` is slower, and every job of a cluster parses the Snakefile.
 
-    What is empty is left out, so that a field that a later Python adds changes nothing.
+    Empty fields are left out, so that a field that a later Python adds changes no code version.
     """
     parts.append(type(node).__name__)
     for name in node._fields:
@@ -159,7 +167,7 @@ def _write_tree(node: ast.AST, parts: list[str]) -> None:
 
 
 def forget_modules() -> None:
-    """Read modules again that have changed since this process has hashed them."""
+    """Forget the hashes of modules, so that those whose files have changed in this process are read again."""
     _parse.cache_clear()
     _module_file.cache_clear()
 
@@ -167,8 +175,9 @@ def forget_modules() -> None:
 def code_version(*modules: str) -> str:
     """Hash the syntax trees of modules and of all that they import from this package.
 
-    Comments, docstrings, layout, what is logged and the defaults of settings (whose values travel in the settings) do
-    not count: a job is redone when the code that made its output has changed.
+    Comments, docstrings, layout, calls of the logger, labels of methods, and fields and validators of settings (whose
+    values each job carries beside the code version) do not count: a job is redone when the code that computes its
+    output has changed.
 
     Parameters
     ----------
@@ -178,7 +187,7 @@ def code_version(*modules: str) -> str:
     Returns
     -------
     str
-        Twelve hexadecimal digits.
+        Code version, twelve hexadecimal digits.
 
     Raises
     ------
@@ -197,7 +206,15 @@ def code_version(*modules: str) -> str:
 
 
 def provenance(modules: str | Iterable[str], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what makes a file: package version, code version of its modules, settings as JSON can hold them."""
+    """Return the provenance of a file, as it is stored in it: ``ksfusion`` (package version), ``code``, ``settings``.
+
+    Parameters
+    ----------
+    modules
+        Dotted name, or names, of the modules that make the file.
+    settings
+        Settings that it is made with, of types that JSON has.
+    """
     modules = [modules] if isinstance(modules, str) else list(modules)
     return {"ksfusion": ksfusion.__version__, "code": code_version(*modules), "settings": dict(settings or {})}
 

@@ -1,12 +1,13 @@
-"""DeLong's test of two areas under ROC curves, in Obuchowski's form for samples that come in clusters, the cases.
+"""DeLong's test of two areas under ROC curves (AUC), in Obuchowski's form for samples clustered in cases.
 
-The placement of a sample is the share of the samples of the other kind against which it is ranked rightly, ties one
-half. The area is the mean placement, and what a case contributes to its variance is the sum of the deviations of its
-samples' placements: samples of one case resemble each other. Placements are averaged over seeds, so that the area is
-the mean over seeds; with one sample for each case and one seed this is DeLong's test.
+The placement of a positive sample is the fraction of negative samples ranked below it, that of a negative sample the
+fraction of positive samples ranked above it, ties counting one half. The AUC is the mean placement. The contribution of
+a case to its variance is the sum of the deviations of its samples' placements from the AUC: samples of one case are not
+independent. Placements are averaged over seeds, so that the AUC is the mean over seeds; with one sample for each case
+and one seed this is DeLong's test.
 
-An area averaged over classes, each against the rest, is a mean of such areas over the same cases. A case contributes
-the mean of its contributions, which takes the covariances of the classes along.
+A macro AUC (each class against the rest) is a mean of such areas over the same cases. The contribution of a case is the
+mean of its contributions to these, which includes the covariances between classes.
 
 References
 ----------
@@ -27,26 +28,28 @@ import numpy as np
 
 from ksfusion.results.metrics import NAN
 
-# Of an area between 0 and 1; a variance below is none.
+# A variance of an AUC (from 0 to 1) below this is rounding error and counts as 0.
 NO_VARIANCE = 1e-18
 
 
 @dataclass(frozen=True, eq=False)
 class AreaDifference:
-    """The difference of two areas over the same cases, and what its variance is made of.
+    """Difference of two AUCs over the same cases, and the terms of its variance.
 
     Attributes
     ----------
     value
-        The difference, in parts of one.
+        Difference of the AUCs, from -1 to 1.
     cases : numpy.ndarray of str, shape (n_cases,)
-        The cases.
+        case_id of each case.
     contributions : numpy.ndarray, shape (n_cases,)
-        What each contributes; the variance is the sum of their squares, and ``mixed``. NaN where it is not determined.
+        Contribution of each case; the variance is the sum of their squares, plus ``mixed``. NaN where it is not
+        determined.
     mixed
-        What cases with samples of both kinds add.
+        Correction for cases that have samples both of a class and of the rest.
     alone
-        The classes that have no more than one case, or all but one: of them no variance can be told.
+        Numbers of the classes for which the variance is not determined: one case has all samples of the class, or all
+        of the rest.
     """
 
     value: float
@@ -57,16 +60,21 @@ class AreaDifference:
 
 
 def area_difference(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, case_ids: np.ndarray) -> AreaDifference:
-    """Compare the areas of two methods on the same samples.
+    """Compare the macro AUCs of two methods on the same samples.
 
     Parameters
     ----------
     labels : numpy.ndarray of int, shape (n_samples,)
-        Class numbers, two or more among them.
+        Number of the class of each sample; two or more classes occur.
     ours, theirs : numpy.ndarray, shape (n_seeds, n_samples, n_classes)
         Probability of each class by each of two methods. Classes without a sample are left out of the mean.
     case_ids : numpy.ndarray, shape (n_samples,)
-        The case of each sample.
+        case_id of each sample.
+
+    Returns
+    -------
+    AreaDifference
+        AUC of ``ours`` less that of ``theirs``.
     """
     cases, case_of_sample = np.unique(case_ids.astype(str), return_inverse=True)
     classes = np.unique(labels)
@@ -88,14 +96,14 @@ def area_difference(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, ca
 
 
 def placements(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the placement of each sample, averaged over seeds: (n_samples,).
+    """Return the placement of each sample, averaged over seeds: (n_samples,), from 0 to 1.
 
     Parameters
     ----------
     positive : numpy.ndarray of bool, shape (n_samples,)
         Whether each sample is of the class.
     scores : numpy.ndarray, shape (n_seeds, n_samples)
-        Higher where the class is more likely.
+        Scores, such as probabilities, that are higher where the class is more likely.
     """
     total = np.zeros(len(positive))
     for score in scores:
@@ -106,16 +114,23 @@ def placements(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return of each value the share of others below it, ties one half."""
+    """Return, for each value, the fraction of the others below it, ties counting one half."""
     ordered = np.sort(others)
     share: np.ndarray = (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, "right")) / 2 / len(others)
     return share
 
 
 class _Part(NamedTuple):
-    """What the samples of one kind (``kind``) add to each case's contribution.
+    """What the positive, or the negative, samples of a class add to each case's contribution.
 
-    ``factor`` is n / (n - 1) of the cases that have any; NaN where one case has them all.
+    Attributes
+    ----------
+    kind : numpy.ndarray of bool, shape (n_samples,)
+        Whether a sample is one of them.
+    sums : numpy.ndarray, shape (n_cases,)
+        Sum of the deviations of a case's placements, divided by the number of samples of this kind.
+    factor
+        n / (n - 1), where n cases have such samples; NaN where one case has them all.
     """
 
     kind: np.ndarray
@@ -130,7 +145,11 @@ def _part(deviations: np.ndarray, kind: np.ndarray, case_of_sample: np.ndarray) 
 
 
 def _mixed(first: _Part, second: _Part, n_cases: int) -> float:
-    """Return what is missing of a covariance between samples of two kinds, where cases have both."""
+    """Return what the squared contributions lack of the covariance of two kinds of samples, where cases have both.
+
+    Obuchowski has 2 n / (n - 1) sum(s1 s2) over all n cases; the squares of sqrt(f1) s1 + sqrt(f2) s2 have
+    2 sqrt(f1 f2) sum(s1 s2). Kinds of two classes that share samples get no correction.
+    """
     covariance = float(first.sums @ second.sums)
     if not covariance or n_cases < 2 or (first.kind & second.kind).any():
         return 0.0
@@ -138,20 +157,20 @@ def _mixed(first: _Part, second: _Part, n_cases: int) -> float:
 
 
 def delong_p_value(differences: Sequence[AreaDifference]) -> float:
-    """Return the p-value of the mean difference over folds, two-sided: that the two areas are equal.
+    """Return the two-sided p-value, by the normal distribution, for equal AUCs, from the mean difference over folds.
 
     A case that is tested in several folds contributes the sum of its contributions.
 
     Parameters
     ----------
     differences
-        Of each fold.
+        Difference of the AUCs in each fold.
 
     Returns
     -------
     float
-        1 where the methods rank all samples alike; NaN where the variance is not determined, or is nil although the
-        areas differ.
+        1 where the methods rank all samples alike; NaN where the variance is not determined, or is 0 although the AUCs
+        differ.
     """
     n_folds = len(differences)
     cases = np.concatenate([fold.cases for fold in differences])
