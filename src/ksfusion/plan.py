@@ -1,4 +1,4 @@
-"""The plan of a run: which slides stand in which batch, which settings and which code each stage depends on.
+"""The plan of a run: its folds and methods, and the settings and the code version that each stage depends on.
 
 Made from the configuration and the two tables each time the Snakefile is parsed, so nothing heavy is imported.
 """
@@ -30,7 +30,7 @@ from ksfusion.training.config import FitBaselineSettings, SearchSettings, Traine
 
 @dataclass(frozen=True)
 class Plan(NamedFiles):
-    """What a run consists of."""
+    """What a run consists of; batches of slides and other named files are those of `NamedFiles`."""
 
     _codes: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
@@ -38,7 +38,7 @@ class Plan(NamedFiles):
 
     @cached_property
     def folds(self) -> list[int]:
-        """The folds: 0 alone for a split into one part each."""
+        """Numbers of the folds: 0 alone, but for cross-validation and a file with several."""
         splits = self.config.splits
         if splits.scheme == "kfold":
             return list(range(splits.k))
@@ -55,11 +55,11 @@ class Plan(NamedFiles):
 
     @property
     def alphas(self) -> list[str]:
-        """The methods whose results are compared by alpha."""
+        """Methods whose results are compared by alpha: ``ksfusion`` and its variants with another alpha."""
         return compared_by_alpha(self.config.methods)
 
     def trained(self, methods: Iterable[str]) -> list[str]:
-        """Return the methods that are trained for the results of methods, each once."""
+        """Return the methods whose runs the results of ``methods`` need: equal variants share those of one."""
         return list(dict.fromkeys(self._trained_as(method) for method in methods))
 
     def _trained_as(self, method: str) -> str:
@@ -68,7 +68,7 @@ class Plan(NamedFiles):
         return trained_as(method, self.config.methods, alpha=training.alpha, searched=searched)
 
     def _shared(self, methods: Iterable[str]) -> dict[str, str]:
-        """Return the methods that are others under another name: each to the one whose runs are its own too."""
+        """Return the methods that share the runs of another, equal method, each with the name of that."""
         return {name: base for name in methods if (base := self._trained_as(name)) != name}
 
     # What each stage depends on: its settings and its code.
@@ -155,11 +155,11 @@ class Plan(NamedFiles):
         return self._settings[stage].as_json()
 
     def training_settings(self, task: str, method: str) -> str:
-        """Return the settings of one run: its task, and what of ``training`` the method reads."""
+        """Return the settings of a run, as JSON: its task, and what of ``training`` the method reads."""
         return self._run(task, method).as_json()
 
     def search_settings(self, task: str, method: str) -> str:
-        """Return the settings of a search; empty where nothing is searched."""
+        """Return the settings of a search, as JSON; empty where nothing is searched."""
         searched = SearchSettings.of_run(self._run(task, method), self.config.training)
         return searched.as_json() if searched else ""
 
@@ -168,7 +168,7 @@ class Plan(NamedFiles):
         return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
 
     def baseline_settings(self, task: str, method: str) -> str:
-        """Return the settings of a baseline: its task, and the clinical columns where it reads them."""
+        """Return the settings of a baseline, as JSON: its task, and the clinical columns where it reads them."""
         clinical = self.config.clinical_columns(task) if "c" in METHODS[method].modalities else []
         return FitBaselineSettings(task=TaskOutcome.of(self.config.tasks[task], name=task), clinical=clinical).as_json()
 
@@ -181,18 +181,18 @@ class Plan(NamedFiles):
 
     @property
     def tensorboard_option(self) -> str:
-        """What makes ``ksfusion train-model`` write event files: no setting of the run, whose result is the same."""
+        """Option of ``ksfusion train-model`` for TensorBoard files; no setting, since results are the same."""
         return "--tensorboard" if self.config.training.tensorboard else ""
 
     def stratum_label(self) -> str:
-        """Return the column of cases whose values are kept in proportion: the label of the first task."""
+        """Return the column of cases that splits are stratified by: the label of the first task."""
         name, task = next(iter(self.config.tasks.items()))
         return label_column(name, task.kind)
 
     # The files of stages that depend on the plan.
 
     def slide_identities(self, batch: str) -> str:
-        """Return what identifies the slides of a batch: id, path, scale given, and size (or the code that draws it)."""
+        """Return, as JSON, id, path, mpp and file size (of a demo slide the code version) of a batch's slides."""
         identities = []
         for row in self.batches[batch]:
             made = self.code("draw_demo_slides") if self.is_drawn(row) else file_size(row["slide"])
@@ -200,15 +200,15 @@ class Plan(NamedFiles):
         return as_json(identities)
 
     def chosen_settings(self) -> list[str]:
-        """Return the file of the settings that a search has chosen for a run, where searching is on."""
+        """Return the path of the settings that a search chooses for a run, in a list; none without a search."""
         return ["results/search/{task}/{method}/fold{fold}/chosen.json"] if self.config.training.search else []
 
     def heatmaps(self) -> list[str]:
-        """Return the lists of the pictures of attention."""
+        """Return the paths of the tables that list the pictures of attention, one for each run."""
         return self._heatmaps(self.config.heatmaps.methods)
 
     def heatmaps_shown(self) -> list[str]:
-        """Return those of methods that are trained anyway, which the report shows."""
+        """Return those of methods that are trained anyway; the report shows them."""
         return self._heatmaps([name for name in self.config.heatmaps.methods if name in self.config.methods])
 
     def _heatmaps(self, methods: Iterable[str]) -> list[str]:
@@ -230,14 +230,14 @@ def make_plan(
     Parameters
     ----------
     values
-        The configuration, as Snakemake merged it from files and command line.
+        Configuration, as Snakemake merged it from files and command line.
     source
-        What to call it in messages.
+        Name of the configuration in messages.
     files
-        The files it comes from, read again for keys that stand twice: of two blocks of one name YAML drops the first.
-        Relative paths in it start at their folders, else at the next.
+        Files it comes from, read again to refuse keys that stand twice, of which YAML drops the first. Relative paths
+        in it start at the folders of these files, else at ``started_in``, else at the working directory.
     started_in
-        Where the command was given; the working directory is the study's folder.
+        Folder in which the command was given; the working directory is the study's folder.
 
     Raises
     ------
