@@ -79,7 +79,7 @@ def risk(logits: Tensor) -> Tensor:
     return -survival_curve(logits).sum(dim=1)
 
 
-def interval_cuts(days: ArrayLike, n_intervals: int) -> list[float]:
+def interval_cuts(days: ArrayLike, n_intervals: int = 4) -> list[float]:
     """Return the quantiles of the event times (one per uncensored training case) that cut time into intervals."""
     shares = np.arange(1, n_intervals) / n_intervals
     return [float(cut) for cut in np.quantile(np.asarray(days, dtype=float), shares)]
