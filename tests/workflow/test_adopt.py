@@ -13,7 +13,7 @@ from fold_project import CASES, draw_slides
 from project import ROOT, Project, copy_project
 
 # The files that tables, figures and the report are made of, and nothing else, are remade: they cost seconds.
-RESULTS = {"make_comparisons", "make_tables", "draw_figures", "draw_genes", "write_report"}
+RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_genes", "write_report"}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from fold_project import CASES, draw_slide, make_project, write_tables
 from sklearn.metrics import roc_auc_score
 
-RESULTS = {"make_comparisons": 1, "make_tables": 1, "draw_figures": 1, "write_report": 1}
+RESULTS = {"make_comparisons": 1, "make_subgroups": 1, "make_tables": 1, "draw_figures": 1, "write_report": 1}
 
 
 @pytest.fixture(scope="module")

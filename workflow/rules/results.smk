@@ -105,7 +105,9 @@ rule make_tables:
 rule draw_figures:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
+        config=expand("{run}/config.json", run=RUNS),
         comparisons="results/tables/comparisons.tsv",
+        subgroups="results/tables/subgroups.tsv",
         history=expand("{run}/history.tsv", run=RUNS),
     output:
         "results/figures/figures.json",
@@ -120,8 +122,8 @@ rule draw_figures:
         settings=plan.settings("draw_figures"),
         code=plan.code("draw_figures"),
     shell:
-        "ksfusion draw-figures --runs {params.runs} --comparisons {input.comparisons} --settings {params.settings:q}"
-        " --output results/figures 2> {log}"
+        "ksfusion draw-figures --runs {params.runs} --comparisons {input.comparisons} --subgroups {input.subgroups}"
+        " --settings {params.settings:q} --output results/figures 2> {log}"
 
 
 rule make_alpha_table:

@@ -236,7 +236,7 @@ class ScoreOraclesSettings(Resampling):
     tasks: list[ShownTask]
 
 
-class DrawFiguresSettings(Comparing, Compared):
+class DrawFiguresSettings(Times, Comparing, Compared):
     """Of `ksfusion.stages.draw_figures`; ``only_alpha``: the figures of alpha alone."""
 
     only_alpha: bool = False

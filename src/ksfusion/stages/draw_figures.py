@@ -8,16 +8,22 @@ from pathlib import Path
 
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.core.storage import write_text
-from ksfusion.results.config import Compared, Comparing, DrawFiguresSettings
+from ksfusion.results.config import Compared, Comparing, DrawFiguresSettings, Times
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST, FigureEntry, figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import read_runs
 from ksfusion.results.tables.differences import read_comparisons
+from ksfusion.results.tables.subgroups import read_subgroups
 
 
 def draw_figures(
-    runs: Sequence[Path], output: Path, *, settings: DrawFiguresSettings, comparisons: Path | None = None
+    runs: Sequence[Path],
+    output: Path,
+    *,
+    settings: DrawFiguresSettings,
+    comparisons: Path | None = None,
+    subgroups: Path | None = None,
 ) -> None:
     """Draw the figures of every task as SVG and PNG, and list them in figures.json.
 
@@ -28,22 +34,26 @@ def draw_figures(
     ----------
     runs
         Folders of runs, each with ``predictions.parquet``, ``history.tsv`` and ``metrics.json``; for the figures of
-        alpha ``config.json`` too.
+        alpha and the calibration of survival ``config.json`` too.
     output
         Folder of the figures.
     settings
-        Tasks and methods in the order of the figures and their panels, and whether only alpha is drawn.
+        Tasks and methods in the order of the figures and their panels, the times of the calibration of survival, and
+        whether only alpha is drawn.
     comparisons
         The table of `make-comparisons`, which the first figure of a task shows.
+    subgroups
+        The table of `make-subgroups`, of which a figure is drawn.
 
     Raises
     ------
     UserError
         If a run's files are missing or not what they should be, or two runs are the same.
     """
-    found = read_runs(runs, settings.tasks, shared=settings.shared)
-    made_by = provenance(__name__, {**Compared.of(settings).record(), **Comparing.of(settings).record()})
-    compared = read_comparisons(comparisons, settings)
+    found = read_runs(runs, settings.tasks, shared=settings.shared, curves=not settings.only_alpha)
+    of_settings = (block.of(settings).record() for block in (Compared, Comparing, Times))
+    made_by = provenance(__name__, {key: value for record in of_settings for key, value in record.items()})
+    compared, grouped = read_comparisons(comparisons, settings), read_subgroups(subgroups)
     listed: list[FigureEntry] = []
     with drawing_style():
         for task in settings.tasks:
@@ -55,6 +65,8 @@ def draw_figures(
                 study=settings.title,
                 only_alpha=settings.only_alpha,
                 comparisons=compared,
+                subgroups=grouped,
+                times=settings.times,
                 resamples=settings.resamples,
             ):
                 save_figure(figure, output / entry["name"], as_json(made_by))

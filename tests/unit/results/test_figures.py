@@ -69,14 +69,17 @@ def test_of_two_classes_the_roc_curve_of_one_is_drawn(runs):
 def test_every_figure_is_drawn_and_listed(runs, tmp_path):
     methods = ["snn", "ksfusion", "ksfusion-alpha025"]
     listed = draw_and_list(runs, tmp_path, tasks=[GRADING, SURVIVAL], methods=methods)
-    assert [figure["task"] for figure in listed] == ["grading"] * 4 + ["survival"] * 3
+    assert [figure["task"] for figure in listed] == ["grading"] * 5 + ["survival"] * 5
     assert [figure["name"] for figure in listed] == [
         "roc_grading",
         "confusion_grading",
+        "calibration_grading",
         "training_grading",
         "alpha_grading",
         "kaplan_meier_survival",
+        "kaplan_meier_thirds_survival",
         "training_survival",
+        "calibration_survival",
         "alpha_survival",
     ]
     for figure in listed:
@@ -124,7 +127,7 @@ def test_figures_are_the_same_each_time(runs, tmp_path):
 def test_a_caveat_stands_in_every_caption(runs, tmp_path):
     caveat = "Adjusted on test samples too."
     listed = draw_and_list(runs, tmp_path, tasks=[SURVIVAL], methods=["snn"], caveats=[caveat])
-    assert len(listed) == 2
+    assert len(listed) == 4
     assert all(figure["caption"].endswith(f". {caveat}") for figure in listed)
 
 
@@ -140,7 +143,7 @@ def test_a_skipped_task_has_figures_that_say_why(tmp_path, monkeypatch):
     monkeypatch.setattr("ksfusion.results.plots.figures.sentence_figure", remember)
     run = write_run(tmp_path, GRADING, [], reason="fewer than two classes in training")
     listed = draw_and_list([run], tmp_path / "figures", tasks=[GRADING, SURVIVAL], methods=["snn"])
-    assert said == [PLAIN + "fewer than two classes in training."] * 3 + [PLAIN + "no run."] * 2
+    assert said == [PLAIN + "fewer than two classes in training."] * 4 + [PLAIN + "no run."] * 4
     assert all((tmp_path / "figures" / f"{figure['name']}.png").is_file() for figure in listed)
 
 
@@ -152,7 +155,7 @@ def test_panels_without_a_result_do_not_stop_the_others(tmp_path):
     rows = [("S1", "C1", "a", 10, 1, 1.0), ("S2", "C2", "a", 20, 0, 1.0)]
     runs.append(write_run(tmp_path, SURVIVAL, rows, method="attmil"))
     listed = draw_and_list(runs, tmp_path / "figures", tasks=[GRADING, SURVIVAL], methods=["snn", "attmil", "add"])
-    assert len(listed) == 5
+    assert len(listed) == 8
 
 
 @pytest.mark.parametrize(
@@ -189,8 +192,8 @@ def test_few_cases_have_figures_whatever_befalls_them(tmp_path):
                 runs.append(write_run(folder, GRADING, of_grading, method=method, seed=seed, reason=reason))
         found = read_runs(runs, [GRADING, SURVIVAL])
         with drawing_style():
-            for task, figures in ((GRADING, 4), (SURVIVAL, 3)):
-                drawn = list(figures_of_task(found, task, methods=["snn", "ksfusion-alpha025"]))
+            for task, figures in ((GRADING, 5), (SURVIVAL, 5)):
+                drawn = list(figures_of_task(found, task, methods=["snn", "ksfusion-alpha025"], times=[3]))
                 assert len(drawn) == figures
                 for _, figure in drawn:
                     FigureCanvasAgg(figure).draw()

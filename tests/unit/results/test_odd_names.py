@@ -81,7 +81,8 @@ def test_figures_show_names_as_they_are(tmp_path, drawn_texts, as_labels):
     draw_figures(runs, tmp_path / "figures", settings=settings)
     listed = json.loads((tmp_path / "figures/figures.json").read_text())
     # Files are called by the task's name, which has none of these characters.
-    assert [entry["name"] for entry in listed] == ["roc_own", "confusion_own", "training_own", "alpha_own"]
+    kinds = ["roc", "confusion", "calibration", "training", "alpha"]
+    assert [entry["name"] for entry in listed] == [f"{kind}_own" for kind in kinds]
     assert listed[0]["title"] == "$T_1$ & <100%: ROC curves" and listed[0]["title"] in drawn_texts
     assert r"A $\study$" in drawn_texts
     shown = {text.replace("\n", " ") for text in drawn_texts}

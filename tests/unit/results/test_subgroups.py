@@ -3,14 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from run_files import GRADING, SURVIVAL, write_run
 from scipy.stats import chi2
 
 from ksfusion.core.storage import read_tsv, write_parquet
 from ksfusion.results.config import MakeSubgroupsSettings, MakeTablesSettings, Subgrouping
 from ksfusion.results.grouping import column_of, group_of, groups_in_order, subgroup_problems
+from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.plots.subgroups import MOST_ROWS, draw_subgroups, largest
 from ksfusion.results.tables.scores import read_table
-from ksfusion.results.tables.subgroups import COLUMNS, heterogeneity
+from ksfusion.results.tables.subgroups import COLUMNS, heterogeneity, read_subgroups
 from ksfusion.stages.make_subgroups import make_subgroups
 from ksfusion.stages.make_tables import make_tables
 
@@ -160,6 +163,42 @@ def test_by_cohort_it_is_what_table_1_has(tmp_path):
     assert len(both) == len(paper) == len(table) == 24
     for number in ("mean", "sd", "ci_low", "ci_high", "n"):
         np.testing.assert_allclose(both[f"{number}_own"], both[number], atol=2e-4)
+
+
+def test_the_figure_shows_what_the_table_has(tmp_path):
+    sites = [r"$\frac$ <Rome>"] * 12 + ["Oslo"] * 12 + [""] * 4
+    rng = np.random.default_rng(3)
+    rows = [(f"S{i}", f"C{i}", "a", i % 2, 1 - s, s) for i, s in enumerate(rng.random(28))]
+    write_cohort(tmp_path, sites)
+    runs = [write_run(tmp_path, GRADING, rows)]
+    subgroups_of(tmp_path, runs, subgroups=["site"], resamples=200)
+    table = read_subgroups(tmp_path / "subgroups.tsv")
+    with drawing_style():
+        figure = draw_subgroups([], task=GRADING, methods=["snn", "add"], title="Subgroups", table=table)
+        FigureCanvasAgg(figure).draw()
+    axes, empty = figure.axes
+    own = table[(table["metric"] == "auc") & (table["level"] == "sample")]
+    # Dots are where the means are, the unknown hollow at the end, and p at the name of the column.
+    drawn = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in drawn] == own["mean"].tolist()
+    assert [line.get_ydata()[0] for line in drawn] == [1, 2, 3]
+    assert [line.get_markerfacecolor() == "white" for line in drawn] == [False, False, True]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == [
+        f"p = {own['p'].iloc[0]:.3f}", "Site", r"$\frac$ <Rome> (n = 12)", "Oslo (n = 12)", "unknown (n = 4)"
+    ]  # fmt: skip
+    assert [text.get_text() for text in empty.texts] == ["no run"]
+    nothing = table.assign(mean=np.nan, reason="no test sample")
+    figure = draw_subgroups([], task=GRADING, methods=["snn"], title="x", table=nothing)
+    assert figure.texts[1].get_text() == "Nothing to draw: no test sample."
+
+
+def test_of_many_subgroups_the_largest_are_drawn():
+    rows = [("site", f"v{i}", i % 20 + 1) for i in range(60)]
+    kept = largest(pd.DataFrame(rows, columns=["subgroup", "value", "n"]))
+    # Thirty-nine have eight and more; of the three of seven the first.
+    assert len(kept) == MOST_ROWS == 40
+    assert kept["value"].tolist() == [value for _, value, n in rows if n > 7 or value == "v6"]
 
 
 @pytest.mark.slow

@@ -11,12 +11,14 @@ from matplotlib.lines import Line2D
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ShownTask
-from ksfusion.results.plots.panels import COLUMNS, figure_width, label_outer, note_in, panel_figure, wrapped
-from ksfusion.results.plots.style import CLASS_COLOURS, CONFUSION_MAP, INK, MUTED
+from ksfusion.results.plots.classes import class_colour, class_counts, class_entries, figure_with_legend, reasons_of
+from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure, wrapped
+from ksfusion.results.plots.style import CONFUSION_MAP, INK, MUTED
 from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.wording import DASH
 
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
+ONE_CLASS = "one class only among the test samples"
 
 
 def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
@@ -24,20 +26,18 @@ def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], ti
 
     Where one class of two counts, its curve alone is drawn.
     """
-    labels, counts = task.class_labels(), _class_counts(runs, task.classes)
-    shown = range(len(labels)) if task.positive_number is None else [task.positive_number]
-    named = [f"{labels[number]} (n = {counts[number]})" for number in shown]
-    columns = _legend_columns(named, figure_width(len(methods)))
-    footer = 0.45 + 0.18 * (-(-(len(named) + 1) // columns) - 1)
-    figure, panels = panel_figure(len(methods), title=title, heights=(2.75,), gap=0.75, footer=footer)
+    entries = class_entries(runs, task)
+    if task.positive_number is None:
+        entries.append(("mean", Line2D([], [], color=INK, linewidth=2.4)))
+    figure, panels = figure_with_legend(len(methods), title=title, entries=entries)
     for method, (axes,) in zip(methods, panels, strict=True):
         axes.set_title(METHODS[method].label)
         curves = _mean_curves([run for run in runs if run.method == method], task)
         if not curves:
-            note_in(axes, _reasons(runs, method))
+            note_in(axes, reasons_of(runs, method, ONE_CLASS))
             continue
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        lines = [(_colour(number), 1.2, "normal", *curves[number]) for number in curves]
+        lines = [(class_colour(number), 1.2, "normal", *curves[number]) for number in curves]
         rates, areas = zip(*curves.values(), strict=True)
         if task.positive_number is None:
             lines.append((INK, 2.0, "bold", np.mean(rates, axis=0), float(np.mean(areas))))
@@ -53,18 +53,7 @@ def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], ti
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     label_outer(panels, xlabel="1 - specificity", ylabels=["Sensitivity"])
-    handles = [Line2D([], [], color=_colour(number), linewidth=1.6) for number in shown]
-    if task.positive_number is None:
-        handles.append(Line2D([], [], color=INK, linewidth=2.4))
-        named.append("mean")
-    figure.legend(handles, named, loc="lower center", ncols=columns, handlelength=1.4, columnspacing=1.6)
     return figure
-
-
-def _legend_columns(named: Sequence[str], width: float) -> int:
-    """Return how many entries of a legend, and one more, stand beside each other in a width in inches."""
-    entry = 0.45 + 0.065 * max(map(len, named))
-    return max(1, min(5, len(named) + 1, int(width / entry)))
 
 
 def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.ndarray, float]]:
@@ -91,7 +80,7 @@ def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.nda
 
 def draw_confusion(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
     """Draw predicted against true classes, in percent of the true class, over all runs."""
-    classes, counts = task.classes, _class_counts(runs, task.classes)
+    classes, counts = task.classes, class_counts(runs, task.classes)
     names = [wrapped(name, 14) for name in task.class_labels()]
     longest = max(len(line) for name in names for line in name.split("\n"))
     side = max(2.2, 0.55 * len(classes))
@@ -102,7 +91,7 @@ def draw_confusion(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[st
         axes.set_title(METHODS[method].label)
         good = [run for run in runs if run.method == method and not run.reason]
         if not good:
-            note_in(axes, _reasons(runs, method))
+            note_in(axes, reasons_of(runs, method, ONE_CLASS))
             continue
         percent = _confusion_percent(good, task)
         axes.imshow(np.nan_to_num(percent), cmap=CONFUSION_MAP, vmin=0, vmax=100, aspect="equal")
@@ -130,19 +119,3 @@ def _confusion_percent(runs: Sequence[Run], task: ShownTask) -> np.ndarray:
     totals = counts.sum(axis=1, keepdims=True)
     percent: np.ndarray = 100 * counts / np.where(totals > 0, totals, np.nan)
     return percent
-
-
-def _class_counts(runs: Sequence[Run], classes: Sequence[str]) -> list[int]:
-    """Return the number of test samples of each class."""
-    table = pd.concat([run.test[["sample_id", "y"]] for run in runs if not run.reason]).drop_duplicates("sample_id")
-    return [int((table["y"] == number).sum()) for number in range(len(classes))]
-
-
-def _reasons(runs: Sequence[Run], method: str) -> str:
-    own = [run for run in runs if run.method == method]
-    reasons = sorted({run.reason for run in own if run.reason}) or ["one class only among the test samples"]
-    return "; ".join(reasons) if own else "no run"
-
-
-def _colour(number: int) -> str:
-    return CLASS_COLOURS[number % len(CLASS_COLOURS)]

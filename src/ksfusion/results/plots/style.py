@@ -12,7 +12,7 @@ from matplotlib import rc_context, style
 INK, MUTED, GRID = "#22272e", "#6b7480", "#d9dde2"
 # Okabe and Ito's colours, without the yellow that is lost on white.
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f5539", "#4d4d4d")
-LOW_RISK, HIGH_RISK = "#0072b2", "#d55e00"
+LOW_RISK, MIDDLE_RISK, HIGH_RISK = "#0072b2", "#009e73", "#d55e00"
 CONFUSION_MAP = "Blues"
 # Lighter all the way, and far from the colours of haematoxylin and eosin.
 ATTENTION_MAP = "viridis"

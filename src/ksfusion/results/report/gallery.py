@@ -27,6 +27,7 @@ KIND_ORDER = (
     "calibration",
     "decision",
     "kaplan_meier",
+    "kaplan_meier_thirds",
     "scatter",
     "subgroups",
     "confusion",
