@@ -1,4 +1,4 @@
-"""The baselines: ridge regressions, Cox's for survival and logistic ones for classes, told apart by what they read.
+"""The baselines: ridge regressions, Cox's for survival, logistic for classes, told apart by what they read.
 
 Cox: Regression models and life-tables, J. R. Stat. Soc. B 34, 1972. Verweij and van Houwelingen: Penalized likelihood
 in Cox regression, Stat. Med. 13, 1994. They say what networks must be better than: age and one marker, genes without

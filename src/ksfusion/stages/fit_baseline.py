@@ -13,7 +13,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.methods.baselines import PartName
 from ksfusion.methods.registry import MethodInfo, method_class, method_info
-from ksfusion.training.baselines import fit_regression
+from ksfusion.training.baselines import NoCoefficientsError, fit_regression
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.config import FitBaselineSettings
 from ksfusion.training.covariates import has_chosen_penalty, read_covariates
@@ -79,8 +79,8 @@ def fit_baseline(
             with reproducible(0, device=torch.device("cpu"), threads=THREADS):
                 covariates = read_covariates(data, files.cases, parts=parts, clinical=settings.clinical)
                 fitted = fit_regression(covariates, data.samples, task, chosen_penalty=has_chosen_penalty(parts))
-        except ValueError as error:
-            reason, status = f"no coefficients were found ({error})", "failed"
+        except NoCoefficientsError as error:
+            reason, status = str(error), "failed"
     for number, folder in zip(seed, output, strict=True):
         run = {"task": task.name, "method": method, "fold": fold, "seed": number}
         made_by = provenance((__name__, info.module), {**run, **settings.record()})

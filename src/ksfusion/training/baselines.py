@@ -12,13 +12,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ksfusion.core.errors import UserError
 from ksfusion.methods.baselines import FIXED_PENALTY
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.checkpoint import MODEL, read_run_config, read_weights
 from ksfusion.training.covariates import Coding, Covariates
 from ksfusion.training.objective import OBJECTIVES, Classification, Objective
-from ksfusion.training.ridge import ClassRidge, CoxRidge, Ridge
+from ksfusion.training.ridge import ClassRidge, CoxRidge, NumberRidge, Ridge
 from ksfusion.training.strategy import Strategy, Validation
+from ksfusion.training.survival_objective import Survival
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,12 @@ PENALTIES = (10_000.0, 1000.0, 100.0, 10.0, 1.0)
 # Without validation cases.
 DEFAULT_PENALTY = 100.0
 HISTORY_COLUMNS = ["penalty", "val_loss", "val_metric"]
-RIDGES: dict[str, type[Ridge]] = {"classification": ClassRidge, "survival": CoxRidge}
+RIDGES: dict[str, type[Ridge]] = {"classification": ClassRidge, "survival": CoxRidge, "regression": NumberRidge}
 MEAN, SCALE = "mean", "scale"
+
+
+class NoCoefficientsError(UserError):
+    """A regression that does not come to an end."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class FittedBaseline:
     penalty
         The penalty of genes or patches; None for a method that reads neither.
     selected_by
-        What it was chosen by, on validation cases: ``auc`` or ``c_index`` (the highest; equal ones by loss), or
+        What it was chosen by, on validation cases: ``auc``, ``c_index`` or ``r2`` (the highest; equal ones by loss), or
         ``loss``; ``default`` without validation cases, ``fixed`` where there was nothing to choose.
     val
         Metric (percent, None where undefined) and loss (None without validation cases).
@@ -108,8 +114,8 @@ def fit_regression(
 
     Raises
     ------
-    ValueError
-        If scikit-survival finds no coefficients.
+    NoCoefficientsError
+        If none are found with any penalty.
     """
     (train, rows), (val, val_rows) = (_cases(covariates, samples, split) for split in ("train", "val"))
     coding = Coding.fit(train)
@@ -118,14 +124,20 @@ def fit_regression(
     matrix, history = coding.matrix(train), []
     best: tuple[BaselineModel, float, Validation] | None = None
     for penalty in tried:
-        ridge = _fit_ridge(matrix, rows, objective, coding.penalties(penalty, FIXED_PENALTY))
+        try:
+            ridge = _fit_ridge(matrix, rows, objective, coding.penalties(penalty, FIXED_PENALTY))
+        except ValueError as error:
+            log.warning("penalty %g: no coefficients are found (%s)", penalty, error)
+            history.append((penalty, np.nan, np.nan))
+            continue
         model = BaselineModel(coding, ridge)
         found = _validate(model, val, val_rows, objective)
         log.info("penalty %g: validation %s %.4g, loss %.4g", penalty, objective.metric, 100 * found.score, found.loss)
         history.append((penalty, found.loss, 100 * found.score))
         if best is None or found.merit > best[2].merit:
             best = model, penalty, found
-    assert best is not None
+    if best is None:
+        raise NoCoefficientsError(f"no coefficients are found with any penalty ({', '.join(f'{p:g}' for p in tried)})")
     model, penalty, found = best
     kept = {objective.metric: 100 * found.score, "loss": found.loss}
     return FittedBaseline(
@@ -150,7 +162,9 @@ def _cases(covariates: Covariates, samples: pd.DataFrame, split: str) -> tuple[C
 def _fit_ridge(x: np.ndarray, rows: pd.DataFrame, objective: Objective, penalties: np.ndarray) -> Ridge:
     if isinstance(objective, Classification):
         return ClassRidge.fit(x, rows["y"].to_numpy(int), objective.class_weights, penalties)
-    return CoxRidge.fit(x, rows["days"].to_numpy(float), rows["event"].to_numpy(int), objective.cuts, penalties)
+    if isinstance(objective, Survival):
+        return CoxRidge.fit(x, rows["days"].to_numpy(float), rows["event"].to_numpy(int), objective.cuts, penalties)
+    return NumberRidge.fit(x, objective.truth(rows)["value"].numpy().astype(float), penalties)
 
 
 def _validate(model: BaselineModel, val: Covariates, rows: pd.DataFrame, objective: Objective) -> Validation:

@@ -1,4 +1,4 @@
-"""Ridge regressions by scikit-learn and scikit-survival: of classes, and of survival with Breslow's curve.
+"""Ridge regressions by scikit-learn and scikit-survival: of classes, of survival with Breslow's curve, of numbers.
 
 A penalty counts in observations: what is minimised is the sum of the losses of the training cases, and half of the
 penalty times the square of each coefficient.
@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as LinearRegression
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
@@ -118,7 +119,9 @@ class CoxRidge:
         """
         narrow = Narrow.of(x, penalties)
         model = CoxPHSurvivalAnalysis(alpha=1.0, ties="breslow", n_iter=ITERATIONS)
-        model.fit(narrow.x, Surv.from_arrays(event.astype(bool), days))
+        # A step that is too long has an infinite loss, and is halved.
+        with np.errstate(over="ignore", invalid="ignore"):
+            model.fit(narrow.x, Surv.from_arrays(event.astype(bool), days))
         curve = model.cum_baseline_hazard_
         return cls(narrow.widen(model.coef_[None])[0], np.asarray(curve.x), np.asarray(curve.y), tuple(cuts))
 
@@ -157,7 +160,42 @@ class CoxRidge:
         return cls(tensors["coefficients"], tensors["times"], tensors["hazard"], tuple(cuts))
 
 
-Ridge: TypeAlias = ClassRidge | CoxRidge
+@dataclass(frozen=True)
+class NumberRidge:
+    """Linear regression of a number.
+
+    Attributes
+    ----------
+    coefficients : numpy.ndarray (columns,)
+    intercepts : numpy.ndarray (1,)
+    """
+
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray, values: np.ndarray, penalties: np.ndarray) -> NumberRidge:
+        """Fit it on training cases: covariates (n, columns), values (n,), and the penalty of each column."""
+        narrow = Narrow.of(x, penalties)
+        # Half of the penalty is that of half of the squared errors.
+        model = LinearRegression(alpha=1.0).fit(narrow.x, values)
+        return cls(narrow.widen(model.coef_[None])[0], np.array([model.intercept_]))
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Return the values, (n, 1)."""
+        return (x @ self.coefficients + self.intercepts)[:, None]
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return what is kept of it."""
+        return {"coefficients": self.coefficients, "intercepts": self.intercepts}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, np.ndarray], cuts: Sequence[float]) -> NumberRidge:
+        """Return the regression of which this is kept."""
+        return cls(tensors["coefficients"], tensors["intercepts"])
+
+
+Ridge: TypeAlias = ClassRidge | CoxRidge | NumberRidge
 
 
 @dataclass(frozen=True)

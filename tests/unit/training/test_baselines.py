@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
@@ -21,6 +21,7 @@ from ksfusion.training.baselines import PENALTIES, load_baseline
 from ksfusion.training.config import FitBaselineSettings
 from ksfusion.training.covariates import read_covariates
 from ksfusion.training.data import FoldFiles, read_fold
+from ksfusion.training.objective import OBJECTIVES
 
 TASKS = {task.name: TaskOutcome.of(task) for task in (DIAGNOSIS, SURVIVAL)}
 CLINICAL = ["age", "sex"]
@@ -170,6 +171,30 @@ def test_the_penalty_is_that_with_the_best_validation_cases(drawn, task):
     assert metrics["val"]["loss"] == pytest.approx(best["val_loss"].min())
 
 
+def test_a_number_is_that_of_a_fit_by_scikit_learn(drawn):
+    """The task of regression: here the time, whatever it ended in."""
+    if "regression" not in OBJECTIVES:
+        pytest.skip("no such kind of task")
+    cases = read_parquet(drawn.folder / "cases.parquet")
+    cases["value_months"] = cases["days_survival"] / 30
+    cases.to_parquet(drawn.folder / "cases.parquet")
+    task = TaskOutcome(name="months", kind="regression")
+    folder = drawn.folder / "months"
+    settings = FitBaselineSettings(task=task, clinical=CLINICAL)
+    fit_baseline(drawn.files, [folder], method="clinical", fold=0, seed=[0], settings=settings)
+    known = by_case(drawn, "survival")
+    train = known[known["split"] == "train"].dropna(subset="days").drop_duplicates("case_id")
+    columns = COLUMNS["clinical"]
+    filled = known[columns].fillna(train["age"].median())
+    age = train["age"].fillna(train["age"].median())
+    filled["age"] = (filled["age"] - age.mean()) / age.std(ddof=0)
+    months = train["days"].astype(float) / 30
+    model = Ridge(alpha=1.0).fit(filled.loc[train.index], (months - months.mean()) / months.std(ddof=0))
+    found = predictions(folder)
+    expected = pd.Series(months.mean() + months.std(ddof=0) * model.predict(filled), index=known.index)
+    np.testing.assert_allclose(found["predicted"], expected.loc[found.index], rtol=1e-5)
+
+
 def test_a_planted_gene_and_age_are_found_and_the_cohort_says_nothing(drawn):
     def test_auc(method):
         found = predictions(fit(drawn, f"auc/{method}", method=method)).query("split == 'test'").dropna(subset="y")
@@ -294,6 +319,31 @@ def test_a_class_without_a_training_case_has_probability_zero(cohort):
     found = predictions(folder)
     assert read_metrics(folder)["status"] == "ok" and (found["prob_high"] == 0).all()
     np.testing.assert_allclose(found[["prob_low", "prob_middle"]].sum(axis=1), 1)
+
+
+def test_a_penalty_without_coefficients_is_passed_over_and_none_at_all_is_a_run_that_failed(drawn, monkeypatch):
+    from ksfusion.training.ridge import CoxRidge
+
+    whole = CoxRidge.fit
+
+    def fit_with(*failing):
+        def fit_or_fail(x, days, event, cuts, penalties):
+            if penalties[0] in failing:
+                raise ValueError("search direction contains NaN or infinite values")
+            return whole(x, days, event, cuts, penalties)
+
+        monkeypatch.setattr(CoxRidge, "fit", fit_or_fail)
+
+    fit_with(1.0, 10.0)
+    folder = fit(drawn, "some-fail", method="cox-genes", task="survival")
+    history, metrics = read_tsv(folder / "history.tsv").set_index("penalty"), read_metrics(folder)
+    assert history["val_metric"].isna().tolist() == [False, False, False, True, True]
+    assert metrics["status"] == "ok" and metrics["penalty"] >= 100
+    fit_with(*PENALTIES)
+    folder = fit(drawn, "all-fail", method="cox-genes", task="survival")
+    metrics = read_metrics(folder)
+    assert metrics["status"] == "failed" and "no coefficients are found with any penalty (10000, " in metrics["reason"]
+    assert read_parquet(folder / "predictions.parquet").empty
 
 
 def test_one_class_alone_teaches_nothing(cohort):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
 from ksfusion.training.losses import survival_curve
-from ksfusion.training.ridge import ClassRidge, CoxRidge, Narrow
+from ksfusion.training.ridge import ClassRidge, CoxRidge, Narrow, NumberRidge
 
 CUTS = (200.0, 500.0, 900.0)
 
@@ -86,6 +86,12 @@ def test_classes_are_those_of_scikit_learn(drawn, n_classes, penalty):
     logits = ridge.logits(x[60:])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, other.predict_proba(x[60:]), atol=1e-6)
+
+
+def test_numbers_are_those_of_scikit_learn(drawn):
+    x, days, _, _ = drawn
+    other = Ridge(alpha=7.0).fit(x, days)
+    np.testing.assert_allclose(NumberRidge.fit(x, days, np.full(6, 7.0)).logits(x)[:, 0], other.predict(x))
 
 
 def test_a_class_without_a_training_case_has_probability_zero(drawn):
