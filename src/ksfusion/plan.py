@@ -55,7 +55,7 @@ class Plan(NamedFiles):
 
     @property
     def alphas(self) -> list[str]:
-        """Methods whose results are compared by alpha: ``ksfusion`` and its variants with another alpha."""
+        """Methods whose results are compared by alpha: those that the configuration names, else all variants."""
         return compared_by_alpha(self.config.methods)
 
     def trained(self, methods: Iterable[str]) -> list[str]:
