@@ -123,11 +123,14 @@ include: "workflow/rules/cohort.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/methods.smk"
+include: "workflow/rules/modalities.smk"
 include: "workflow/rules/results.smk"
 
 
 # A study without slides has none.
 STORE = ["results/features/store"] if plan.has_slides else []
+# Who trains stops where too many slides have no tiles, before any is encoded; `slides` goes on to the ledger.
+CHECKED = ["results/tiles/failed.tsv"] if BATCHES else []
 REPORT = "results/report.html"
 LEDGERS = ["results/slides.tsv", "results/samples.tsv", *plan.overviews()]
 TABLES = expand(
@@ -135,8 +138,6 @@ TABLES = expand(
 )
 TABLES += ["results/tables/comparisons.tsv", "results/tables/subgroups.tsv"]
 TABLES += ALPHA_RESULTS if plan.alpha_listed else []
-# Who trains stops where too many slides have no tiles, before any is encoded; `slides` goes on to the ledger.
-CHECKED = ["results/tiles/failed.tsv"] if BATCHES else []
 
 
 rule all:
@@ -146,6 +147,7 @@ rule all:
         REPORT,
         LEDGERS,
         TABLES,
+        MODALITIES,
         STORE,
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",
@@ -179,6 +181,13 @@ rule alpha:
     input:
         CHECKED,
         ALPHA_RESULTS,
+
+
+# `snakemake modalities`: whether the methods use both modalities.
+rule modalities:
+    input:
+        CHECKED,
+        MODALITIES,
 
 
 # `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.

@@ -22,7 +22,7 @@ from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes
 from ksfusion.methods.registry import METHODS, unknown_method
-from ksfusion.results.config import ALL, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
+from ksfusion.results.config import ALL, AuditedResults, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
@@ -152,7 +152,7 @@ class Config(Titles):
     )
     training: Training = Field(Training(), description="how models are trained")
     heatmaps: Heatmaps = Field(Heatmaps(), description="pictures of where a model looks")
-    results: Results = Field(Results(), description="what stands in the tables")
+    results: AuditedResults = Field(AuditedResults(), description="what stands in the tables")
     demo: bool = Field(False, description="draw the synthetic demo cohort, and say on the report that it is one")
 
     @field_validator("tasks", mode="before")
@@ -259,6 +259,11 @@ class Config(Titles):
         """Return the cohorts that have expression profiles."""
         return sorted(source.cohort for source in self.cohort.expression)
 
+    def audited(self) -> list[str]:
+        """Return the methods whose use of both modalities is audited."""
+        both = [name for name in self.methods if METHODS[name].modalities == "pg"]
+        return both if self.results.audit_samples else []
+
     def set_files(self) -> dict[str, str]:
         """Return the user's own files of gene sets by their key in the configuration."""
         sets = {"": self.genes.sets} if isinstance(self.genes.sets, str) else self.genes.sets
@@ -280,11 +285,6 @@ class Config(Titles):
                 "Expression was adjusted by ComBat on all samples, the test samples among them; this cannot be applied "
                 "to a new patient (genes.harmonise: combat)."
             )
-        return said
-
-
-def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
-    """Validate a configuration.
         if any("c" in METHODS[method].modalities for method in self.methods):
             for name in self.tasks:
                 if left_out := sorted(set(self.cohort.clinical) - set(self.clinical_columns(name))):
@@ -292,6 +292,11 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
                         f"For {name} the clinical baselines do not read {', '.join(left_out)}: the label is made of it "
                         "(cohort.clinical)."
                     )
+        return said
+
+
+def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
+    """Validate a configuration.
 
     Parameters
     ----------

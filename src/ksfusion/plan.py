@@ -116,6 +116,10 @@ class Plan(NamedFiles):
             "draw_genes": Ranking.of(config.genes),
             "make_comparisons": results.MakeComparisonsSettings.of(config.results, **of_runs),
             "make_subgroups": results.MakeSubgroupsSettings.of(config.results, **of_runs),
+            "audit_modalities": results.AuditModalitiesSettings.of(config.results),
+            "make_modalities": results.MakeModalitiesSettings.of(
+                config.results, **compared, methods=config.audited(), shared=self._shared(config.audited())
+            ),
             "make_tables": results.MakeTablesSettings.of(
                 config.results, **compared, methods=config.methods, names=["table1", "table2", "table_s1"]
             ),
@@ -163,14 +167,14 @@ class Plan(NamedFiles):
         searched = SearchSettings.of_run(self._run(task, method), self.config.training)
         return searched.as_json() if searched else ""
 
-    def _run(self, task: str, method: str) -> TrainModelSettings:
-        trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))
-        return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
-
     def baseline_settings(self, task: str, method: str) -> str:
         """Return the settings of a baseline, as JSON: its task, and the clinical columns where it reads them."""
         clinical = self.config.clinical_columns(task) if "c" in METHODS[method].modalities else []
         return FitBaselineSettings(task=TaskOutcome.of(self.config.tasks[task], name=task), clinical=clinical).as_json()
+
+    def _run(self, task: str, method: str) -> TrainModelSettings:
+        trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))
+        return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
 
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""

@@ -20,7 +20,7 @@ TRIAL = re.compile(r", trial (\d+): ")
 SLIDE = re.compile(r"^INFO ksfusion\.\S+: \S+\t\d+ (?:patches|tiles)", flags=re.MULTILINE)
 FOLLOWS, PARAMS = "follows other steps", "Params have changed"
 # Rules of the Snakefile that only gather what others make.
-GATHERING = ("all", "slides", "tables", "alpha", "heatmaps", "report")
+GATHERING = ("all", "slides", "tables", "alpha", "modalities", "heatmaps", "report")
 # What Snakemake says of why a job is due, and what that means; in the order in which they are told.
 REASONS = {
     "Forced execution": "asked for",

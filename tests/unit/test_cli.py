@@ -24,7 +24,7 @@ BY_HAND = {
     "write_reference",
 }
 # Rules that only gather, and those that repeat another for alpha.
-WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "heatmaps", "report"}
+WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "modalities", "heatmaps", "report"}
 # Rules whose settings depend on the method: what the plan gives them.
 OF_A_METHOD = {
     "train_model": "training_settings",
@@ -74,6 +74,17 @@ def test_verbs_that_are_called_by_hand_keep_their_names():
         "{}",
     ]
     assert build_parser("gate").parse_args(["gate", *options]).tiles[0].name == "t"
+
+
+def test_a_file_that_a_job_does_not_read_is_an_option_without_a_value():
+    """As the rules have it: the input of a method that reads no patches is empty, and so is what stands behind it."""
+    given = ["fit-baseline", "--store", "--expression", "e", "--selected", "s", "--samples", "t", "--cases", "c"]
+    given += ["--splits", "p", "--method", "cohort", "--fold", "0", "--seed", "0", "--output", "o"]
+    parsed = build_parser("fit-baseline").parse_args([*given, "--settings", '{"task": {"name": "a", "kind": "survival"}}'])
+    assert parsed.store is None and parsed.expression.name == "e"
+    # An option that may be left out has a value where it is given.
+    with pytest.raises(SystemExit):
+        build_parser("init").parse_args(["init", "--slides"])
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))

@@ -72,7 +72,7 @@ def imported(verb: str) -> set[str]:
     from ksfusion.methods.registry import METHODS
 
     pending, seen, packages = [f"ksfusion.stages.{verb.replace('-', '_')}"], set(), set()
-    if verb in ("train-model", "fit-baseline", "search-settings", "draw-heatmaps"):
+    if verb in ("train-model", "fit-baseline", "search-settings", "draw-heatmaps", "audit-modalities"):
         pending += [method.module for method in METHODS.values()]
     while pending:
         module = pending.pop()

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features"}
-RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_heatmaps", "write_report"}
-ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps"}, 1)
+AUDIT = {"audit_modalities", "make_modalities"}
+RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_heatmaps", "write_report"} | AUDIT
+ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps", "audit_modalities"}, 1)
 TRAINED = {"train_model", "fit_baseline"}
 AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS
 
@@ -41,7 +42,7 @@ def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
     # ksfusion with and without CG-Coord for three tasks; the report states the configuration.
-    assert planned == {"train_model": 6, "draw_heatmaps": 3, **ONCE}
+    assert planned == {"train_model": 6, "draw_heatmaps": 3, "audit_modalities": 2, **ONCE}
 
 
 def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
@@ -92,7 +93,19 @@ def test_heatmaps_are_a_target_that_trains_what_it_lacks(demo):
 
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
-        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, **ONCE}
+        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, "audit_modalities": 8, **ONCE}
+
+
+def test_the_number_of_audited_samples_reruns_the_audit_alone(demo):
+    samples = "audit_samples: 32"
+    with edited(demo.folder / demo.configfile, samples, "audit_samples: 8"):
+        assert demo.planned() == {"audit_modalities": 8, "make_modalities": 1, "write_report": 1}
+        assert demo.planned("modalities") == {"audit_modalities": 8, "make_modalities": 1, "modalities": 1}
+    with edited(demo.folder / demo.configfile, samples, "audit_samples: 0"):
+        assert demo.planned() == {"write_report": 1} and demo.planned("modalities") == {}
+    with edited(demo.folder / demo.configfile, "- mcat", "- ksfusion-released"):
+        planned = demo.planned()
+    assert (planned["train_model"], planned["audit_modalities"], planned["make_modalities"]) == (3, 1, 1)
 
 
 def test_clinical_columns_rerun_the_baselines_that_read_them(demo):

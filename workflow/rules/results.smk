@@ -228,6 +228,7 @@ rule write_report:
         overviews=plan.overviews(),
         heatmaps=plan.heatmaps_shown(),
         oracles="results/tables/oracles.tsv" if plan.config.demo else [],
+        modalities=MODALITIES,
         template=shipped_with_code("results/report/report.html.j2"),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -236,6 +237,7 @@ rule write_report:
     conda:
         "../../envs/results.yaml"
     params:
+        modalities=MODALITIES[:1],
         settings=plan.settings("write_report"),
         code=plan.code("write_report"),
     shell:
@@ -244,5 +246,5 @@ rule write_report:
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
-        " --heatmaps {input.heatmaps} --oracles {input.oracles}"
+        " --heatmaps {input.heatmaps} --oracles {input.oracles} --modalities {params.modalities}"
         " --settings {params.settings:q} --output {output} 2> {log}"

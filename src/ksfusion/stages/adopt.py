@@ -119,7 +119,8 @@ def _settings(rule: str, file: str, plan: Plan) -> Block:
 
 
 def _current_code(rule: str, file: str, plan: Plan) -> str:
-    method = Path(file).parts[3] if rule in ("train_model", "search_settings", "draw_heatmaps") else None
+    of_method = rule in ("train_model", "search_settings", "draw_heatmaps", "audit_modalities")
+    method = Path(file).parts[3] if of_method else None
     return plan.code(SAME_CODE.get(rule, rule), method=method)
 
 

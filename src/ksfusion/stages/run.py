@@ -31,7 +31,8 @@ def run(
         The configuration, such as my.yaml. Relative paths in it start at its folder, and results lie beside it (or in
         the folder that it names under ``folder``).
     targets
-        What to make: all (without any), slides, tables, alpha, heatmaps, report, or files such as results/slides.tsv.
+        What to make: all (without any), slides, tables, alpha, modalities, heatmaps, report, or files such as
+        results/slides.tsv.
     set
         A setting to change for this run, such as training.alpha=0.7; may be given many times.
     cores

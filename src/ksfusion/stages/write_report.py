@@ -13,9 +13,11 @@ from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.report.findings import findings_of_folds, read_findings
 from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
+from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
 from ksfusion.results.tables.differences import read_comparisons
+from ksfusion.results.tables.modalities import read_modalities
 from ksfusion.results.tables.scores import read_table
 from ksfusion.terms.findings import FINDING_COLUMNS
 
@@ -37,6 +39,7 @@ def write_report(
     heatmaps: Sequence[Path] = (),
     oracles: Sequence[Path] = (),
     comparisons: Path | None = None,
+    modalities: Sequence[Path] = (),
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -72,6 +75,8 @@ def write_report(
         The table of `score-oracles`, of the demo alone.
     comparisons
         The table of `make-comparisons`.
+    modalities
+        The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
     """
     made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
     names: list[TableName] = ["table1", "table2"]
@@ -102,5 +107,11 @@ def write_report(
         gallery=slide_gallery(slide_ledger, overviews, report=output),
         oracles=read_table(oracles[0]) if oracles else None,
         comparisons=read_comparisons(comparisons, settings),
+        modalities=modality_section(
+            read_modalities(modalities),
+            page_image(figures / "modalities.png") if modalities else None,
+            settings.titles,
+            settings.caveats,
+        ),
     )
     write_text(render_page(contents, settings, made_by), output, made_by)

@@ -31,6 +31,7 @@ from ksfusion.results.report.findings import (
     slide_findings,
 )
 from ksfusion.results.report.gallery import FigureSection, HeatmapGallery, PageFigure, SlideGallery, figure_sections
+from ksfusion.results.report.modalities import ModalitySection
 from ksfusion.results.report.sections import (
     GeneSection,
     ResultSection,
@@ -83,6 +84,8 @@ class ReportContents:
         The long table of `ksfusion.stages.score_oracles`, of the demo alone.
     comparisons
         Of the methods with a reference.
+    modalities
+        What the methods lose without one of them, where they were audited.
     """
 
     results: Mapping[TableName, pd.DataFrame]
@@ -98,6 +101,7 @@ class ReportContents:
     gallery: SlideGallery
     oracles: pd.DataFrame | None = None
     comparisons: Comparisons | None = None
+    modalities: ModalitySection | None = None
 
 
 def template_digest() -> str:
@@ -149,6 +153,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
         cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
         figures=figures,
+        modalities=contents.modalities,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
         slides=slide_problems(contents.slides),
@@ -188,6 +193,7 @@ def _menu(
         *((section["id"], section["title"].partition(". ")[0]) for section in sections),
         ("comparisons", "Differences") if compared else None,
         *((figure["id"], figure["heading"]) for figure in figures),
+        ("modalities", "Both modalities?") if contents.modalities else None,
         ("heatmaps", "Attention") if contents.heatmaps else None,
         ("overviews", "Slides") if contents.gallery["total"] else None,
         ("slides", "What was left out"),
