@@ -229,7 +229,7 @@ rule write_report:
         heatmaps=plan.heatmaps_shown(),
         oracles="results/tables/oracles.tsv" if plan.config.demo else [],
         modalities=MODALITIES,
-        template=shipped_with_code("results/report/report.html.j2"),
+        template=[shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")],
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
     log:
