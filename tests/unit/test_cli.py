@@ -80,7 +80,9 @@ def test_a_file_that_a_job_does_not_read_is_an_option_without_a_value():
     """As the rules have it: the input of a method that reads no patches is empty, and so is what stands behind it."""
     given = ["fit-baseline", "--store", "--expression", "e", "--selected", "s", "--samples", "t", "--cases", "c"]
     given += ["--splits", "p", "--method", "cohort", "--fold", "0", "--seed", "0", "--output", "o"]
-    parsed = build_parser("fit-baseline").parse_args([*given, "--settings", '{"task": {"name": "a", "kind": "survival"}}'])
+    parsed = build_parser("fit-baseline").parse_args(
+        [*given, "--settings", '{"task": {"name": "a", "kind": "survival"}}']
+    )
     assert parsed.store is None and parsed.expression.name == "e"
     # An option that may be left out has a value where it is given.
     with pytest.raises(SystemExit):

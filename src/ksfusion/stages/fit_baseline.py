@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -21,7 +20,7 @@ from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
-from ksfusion.training.unfinished import write_unfinished_run
+from ksfusion.training.unfinished import Status, write_unfinished_run
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +70,8 @@ def fit_baseline(
         raise UserError(f"--method {method}: is no baseline; ksfusion train-model trains it")
     parts: Sequence[PartName] = method_class(method).parts
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
-    reason, fitted = _reason_to_skip(info, settings, data), None
-    status: Literal["skipped", "failed"] = "skipped"
+    fitted = None
+    status, reason = _why_not(info, settings, data)
     if not reason:
         try:
             # On any number of cores the same last digits.
@@ -99,11 +98,11 @@ def fit_baseline(
         )
 
 
-def _reason_to_skip(info: MethodInfo, settings: FitBaselineSettings, data: FoldData) -> str:
-    """Return why a baseline cannot be fitted for a task; empty where it can."""
+def _why_not(info: MethodInfo, settings: FitBaselineSettings, data: FoldData) -> tuple[Status, str]:
+    """Return the status of a baseline that cannot be fitted for a task, and why; an empty reason where it can."""
     kind = settings.task.kind
     if not info.serves(kind):
-        return f"{info.name} is for tasks of {' and '.join(info.kinds)} alone"
+        return "unsuited", f"{info.name} is for tasks of {' and '.join(info.kinds)} alone"
     if "c" in info.modalities and not settings.clinical:
-        return "cohort.clinical has no column that the label is not made of"
-    return OBJECTIVES[kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
+        return "unsuited", "cohort.clinical has no column that the label is not made of"
+    return "skipped", OBJECTIVES[kind].reason_to_skip(data.samples.iloc[data.labelled("train")])

@@ -162,7 +162,8 @@ def _trainings(folder: Path) -> Iterator[str]:
         except DamagedFileError as error:
             lines.append(str(error))
             continue
-        if metrics.get("status", "ok") != "ok":
+        # That a method is not for a task is no news.
+        if metrics.get("status", "ok") not in ("ok", "unsuited"):
             run = words({"task": metrics["task"], "method": metrics["method"], "fold": str(metrics["fold"])})
             lines.append(f"training {metrics['status']}: {run} seed {metrics['seed']}: {metrics['reason']}")
     yield from first_of(lines)

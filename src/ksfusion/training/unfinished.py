@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
@@ -15,6 +15,9 @@ from ksfusion.training.fit import HISTORY_COLUMNS
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import prediction_table
 
+# Skipped: its training samples cannot teach it. Unsuited: the method is not for such a task.
+Status: TypeAlias = Literal["skipped", "failed", "unsuited"]
+
 
 def write_unfinished_run(
     folder: Path,
@@ -23,7 +26,7 @@ def write_unfinished_run(
     run: Mapping[str, Any],
     config: Mapping[str, Any],
     *,
-    status: Literal["skipped", "failed"],
+    status: Status,
     reason: str,
 ) -> None:
     """Write the files of a run that has no model, and why.

@@ -243,7 +243,7 @@ def test_a_damaged_model_is_noticed(drawn):
 def test_a_method_of_the_other_kind_of_task_is_a_row_with_a_reason(drawn, method, task):
     folder = fit(drawn, f"other/{method}", method=method, task=task)
     metrics = read_metrics(folder)
-    assert metrics["status"] == "skipped"
+    assert metrics["status"] == "unsuited"
     assert metrics["reason"] == f"{method} is for tasks of {BASELINES[method].kinds[0]} alone"
     assert read_parquet(folder / "predictions.parquet").empty
     with pytest.raises(UserError, match="has no model"):
@@ -252,7 +252,7 @@ def test_a_method_of_the_other_kind_of_task_is_a_row_with_a_reason(drawn, method
 
 def test_without_a_clinical_column_left_it_is_a_row_with_a_reason(drawn):
     metrics = read_metrics(fit(drawn, "none-left", method="clinical", clinical=[]))
-    assert metrics["status"] == "skipped" and "no column that the label is not made of" in metrics["reason"]
+    assert metrics["status"] == "unsuited" and "no column that the label is not made of" in metrics["reason"]
 
 
 def test_what_is_not_read_need_not_be_there(drawn):
