@@ -17,7 +17,8 @@ from fold_project import write_study
 from hospital import CONTROL, ONLY_PATIENT, ONLY_PROFILE, PATIENTS, draw_hospital
 
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import load_config
+from ksfusion.config import PAPER_METHODS, load_config
+from ksfusion.methods.registry import BASELINES
 
 pytestmark = [pytest.mark.workflow]
 KSFUSION = [sys.executable, "-m", "ksfusion"]
@@ -244,6 +245,7 @@ def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path, monkeypa
         "WHO-Grad": "II",
         "OS_Monate": "2.5",
         "Status": "lebt",
+        "Alter": "51",
     }
     config = yaml.safe_load((folder / "my.yaml").read_text())
     assert config["cohort"]["columns"] == {
@@ -252,7 +254,10 @@ def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path, monkeypa
         "grade": {"column": "WHO-Grad", "IV": "G4", "II": "G2", "III": "G3"},
         "survival_days": {"column": "OS_Monate", "unit": "months"},
         "event": {"column": "Status", "died": ["verstorben"], "alive": ["lebt"]},
+        "age": "Alter",
     }
+    assert config["cohort"]["clinical"] == ["age"]
+    assert config["methods"] == [*PAPER_METHODS, *BASELINES]
     parsed = load_config(folder / "my.yaml")
     monkeypatch.chdir(folder)
     (read,) = [row for row in read_cohort(parsed.cohort, parsed.tasks, ["mine"]).cases if row["case_id"] == "NP-002"]
@@ -265,7 +270,7 @@ def test_from_a_folder_of_slides_to_a_dry_run_without_editing(tmp_path, monkeypa
         {"cohort": "mine", "format": "matrix", "unit": "counts", "path": "rna.csv"}
     ]
     planned = call("run", "my.yaml", "--dry-run", cwd=folder)
-    assert "extract_features" in planned.stdout and "train_model" in planned.stdout
+    assert {"extract_features", "train_model", "fit_baseline"} <= set(planned.stdout.split())
     before = (folder / "samples.tsv").read_bytes()
     again = call("init", *given, cwd=folder, check=False)
     assert again.returncode == 2 and again.stderr.startswith("error: samples.tsv: is there already")

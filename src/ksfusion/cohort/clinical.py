@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ksfusion.cohort.config import UserColumn
+from ksfusion.cohort.needs import COVARIATES, covariate_columns
 from ksfusion.cohort.placing import plain
 from ksfusion.core.errors import UserError
 from ksfusion.core.missing import is_missing
@@ -126,7 +127,7 @@ def guess_columns(table: ClinicalTable) -> Row:
     events = [names[name] for name in EVENT_NAMES if name in names]
     if event := next((column for column in events if all(_translated("event", table.values(column)))), None):
         found["event"] = event
-    return found
+    return found | covariate_columns(names, {name for name in table.columns if _are_numbers(table.values(name))})
 
 
 def _are_numbers(values: Sequence[str]) -> bool:
@@ -209,11 +210,12 @@ def cases_of(table: ClinicalTable, meanings: Mapping[str, str], ids: Mapping[str
     UserError
         If a column of the user's own task has not 2 to 12 values.
     """
-    own = [name for name in meanings if name not in (*WORDS, *TIMES, "case_id", "slide", "expression_id")]
+    own = [name for name in meanings if name not in (*WORDS, *TIMES, *COVARIATES, "case_id", "slide", "expression_id")]
+    covariates = [name for name in COVARIATES if name in meanings]
     kept = [name for name in WORDS if name in meanings]
     timed = [name for name in TIMES if name in meanings][:1]
     columns = ["case_id", *(name for name in kept if name != "event"), *(["survival_days"] if timed else [])]
-    columns += [name for name in kept if name == "event"] + own
+    columns += [name for name in kept if name == "event"] + covariates + own
     source = {name: meanings[timed[0] if name == "survival_days" else name] for name in columns}
     notes: list[Note] = []
     words: dict[str, dict[str, str | None]] = {name: {} for name in columns}
@@ -227,7 +229,7 @@ def cases_of(table: ClinicalTable, meanings: Mapping[str, str], ids: Mapping[str
             {**dict.fromkeys(source.values(), ""), source["case_id"]: case},
         )
         said, as_given = found.setdefault(case, empty)
-        for name, value, given in _labels(row, meanings, kept, timed, own, case, notes):
+        for name, value, given in _labels(row, meanings, kept, timed, [*covariates, *own], case, notes):
             words[name][given] = value or None
             if said[name] and value and value != said[name]:
                 notes.append((name, case, f"rows of the case say {said[name]} and {value}: the first is taken"))

@@ -5,12 +5,37 @@ Read with the standard library alone: the Snakefile asks each time it is parsed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from ksfusion.cohort.config import Labelling, Requirement
 from ksfusion.cohort.labels import MARKER_VALUES
 from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.user_table import columns_there
+
+# What clinical baselines may read, by what a hospital's table calls it, in small letters and digits.
+COVARIATES = {
+    "age": re.compile(r"(age|ageatdiagnosis|agediagnosis|ageyears|alter|alterbeidiagnose)"),
+    "sex": re.compile(r"(sex|gender|geschlecht)"),
+}
+
+
+def covariate_columns(names: Mapping[str, str], numeric: Collection[str]) -> dict[str, str]:
+    """Return the columns of a hospital's table that clinical baselines may read, by what they are called here.
+
+    Parameters
+    ----------
+    names
+        Its columns by their names in small letters and digits.
+    numeric
+        Those that hold numbers, as an age does.
+    """
+    found = {
+        covariate: [column for name, column in names.items() if pattern.fullmatch(name)]
+        for covariate, pattern in COVARIATES.items()
+    }
+    found["age"] = [column for column in found["age"] if column in numeric]
+    return {covariate: columns[0] for covariate, columns in found.items() if columns}
 
 
 def label_sources(task: Labelling) -> set[str]:

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ksfusion.cohort.clinical import ClinicalTable, Row, guess_columns, read_clinical
-from ksfusion.cohort.first_config import CASES, SAMPLES, configuration_text
+from ksfusion.cohort.first_config import CASES, SAMPLES, clinical_columns, configuration_text, task_kinds
 from ksfusion.cohort.first_samples import Started, from_here, place
 from ksfusion.cohort.placing import best_column, name_of
-from ksfusion.config import BUILTIN_TASKS, load_config
+from ksfusion.config import BUILTIN_TASKS, PAPER_METHODS, load_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.missing import is_missing
 from ksfusion.genes.expression.recognise import Recognised, recognise
+from ksfusion.methods.registry import BASELINES
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.terms.units import ExpressionUnit
 
@@ -56,8 +57,8 @@ def init(
         The table of patients: with tabs, semicolons or commas between its columns, or .xlsx.
     column
         What a column of that table means, as NAME=COLUMN; may be given many times. NAME is case_id, idh, codel_1p19q,
-        cdkn2a, grade, survival_days, survival_months, survival_years, event, slide, expression_id, or the name of a
-        task of your own.
+        cdkn2a, grade, survival_days, survival_months, survival_years, event, age, sex, slide, expression_id, or the
+        name of a task of your own.
     unit
         Unit of expression; judged by the values where it is not given.
     mpp
@@ -204,12 +205,23 @@ def _write(started: Started, source: Recognised, expression: Path, unit: str, su
     entry = {"cohort": cohort, "format": source.format, "unit": unit, "path": from_here(expression)}
     if source.sample_sheet is not None:
         entry["sample_sheet"] = from_here(source.sample_sheet)
-    text = configuration_text(started.cases, entry, BUILTIN_TASKS, unit_is_sure=sure)
+    methods = [*PAPER_METHODS, *_baselines(started)]
+    text = configuration_text(started.cases, entry, BUILTIN_TASKS, unit_is_sure=sure, methods=methods)
     Path(CONFIG).write_text(text, encoding="utf-8")
     load_config(Path(CONFIG))
     if started.notes:
         rows = [dict(zip(("what", "which", "why"), note, strict=True)) for note in started.notes]
         _write_table(Path(UNPLACED), ("what", "which", "why"), rows)
+
+
+def _baselines(started: Started) -> list[str]:
+    """Return the baselines that have something to read, for the kinds of tasks that there are."""
+    clinical, kinds = clinical_columns(started.cases), task_kinds(started.cases, BUILTIN_TASKS)
+    return [
+        name
+        for name, info in BASELINES.items()
+        if (clinical or "c" not in info.modalities) and any(map(info.serves, kinds))
+    ]
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -6,7 +6,7 @@ from workbooks import write_workbook
 
 from ksfusion.cohort.clinical import cases_of, guess_columns, read_clinical, translate
 from ksfusion.cohort.config import UserColumn
-from ksfusion.cohort.first_config import configuration_text
+from ksfusion.cohort.first_config import configuration_text, task_kinds
 from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
 
@@ -32,19 +32,20 @@ def test_columns_are_known_by_their_names(table):
         "grade": "WHO-Grad",
         "survival_months": "OS_Monate",
         "event": "Status",
+        "age": "Alter",
     }
 
 
 def test_cases_in_the_words_of_the_table_of_cases(table):
     ids = {f"P-{number}": f"P-{number}" for number in (1, 2, 3)}
     cases = cases_of(table, {**guess_columns(table), "mgmt": "MGMT"}, ids)
-    assert cases.columns == ("case_id", "idh", "grade", "survival_days", "event", "mgmt")
+    assert cases.columns == ("case_id", "idh", "grade", "survival_days", "event", "age", "mgmt")
     rows = [tuple(row[name] for name in cases.columns) for row in cases.rows]
     # 13.6 and 80 months of 30.4375 days.
     assert rows == [
-        ("P-1", "WT", "G4", "413.95", "1", "methyliert"),
-        ("P-2", "Mutant", "G2", "2435", "0", "unmethyliert"),
-        ("P-3", "", "G4", "", "", "methyliert"),
+        ("P-1", "WT", "G4", "413.95", "1", "54", "methyliert"),
+        ("P-2", "Mutant", "G2", "2435", "0", "33", "unmethyliert"),
+        ("P-3", "", "G4", "", "", "", "methyliert"),
     ]
     assert cases.classes == {"mgmt": ["methyliert", "unmethyliert"]}
     said = {(what, which): why for what, which, why in cases.notes}
@@ -56,11 +57,11 @@ def test_cases_in_the_words_of_the_table_of_cases(table):
 def test_the_names_and_words_of_the_table_and_what_they_mean(table):
     ids = {f"P-{number}": f"P-{number}" for number in (1, 2, 3)}
     cases = cases_of(table, {**guess_columns(table), "mgmt": "MGMT"}, ids)
-    assert cases.own_columns == ("Fallnummer", "IDH-Status", "WHO-Grad", "OS_Monate", "Status", "MGMT")
+    assert cases.own_columns == ("Fallnummer", "IDH-Status", "WHO-Grad", "OS_Monate", "Status", "Alter", "MGMT")
     assert [tuple(row[name] for name in cases.own_columns) for row in cases.own_rows] == [
-        ("P-1", "Wildtyp", "IV", "13.6", "verstorben", "methyliert"),
-        ("P-2", "mutiert", "II", "80", "lebt", "unmethyliert"),
-        ("P-3", "unklar", "4", "", "", "methyliert"),
+        ("P-1", "Wildtyp", "IV", "13.6", "verstorben", "54", "methyliert"),
+        ("P-2", "mutiert", "II", "80", "lebt", "33", "unmethyliert"),
+        ("P-3", "unklar", "4", "", "", "", "methyliert"),
     ]
     assert cases.mapping == {
         "case_id": "Fallnummer",
@@ -68,6 +69,7 @@ def test_the_names_and_words_of_the_table_and_what_they_mean(table):
         "grade": {"column": "WHO-Grad", "IV": "G4", "II": "G2", "III": "G3", "4": "G4"},
         "survival_days": {"column": "OS_Monate", "unit": "months"},
         "event": {"column": "Status", "died": ["verstorben"], "alive": ["lebt"]},
+        "age": "Alter",
         "mgmt": "MGMT",
     }
 
@@ -96,6 +98,19 @@ def test_a_word_that_is_called_as_a_key_is(tmp_path):
     columns = yaml.safe_load(text)["cohort"]["columns"]
     assert UserColumn.model_validate(columns["grade"]).meanings == {"unit": "", "ii": "G2", "iii": "G3"}
     assert columns["case_id"] == "id"
+
+
+def test_age_and_sex_are_what_the_clinical_baselines_read(tmp_path):
+    path = tmp_path / "k.csv"
+    path.write_text("id,Gender,Age at diagnosis,Age group,grade\nA,m,50,old,II\nB,f,40,young,III\n")
+    table = read_clinical(path)
+    meanings = guess_columns(table)
+    assert (meanings["sex"], meanings["age"]) == ("Gender", "Age at diagnosis")
+    cases = cases_of(table, meanings, {"A": "A", "B": "B"})
+    text = configuration_text(cases, {"unit": "log"}, BUILTIN_TASKS, unit_is_sure=True, methods=["snn", "clinical"])
+    config = yaml.safe_load(text)
+    assert config["cohort"]["clinical"] == ["age", "sex"] and config["methods"] == ["snn", "clinical"]
+    assert task_kinds(cases, BUILTIN_TASKS) == {"classification"}
 
 
 @pytest.mark.parametrize(
