@@ -303,7 +303,7 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
     values
         The mapping as read from YAML.
     source
-        What to call it in messages: the name of its file.
+        Name of the configuration in messages: that of its file.
 
     Raises
     ------
@@ -332,7 +332,7 @@ def located_config(
         The files that it comes from, read again: of two keys of one name YAML drops the first. Relative paths start at
         their folders.
     folders
-        Where else they may start.
+        Further folders in which they may start.
 
     Raises
     ------

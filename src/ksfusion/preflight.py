@@ -55,7 +55,7 @@ def file_problems(config: Config, source: str) -> list[str]:
     config
         The configuration.
     source
-        What to call it in messages.
+        Name of the configuration in messages.
     """
     expression = misplaced_sources(config.cohort.expression, source)
     masks = mask_problems(config.slides.masks, source)
@@ -97,7 +97,7 @@ def is_drawn(path: str, config: Config) -> bool:
 
 
 def _missing_files(config: Config, source: str) -> list[str]:
-    """Say which files the configuration names and are not there; the demo's own are drawn by a rule."""
+    """Return a line for each file that the configuration names and that is missing; the demo draws its own."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
     named |= {
         f"cohort.expression.{number}.path": next((file for file in files if not Path(file).exists()), entry.path)
@@ -116,7 +116,7 @@ def _missing_files(config: Config, source: str) -> list[str]:
 
 
 def _no_file(path: str, *, may_be_folder: bool) -> str:
-    """Say why what a path leads to is not what is wanted; empty where it is. Of expression its own check tells more."""
+    """Return why a path is no file that can be read; empty where it is one. Expression has a check of its own."""
     if not Path(path).exists():
         return (
             "is not there; correct the path (a relative one starts where the configuration is, else where the command "
@@ -128,14 +128,14 @@ def _no_file(path: str, *, may_be_folder: bool) -> str:
 
 
 def _unmet_needs(config: Config, tables: CohortTables, source: str) -> list[str]:
-    """Say what methods need and the tables do not have."""
+    """Return a line for each column or slide that methods need and the tables lack."""
     cohort, reading = config.cohort, [name for name in config.methods if "p" in METHODS[name].modalities]
     of_clinical = clinical_problems(cohort.clinical, tables, cohort.cases)
     return of_clinical + slide_problems(cohort.require, tables, cohort.samples, reading_patches=reading, source=source)
 
 
 def split_problems(config: Config, tables: CohortTables, source: str) -> list[str]:
-    """Say where the cases are too few for the split that is asked for."""
+    """Return a line where the cases are too few for the split that is configured."""
     cases = len({row["case_id"] for row in tables.samples})
     if config.splits.scheme == "kfold" and config.splits.k > cases:
         return [f"{source}: splits.k: {config.splits.k} folds of {cases} cases leave some without any; lower it"]
@@ -143,7 +143,7 @@ def split_problems(config: Config, tables: CohortTables, source: str) -> list[st
 
 
 def _feature_problems(config: Config, source: str) -> list[str]:
-    """Say what is wrong with where features come from, as far as that can be seen without timm."""
+    """Return a line for each mistake in the source of features that can be found without importing timm."""
     features, preset = config.features, find_preset(config.features.encoder)
     if features.source == "precomputed":
         message = (

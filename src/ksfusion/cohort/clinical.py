@@ -150,7 +150,7 @@ def translate(meaning: str, value: str) -> str | None:
     meaning
         ``idh``, ``codel_1p19q``, ``cdkn2a``, ``grade`` or ``event``.
     value
-        As it stands in a user's table, such as ``Wildtyp``, ``WHO III`` or ``1:DECEASED``.
+        Value as it stands in a user's table, such as ``Wildtyp``, ``WHO III`` or ``1:DECEASED``.
     """
     said = _GRADE_WORDS.sub("", value).lower() if meaning == "grade" else plain(value.rpartition(":")[2])
     return next((word for word, names in WORDS[meaning].items() if said == plain(word) or said in names), None)

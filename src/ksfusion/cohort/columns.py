@@ -24,7 +24,7 @@ def map_columns(table: UserTable, columns: Mapping[str, UserColumn]) -> None:
     table
         Changed in place.
     columns
-        By the name that a column is to have: what it is called in the table, and what its words mean.
+        For the name that each column is to have, its name in the table, and the meaning of its words.
     """
     here = {name: spec for name, spec in columns.items() if (spec.column or name) in table.columns}
     for row in table.rows:

@@ -48,7 +48,7 @@ def check_slides(slides: pd.DataFrame, *, max_failed_fraction: float, where: str
     max_failed_fraction
         The share of slides that may fail.
     where
-        What says which they are, for the message.
+        Place in which they are listed, for the message.
 
     Raises
     ------

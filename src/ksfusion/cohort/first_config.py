@@ -31,7 +31,7 @@ def configuration_text(
     Parameters
     ----------
     cases
-        What is known of the cases.
+        Columns known of the cases.
     expression
         The entry of ``cohort.expression``.
     builtin

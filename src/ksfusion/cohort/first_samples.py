@@ -44,13 +44,13 @@ def place(
     Parameters
     ----------
     files
-        The slides.
+        Paths of the slides.
     profile_ids
-        Those of the expression.
+        Ids of the expression profiles.
     table, meanings
         The clinical table, and the column of each meaning.
     cohort
-        What the cohort is called.
+        Name of the cohort.
 
     Raises
     ------

@@ -36,9 +36,9 @@ def derives_diagnosis(task: Labelling, columns: Collection[str]) -> bool:
     Parameters
     ----------
     task
-        What its labels are.
+        Definition of its labels.
     columns
-        Those of the table of cases: a diagnosis that stands there is taken as it is.
+        Columns of the table of cases: a diagnosis that stands there is taken as it is.
     """
     return task.columns == (DIAGNOSIS,) and DIAGNOSIS not in columns
 

@@ -96,7 +96,7 @@ def patient_of(name: str, *, is_case: bool = False) -> str:
     Parameters
     ----------
     name
-        Of a case, tumour, specimen, block, slide or profile.
+        Name of a case, tumour, specimen, block, slide or profile.
     is_case
         A case may be called as the patient, W22; of a slide that is only a name.
     """

@@ -78,7 +78,7 @@ def slide_problems(
     Parameters
     ----------
     require
-        What a sample must have.
+        Parts that a sample must have.
     tables
         The validated tables.
     path
@@ -86,7 +86,7 @@ def slide_problems(
     reading_patches
         The methods that read patches.
     source
-        What to call the configuration in messages.
+        Name of the configuration in messages.
     """
     n_with, n_samples = sum(bool(row["slide_id"]) for row in tables.samples), len(tables.samples)
     if require == "any" and 0 < n_with < n_samples:

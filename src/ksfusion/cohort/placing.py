@@ -115,7 +115,7 @@ def best_column(names: Iterable[str], columns: Mapping[str, Mapping[str, str]]) 
     Parameters
     ----------
     names
-        Of slides or profiles.
+        Names of slides or profiles.
     columns
         Case of each value, by column.
     """

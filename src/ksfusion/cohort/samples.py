@@ -56,7 +56,7 @@ class CohortTables:
         Parameters
         ----------
         folders
-            Where a relative path may start, see `ksfusion.core.paths.find_path`.
+            Folders in which a relative path may start, see `ksfusion.core.paths.find_path`.
         table
             The table of samples, for messages.
 
@@ -88,7 +88,7 @@ def read_cohort(files: CohortFiles, tasks: Mapping[str, Labelling], cohorts: Col
     Parameters
     ----------
     files
-        Where they are, and how their columns and words are called here.
+        Paths of the two tables, and the names of their columns and words.
     tasks
         Name of each task to what its labels are.
     cohorts

@@ -39,7 +39,7 @@ def survival_findings(
     cohorts
         The cohort of each case, on the index of ``cases``; one cohort when None.
     unit
-        That of the times, as the configuration declares it.
+        Unit of the times, as the configuration declares it.
     """
     empty = pd.Series("", index=cases.index)
     times, events = cases.get(time, empty), cases.get(event, empty)

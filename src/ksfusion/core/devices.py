@@ -49,7 +49,7 @@ def claim_gpu(names: Sequence[str]) -> int:
     Parameters
     ----------
     names
-        What is written of each GPU and no other.
+        Identifier of each GPU, which no other has.
 
     Returns
     -------

@@ -20,7 +20,7 @@ class DamagedFileError(UserError):
     path
         The file.
     delete
-        What to delete, so that it is made again, where that is not the file itself.
+        Path to delete, so that it is made again, where that is not the file itself.
     """
 
     def __init__(self, path: Path | str, delete: Path | str | None = None):

@@ -80,7 +80,7 @@ def explain(error: BaseException, stage: str) -> str | None:
     Parameters
     ----------
     error
-        What a stage has raised.
+        Error that a stage has raised.
     stage
         Its name.
     """

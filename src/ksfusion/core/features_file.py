@@ -51,7 +51,7 @@ class FeaturesWriter:
     path
         The file.
     made_by
-        What makes it (see `ksfusion.core.provenance`).
+        Provenance of the file (see `ksfusion.core.provenance`).
     """
 
     def __init__(self, path: Path, made_by: Mapping[str, Any] | None = None):

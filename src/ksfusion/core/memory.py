@@ -25,7 +25,7 @@ def check_fits_memory(path: Path, what: str, needed: int) -> None:
     path
         The file.
     what
-        What is in it, for the message.
+        Name of the contents, for the message.
     needed
         The bytes that it takes in memory.
     """

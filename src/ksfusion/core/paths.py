@@ -26,9 +26,9 @@ def find_path(path: str, folders: Sequence[Path]) -> str:
     Parameters
     ----------
     path
-        As it is written. An absolute path, an address (``https://...``) and a path that leads nowhere stay as they are.
+        Path as written. An absolute path, an address (``https://...``) and one that leads nowhere stay as they are.
     folders
-        Where a relative path may start: the folder of the file that names it, that in which the command was given.
+        Folders in which a relative path may start: that of the file that names it, that where the command was given.
 
     Raises
     ------

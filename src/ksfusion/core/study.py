@@ -86,7 +86,7 @@ def usable_folder(folder: Path | str, source: str) -> str:
     folder
         The folder.
     source
-        What to call the configuration in messages.
+        Name of the configuration in messages.
 
     Raises
     ------
@@ -180,9 +180,9 @@ def study_here(
     name, cases, tables
         See `Study`.
     batches
-        How many; ``auto``: as many as when it began.
+        Number of batches; ``auto``: as many as when it began.
     n_slides
-        How many slides it has now.
+        Number of slides that it has now.
     gene_sets
         The shipped gene sets for a study that begins: another keeps those that it began with.
     results

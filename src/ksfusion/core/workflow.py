@@ -113,7 +113,7 @@ def workflow_command(
     settings
         See `parse_settings`.
     cores
-        How many processor cores may be used; else what the profile says.
+        Number of processor cores that may be used; else that of the profile.
     profile
         Name of a profile that the project has, or the folder of one.
     dry_run

@@ -33,7 +33,7 @@ def appearance_of(sample: pd.Series, seed: int) -> SlideAppearance:
     sample
         A row of `ksfusion.demo.cohort.planted_samples`.
     seed
-        Of the play.
+        Seed of the random part.
     """
     play = np.random.default_rng(seed).normal(0, 0.05, 4)
 
@@ -68,9 +68,9 @@ def draw_slides(
     Parameters
     ----------
     appearances
-        What each slide shows, by its id.
+        Appearance of each slide, by its id.
     folder
-        Where ``{slide_id}.tiff`` goes.
+        Folder that gets ``{slide_id}.tiff``.
     threads
         The number of slides drawn at the same time.
 

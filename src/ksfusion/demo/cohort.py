@@ -118,9 +118,9 @@ def draw_cases(seed: int = SEED, *, gdc: int = GDC_CASES, ivy: int = IVY_CASES) 
     Parameters
     ----------
     seed
-        Of all draws.
+        Seed of all draws.
     gdc, ivy
-        How many cases of each cohort; those of the IvyGAP layout are glioblastomas.
+        Number of cases of each cohort; those of the IvyGAP layout are glioblastomas.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def planted_profiles(expression_ids: Collection[str]) -> pd.DataFrame:
     Parameters
     ----------
     expression_ids
-        Which profiles; the demo's sample table names them.
+        Profiles to draw; the demo's table of samples names them.
     """
     planted = planted_samples()
     profiles = planted[planted["expression_id"].isin(set(expression_ids))].drop_duplicates("expression_id").copy()

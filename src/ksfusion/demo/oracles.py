@@ -44,11 +44,11 @@ def predict_classes(known: np.ndarray, y: np.ndarray, asked: np.ndarray, n_class
     Parameters
     ----------
     known, y : numpy.ndarray of shape (n, d) and (n,)
-        What it learns from: latents and class numbers, of which there are two at least.
+        Training data: latents and class numbers, of which there are two at least.
     asked : numpy.ndarray of shape (m, d)
         Latents of those it is asked about.
     n_classes
-        How many classes there are; one that is not learned has probability 0.
+        Number of classes; one that is not learned has probability 0.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -66,7 +66,7 @@ def predict_risk(known: np.ndarray, days: np.ndarray, event: np.ndarray, asked: 
     Parameters
     ----------
     known, days, event : numpy.ndarray of shape (n, d), (n,) and (n,)
-        What it learns from: latents, times, and whether the case died, as one at least did.
+        Training data: latents, times, and whether the case died, as one at least did.
     asked : numpy.ndarray of shape (m, d)
         Latents of those it is asked about.
     """

@@ -141,14 +141,14 @@ def draw_slide(path: Path, appearance: SlideAppearance, seed: int) -> SlideTruth
     path : pathlib.Path
         File to write.
     appearance : SlideAppearance
-        What to draw.
+        Appearance to draw.
     seed : int
         Same appearance and seed, same bytes.
 
     Returns
     -------
     SlideTruth
-        What was drawn.
+        Drawn slide.
     """
     size_um = (appearance.height_um, appearance.width_um)
     mpp, tumour = appearance.mpp, appearance.tumour

@@ -178,7 +178,7 @@ def paint_neuropil(
     rng : numpy.random.Generator
         Source of chance.
     maps : TissueMaps
-        Where there is tissue, necrosis and tumour.
+        Maps of tissue, necrosis and tumour.
     looseness : float
         0..1: how far tumour turns dense neuropil into a loose web of fibrils.
     shape : tuple of int

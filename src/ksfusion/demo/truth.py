@@ -47,7 +47,7 @@ def tile_truth(drawn: Drawn, shape: tuple[int, int], mpp: float) -> pd.DataFrame
     Parameters
     ----------
     drawn
-        What was drawn.
+        Drawn slide.
     shape
         Height and width of the slide in pixels.
     mpp

@@ -126,7 +126,7 @@ def paint_vessel(fields: np.ndarray, vessel: Vessel, mpp: float, rng: np.random.
     fields : numpy.ndarray
         Concentrations (height, width, 2), hematoxylin first; changed in place.
     vessel : Vessel
-        What to paint.
+        Vessel to paint.
     mpp : float
         Pixel size in micrometres.
     rng : numpy.random.Generator

@@ -55,7 +55,7 @@ def carried(profiles: Mapping[str, pd.DataFrame], symbols: Sequence[str], n_chos
     symbols
         The genes that were chosen.
     n_chosen
-        How many are, of all that were ranked.
+        Number of genes chosen, of all that were ranked.
     """
     for cohort, table in profiles.items():
         if len(table) < FEWEST_PROFILES:

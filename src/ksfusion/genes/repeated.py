@@ -37,9 +37,9 @@ def resolve_repeated(table: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
     Parameters
     ----------
     table : pandas.DataFrame, profiles x columns
-        As in ``genes/profiles.parquet``, copies last, indexed by cohort and expression_id; changed in place.
+        Table as in ``genes/profiles.parquet``, copies last, indexed by cohort and expression_id; changed in place.
     fitted
-        The numbers of the rows that may be looked at.
+        Numbers of the rows of fitted profiles, whose values may be used.
 
     Returns
     -------

@@ -58,6 +58,7 @@ def nystrom_attention(
     Parameters
     ----------
     q, k, v : Tensor (B, heads, N, d)
+        Queries, keys and values.
     n_landmarks
         Number of landmarks, at most; where each token would be one, the attention is computed as it is.
     iterations

@@ -50,7 +50,7 @@ class MethodInfo:
     module
         Dotted name of the file.
     modalities
-        What it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), some together; empty for none.
+        Inputs that it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), or several; empty for none.
     settings
         Keys of ``training`` that it reads beyond those that all methods read.
     options
@@ -143,7 +143,7 @@ def register(
     label
         Name in print.
     modalities
-        What it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), some together; empty for none.
+        Inputs that it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), or several; empty for none.
     settings
         Keys of ``training`` that are passed to the class as options, beyond ``dropout``.
     variants

@@ -62,8 +62,9 @@ def released_ge_con(genes: Tensor, points: Tensor, *, line: int) -> Tensor:
     Parameters
     ----------
     genes : Tensor (B, width)
+        Gene embeddings.
     points : Tensor (B, groups, n_points, 2)
-        From -1 to 1.
+        Sampling points, from -1 to 1.
     line
         Points along one side of the reference grid.
     """

@@ -26,7 +26,7 @@ def equal_groups(values: np.ndarray, n_groups: int) -> np.ndarray:
     values : numpy.ndarray, shape (n,)
         Such as predictions.
     n_groups
-        How many groups, at most.
+        Largest number of groups.
     """
     edges = np.quantile(values, np.linspace(0, 1, n_groups + 1)[1:-1])
     return np.searchsorted(edges, values)

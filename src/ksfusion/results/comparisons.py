@@ -118,13 +118,13 @@ def comparison_table(
     runs
         The runs, as `ksfusion.results.runs.read_runs` returns them.
     tasks, methods
-        What is compared, in the order of the table.
+        Tasks and methods to compare, in the order of the table.
     reference
         The method that the others are compared with.
     correction
-        How the p-values of one task, metric, level, cohort and fold are corrected.
+        Correction of the p-values of one task, metric, level, cohort and fold.
     resamples
-        How often cases are drawn for an interval.
+        Number of bootstrap resamples of the cases for an interval.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
     pair
         Their runs.
     scope
-        What is compared. Of one cohort nothing is yielded where nothing can be compared.
+        Task, level and cohort. Of one cohort nothing is yielded where nothing can be compared.
     theirs
         The scores of the reference's runs, where they are known.
     """

@@ -304,7 +304,7 @@ class WriteReportSettings(TableContents, Titles):
     alpha
         Show the table and the figures of alpha too.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     """
 
     config: dict[str, Any]

@@ -19,7 +19,7 @@ def correct(p_values: np.ndarray, families: Iterable[np.ndarray], correction: Co
     Parameters
     ----------
     p_values : numpy.ndarray, shape (n_tests,)
-        Of all tests.
+        p-value of each test.
     families : iterable of numpy.ndarray of int
         The positions of the tests that are corrected together, for each family.
     correction

@@ -28,7 +28,7 @@ def net_benefit(
     happened : numpy.ndarray of bool, shape (n_samples,)
         Whether a sample is of the class.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     thresholds : numpy.ndarray, shape (n_thresholds,)
         Between 0 and 1.
     """

@@ -25,7 +25,7 @@ def column_of(name: str, samples: Table, cases: Table) -> dict[str, str]:
     Parameters
     ----------
     name
-        Of the column.
+        Name of the column.
     samples, cases
         The rows of the two tables.
     """
@@ -73,11 +73,11 @@ def subgroup_problems(settings: Subgrouping, samples: Table, cases: Table, *, so
     Parameters
     ----------
     settings
-        Which columns, and how numbers are cut.
+        Columns of the subgroups, and limits at which numbers are cut.
     samples, cases
         The rows of the two tables.
     source
-        What to call the configuration.
+        Name of the configuration in messages.
     """
     known = dict.fromkeys(name for row in (*samples[:1], *cases[:1]) for name in row)
     for name in settings.subgroups:

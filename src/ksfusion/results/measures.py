@@ -68,9 +68,9 @@ class Measure(Protocol):
         table
             The samples, or cases; one at least.
         weights : numpy.ndarray, shape (resamples, n_samples)
-            How often each is drawn.
+            Number of times that each sample is drawn.
         fold, seed
-            Of the run.
+            Fold and seed of the run.
         """
         ...
 

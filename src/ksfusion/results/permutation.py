@@ -45,7 +45,7 @@ def swapped_classification(
     ours, theirs : array-like, shape (n_samples, n_classes)
         Probability of each class by each of the two methods.
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
-        Which samples are swapped.
+        Whether each sample is swapped, in each permutation.
     positive
         Number of the class that counts; None where all do.
 
@@ -78,7 +78,7 @@ def swapped_survival(
     ours, theirs : array-like, shape (n_samples,)
         Risk by each of the two methods.
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
-        Which samples are swapped.
+        Whether each sample is swapped, in each permutation.
     """
     followed, died, first = check_survival(days, event, ours)
     _, _, second = check_survival(days, event, theirs)
@@ -106,11 +106,11 @@ def swapped_regression(
     Parameters
     ----------
     y_true : array-like, shape (n_samples,)
-        What is true.
+        True values.
     ours, theirs : array-like, shape (n_samples,)
-        What each of the two methods predicts.
+        Predictions of each of the two methods.
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
-        Which samples are swapped.
+        Whether each sample is swapped, in each permutation.
     """
     (truth, first), (_, second) = check_regression(y_true, ours), check_regression(y_true, theirs)
     # Both are sums over samples, whose terms a swap turns round.
@@ -146,6 +146,6 @@ def permutation_p_value(differences: np.ndarray) -> float:
     Parameters
     ----------
     differences : numpy.ndarray, shape (1 + permutations,)
-        In percent.
+        Differences in percent; the first is that of the predictions as they are.
     """
     return float(np.mean(np.abs(differences) >= abs(differences[0]) - ROUNDING))

@@ -118,7 +118,7 @@ def resampled_classification(
     y_true, probabilities, positive
         As in `ksfusion.results.metrics.classification_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     with_areas
         Compute the areas under curves too, which take longest; else they are NaN.
 
@@ -171,7 +171,7 @@ def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -
     score : numpy.ndarray, shape (n_samples,)
         Higher where the class is more likely.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def resampled_survival(
     days, event, risk
         As in `ksfusion.results.metrics.survival_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
 
     Returns
     -------

@@ -42,7 +42,7 @@ def audit_modalities(
         A table for each task, in that order (`ksfusion.results.modalities.changes.audit_columns`). The additive
         projection is of the first seed that has a model.
     settings
-        Of how many samples the additive projection is computed.
+        Number of samples that the additive projection is computed for.
     device
         Device of the models.
 

@@ -39,7 +39,7 @@ def check_expression(
     fold
         The fold whose training cases count.
     settings
-        How the genes were chosen and scaled.
+        Choice and scaling of the genes.
     """
     table = read_wide_parquet(profiles, PROFILE_KEYS)
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)

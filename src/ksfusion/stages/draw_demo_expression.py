@@ -20,7 +20,7 @@ def draw_demo_expression(output: Path, truth: Path, *, settings: DrawDemoExpress
     truth
         Gets the planted truth of the cases; no stage of the pipeline reads it.
     settings
-        Which profiles; the demo's sample table names them.
+        Profiles to draw; the demo's table of samples names them.
     """
     profiles = planted_profiles(settings.profiles)
     write_expression(profiles, output, SEED)

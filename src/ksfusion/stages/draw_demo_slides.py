@@ -26,7 +26,7 @@ def draw_demo_slides(
     threads
         Number of slides drawn at the same time.
     settings
-        Which slides; the demo's sample table names them.
+        Slides to draw; the demo's table of samples names them.
     """
     slides, tiles = draw_slides(planted_appearances(settings.slides), output, threads=threads)
     write_tsv(slides, truth)

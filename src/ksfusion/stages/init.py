@@ -56,7 +56,7 @@ def init(
     clinical
         The table of patients: with tabs, semicolons or commas between its columns, or .xlsx.
     column
-        What a column of that table means, as NAME=COLUMN; may be given many times. NAME is case_id, idh, codel_1p19q,
+        Meaning of a column of that table, as NAME=COLUMN; may be given many times. NAME is case_id, idh, codel_1p19q,
         cdkn2a, grade, survival_days, survival_months, survival_years, event, age, sex, slide, expression_id, or the
         name of a task of your own.
     unit
@@ -64,7 +64,7 @@ def init(
     mpp
         Micrometres per pixel of slides whose files do not say it.
     cohort
-        What the cohort is called.
+        Name of the cohort.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> Non
 
 
 def _tell(started: Started, files: Sequence[Path], source: Recognised) -> None:
-    """Say what has been placed, what not, and what comes next."""
+    """Print what has been placed, what not, and what comes next."""
     placed = {row["slide"] for row in started.samples}
     paired = {row["expression_id"] for row in started.samples if row["expression_id"]}
     log.info("%d of %d slides and %d of %d profiles are placed", len(placed), len(files), len(paired), len(source.ids))

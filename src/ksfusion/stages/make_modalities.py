@@ -20,7 +20,7 @@ from ksfusion.results.tables.modalities import as_text, modality_table
 def make_modalities(
     runs: Sequence[Path], *, audits: Sequence[Path], output: Path, figure: Path, settings: MakeModalitiesSettings
 ) -> None:
-    """Tell how much each metric falls when genes or patches are permuted, and without interactions of the two.
+    """Compute how much each metric falls when genes or patches are permuted, and without interactions of the two.
 
     Parameters
     ----------

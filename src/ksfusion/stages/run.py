@@ -36,7 +36,7 @@ def run(
     set
         A setting to change for this run, such as training.alpha=0.7; may be given many times.
     cores
-        How many processor cores may be used at once; all where it is not said.
+        Number of processor cores that may be used at once; all without it.
     profile
         Where jobs run: slurm, or the folder of a profile of your own.
     dry_run
@@ -44,7 +44,7 @@ def run(
     verbose
         Print all that Snakemake says; it is in .snakemake/log in any case.
     passed_on
-        What follows ``--``: any further options of Snakemake.
+        Options after ``--``, which go to Snakemake.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def run_oracle(
     oracle
         Its name.
     task
-        What it predicts.
+        Task that it predicts.
     fold
         The number of the fold.
     samples

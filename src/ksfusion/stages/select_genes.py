@@ -49,7 +49,7 @@ def select_genes(
     fold
         The fold whose training cases count.
     settings
-        Which genes are used, and their scale; ``sets: builtin`` are those by which `read-expression` named genes.
+        Choice and scaling of the genes; ``sets: builtin`` are those by which `read-expression` named genes.
     library_sizes
         Reads of each profile whose unit is counts, of `read-expression`; rankings of raw counts want them.
 

@@ -26,7 +26,7 @@ def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCase
     output
         Gets fold, case_id, split of every case that has a sample; what stands there from the same settings is kept.
     settings
-        How the cases are divided, and the column that makes the strata.
+        Division of the cases, and the column that makes the strata.
 
     Raises
     ------

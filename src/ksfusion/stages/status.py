@@ -24,7 +24,7 @@ NO_FAILURE = ("INFO ", "WARNING ")
 
 
 def status(config: Path, *, set: Sequence[str] = ()) -> None:
-    """Say what of a study is done, stale or failed, and why, and what a run would do.
+    """Show what of a study is done, stale or failed, and why, and what a run would do.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def report(folder: Path, due: Sequence[PlannedJob], every: Sequence[PlannedJob],
     due, every
         The jobs that a run would do, and all that there are.
     command
-        What begins the next run.
+        Command that begins the next run.
     """
     study = read_study(folder / "results")
     yield f"{study.describe() if study else 'a study that has not begun'}, in {folder}"

@@ -33,7 +33,7 @@ def write_ledger(
     patches: Sequence[Path] = (),
     features: Sequence[Path] = (),
 ) -> None:
-    """Say of every slide and sample what became of it.
+    """Write the status of every slide and sample, with the reason where it is not used.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def write_ledger(
     profiles
         Expression of all cohorts, of `read-expression`.
     settings
-        What a sample must have, which pairings count, and the kind of each task.
+        Parts that a sample must have, pairings that count, and the kind of each task.
     tiles
         Tiles of all batches; none of a study without slides.
     stain

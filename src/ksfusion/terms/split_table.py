@@ -68,7 +68,7 @@ def sides_of_fold(path: Path, fold: int, cases: Iterable[str] = ()) -> pd.Series
     fold
         Number of the fold.
     cases
-        Those that must have a side.
+        Cases that must have a side.
 
     Raises
     ------

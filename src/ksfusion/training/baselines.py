@@ -104,11 +104,11 @@ def fit_regression(
     Parameters
     ----------
     covariates
-        What the baseline reads of the samples.
+        Covariates of the samples that the baseline reads.
     samples : pandas.DataFrame
         Samples of `ksfusion.training.data.FoldData`, in the same order.
     task
-        What is predicted.
+        Task to predict.
     chosen_penalty
         Whether the penalty is chosen on validation cases, that with the highest AUC or C-index.
 

@@ -41,6 +41,7 @@ def macro_auc(y: np.ndarray, probabilities: np.ndarray) -> float:
     y : array (n,)
         Class numbers.
     probabilities : array (n, n_classes)
+        Probability of each class.
     """
     areas = []
     for number in range(probabilities.shape[1]):

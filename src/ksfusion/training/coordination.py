@@ -103,7 +103,7 @@ def coordinate_classifier(
     truth : mapping of name to Tensor (B,)
         ``y``, or ``days`` and ``event``.
     confidence
-        What tells how sure a stream is, by its own logits and the truth; None: by ``y``, or by ``days`` and ``event``.
+        Confidence of a stream, from its logits and the labels; None: by ``y``, or by ``days`` and ``event``.
     coordinate
         Way to coordinate the two halves.
     """

@@ -60,7 +60,7 @@ def read_covariates(
     cases
         Table of cases, of `check-cohort`.
     parts
-        What is read.
+        Parts of the data that are read.
     clinical
         The clinical columns.
 

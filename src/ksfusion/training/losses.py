@@ -62,7 +62,7 @@ def regression_loss(predicted: Tensor, value: Tensor, *, weights: Tensor) -> Ten
     Parameters
     ----------
     predicted, value : Tensor (B,)
-        What is predicted, and the truth.
+        Predicted and true values.
     weights : Tensor (B,)
         Weights of the samples.
     """

@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Tell of the steps and epochs of a run; a context manager.
+    """Log the steps and epochs of a run; a context manager.
 
     Parameters
     ----------
     name
-        Which run this is.
+        Name of the run.
     epochs, steps
-        How many there are, steps per epoch.
+        Number of epochs, and of steps in each.
     done
         Epochs that an interrupted run had finished.
     tensorboard
@@ -53,7 +53,7 @@ class Progress:
             self._bar.update()
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """Tell of an epoch: its row of the history."""
+        """Log an epoch by its row of the history."""
         told = {key: f"{row[key]:.4g}" for key in ("train_loss", "val_loss", "val_metric")}
         if self._bar is not None:
             self._bar.set_postfix(told)

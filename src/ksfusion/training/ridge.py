@@ -47,7 +47,7 @@ class ClassRidge:
         class_weights
             Weight of each class.
         penalties : numpy.ndarray (columns,)
-            Of each column.
+            Penalty of each column.
         """
         narrow = Narrow.of(x, penalties)
         model = LogisticRegression(C=1.0, tol=1e-8, max_iter=ITERATIONS)
@@ -110,7 +110,7 @@ class CoxRidge:
         cuts
             Days that divide time into intervals.
         penalties : numpy.ndarray (columns,)
-            Of each column.
+            Penalty of each column.
 
         Raises
         ------

@@ -145,7 +145,7 @@ class CoxSurvival(Survival):
         Parameters
         ----------
         logits : Tensor (n, 1)
-            Of the training samples.
+            Logits of the training samples.
         train : pandas.DataFrame (n,)
             These, with ``days`` and ``event``.
         weights : numpy.ndarray (n,)

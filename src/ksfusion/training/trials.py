@@ -86,7 +86,7 @@ class Trials:
         return optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
 
     def _finish_interrupted(self) -> None:
-        """Tell the result of a trial that was interrupted between its row and that; one without a row has failed."""
+        """Report to Optuna a trial interrupted between its row and its result; one without a row has failed."""
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._tell(trial.number, trial.user_attrs.get(ROW, {}).get("value", math.nan))
 

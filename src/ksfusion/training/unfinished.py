@@ -38,13 +38,13 @@ def write_unfinished_run(
     data
         The samples of its fold.
     task
-        What was to be predicted.
+        Task that was to be predicted.
     run
         Its task, method, fold and seed.
     config
-        What goes into its ``config.json``.
+        Contents of its ``config.json``.
     status, reason
-        What goes into its ``metrics.json``.
+        Entries of its ``metrics.json``.
     """
     nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
     write_run(

@@ -72,13 +72,13 @@ def find_files(
     Parameters
     ----------
     folder
-        As gdc-client lays it out: a folder for each file, named by its uuid. Files directly in it are taken too.
+        Folder as gdc-client leaves it, with a folder for each file, named by its uuid; files directly in it count too.
     endings
         The files' endings.
     sheets
         The sample sheets.
     missing
-        Where to note what is left out, and files of one name.
+        Notes to which files that are left out, and those of one name, are added.
     """
     specimens, names = [], Counter[str]()
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):

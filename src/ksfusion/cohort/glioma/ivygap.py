@@ -88,7 +88,7 @@ def find_slides(folder: Path, mpp: float | None, missing: MissingData) -> list[S
     mpp
         Micrometres per pixel of the images, which they do not say themselves.
     missing
-        Where to note what is left out.
+        Notes to which files that are left out are added.
     """
     slides = folder / "slides"
     images = sorted(path for path in slides.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_ENDINGS)

@@ -99,9 +99,9 @@ def unused_profiles(slides: Sequence[Specimen], profiles: Sequence[Specimen], ro
     Parameters
     ----------
     slides, profiles
-        Those of one cohort.
+        Slides and profiles of one cohort.
     rows
-        What `pair_slides` made of them.
+        Rows that `pair_slides` made of them.
     """
     used = {row["expression_id"] for row in rows}
     for profile in profiles:
@@ -131,7 +131,7 @@ def pair_slides(slides: list[Specimen], profiles: list[Specimen], cohort: str, *
     Parameters
     ----------
     slides, profiles
-        Those of one cohort.
+        Slides and profiles of one cohort.
     cohort
         Its name.
     pairs

@@ -53,7 +53,7 @@ def misplaced_sources(sources: Iterable[ExpressionSource], source: str) -> list[
     sources
         The sources of expression.
     source
-        What to call the configuration in messages.
+        Name of the configuration in messages.
     """
     problems = []
     for number, entry in enumerate(sources):

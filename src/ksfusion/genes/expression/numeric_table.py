@@ -243,11 +243,11 @@ def refuse_duplicates(names: Sequence[str], path: Path, remedy: str = "profile i
     Parameters
     ----------
     names
-        Of columns or profiles.
+        Names of columns or profiles.
     path
         Their file.
     remedy
-        What the user can do.
+        Remedy, for the message.
     """
     index = pd.Index(names)
     if index.has_duplicates:

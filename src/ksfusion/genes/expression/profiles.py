@@ -199,7 +199,7 @@ def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) ->
     Parameters
     ----------
     sources
-        Where each cohort's profiles are.
+        Files of each cohort's profiles.
     names
         The version of the shipped gene sets whose Ensembl ids and previous symbols are known.
 

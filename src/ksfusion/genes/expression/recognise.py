@@ -88,7 +88,7 @@ def guess_unit(values: np.ndarray) -> ExpressionUnit:
     Parameters
     ----------
     values : numpy.ndarray, (profiles, genes)
-        Of the file.
+        Values of the file.
 
     Returns
     -------

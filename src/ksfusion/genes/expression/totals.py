@@ -34,7 +34,7 @@ def without_totals(profiles: pd.DataFrame) -> tuple[pd.DataFrame, list[Noted]]:
     Parameters
     ----------
     profiles : pandas.DataFrame, profiles x genes
-        As in the file.
+        Values as in the file.
 
     Returns
     -------

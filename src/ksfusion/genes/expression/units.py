@@ -44,11 +44,11 @@ def unit_findings(values: np.ndarray, ids: Sequence[str], unit: ExpressionUnit) 
     Parameters
     ----------
     values : numpy.ndarray, (profiles, genes)
-        As in the file; NaN where missing.
+        Values as in the file; NaN where missing.
     ids
-        Of the profiles.
+        Ids of the profiles.
     unit
-        As declared.
+        Unit as declared.
     """
     if values.shape[1] < FEWEST_GENES:
         return

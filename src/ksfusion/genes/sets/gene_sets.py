@@ -56,7 +56,7 @@ def conflicts(sets: Sets = BUILTIN, *, names: str = NEWEST) -> pd.DataFrame:
     Parameters
     ----------
     sets, names
-        As of `gene_sets`.
+        Arguments of `gene_sets`.
 
     Returns
     -------

@@ -101,7 +101,7 @@ def one_column_per_symbol(
     profiles
         Profiles x genes in log units; gene names may repeat.
     path, symbol_of_id
-        As of `current_symbols`.
+        Arguments of `current_symbols`.
 
     Returns
     -------

@@ -31,7 +31,7 @@ def choose_samples(predictions: pd.DataFrame, task: TaskOutcome, samples: int | 
     task
         The task that is predicted.
     samples
-        How many samples.
+        Number of samples.
     """
     by = "risk" if task.kind == "survival" else "y"
     ordered: list[str] = predictions.sort_values([by, "sample_id"], na_position="last")["sample_id"].tolist()

@@ -91,7 +91,7 @@ def sum_by_patch(cells: np.ndarray, index: np.ndarray) -> np.ndarray:
     cells : numpy.ndarray (n_patches,)
         The attention of the cells of one map.
     index : numpy.ndarray (n_patches,)
-        Which of the slide's patches stands in each cell.
+        Number of the slide's patch in each cell.
     """
     return np.bincount(index, weights=cells)
 
@@ -104,7 +104,7 @@ def share_for_half(relative: np.ndarray, cells: np.ndarray) -> float:
     relative : numpy.ndarray (patches,)
         Attention of a patch's cells, relative to an even share.
     cells : numpy.ndarray (patches,)
-        In how many cells it stands.
+        Number of cells of the map that hold each patch.
     """
     order = np.argsort(-relative, kind="stable")
     held, covered = np.cumsum((relative * cells)[order]), np.cumsum(cells[order])

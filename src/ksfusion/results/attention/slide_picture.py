@@ -112,9 +112,9 @@ def on_slide(
     source
         The slide.
     patches
-        In px of its level 0.
+        Upper left corners of the patches, in px of level 0.
     settings
-        How slides are read, and how large patches are.
+        Reading of slides, and size of patches.
     longest
         Longest side of the picture, in px.
 

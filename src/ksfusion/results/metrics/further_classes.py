@@ -58,9 +58,9 @@ def further_classification(
     cohorts : numpy.ndarray, shape (n_samples,)
         The cohort of each sample.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     scoring
-        Which classes there are, and which of them counts.
+        Classes of the task, and which of them is the positive one.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarr
     score : numpy.ndarray, shape (n_samples,)
         Higher where the class is more likely.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     """
     order = np.argsort(-score, kind="stable")
     last_of_equals = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
@@ -150,7 +150,7 @@ def area_within(positive: np.ndarray, score: np.ndarray, cohorts: np.ndarray, we
     Parameters
     ----------
     positive, score, weights
-        As in `average_precision`.
+        Arguments of `average_precision`.
     cohorts : numpy.ndarray, shape (n_samples,)
         The cohort of each sample.
     """

@@ -111,9 +111,9 @@ def further_survival(
     samples
         The test samples.
     curves
-        What a model says of them.
+        Survival curves that a model predicts for them.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     censoring
         The cases on which censoring is estimated.
     times
@@ -216,7 +216,7 @@ def integrated_errors(days: np.ndarray, event: np.ndarray, curves: Curves, censo
     days, event : numpy.ndarray, shape (n_samples,)
         Follow-up of the samples.
     curves
-        What a model says of them.
+        Survival curves that a model predicts for them.
     censoring
         The cases on which censoring is estimated.
     """
@@ -247,7 +247,7 @@ def in_tenths(days: np.ndarray, event: np.ndarray, curves: Curves) -> np.ndarray
     days, event : numpy.ndarray, shape (n_samples,)
         Follow-up of the samples.
     curves
-        What a model says of them.
+        Survival curves that a model predicts for them.
     """
     steps = np.column_stack([np.ones(len(days)), curves.survival, np.zeros(len(days))])
     interval = np.searchsorted(curves.cuts, days, side="right")

@@ -93,11 +93,11 @@ def further_class_metrics(classes: Sequence[str], *, ordered: bool, positive: st
     Parameters
     ----------
     classes
-        Of the task.
+        Names of the classes of the task.
     ordered
         Whether they have an order.
     positive
-        The one that counts, where there is one.
+        Positive class, where there is one.
     """
     whole = ["auprc", "precision", "balanced_accuracy", "mcc", "brier", "calibration_error", "auc_within"]
     if ordered:

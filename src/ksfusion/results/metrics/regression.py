@@ -24,7 +24,7 @@ def regression_metrics(y_true: ArrayLike, predicted: ArrayLike) -> dict[str, flo
     Parameters
     ----------
     y_true, predicted : array-like, shape (n_samples,)
-        What is true, and what was predicted.
+        True and predicted values.
 
     Returns
     -------
@@ -49,9 +49,9 @@ def resampled_regression(y_true: ArrayLike, predicted: ArrayLike, weights: np.nd
     Parameters
     ----------
     y_true, predicted
-        As in `regression_metrics`.
+        True and predicted values, see `regression_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray, counts: np.ndarray) 
     first, second : numpy.ndarray, shape (resamples or 1, n_samples)
         Ranks.
     counts : numpy.ndarray, shape (resamples or 1, n_samples)
-        How often each sample is drawn.
+        Number of times that each sample is drawn.
     """
     total = or_undefined(counts.sum(axis=1, keepdims=True))
     apart = [ranks - (counts * ranks).sum(axis=1, keepdims=True) / total for ranks in (first, second)]

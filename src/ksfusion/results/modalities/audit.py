@@ -43,13 +43,13 @@ def audited_predictions(
     data
         The fold that it was trained on.
     task
-        What it predicts.
+        Task that it predicts.
     projected
-        Of how many samples, at most, the additive projection is computed; 0 for none.
+        Largest number of samples that the additive projection is computed for; 0 for none.
     batch_size
         Samples that are computed together.
     mean, sd
-        Of a regression, the scale on which the model predicts.
+        Mean and standard deviation by which a regression's values were scaled for training.
 
     Returns
     -------

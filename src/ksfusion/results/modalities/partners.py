@@ -35,7 +35,7 @@ def draw_partners(case_ids: ArrayLike, cohorts: ArrayLike, *, permutations: int 
     case_ids, cohorts : array-like, shape (n_samples,)
         Case and cohort of each sample, in order of sample_id.
     permutations
-        How many.
+        Number of permutations.
     """
     cases, places = np.asarray(case_ids, dtype=str), np.asarray(cohorts, dtype=str)
     partners = Partners(*np.empty((2, permutations, len(cases)), dtype=int))

@@ -41,7 +41,7 @@ def draw_attention(
     attention
         Stream to the attention of each patch, as a share of one.
     cells : numpy.ndarray (patches,)
-        In how many cells of the map each patch stands; its even share is as large.
+        Number of cells of the map that hold each patch, to which its even share is proportional.
     title, lines
         The title, and the lines below it.
 

@@ -51,7 +51,7 @@ def draw_survival_calibration(
     runs
         With their curves.
     task, methods, title
-        What is shown, in the order of the panels, and the title.
+        Contents of the figure, in the order of its panels, and its title.
     times
         Days.
     """

@@ -53,7 +53,7 @@ def figure_with_legend(n_panels: int, *, title: str, entries: Sequence[Entry]) -
     n_panels, title
         See `panel_figure`.
     entries
-        Of the legend.
+        Entries of the legend.
     """
     width = figure_width(n_panels)
     entry = 0.45 + 0.065 * max(len(text) for text, _ in entries)
@@ -71,11 +71,11 @@ def reasons_of(runs: Sequence[Run], method: str, otherwise: str) -> str:
     Parameters
     ----------
     runs
-        Of all methods.
+        Runs of all methods.
     method
-        The one.
+        Name of the method.
     otherwise
-        What it is where no run failed.
+        Reason where none of its runs failed.
     """
     own = [run for run in runs if run.method == method]
     return "; ".join(sorted({run.reason for run in own if run.reason}) or [otherwise]) if own else "no run"

@@ -31,11 +31,11 @@ def draw_decision(
     Parameters
     ----------
     runs, methods, title
-        What is shown, in the order of the panels, and the title.
+        Contents of the figure, in the order of its panels, and its title.
     task
         A class of it counts.
     resamples
-        How often cases are drawn for the interval.
+        Number of bootstrap resamples of the cases for the interval.
     """
     number = task.positive_number
     assert number is not None

@@ -72,7 +72,7 @@ def figures_of_task(
     caveats
         Sentences that must stand in every caption.
     study
-        What the study is called, where that stands on its figures.
+        Name of the study, where its figures show one.
     only_alpha
         Draw the figure of alpha alone.
     comparisons
@@ -82,7 +82,7 @@ def figures_of_task(
     times
         Days at which the calibration of survival is shown.
     resamples
-        How often cases are drawn for the intervals that are not in those tables.
+        Number of bootstrap resamples of the cases for the intervals that are not in those tables.
 
     Yields
     ------

@@ -36,9 +36,9 @@ def draw_forest(
     runs
         Not read: the comparisons are made of them.
     task, methods
-        What is shown, in the order of the rows.
+        Task, and methods in the order of the rows.
     title
-        Of the figure.
+        Title of the figure.
     comparisons
         With the reference.
     """

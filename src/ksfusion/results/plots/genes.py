@@ -54,7 +54,7 @@ def draw_gene_ranks(table: pd.DataFrame, *, title: str, rank: Rank) -> Figure:
     title
         The figure's title.
     rank
-        What the genes are ranked by.
+        Ranking of the genes.
     """
     heights = (2.6, *(0.28 for _ in NICHE_NAMES))
     figure, [(curve, *strips)] = panel_figure(1, title=title, width=7.2, heights=heights, left=0.9, gap=0.7)

@@ -50,9 +50,9 @@ def draw_modalities(
     table : pandas.DataFrame
         As `ksfusion.results.tables.modalities.modality_table` returns it.
     tasks, methods
-        In the order of panels and rows.
+        Tasks and methods, in the order of panels and rows.
     study
-        What the study is called, where that stands on its figures.
+        Name of the study, where its figures show one.
     """
     shown = table[table["cohort"] == ALL]
     names = [method for method in methods if method in set(shown["method"])]

@@ -48,7 +48,7 @@ def panel_figure(
     Parameters
     ----------
     n_panels
-        How many.
+        Number of panels.
     title
         Title of the figure, at the top left.
     width

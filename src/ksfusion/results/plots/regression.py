@@ -49,7 +49,7 @@ def predictions_of(runs: Sequence[Run], task: ShownTask) -> pd.DataFrame:
     Parameters
     ----------
     runs
-        Of one method and task.
+        Runs of one method and task.
     task
         The task.
     """

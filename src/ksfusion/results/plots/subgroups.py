@@ -33,7 +33,7 @@ def draw_subgroups(
     runs
         Not read: the table is made of them.
     task, methods, title
-        What is shown, in the order of the panels, and the title.
+        Contents of the figure, in the order of its panels, and its title.
     table
         Of `ksfusion.stages.make_subgroups`.
     """

@@ -33,9 +33,9 @@ def draw_survival(
     Parameters
     ----------
     runs
-        Of the task.
+        Runs of the task.
     task, methods, title
-        What is shown, in the order of the panels, and the title.
+        Contents of the figure, in the order of its panels, and its title.
     groups
         `HALVES` or `THIRDS`.
     """
@@ -74,7 +74,7 @@ def risk_groups(runs: Sequence[Run], task: ShownTask, names: Sequence[str] = ("l
     task
         The task that is predicted.
     names
-        Of the groups, from the lowest risk.
+        Names of the groups, from the lowest risk.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def question(table: pd.DataFrame, n_cases: int, titles: Mapping[str, str]) -> st
     n_cases
         Cases in use.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     """
     tasks = listed([in_words(task, titles) for task in table["task"].unique()])
     methods = table["method"].nunique()
@@ -72,7 +72,7 @@ def answer(table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping
     comparisons
         With the reference.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     """
     leads = list(_leads(table))
     if not leads:

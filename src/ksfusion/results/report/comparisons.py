@@ -59,7 +59,7 @@ def comparison_section(comparisons: Comparisons | None, titles: Mapping[str, str
     comparisons
         With the reference.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     """
     if comparisons is None or comparisons.table.empty:
         return None

@@ -248,7 +248,7 @@ def heatmap_gallery(
     report
         The page, from whose folder links start.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
 
     Returns
     -------

@@ -82,7 +82,7 @@ def modality_section(
     image
         Its figure.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     caveats
         Sentences that stand wherever results do.
     """

@@ -115,7 +115,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
     Parameters
     ----------
     contents
-        What the earlier stages found.
+        Results of the earlier stages.
     settings
         The title, the sentences that must stand on the page, and the configuration.
     made_by

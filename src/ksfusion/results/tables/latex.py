@@ -33,11 +33,11 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
     title
         Its caption, without a full stop.
     label
-        What references call it.
+        Label of the table, by which LaTeX refers to it.
     note
         The last sentences under the table.
     study
-        What the study is called.
+        Name of the study.
     """
     caption = " ".join(f"{_escape(text.rstrip('.'))}." for text in (study, title) if text)
     lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table*}", r"\centering", r"\scriptsize"]

@@ -143,9 +143,9 @@ def lay_out(
     caveats
         Sentences that stand first among the notes.
     titles
-        What tasks are called, by name, where they have a title.
+        Titles of tasks, by name, of those that have one.
     comparisons
-        Of these methods with a reference, by which values are marked.
+        Comparisons of these methods with a reference, by which values are marked.
     """
     titles = titles or {}
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]

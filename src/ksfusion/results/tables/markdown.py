@@ -20,7 +20,7 @@ def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: s
     note
         The last sentences under the table.
     study
-        What the study is called.
+        Name of the study.
     """
     lines = [f"# {_escape(title)}", ""]
     if study:

@@ -44,12 +44,12 @@ def modality_table(
     runs
         The runs of these methods, of which those without a model say why.
     tasks, methods
-        In the order of the table.
+        Tasks and methods, in the order of the table.
     shared
         Methods that were not trained because they are others under another name: each to the one whose runs are its
         own too.
     resamples
-        How often cases are drawn for an interval.
+        Number of bootstrap resamples of the cases for an interval.
 
     Returns
     -------

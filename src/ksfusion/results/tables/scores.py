@@ -167,13 +167,13 @@ def result_table(
     runs
         The runs, as `ksfusion.results.runs.read_runs` returns them.
     tasks, methods
-        What is scored, in the order of the table; a method may be any name, such as an oracle's.
+        Tasks and methods in the order of the table; a method may be any name, such as an oracle's.
     paper : pandas.DataFrame, optional
         Published values to stand beside: method, task, metric, percent.
     resamples
-        How often cases are drawn for an interval.
+        Number of bootstrap resamples of the cases for an interval.
     measures
-        What is measured of a task, given the runs of a method.
+        Measures of a task, given the runs of a method.
 
     Returns
     -------
@@ -241,7 +241,7 @@ def tables_by_fold(runs: Iterable[Run], task: ShownTask, level: Level, cohort: s
     task
         The task.
     level, cohort
-        What is scored; `ALL` cohorts or one.
+        Level and cohort that are scored; `ALL` cohorts or one.
     folds
         All folds; one without a run stands there empty.
     """
@@ -262,9 +262,9 @@ def score_folds(tables: FoldTables, measure: Measure, resamples: int) -> dict[in
     tables
         The test samples, or cases, of each fold and seed.
     measure
-        What is measured.
+        Measure to compute.
     resamples
-        How often cases are drawn.
+        Number of bootstrap resamples of the cases.
     """
     draws = draws_by_fold(cases_by_fold(tables), resamples=resamples)
     return {fold: score_fold(fold, by_seed, measure, draws.get(fold)) for fold, by_seed in tables.items()}
@@ -297,9 +297,9 @@ def score_fold(fold: int, tables: Mapping[int, pd.DataFrame], measure: Measure, 
     tables
         The test samples, or cases, of each seed.
     measure
-        What is measured.
+        Measure to compute.
     drawn
-        How often each case is drawn; None where there is none, so that nothing is scored.
+        Number of times that each case is drawn; None where there is no case, so that nothing is scored.
     """
     metrics = measure.metrics
     if drawn is None or not tables:
@@ -334,7 +334,7 @@ def average(
     by_fold
         The scores of each fold, or of one.
     metric, level, cohort, fold
-        What is averaged.
+        Metric, level, cohort and fold of the mean.
     skipped
         Why runs gave nothing, or nothing.
     """

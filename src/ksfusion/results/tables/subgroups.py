@@ -91,7 +91,7 @@ def subgroup_table(
     runs
         The runs, as `ksfusion.results.runs.read_runs` returns them.
     columns
-        Of each column the values by sample_id, empty where unknown.
+        Values of each column by sample_id, empty where unknown.
     settings
         Tasks and methods in the order of the table, where numbers are cut, and how often cases are drawn.
 
@@ -206,7 +206,7 @@ def heterogeneity(means: np.ndarray, draws: np.ndarray) -> tuple[float, str]:
     Parameters
     ----------
     means : numpy.ndarray, shape (n_groups,)
-        Of the subgroups.
+        Mean of each subgroup.
     draws : numpy.ndarray, shape (n_groups, resamples)
         The same in each draw of the cases of all subgroups; those in which one is NaN are left out.
 

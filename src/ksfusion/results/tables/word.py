@@ -44,7 +44,7 @@ def write_word(
     note
         The last sentence under each table.
     study
-        What the study is called.
+        Name of the study.
     """
     import docx
     from docx.enum.section import WD_ORIENT

@@ -127,7 +127,7 @@ def load_weights(network: nn.Module, weights: Weights, source: Path | str, *, un
     weights
         One tensor for each of the network's.
     source
-        What to call them in messages.
+        Name of the weights in messages.
     unused
         Keys that start with one of these may be there.
 

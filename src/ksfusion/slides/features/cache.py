@@ -58,11 +58,11 @@ def slide_key(
     Parameters
     ----------
     shared
-        What the features of every slide are made with (`made_of`).
+        Settings and code that the features of every slide are made with (`made_of`).
     source
         The slide's file; its size counts too.
     digest
-        That of the file when it was tiled: another file of the same name may have the same size.
+        Digest of the file when it was tiled: another file of the same name may have the same size.
     corners : numpy.ndarray of shape (unique patches, 2), int32
         Level-0 x and y of its patches, each once.
     profile
@@ -154,7 +154,7 @@ class FeatureCache:
         Parameters
         ----------
         keys
-            Of each slide_id its old keys to the new ones; a slide with another key keeps it.
+            For each slide_id, its old keys and the new one of each; a slide with another key keeps it.
         """
         with atomic(self._output) as temporary:
             shutil.copyfile(self._output, temporary)

@@ -68,7 +68,7 @@ def plan_work(
     patches
         Table of `ksfusion.stages.sample_patches`.
     shared
-        What the features of every slide are made with (`ksfusion.slides.features.cache.made_of`).
+        Settings and code that the features of every slide are made with (`ksfusion.slides.features.cache.made_of`).
     normalise
         Bring patches to the target's stain.
     """

@@ -48,7 +48,7 @@ def refuse_unknown(path: Path, content: str) -> None:
     path
         The file.
     content
-        What it begins like (`content_of`).
+        Kind of file by its first bytes (`content_of`).
     """
     suffix = path.suffix.lower()
     problem = f"is {content}, which no reader knows; {CONVERT}" if content not in ("", TIFF) else ""

@@ -143,7 +143,7 @@ class PatchReaders:
         Parameters
         ----------
         slides
-            Of each slide its source and the (n, 2) level-0 corners of its patches.
+            For each slide its source, and the (n, 2) upper left corners of its patches in px of level 0.
         group
             The number of patches that are handed on at a time.
 

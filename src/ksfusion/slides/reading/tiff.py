@@ -252,7 +252,7 @@ def _planes(pixels: ElementTree.Element | None, pages: int) -> tuple[tuple[int, 
     pixels
         The element of OME-XML on the slide; None where there is none.
     pages
-        How many there are.
+        Number of these pages.
     """
     if pixels is None:
         return (), "" if pages == 1 else f"{pages} pages of one size"

@@ -63,8 +63,9 @@ def normalise(rgb: torch.Tensor, source: Profile, target: Profile) -> torch.Tens
     Parameters
     ----------
     rgb : torch.Tensor of shape (B, H, W, 3), uint8
+        Patches, on any device.
     source, target : StainProfile or ColourProfile
-        Of one method.
+        Profile of the patches' slide, and the one to bring them to, both of one method.
 
     Returns
     -------

@@ -62,12 +62,14 @@ def fit_colour(rgb: np.ndarray) -> ColourProfile:
 
 
 def normalise_colour(rgb: torch.Tensor, source: ColourProfile, target: ColourProfile) -> torch.Tensor:
-    """Bring patches from the colours of their slide to those of the target; always computed on the processor.
+    """Bring patches from the colours of their slide to those of the target; always computed on the CPU.
 
     Parameters
     ----------
     rgb : torch.Tensor of shape (B, H, W, 3), uint8
+        Patches, on any device.
     source, target : ColourProfile
+        Colours of the patches' slide, and those to bring them to.
 
     Returns
     -------

@@ -33,6 +33,7 @@ def _shares(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, side: float
     Parameters
     ----------
     mask : numpy.ndarray of bool
+        Mask of tissue.
     rows, columns
         Starts of the tiles, in px of the mask.
     side

@@ -20,7 +20,7 @@ def mask_problems(folder: str | None, source: str) -> list[str]:
     folder
         The folder, where one is named.
     source
-        What to call the configuration in messages.
+        Name of the configuration in messages.
     """
     if folder is None:
         return []

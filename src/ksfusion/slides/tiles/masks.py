@@ -211,7 +211,7 @@ def _polygons(content: Any, left_out: list[str]) -> Iterator[list[Any]]:
     Parameters
     ----------
     content
-        What was read.
+        Parsed content of the file.
     left_out
         Gets the classes whose polygons are left out.
     """

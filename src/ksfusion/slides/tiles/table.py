@@ -60,7 +60,7 @@ def tile_rows(slide_id: str, known: Mapping[str, Any], tiles: Mapping[str, np.nd
     slide_id
         The slide.
     known
-        What is known of the slide, under names of `UNKNOWN`.
+        Known properties of the slide, under names of `UNKNOWN`.
     tiles
         ``tile``, ``x``, ``y``, ``tissue`` and, where they were looked for, the flags: an array of shape (tiles,) each.
     """

@@ -245,7 +245,9 @@ def _otsu(counts: np.ndarray, bounds: tuple[float, float]) -> float:
     Parameters
     ----------
     counts : numpy.ndarray of shape (65536,)
-        How often each float16 occurs, by its bits.
+        Number of times that each float16 occurs, by its bits.
+    bounds
+        Lowest and highest threshold to return.
     """
     occurring = np.flatnonzero(counts)
     values = occurring.astype(np.uint16).view(np.float16).astype(np.float32)
