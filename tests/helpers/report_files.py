@@ -59,6 +59,7 @@ def report_of(
     of_expression=(),
     gene="GENE",
     reference=None,
+    modalities=(),
 ):
     runs = [write_run(folder / "models", task, rows, seed=seed) for seed in range(2)]
     options = {"tasks": [task], "methods": ["snn"], "title": title}
@@ -114,6 +115,7 @@ def report_of(
         overviews=[folder / "slides" / "0.tsv"],
         heatmaps=heatmaps,
         comparisons=comparisons,
+        modalities=modalities,
         settings=WriteReportSettings(
             config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
             notice=notice,

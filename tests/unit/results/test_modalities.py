@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from modalities import StandIn, audited, fold_data, run_of
+from report_files import report_of
 from run_files import GRADING, SURVIVAL
 from sklearn.metrics import accuracy_score, roc_auc_score
 from training_cohort import DIAGNOSIS, draw_cohort, epochs
@@ -21,6 +23,8 @@ from ksfusion.results.modalities.pairs import pair_logits
 from ksfusion.results.modalities.partners import draw_partners
 from ksfusion.results.modalities.projection import additive_projection, choose_samples
 from ksfusion.results.plots.modalities import draw_modalities, modalities_caption
+from ksfusion.results.plots.panels import save_figure
+from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.runs import outcome_columns
 from ksfusion.results.statistics import sample_weights
@@ -326,6 +330,24 @@ def test_the_table_is_read_back_and_shown(tmp_path):
     assert cells[2]["interval"] == f"{row.ci_low:.1f} to {row.ci_high:.1f}".replace("-", "\N{MINUS SIGN}")
     assert section["figure"]["caption"].endswith("A caveat.")
     assert modality_section(None, None, {}) is None
+
+
+def test_the_report_has_a_section_of_it_where_it_was_audited(tmp_path):
+    table = table_of(audited(StandIn(of_sum), planted(), GRADING))
+    write_tsv(as_text(table), tmp_path / "tables" / "modalities.tsv")
+    (tmp_path / "figures").mkdir()
+    with drawing_style():
+        save_figure(
+            draw_modalities(table, tasks=[GRADING], methods=["concat"]), tmp_path / "figures" / "modalities", ""
+        )
+    page = report_of(tmp_path, modalities=[tmp_path / "tables" / "modalities.tsv"])
+    section = page.partition('<h2 id="modalities">')[2].partition("<h2")[0]
+    assert '<a href="#modalities">Both modalities?</a>' in page and section.count("data:image/png") == 1
+    row = row_of(table, "auc", GENES)
+    assert f"<span>{row.drop:.1f}</span>" in section and "Concatenation" in section and "Hessel and Lee" in section
+    words = re.sub(r"<[^>]+>", " ", section)
+    assert not re.search(r"\b(better|worse|best)\b", words, re.IGNORECASE)
+    assert "modalities" not in report_of(tmp_path / "without")
 
 
 def test_the_figure_shows_the_first_metric_of_each_task():

@@ -124,7 +124,7 @@ def modalities_caption(table: pd.DataFrame, caveats: Sequence[str] = ()) -> str:
         "How much the metric falls on the test samples when each case has the genes, or the patches, of another of its "
         f"cohort (mean over {PERMUTATIONS} permutations and the seeds), and when the model keeps of its scores only "
         "what is a sum of one part from the slide and one from the genes (first seed"
-        f"{'' if pd.isna(n) else f', up to {n} samples'}). Right of the line the model is worse without. Bars: "
+        f"{'' if pd.isna(n) else f', up to {n} samples'}). Right of the line the metric falls. Bars: "
         f"{COVERAGE} % interval by bootstrap over the test cases."
     )
     return " ".join([said, *caveats])
