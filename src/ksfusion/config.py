@@ -87,7 +87,7 @@ class Task(Labelling, ClassScoring, Printing):
         Parameters
         ----------
         name
-            Of the task.
+            Name of the task.
         """
         return ShownTask.of(self, name=name, positive=self.positive_class)
 

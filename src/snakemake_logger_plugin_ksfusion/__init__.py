@@ -51,7 +51,7 @@ PLAIN, RED, YELLOW = "", "\033[31m", "\033[33m"
 
 
 class LogHandler(LogHandlerBase):
-    """Tell of a run in few lines."""
+    """Print a run in few lines."""
 
     def __post_init__(self) -> None:
         self.out = sys.stdout if self.common_settings.stdout else sys.stderr
@@ -85,7 +85,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = property(lambda self: False)
 
     def emit(self, record: LogRecord) -> None:
-        """Tell of an event, or count it; after an interrupt there is nothing more to tell."""
+        """Print an event, or count it; after an interrupt nothing more is printed."""
         with self._writing:
             if self.interrupted:
                 self._tell_of_interrupt()
@@ -113,7 +113,7 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def close(self) -> None:
-        """Tell how the run has ended."""
+        """Print how the run has ended."""
         self._stop.set()
         with self._writing:
             self._clear()
@@ -239,7 +239,7 @@ class LogHandler(LogHandlerBase):
             sys.__excepthook__(kind, error, trace)
 
     def _tell_of_interrupt(self) -> None:
-        """Say, once, what is kept of a run that was interrupted, and how to go on."""
+        """Print, once, what is kept of a run that was interrupted, and how to go on."""
         if self.ended:
             return
         self.ended = True

@@ -48,7 +48,7 @@ def check_slides(slides: pd.DataFrame, *, max_failed_fraction: float, where: str
     max_failed_fraction
         The share of slides that may fail.
     where
-        Place in which they are listed, for the message.
+        Words of the message that say where they are listed.
 
     Raises
     ------

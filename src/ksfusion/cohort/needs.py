@@ -28,7 +28,7 @@ def covariate_columns(names: Mapping[str, str], numeric: Collection[str]) -> dic
     names
         Its columns by their names in small letters and digits.
     numeric
-        Those that hold numbers, as an age does.
+        Columns that hold numbers, as an age does.
     """
     found = {
         covariate: [column for name, column in names.items() if pattern.fullmatch(name)]

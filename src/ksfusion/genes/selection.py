@@ -76,7 +76,7 @@ def choose_and_scale(
     samples : pandas.DataFrame
         Samples in use that have a profile, as `samples_with_profiles` returns them.
     fitted : pandas.DataFrame
-        Those of them whose profiles rank the genes and fit the scaling: the training samples, or all with
+        Samples whose profiles rank the genes and fit the scaling: the training samples, or all with
         ``fit_on: all``.
     settings
         Ranking, fraction of genes, gene sets and scaling.

@@ -74,7 +74,7 @@ def swapped_survival(
     Parameters
     ----------
     days, event : array-like, shape (n_samples,)
-        As in `ksfusion.results.metrics.survival_metrics`.
+        Times and events, see `ksfusion.results.metrics.survival_metrics`.
     ours, theirs : array-like, shape (n_samples,)
         Risk by each of the two methods.
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)

@@ -116,7 +116,7 @@ def resampled_classification(
     Parameters
     ----------
     y_true, probabilities, positive
-        As in `ksfusion.results.metrics.classification_metrics`.
+        Arguments of `ksfusion.results.metrics.classification_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
         Number of times that each sample is drawn.
     with_areas
@@ -194,7 +194,7 @@ def resampled_survival(
     Parameters
     ----------
     days, event, risk
-        As in `ksfusion.results.metrics.survival_metrics`.
+        Arguments of `ksfusion.results.metrics.survival_metrics`.
     weights : numpy.ndarray, shape (resamples, n_samples)
         Number of times that each sample is drawn.
 

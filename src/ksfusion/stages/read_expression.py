@@ -27,7 +27,7 @@ def read_expression(
     output
         Gets cohort, expression_id and a column for each gene that all cohorts have, by symbol.
     settings
-        Where each cohort's profiles are, their layout and their unit; and by which version of the shipped gene sets
+        Files of each cohort's profiles, their layout and their unit; and the version of the shipped gene sets by which
         genes are named.
     library_sizes
         Gets the reads of each profile whose unit is counts.

@@ -76,7 +76,7 @@ def figures_of_task(
     only_alpha
         Draw the figure of alpha alone.
     comparisons
-        Of the methods with a reference; the first figure shows them, where there are any.
+        Comparisons of the methods with a reference; the first figure shows them, where there are any.
     subgroups
         The table of subgroups, where there is one.
     times

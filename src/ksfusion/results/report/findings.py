@@ -81,7 +81,7 @@ def audit_sections(findings: Mapping[str, pd.DataFrame]) -> list[AuditSection]:
     Parameters
     ----------
     findings
-        By the file in which they stand.
+        Findings by the file that lists them.
     """
     return [
         AuditSection(file=file, check=check, count=len(rows), rows=rows.head(SHOWN).to_dict("records"))

@@ -40,7 +40,7 @@ def modality_table(
     Parameters
     ----------
     audited : pandas.DataFrame
-        What `ksfusion.stages.audit_modalities` has written.
+        Table that `ksfusion.stages.audit_modalities` has written.
     runs
         The runs of these methods, of which those without a model say why.
     tasks, methods

@@ -44,6 +44,7 @@ def fit_colour(rgb: np.ndarray) -> ColourProfile:
     Parameters
     ----------
     rgb : numpy.ndarray of shape (..., 3), uint8
+        Image or pixels.
 
     Raises
     ------
