@@ -124,6 +124,14 @@ include: "workflow/rules/patches.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/modalities.smk"
+
+
+LOCALISATION = []
+if plan.config.demo:
+
+    include: "workflow/rules/localisation.smk"
+
+
 include: "workflow/rules/results.smk"
 
 
@@ -148,6 +156,7 @@ rule all:
         LEDGERS,
         TABLES,
         MODALITIES,
+        LOCALISATION,
         STORE,
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",

@@ -140,6 +140,9 @@ class Plan(NamedFiles):
                 caveats=config.caveats(),
                 alpha=self.alpha_listed,
             ),
+            **dict.fromkeys(
+                ("locate_attention", "make_localisation"), results.LocateAttentionSettings.of(config.results)
+            ),
             "score_oracles": results.ScoreOraclesSettings.of(config.results, tasks=compared["tasks"]),
             "draw_demo_slides": DrawDemoSlidesSettings(slides=self.demo_slides()),
             "draw_demo_expression": DrawDemoExpressionSettings(profiles=self.demo_profiles()),

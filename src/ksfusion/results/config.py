@@ -230,6 +230,10 @@ class MakeModalitiesSettings(Resampling, Compared):
     """Of `ksfusion.stages.make_modalities`."""
 
 
+class LocateAttentionSettings(Resampling):
+    """Of `ksfusion.stages.locate_attention` and `ksfusion.stages.make_localisation`."""
+
+
 class ScoreOraclesSettings(Resampling):
     """Of `ksfusion.stages.score_oracles`: tasks, in the order of the table."""
 

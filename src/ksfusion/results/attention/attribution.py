@@ -1,0 +1,48 @@
+"""What a model's output owes to each patch: the gradient times the input, since attention is not attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.terms.tasks import TaskKind
+from ksfusion.training.losses import risk
+
+
+def output_of(out: MethodOutput, kind: TaskKind) -> Tensor:
+    """Return what is explained of each sample, (B,): the logit of its predicted class, its risk, or its value."""
+    if kind == "classification":
+        return out.logits.max(dim=1).values
+    if kind == "survival" and out.logits.shape[1] > 1:
+        return risk(out.logits)
+    return out.logits[:, 0]
+
+
+def attribution(model: Method, patches: Tensor, genes: Mapping[str, Tensor], kind: TaskKind) -> np.ndarray:
+    """Return the gradient of the output times the input, summed over the features of each cell of the map.
+
+    Parameters
+    ----------
+    model
+        A method that reads patches, in evaluation mode.
+    patches : Tensor (B, n_patches, n_features)
+        The map.
+    genes : mapping of niche to Tensor (B, genes)
+        The genes.
+    kind
+        Kind of the task.
+
+    Returns
+    -------
+    numpy.ndarray (B, n_patches), float64
+        Its sign says whether a cell adds to the output or takes from it. For a model without biases that is linear in
+        patches the cells sum to the output.
+    """
+    with torch.enable_grad():
+        patches = patches.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(output_of(model(patches, genes), kind).sum(), patches)
+    return (gradient * patches.detach()).sum(dim=2).double().cpu().numpy()

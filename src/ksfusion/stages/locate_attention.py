@@ -1,0 +1,92 @@
+"""How well the attention of a method's models, and what their output owes to each patch, find what was planted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_json, read_parquet, read_tsv, write_tsv
+from ksfusion.demo.targets import TARGETS, planted_targets, with_targets
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.attention.attribution import attribution
+from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, patch_means
+from ksfusion.results.attention.maps import WHOLE, attention_maps
+from ksfusion.results.attention.slide_picture import Patches, read_patches
+from ksfusion.results.config import LocateAttentionSettings
+from ksfusion.training.checkpoint import CONFIG, load_model
+from ksfusion.training.config import TrainedTask
+from ksfusion.training.data import FoldData, FoldFiles, read_fold
+from ksfusion.training.reproducible import reproducible
+
+ATTENTION, ATTRIBUTION = "attention", "attribution"
+
+
+def locate_attention(
+    files: FoldFiles,
+    *,
+    runs: Sequence[Path],
+    features: Sequence[Path],
+    truth: Path,
+    output: Path,
+    settings: LocateAttentionSettings,
+) -> None:
+    """Compare where models look on test slides with what was planted there.
+
+    Parameters
+    ----------
+    files
+        The files that the runs were trained on.
+    runs
+        Folders of runs of one method and fold; one without a model adds nothing.
+    features
+        ``features/{batch}.h5`` of all batches.
+    truth
+        What was drawn on each tile, of `draw-demo-slides`.
+    output
+        A table (`ksfusion.results.attention.localisation.COLUMNS`).
+    settings
+        Draws of cases by which intervals are told.
+    """
+    targets = planted_targets(read_parquet(truth))
+    slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
+    method, rows = METHODS[read_json(runs[0] / CONFIG)["method"]], []
+    for run in runs:
+        config = read_json(run / CONFIG)
+        if "n_outputs" not in config:
+            continue
+        task = TrainedTask.model_validate(config["task"])
+        data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities).only("test")
+        patches = read_patches(features, set(slide_of[data.samples["sample_id"]]))
+        with reproducible(config["seed"], device=torch.device("cpu"), threads=1):
+            scored = pd.concat(_scored(run, data, task, slide_of, patches), ignore_index=True)
+        table = with_targets(scored, targets)
+        streams = [name for name in scored if name.startswith((ATTENTION, ATTRIBUTION))]
+        identity = (method.name, task.name, config["fold"], config["seed"])
+        for name, target, found in locate_all(table, streams, TARGETS, resamples=settings.resamples):
+            measure, _, stream = name.partition(":")
+            rows.append((*identity, stream, target, measure, *found))
+    made_by = provenance((__name__, method.module), settings.record())
+    write_tsv(as_text(pd.DataFrame(rows, columns=COLUMNS)), output, made_by)
+
+
+def _scored(
+    run: Path, data: FoldData, task: TrainedTask, slide_of: pd.Series, patches: dict[str, Patches]
+) -> Iterator[pd.DataFrame]:
+    """Yield the scores of the patches of each test sample: attention of each stream, and attribution."""
+    model, cpu = load_model(run), torch.device("cpu")
+    for position, sample_id, case_id in data.samples[["sample_id", "case_id"]].itertuples():
+        here = patches[slide_of[sample_id]]
+        read, genes = data.gather(np.array([position]), cpu)
+        assert read is not None  # these methods read patches
+        with torch.no_grad():
+            maps = attention_maps(model, model(read, genes))
+        scores = {f"{ATTENTION}:{stream}": patch_means(cells[0], here.index) for stream, cells in maps.items()}
+        owed = attribution(model, read, genes, task.kind)[0]
+        scores[f"{ATTRIBUTION}:{WHOLE}"] = np.abs(patch_means(owed, here.index))
+        place = {"slide_id": slide_of[sample_id], "x": here.coords[:, 0], "y": here.coords[:, 1]}
+        yield pd.DataFrame({"sample_id": sample_id, "case_id": case_id, **place, **scores})

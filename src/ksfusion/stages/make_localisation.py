@@ -1,0 +1,65 @@
+"""The table of where methods look, with what the features themselves would allow beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ksfusion.core.feature_store import open_store
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.demo.targets import TARGETS, planted_targets
+from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, read_localisation
+from ksfusion.results.attention.patch_oracle import ORACLE, patch_oracle
+from ksfusion.results.attention.slide_picture import read_patches
+from ksfusion.results.config import LocateAttentionSettings
+from ksfusion.terms.split_table import read_splits, sides_of_fold
+
+
+def make_localisation(
+    located: Sequence[Path],
+    *,
+    store: Path,
+    features: Sequence[Path],
+    samples: Path,
+    splits: Path,
+    truth: Path,
+    output: Path,
+    settings: LocateAttentionSettings,
+) -> None:
+    """Put the tables of where methods look into one, and add an oracle that is taught the targets.
+
+    Parameters
+    ----------
+    located
+        The tables of `locate-attention`.
+    store
+        Folder of the features, of `build-store`.
+    features
+        ``features/{batch}.h5`` of all batches.
+    samples
+        Ledger of the samples, of `write-ledger`.
+    splits
+        Table of folds, cases and their split, of `split-cases`.
+    truth
+        What was drawn on each tile, of `draw-demo-slides`.
+    output
+        The table (`ksfusion.results.attention.localisation.COLUMNS`).
+    settings
+        Draws of cases by which intervals are told.
+    """
+    used = read_tsv(samples, dtype=str).query("status == 'ok'").sort_values("sample_id")
+    patches = read_patches(features, set(used["slide_id"]))
+    targets, opened = planted_targets(read_parquet(truth)), open_store(store)
+    rows = []
+    for fold in sorted(read_splits(splits)[0]["fold"].unique()):
+        sides = used.assign(split=used["case_id"].map(sides_of_fold(splits, int(fold), used["case_id"])))
+        scored = patch_oracle(opened, patches, sides, targets, TARGETS)
+        for target in TARGETS:
+            for _, _, found in locate_all(scored, [f"{ORACLE}:{target}"], [target], resamples=settings.resamples):
+                rows.append((ORACLE, "", int(fold), "", "", target, ORACLE, *found))
+    tables = [read_localisation(path) for path in located]
+    table = pd.concat([*tables, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+    write_tsv(as_text(table), output, provenance(__name__, settings.record()))

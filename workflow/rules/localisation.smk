@@ -1,0 +1,56 @@
+# Of the demo, where it is known what was drawn: whether attention falls on it.
+LOCATED = [method for method in METHODS if method in registry.NETWORKS and "p" in registry.METHODS[method].modalities]
+LOCALISATION = ["results/localisation.tsv"]
+
+
+# The tasks and seeds of a method share a job, as for the audit of modalities.
+rule locate_attention:
+    input:
+        **FOLD_FILES,
+        runs=expand(
+            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            task=TASKS,
+            seed=SEEDS,
+            file=["model.safetensors", "config.json"],
+        ),
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+        truth="truth/tiles.parquet",
+    output:
+        "results/localisation/{method}/fold{fold}.tsv",
+    log:
+        "results/logs/locate_attention/{method}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/locate_attention/{method}/fold{fold}.tsv"
+    conda:
+        "../../envs/heatmaps.yaml"
+    params:
+        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        settings=plan.settings("locate_attention"),
+        code=lambda wildcards: plan.code("locate_attention", method=wildcards.method),
+    shell:
+        "ksfusion locate-attention --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        " --features {input.features} --truth {input.truth} --settings {params.settings:q} --output {output} 2> {log}"
+
+
+rule make_localisation:
+    input:
+        located=expand("results/localisation/{method}/fold{fold}.tsv", method=LOCATED, fold=FOLDS),
+        store="results/features/store",
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+        samples="results/samples.tsv",
+        splits="results/cohort/splits.tsv",
+        truth="truth/tiles.parquet",
+    output:
+        "results/localisation.tsv",
+    log:
+        "results/logs/make_localisation.log",
+    conda:
+        "../../envs/heatmaps.yaml"
+    params:
+        settings=plan.settings("make_localisation"),
+        code=plan.code("make_localisation"),
+    shell:
+        "ksfusion make-localisation --located {input.located} --store {input.store} --features {input.features}"
+        " --samples {input.samples} --splits {input.splits} --truth {input.truth} --settings {params.settings:q}"
+        " --output {output} 2> {log}"
