@@ -16,6 +16,7 @@ from ksfusion.core.study import Study
 from ksfusion.methods.registry import BASELINES, METHODS
 from ksfusion.plan import Plan
 from ksfusion.stages.check_leakage import check_leakage
+from ksfusion.stages.status import _trainings
 from ksfusion.stages.write_ledger import write_ledger
 
 SOURCE = {"cohort": "A", "format": "matrix", "unit": "log", "path": "expression.tsv"}
@@ -91,6 +92,16 @@ def test_baselines_are_among_the_demos_methods_and_not_among_the_defaults():
     assert set(BASELINES) <= set(demo["methods"]) and not set(BASELINES) & set(PAPER_METHODS)
     assert demo["methods"][: len(PAPER_METHODS)] == PAPER_METHODS
     assert demo["cohort"]["clinical"] == ["age", "sex"]
+
+
+def test_the_status_tells_of_trainings_that_failed_and_not_of_methods_that_are_not_for_a_task(tmp_path):
+    for number, (status, method) in enumerate([("unsuited", "cox-genes"), ("skipped", "snn"), ("ok", "clinical")]):
+        folder = tmp_path / f"results/models/{number}"
+        folder.mkdir(parents=True)
+        run = {"task": "grading", "method": method, "fold": 0, "seed": 0, "status": status, "reason": "as it is"}
+        (folder / "metrics.json").write_text(json.dumps(run))
+    (line,) = _trainings(tmp_path)
+    assert line.startswith("training skipped: ") and "snn" in line
 
 
 def test_a_table_of_samples_without_slides(tmp_path):

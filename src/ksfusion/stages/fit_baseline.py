@@ -74,7 +74,7 @@ def fit_baseline(
     status, reason = _why_not(info, settings, data)
     if not reason:
         try:
-            # On any number of cores the same last digits.
+            # The mean over patches adds up in one order, on any number of cores.
             with reproducible(0, device=torch.device("cpu"), threads=THREADS):
                 covariates = read_covariates(data, files.cases, parts=parts, clinical=settings.clinical)
                 fitted = fit_regression(covariates, data.samples, task, chosen_penalty=has_chosen_penalty(parts))
