@@ -111,7 +111,7 @@ def figures_of_task(
         if not names:
             continue
         title = f"{task.heading}: {kind.title}"
-        caption = " ".join([kind.caption.format_map({**words, **_class_words(task)}), *caveats])
+        caption = " ".join([kind.caption.format_map({**words, **_task_words(task)}), *caveats])
         figure = _draw(kind.draw, own, task, names, title)
         if study:
             name_study(figure, study)
@@ -127,11 +127,13 @@ def figures_of_task(
         yield entry, figure
 
 
-def _class_words(task: ShownTask) -> dict[str, str]:
-    """Return what the captions say of the classes of a task."""
+def _task_words(task: ShownTask) -> dict[str, str]:
+    """Return what the captions say of the classes of a task, and of the unit of differences."""
+    points = "percentage points" + (", of MAE in its unit, where less is good" if task.kind == "regression" else "")
     if task.positive_number is None:
-        return {"told": "each class", "mean": "Black: mean of the classes that have test samples. "}
-    return {"told": task.class_labels()[task.positive_number], "mean": ""}
+        mean = "Black: mean of the classes that have test samples. "
+        return {"told": "each class", "mean": mean, "points": points}
+    return {"told": task.class_labels()[task.positive_number], "mean": "", "points": points}
 
 
 def _draw(draw: Draw, runs: Sequence[Run], task: ShownTask, methods: Sequence[str], title: str) -> Figure:

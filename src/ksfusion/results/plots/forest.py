@@ -22,6 +22,8 @@ from ksfusion.results.tables.differences import Comparisons, survives
 
 ROW, LEAST_HEIGHT = 0.26, 1.1  # inches
 LABELS, LABEL_GAP = 1.75, 0.08  # inches, left of the first panel
+# Panels up to which the legend has no room for two columns.
+FEW = 3
 # Of a row's height, how far the spread over seeds stands below that over cases.
 BELOW = 0.26
 
@@ -56,7 +58,7 @@ def draw_forest(
         heights=(height,),
         left=LABELS,
         between=0.25,
-        footer=0.75 if len(metrics) == 1 else 0.45,
+        footer=0.45 if len(metrics) > FEW else 0.75,
         columns=len(metrics),
     )
     figure.texts[0].set_x(LABEL_GAP / figure.get_figwidth())  # a title is measured for the whole width
@@ -77,7 +79,7 @@ def draw_forest(
         first.text(
             -LABEL_GAP / width, y, label, transform=first.transAxes, ha="right", va="center", fontsize=8, color=INK
         )
-    figure.legend(handles=_keys(comparisons), loc="lower left", ncols=1 if len(metrics) == 1 else 2)
+    figure.legend(handles=_keys(comparisons), loc="lower left", ncols=2 if len(metrics) > FEW else 1)
     return figure
 
 

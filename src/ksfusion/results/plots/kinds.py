@@ -43,7 +43,8 @@ class FigureKind:
         Its files are called so, and by the task.
     title, caption
         What stands above and below it; in a caption ``{runs}`` stands for seeds, or folds and seeds, ``{run}`` for one
-        of them, ``{within}`` for what is done fold by fold, and ``{told}`` and ``{mean}`` for the classes of a curve.
+        of them, ``{within}`` for what is done fold by fold, ``{told}`` and ``{mean}`` for the classes of a curve, and
+        ``{points}`` for the unit of differences.
     draw
         What draws it.
     task_kind
@@ -191,8 +192,8 @@ def forest_kind(comparisons: Comparisons) -> FigureKind:
     return FigureKind(
         "forest",
         f"differences from {reference}",
-        f"Difference of each method's metrics from those of {reference} on the same test samples, in percentage "
-        "points; right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread "
+        f"Difference of each method's metrics from those of {reference} on the same test samples, in "
+        "{points}; right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread "
         "over cases, the 95 % interval by bootstrap over the test cases, the trained models as they are. Blue line: "
         "spread over seeds, one standard deviation of the seeds' differences to either side, the test cases as they "
         "are. Filled: "

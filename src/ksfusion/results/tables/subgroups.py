@@ -36,7 +36,7 @@ from ksfusion.results.tables.scores import (
 )
 
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "p"]
-TOO_FEW_GROUPS = f"no test: fewer than two subgroups of {LEAST_CASES} cases and all classes"
+TOO_FEW_GROUPS = f"no test: fewer than two subgroups of {LEAST_CASES} cases that determine the metric"
 UNDEFINED = "no test: undefined in half of the draws or more"
 NO_VARIANCE = "no test: the differences have no variance"
 

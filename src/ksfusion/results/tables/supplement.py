@@ -40,18 +40,20 @@ def lay_out_supplement(
     tasks
         The tasks, in the order of the table.
     caveats
-        Sentences that stand first among the notes of each.
+        Sentences that stand first among the notes of each; one that begins with a task, at those of this alone.
     """
     classes = long["metric"].map(class_of)
     for task in tasks:
         own = long[long["task"] == task.name]
+        others = tuple(f"{other.heading}: " for other in tasks if other.name != task.name)
+        said = [text for text in caveats if not text.startswith(others)]
         for name in ("", *task.classes):
             rows = own[classes[own.index] == name]
             if not len(rows):
                 continue
             label = dict(zip(task.classes, task.class_labels(), strict=True)).get(name)
             about = f"{task.heading}: {label} against the rest" if label else task.heading
-            layout = lay_out(rows, caveats=caveats, titles={task.name: task.title} if task.title else None)
+            layout = lay_out(rows, caveats=said, titles={task.name: task.title} if task.title else None)
             (_, labels), *_ = layout.groups
             notes = layout.notes if label else (*layout.notes, _note(task))
             yield about, replace(layout, groups=((label or task.heading, labels),), notes=notes)
