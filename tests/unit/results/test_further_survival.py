@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import chi2, chisquare
 from sksurv.metrics import brier_score, concordance_index_ipcw, cumulative_dynamic_auc
 from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
@@ -11,6 +11,7 @@ from ksfusion.results.metrics.further_survival import (
     Curves,
     FollowUp,
     Survivors,
+    chi_square_p,
     further_survival,
     in_tenths,
     integrated_errors,
@@ -110,10 +111,32 @@ def test_hand_worked_calibration_of_deaths():
     train = FollowUp(np.array([20.0, 30.0]), np.array([True, True]))
     died = np.ones(10, dtype=bool)
     cases, cohorts = np.arange(10).astype(str), np.full(10, "a")
-    for days, deviation, p in ((np.arange(10) + 0.5, 0, 1.0), (np.full(10, 9.5), 90, chi2.sf(90, 9))):
+    # All in one tenth: Pearson's statistic is 90, of one normal variable whose variance is 9.
+    for days, deviation, p in ((np.arange(10) + 0.5, 0, 1.0), (np.full(10, 9.5), 90, chi2.sf(90 / 9, 1))):
         metrics, _ = metrics_of(Survivors(days, died, cases, cohorts), Curves(days, survival, cuts), train, times=[])
         assert metrics["d_calibration"] == pytest.approx(deviation, abs=1e-9)
         assert metrics["d_calibration_p"] == pytest.approx(100 * p, abs=1e-9)
+
+
+def test_of_deaths_on_known_days_it_is_pearsons_test():
+    rng = np.random.default_rng(3)
+    tenths = np.eye(10)[rng.choice(10, 2000, p=np.r_[0.11, 0.09, np.full(8, 0.1)])]
+    p = chi_square_p(tenths, np.arange(2000).astype(str), np.ones((1, 2000)))[0]
+    assert p == pytest.approx(chisquare(tenths.sum(axis=0)).pvalue, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cuts", [[150.0, 350, 700], np.arange(50.0, 1500, 50)])
+def test_a_calibrated_model_is_rejected_as_often_as_it_says(cuts):
+    """Of 600 cohorts of 100 cases, a third censored, 5 % are 30, give or take 2.5 times 5.3."""
+    rng, cuts, rejected = np.random.default_rng(0), np.asarray(cuts), 0
+    for _ in range(600):
+        rate = np.exp(rng.normal(size=100)) / 500
+        dies, lost = rng.exponential(1 / rate), rng.uniform(100, 3000, 100)
+        curves = Curves(rate, np.exp(-rate[:, None] * cuts), cuts)
+        tenths = in_tenths(np.minimum(dies, lost), dies < lost, curves)
+        rejected += chi_square_p(tenths, np.arange(100).astype(str), np.ones((1, 100)))[0] < 0.05
+    assert 17 <= rejected <= 43
 
 
 def test_samples_of_a_case_do_not_make_the_test_sharper(cohort):

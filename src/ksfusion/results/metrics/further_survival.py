@@ -11,6 +11,7 @@ References
 .. [2] Graf et al., Assessment and comparison of prognostic classification schemes for survival data, Statistics in
        Medicine 18, 2529-2545 (1999).
 .. [3] Haider et al., Effective ways to build and evaluate individual survival distributions, JMLR 21 (2020).
+.. [4] Rao and Scott, The analysis of categorical data from complex sample surveys, JASA 76, 221-230 (1981).
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def further_survival(
     tenths = in_tenths(days, event, curves)
     shares = counts @ tenths / or_undefined(counts.sum(axis=1))[:, None]
     values["d_calibration"] = 100 * np.abs(shares - 1 / TENTHS).sum(axis=1) / 2
-    values["d_calibration_p"] = 100 * _chi_square_p(tenths, samples.cases, counts)
+    values["d_calibration_p"] = 100 * chi_square_p(tenths, samples.cases, counts)
     return values, reasons
 
 
@@ -262,13 +263,34 @@ def in_tenths(days: np.ndarray, event: np.ndarray, curves: Curves) -> np.ndarray
     return np.where(width > 0, overlap / np.where(width > 0, width, 1), point)
 
 
-def _chi_square_p(tenths: np.ndarray, cases: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the p-value that all tenths have the same share, a case counting as one of its samples: (resamples,)."""
+def chi_square_p(tenths: np.ndarray, cases: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the p-value that all tenths have the same share, a case counting as one of its samples: (resamples,).
+
+    A sample is spread over several tenths where its death is not known exactly, which makes Pearson's statistic smaller
+    than that of whole counts. It is a sum of squares of normal variables all the same, whose first two moments are told
+    from the cases (Satterthwaite's approximation, as Rao and Scott have it); of whole counts it is Pearson's test.
+
+    Parameters
+    ----------
+    tenths : numpy.ndarray, shape (n_samples, 10)
+        As `in_tenths` gives them.
+    cases : numpy.ndarray, shape (n_samples,)
+        The case of each sample.
+    counts : numpy.ndarray, shape (resamples, n_samples)
+        How often each sample is drawn, alike for those of a case.
+    """
     from scipy.stats import chi2
 
-    _, case, size = np.unique(cases.astype(str), return_inverse=True, return_counts=True)
-    found = (counts / size[case]) @ tenths
-    expected = found.sum(axis=1, keepdims=True) / TENTHS
-    statistic = (np.square(found - expected) / np.where(expected > 0, expected, NAN)).sum(axis=1)
-    p: np.ndarray = chi2.sf(statistic, TENTHS - 1)
+    names, first, case, size = np.unique(cases.astype(str), return_index=True, return_inverse=True, return_counts=True)
+    excess = np.zeros((len(names), TENTHS))
+    np.add.at(excess, case, (tenths - 1 / TENTHS) / size[case][:, None])
+    drawn = counts[:, first]
+    total = or_undefined(drawn.sum(axis=1))
+    statistic = TENTHS * np.square(drawn @ excess).sum(axis=1) / total
+    # Of the covariance of a case's excess under the null: its trace, and the sum of its squares.
+    products = np.einsum("cb,cd->cbd", excess, excess).reshape(len(names), -1)
+    trace = TENTHS * (drawn @ np.square(excess).sum(axis=1)) / total
+    squares = TENTHS**2 * np.square(drawn @ products / total[:, None]).sum(axis=1)
+    known = np.where(squares > 0, squares, NAN)
+    p: np.ndarray = chi2.sf(statistic * trace / known, trace**2 / known)
     return p
