@@ -23,8 +23,8 @@ SURVIVAL_NOTES = (
     "0 is best for the integrated Brier score and for D-cal., the share of the samples that a calibrated model would "
     f"have in other of {TENTHS} equal ranges of predicted survival; D-cal. p: 100 times the p-value of its chi-square "
     "test (Rao and Scott's correction), each case counting once. Censoring is weighted by Kaplan-Meier's estimate on "
-    "the training cases; between the cuts of time the predicted curve is a step function, and what is integrated, and Uno's C, go to the last cut. "
-    "Within cohorts: only samples of the same cohort are compared."
+    "the training cases; between the cuts of time the predicted curve is a step function, and what is integrated, and "
+    "Uno's C, go to the last cut. Within cohorts: only samples of the same cohort are compared."
 )
 
 
