@@ -386,7 +386,8 @@ def test_the_first_figure_of_a_task_is_the_forest(study, tmp_path):
     )
     nothing = type(read)(read.table[:0], "ksfusion", "holm")
     alone = figures_of_task(read_runs(runs, [GRADING]), GRADING, methods=["ksfusion"], comparisons=nothing)
-    assert [entry["name"] for entry, _ in alone] == ["roc_grading", "confusion_grading", "training_grading"]
+    kinds = ["roc", "confusion", "calibration", "training"]
+    assert [entry["name"] for entry, _ in alone] == [f"{kind}_grading" for kind in kinds]
 
 
 def test_a_forest_without_a_difference_says_why(tmp_path):
