@@ -269,6 +269,8 @@ def test_table_s1_has_the_further_metrics_of_each_task(tmp_path):
     # Days rank the risks: all pairs are right.
     for metric in ("uno_c", "c_index_within", "auc_at_100"):
         assert cell(table, metric).mean == 100
+    p = cell(table, "d_calibration_p")
+    assert 0 <= p.mean <= 100 and np.isnan(p.ci_low) and not p.reason
     assert cell(table, "auc_at_9000").reason == "no test sample is followed beyond day 9000"
     assert cell(table, "integrated_brier").ci_low < cell(table, "integrated_brier").mean
     assert cell(table, "f1:G2").mean == pytest.approx(100 * 2 / 3, abs=1e-4)

@@ -51,7 +51,7 @@ METRIC_LABELS = {
 LOWER_IS_BETTER = frozenset({"mae", "brier", "calibration_error", "integrated_brier", "d_calibration"})
 # In the unit of what is predicted; all others are in percent.
 IN_ITS_UNIT = frozenset({"mae"})
-# Neither high nor low is good.
+# Of these neither high nor low is good, and an interval would say nothing: they are p-values.
 UNORDERED = frozenset({"d_calibration_p"})
 OF_CLASS, AT_TIME = ":", "auc_at_"
 

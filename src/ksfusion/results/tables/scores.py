@@ -16,7 +16,7 @@ from ksfusion.methods.variants import FULL_METHOD
 from ksfusion.results.config import ALL, ShownTask, TableName
 from ksfusion.results.measures import Measure, paper_measure
 from ksfusion.results.metrics import NAN
-from ksfusion.results.metrics.names import IN_ITS_UNIT
+from ksfusion.results.metrics.names import IN_ITS_UNIT, UNORDERED
 from ksfusion.results.runs import Run, average_by_case
 from ksfusion.results.statistics import (
     LEAST_CASES,
@@ -342,14 +342,15 @@ def average(
     per_seed = values.mean(axis=1).dropna()
     defined = [number for number in by_fold if number in values and values[number].notna().any()]
     low, high = NAN, NAN
-    if len(frozenset().union(*(by_fold[number].cases for number in defined))) >= LEAST_CASES:
+    enough = len(frozenset().union(*(by_fold[number].cases for number in defined))) >= LEAST_CASES
+    if enough and metric not in UNORDERED:
         low, high = interval(np.mean([by_fold[number].draws[metric] for number in defined], axis=0))
     reasons = [skipped] if skipped else []
     # A task that was skipped lacks test predictions for that reason, not for want of samples.
     if any(scores.n for scores in by_fold.values()) or not skipped:
         told = {number: scores.reasons[metric] for number, scores in by_fold.items() if scores.reasons[metric]}
         reasons += [f"fold {number}: {text}" if len(by_fold) > 1 else text for number, text in told.items()]
-    if defined and np.isnan(low):
+    if defined and np.isnan(low) and metric not in UNORDERED:
         reasons.append("too few test cases for an interval")
     return Score(
         metric=metric,
