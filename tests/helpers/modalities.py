@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from run_files import GRADING
 from torch import Tensor
 
 from ksfusion.methods.output import Method, MethodOutput
 from ksfusion.results.modalities.audit import audited_predictions
 from ksfusion.results.runs import Run
+from ksfusion.results.tables.modalities import modality_table
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.data import FoldData
 
@@ -62,3 +64,36 @@ def run_of(task: TaskOutcome, *, method="concat", seed=0, fold=0, reason="") -> 
     return Run(
         task.name, method, fold, seed, Path(task.name, method, str(fold), str(seed)), reason, None, pd.DataFrame()
     )
+
+
+def of_product(slide, profile):
+    return slide * profile
+
+
+def of_sum(slide, profile):
+    return slide + profile
+
+
+def of_slide(slide, profile):
+    return slide
+
+
+def table_of(*tables, task=GRADING, runs=None, methods=("concat",), **settings):
+    runs = [run_of(task)] if runs is None else runs
+    return modality_table(pd.concat(tables), runs, tasks=[task], methods=list(methods), **settings)
+
+
+def row_of(table, metric, change, cohort="all"):
+    keys = {"metric": metric, "permuted": change, "cohort": cohort}
+    (row,) = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].itertuples()
+    return row
+
+
+def planted(n_cases=14):
+    """Return samples of cases with one to three each, in two cohorts, whose label slide and profile tell in part."""
+    random = np.random.default_rng(3)
+    case = np.repeat(np.arange(n_cases), random.integers(1, 4, n_cases))
+    y = case % 2
+    slide, profile = (np.round(y + random.normal(size=len(y)), 1).astype(np.float16) for _ in range(2))
+    cohorts = np.where(case < n_cases // 2, "a", "b")
+    return fold_data(slide, profile, cases=[f"C{number:02d}" for number in case], cohorts=cohorts, y=y)

@@ -1,75 +1,29 @@
 """Whether methods use both modalities: told of stand-ins that are known to, or not to."""
 
-import json
 import math
-import re
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
-from modalities import StandIn, audited, fold_data, run_of
-from report_files import report_of
+from modalities import StandIn, audited, fold_data, of_product, of_slide, of_sum, planted, row_of, run_of, table_of
 from run_files import GRADING, SURVIVAL
 from sklearn.metrics import accuracy_score, roc_auc_score
-from training_cohort import DIAGNOSIS, draw_cohort, epochs
-from training_cohort import SURVIVAL as TRAINED_SURVIVAL
 
-from ksfusion.core.storage import read_parquet, read_provenance, write_json, write_tsv
-from ksfusion.methods import METHODS, build
-from ksfusion.results.config import AuditModalitiesSettings, MakeModalitiesSettings, ShownTask
-from ksfusion.results.modalities.changes import ADDITIVE, GENES, OWN, PATCHES, PERMUTATIONS, audit_columns
-from ksfusion.results.modalities.pairs import pair_logits
+from ksfusion.results.config import ShownTask
+from ksfusion.results.modalities.changes import ADDITIVE, GENES, OWN, PATCHES, PERMUTATIONS
 from ksfusion.results.modalities.partners import draw_partners
 from ksfusion.results.modalities.projection import additive_projection, choose_samples
-from ksfusion.results.plots.modalities import draw_modalities, modalities_caption
-from ksfusion.results.plots.panels import save_figure
-from ksfusion.results.plots.style import drawing_style
-from ksfusion.results.report.modalities import modality_section
-from ksfusion.results.runs import outcome_columns
 from ksfusion.results.statistics import sample_weights
 from ksfusion.results.tables.modalities import (
-    COLUMNS,
     as_it_is,
-    as_text,
-    modality_table,
-    read_modalities,
     shown_metric,
 )
-from ksfusion.stages.audit_modalities import audit_modalities
-from ksfusion.stages.make_modalities import make_modalities
-from ksfusion.training.data import read_fold
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BOTH = [name for name, info in METHODS.items() if name == info.base and info.modalities == "pg"]
 # Each of four signs of slide and profile three times; the label is that of their product.
 SLIDE, PROFILE = np.tile([1.0, 1.0, -1.0, -1.0], 3), np.tile([1.0, -1.0, 1.0, -1.0], 3)
 PRODUCT = (SLIDE * PROFILE > 0).astype(int)
 AGE = ShownTask(name="age", kind="regression")
-
-
-def of_product(slide, profile):
-    return slide * profile
-
-
-def of_sum(slide, profile):
-    return slide + profile
-
-
-def of_slide(slide, profile):
-    return slide
-
-
-def table_of(*tables, task=GRADING, runs=None, methods=("concat",), **settings):
-    runs = [run_of(task)] if runs is None else runs
-    return modality_table(pd.concat(tables), runs, tasks=[task], methods=list(methods), **settings)
-
-
-def row_of(table, metric, change, cohort="all"):
-    keys = {"metric": metric, "permuted": change, "cohort": cohort}
-    (row,) = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].itertuples()
-    return row
 
 
 def test_a_sum_needs_no_interaction():
@@ -136,16 +90,6 @@ def test_who_ignores_genes_loses_nothing_by_those_of_others():
     assert (genes[["drop", "ci_low", "ci_high"]].dropna() == 0).all(axis=None) and genes["drop"].notna().all()
     assert (table.loc[table["permuted"] == ADDITIVE, "drop"] == 0).all()
     assert row_of(table, "auc", PATCHES).drop != 0
-
-
-def planted(n_cases=14):
-    """Return samples of cases with one to three each, in two cohorts, whose label slide and profile tell in part."""
-    random = np.random.default_rng(3)
-    case = np.repeat(np.arange(n_cases), random.integers(1, 4, n_cases))
-    y = case % 2
-    slide, profile = (np.round(y + random.normal(size=len(y)), 1).astype(np.float16) for _ in range(2))
-    cohorts = np.where(case < n_cases // 2, "a", "b")
-    return fold_data(slide, profile, cases=[f"C{number:02d}" for number in case], cohorts=cohorts, y=y)
 
 
 def test_the_drop_is_what_another_library_says():
@@ -236,43 +180,6 @@ def test_a_sample_that_comes_in_addition_moves_one_at_most():
     assert choose_samples(ids, 100) == list(range(60)) and choose_samples(ids, 0) == []
 
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    return draw_cohort(tmp_path_factory.mktemp("cohort") / "cohort", 30)
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_a_pair_is_scored_as_the_whole_model_would(name, cohort):
-    data = read_fold(cohort.files, task=DIAGNOSIS, fold=0, modalities="pg")
-    torch.manual_seed(0)
-    sizes = {"n_features": data.n_features, "n_patches": data.n_patches, "n_outputs": 3}
-    model = build(name, niches=data.niches, groups=data.groups, **sizes).eval()
-    pairs = np.random.default_rng(0).integers(0, 9, size=(25, 2))
-    logits = pair_logits(model, data, pairs, batch_size=4)
-    patches, _ = data.gather(pairs[:, 0], torch.device("cpu"))
-    genes = {niche: values[pairs[:, 1]] for niche, values in data.genes.items()}
-    with torch.no_grad():
-        torch.testing.assert_close(logits, model(patches, genes).logits, rtol=1e-4, atol=1e-5)
-    assert logits.std(dim=0).min() > 0
-
-
-@pytest.mark.parametrize("name", BOTH)
-def test_a_slide_is_embedded_once(name, cohort):
-    data = read_fold(cohort.files, task=DIAGNOSIS, fold=0, modalities="pg")
-    sizes = {"n_features": data.n_features, "n_patches": data.n_patches, "n_outputs": 3}
-    model = build(name, niches=data.niches, groups=data.groups, **sizes).eval()
-    seen = []
-    original = model.of_patches
-    model.of_patches = lambda patches: (seen.append(len(patches)), original(patches))[1]
-    grid = np.stack(np.meshgrid(range(6), range(6), indexing="ij"), axis=-1).reshape(-1, 2)
-    pair_logits(model, data, grid, batch_size=4)
-    assert sum(seen) == 6
-    # Two samples of one slide, twice.
-    data.slides[1] = data.slides[0]
-    logits = pair_logits(model, data, np.array([[0, 3], [1, 3], [0, 3]]), batch_size=4)
-    assert sum(seen) == 7 and (logits == logits[0]).all()
-
-
 def test_a_cohort_of_one_case_says_so():
     data = planted()
     cases = data.samples["case_id"].where(data.samples["cohort"] == "a", "only")
@@ -312,128 +219,3 @@ def test_no_sample_without_a_label_is_scored():
     assert set(audited(StandIn(of_sum), data, GRADING)["sample_id"]) == set(data.samples["sample_id"][4:])
     data.samples["y"] = np.nan
     assert audited(StandIn(of_sum), data, GRADING).empty
-
-
-def test_the_table_is_read_back_and_shown(tmp_path):
-    table = table_of(audited(StandIn(of_sum), planted(), GRADING))
-    assert list(table.columns) == COLUMNS
-    write_tsv(as_text(table), tmp_path / "modalities.tsv")
-    read = read_modalities([tmp_path / "modalities.tsv"])
-    pd.testing.assert_frame_equal(read, table, atol=1e-4, rtol=0)
-    assert read_modalities([]) is None
-    section = modality_section(read, {"image": "data:,", "width": 10}, {}, ["A caveat."])
-    (task,) = section["tasks"]
-    assert task["columns"] == ["AUC", "lost: genes permuted", "lost: patches permuted", "lost: additive projection"]
-    (cells,) = (row["cells"] for row in task["rows"])
-    row = row_of(table, "auc", PATCHES)
-    assert cells[0]["value"] == f"{row.value + row.drop:.1f}" and cells[2]["value"] == f"{row.drop:.1f}"
-    assert cells[2]["interval"] == f"{row.ci_low:.1f} to {row.ci_high:.1f}".replace("-", "\N{MINUS SIGN}")
-    assert section["figure"]["caption"].endswith("A caveat.")
-    assert modality_section(None, None, {}) is None
-
-
-def test_the_report_has_a_section_of_it_where_it_was_audited(tmp_path):
-    table = table_of(audited(StandIn(of_sum), planted(), GRADING))
-    write_tsv(as_text(table), tmp_path / "tables" / "modalities.tsv")
-    (tmp_path / "figures").mkdir()
-    with drawing_style():
-        save_figure(
-            draw_modalities(table, tasks=[GRADING], methods=["concat"]), tmp_path / "figures" / "modalities", ""
-        )
-    page = report_of(tmp_path, modalities=[tmp_path / "tables" / "modalities.tsv"])
-    section = page.partition('<h2 id="modalities">')[2].partition("<h2")[0]
-    assert '<a href="#modalities">Both modalities?</a>' in page and section.count("data:image/png") == 1
-    row = row_of(table, "auc", GENES)
-    assert f"<span>{row.drop:.1f}</span>" in section and "Concatenation" in section and "Hessel and Lee" in section
-    words = re.sub(r"<[^>]+>", " ", section)
-    assert not re.search(r"\b(better|worse|best)\b", words, re.IGNORECASE)
-    assert "modalities" not in report_of(tmp_path / "without")
-
-
-def test_the_figure_shows_the_first_metric_of_each_task():
-    both = [
-        table_of(audited(StandIn(of_sum), planted(), GRADING)),
-        modality_table(audited(StandIn(of_sum), planted(), GRADING).iloc[:0], [], tasks=[SURVIVAL], methods=["concat"]),
-    ]
-    table = pd.concat(both)
-    figure = draw_modalities(table, tasks=[GRADING, SURVIVAL], methods=["concat"], study="A study")
-    grading, survival = figure.axes
-    assert "Grading, AUC" in (grading.get_title(), grading.get_title(loc="left"))
-    dots = [line.get_xdata()[0] for line in grading.lines[1:]]
-    assert dots == pytest.approx([row_of(both[0], "auc", change).drop for change in (GENES, PATCHES, ADDITIVE)])
-    spans = [segment[:, 0] for part in grading.collections for segment in part.get_segments()]
-    expected = [row_of(both[0], "auc", change) for change in (GENES, PATCHES, ADDITIVE)]
-    assert np.array(spans) == pytest.approx(np.array([(row.ci_low, row.ci_high) for row in expected]))
-    assert "no run" in survival.texts[0].get_text()
-    assert "A study" in [text.get_text() for text in figure.texts]
-    nothing = draw_modalities(both[1], tasks=[SURVIVAL], methods=["concat"])
-    assert "Nothing to draw: no run." in [text.get_text() for text in nothing.texts]
-    assert "20 permutations" in modalities_caption(table)
-
-
-@pytest.fixture(scope="module")
-def audits(cohort, tmp_path_factory):
-    """Audit two seeds of two tasks, of which one run has no model, and make the table and the figure of them."""
-    folder = tmp_path_factory.mktemp("audits")
-    tasks, runs = [DIAGNOSIS, TRAINED_SURVIVAL], []
-    for task in tasks:
-        for seed in (0, 1):
-            runs.append(cohort.train(f"{task.name}{seed}", task=epochs(task, 2), method="bilinear", seed=seed))
-    spoil(runs[2])
-    output = [folder / f"{task.name}.parquet" for task in tasks]
-    audit_modalities(
-        cohort.files, runs=runs, output=output, settings=AuditModalitiesSettings(audit_samples=4), device="cpu"
-    )
-    settings = MakeModalitiesSettings(tasks=[ShownTask.of(task) for task in tasks], methods=["bilinear"])
-    make_modalities(
-        runs, audits=output, output=folder / "modalities.tsv", figure=folder / "modalities", settings=settings
-    )
-    return folder, runs
-
-
-def spoil(run):
-    """Make a run one that has failed."""
-    config, metrics = (json.loads((run / name).read_text()) for name in ("config.json", "metrics.json"))
-    write_json({key: value for key, value in config.items() if key != "n_outputs"}, run / "config.json")
-    write_json({**metrics, "status": "failed", "reason": "diverged"}, run / "metrics.json")
-
-
-def test_the_stage_audits_each_run_and_projects_the_first_that_has_a_model(audits):
-    folder, runs = audits
-    for task, seeds, first in ((DIAGNOSIS, [0, 1], 0), (TRAINED_SURVIVAL, [1], 1)):
-        table = read_parquet(folder / f"{task.name}.parquet")
-        assert list(table.columns) == audit_columns(task)
-        assert set(table["task"]) == {task.name} and set(table["method"]) == {"bilinear"}
-        assert sorted(set(table["seed"])) == seeds
-        additive = table[table["changed"] == ADDITIVE]
-        assert set(additive["seed"]) == {first} and len(additive) == 4
-        columns = ["sample_id", *outcome_columns(task)[1]]
-        for run in runs:
-            config = json.loads((run / "config.json").read_text())
-            own = table[(table["changed"] == OWN) & (table["seed"] == config["seed"])]
-            if config["task"]["name"] == task.name and len(own):
-                predicted = read_parquet(run / "predictions.parquet")
-                known = predicted[predicted["sample_id"].isin(own["sample_id"])][columns]
-                pd.testing.assert_frame_equal(
-                    own[columns].reset_index(drop=True), known.reset_index(drop=True), rtol=1e-4, atol=1e-5
-                )
-        provenance = read_provenance(folder / f"{task.name}.parquet")
-        assert provenance["settings"]["audit_samples"] == 4
-
-
-def test_the_stage_that_follows_makes_table_and_figure(audits):
-    folder, _ = audits
-    table = read_modalities([folder / "modalities.tsv"])
-    whole = table[table["cohort"] == "all"]
-    assert set(whole["task"]) == {"diagnosis", "survival"} and set(whole["permuted"]) == {GENES, PATCHES, ADDITIVE}
-    assert whole.loc[whole["task"] == "survival", "reason"].str.contains("1 of 2 runs skipped: diverged").all()
-    assert whole["drop"].notna().all()
-    assert (folder / "modalities.svg").is_file() and (folder / "modalities.png").is_file()
-    assert read_provenance(folder / "modalities.tsv")["settings"]["methods"] == ["bilinear"]
-
-
-def test_the_same_audit_again_is_the_same(audits, cohort, tmp_path):
-    folder, runs = audits
-    settings = AuditModalitiesSettings(audit_samples=4)
-    audit_modalities(cohort.files, runs=runs[:2], output=[tmp_path / "again.parquet"], settings=settings, device="cpu")
-    assert (tmp_path / "again.parquet").read_bytes() == (folder / "diagnosis.parquet").read_bytes()
