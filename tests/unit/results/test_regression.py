@@ -105,6 +105,7 @@ def test_table_and_comparisons_of_numbers(tmp_path):
     markdown = (tmp_path / "table1.md").read_text()
     assert "In percent, MAE in the unit of what is predicted: mean" in markdown
     assert f"**{mean_absolute_error(y, good):.3g}** (" in markdown
+    assert r"MAE & R\textsuperscript{2} & Spearman" in (tmp_path / "table1.tex").read_text()
     assert (tmp_path / "table_s1.tsv").read_text().count("\n") == 1
     make_comparisons(runs, tmp_path / "c.tsv", settings=MakeComparisonsSettings(**settings))
     compared = read_tsv(tmp_path / "c.tsv", dtype={"fold": str})

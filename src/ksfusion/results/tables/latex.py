@@ -18,6 +18,7 @@ ESCAPES = {
     "]": "{]}",
     DASH: "--",
     MINUS: "$-$",
+    "\N{SUPERSCRIPT TWO}": r"\textsuperscript{2}",
     MARK: r"\textsuperscript{\textdagger}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
