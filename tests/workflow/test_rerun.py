@@ -9,10 +9,15 @@ SLIDE_RULES = {"tile_slides", "fit_stain", "sample_patches", "draw_overviews", "
 AUDIT = {"audit_modalities", "make_modalities"}
 RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_heatmaps", "write_report"} | AUDIT
 ONCE = dict.fromkeys(RESULTS - {"draw_heatmaps", "audit_modalities"}, 1)
+# Of a baseline, which has neither attention nor an audit.
+OF_BASELINES = dict.fromkeys(RESULTS - {"draw_heatmaps"} - AUDIT, 1)
 TRAINED = {"train_model", "fit_baseline"}
 # What follows a change of methods that read no slide with its genes.
 COMPARED = {rule: jobs for rule, jobs in ONCE.items() if rule not in AUDIT}
-AFTER_FEATURES = {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS
+LOCATED = {"locate_attention", "make_localisation"}
+AFTER_FEATURES = (
+    {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS | LOCATED
+)
 
 
 @contextlib.contextmanager
@@ -27,6 +32,11 @@ def edited(path, old, new):
         yield
     finally:
         shutil.move(keep, path)
+
+
+def located(methods):
+    """Return the jobs that look where so many methods look."""
+    return {"locate_attention": methods, "make_localisation": 1}
 
 
 def test_nothing_changed_nothing_reruns(demo):
@@ -44,7 +54,7 @@ def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
     # ksfusion with and without CG-Coord for three tasks; the report states the configuration.
-    assert planned == {"train_model": 6, "draw_heatmaps": 3, "audit_modalities": 2, **ONCE}
+    assert planned == {"train_model": 6, "draw_heatmaps": 3, "audit_modalities": 2, **located(2), **ONCE}
 
 
 def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
@@ -95,7 +105,7 @@ def test_heatmaps_are_a_target_that_trains_what_it_lacks(demo):
 
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
-        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, "audit_modalities": 8, **ONCE}
+        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, "audit_modalities": 8, **located(10), **ONCE}
 
 
 def test_the_number_of_audited_samples_reruns_the_audit_alone(demo):
@@ -148,7 +158,7 @@ def test_gene_set_reruns_genes_and_what_follows(demo):
     shipped = (demo.folder / "resources/gene_sets/tme.tsv").read_text().splitlines(keepends=True)
     (demo.folder / "tme.tsv").write_text("".join(shipped[:-1]))
     with edited(demo.folder / demo.configfile, "sets: builtin-0.1.0", "sets: {tme: tme.tsv, tumour: builtin-0.1.0}"):
-        assert set(demo.planned()) == {"select_genes", "draw_genes"} | TRAINED | RESULTS
+        assert set(demo.planned()) == {"select_genes", "check_expression", "draw_genes"} | TRAINED | RESULTS | LOCATED
 
 
 def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):
