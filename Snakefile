@@ -84,9 +84,11 @@ AFTERWARDS = (
     f'|| {{{{ code=$?; case $code in 137) echo "error: ksfusion $1" {shlex.quote(KILLED)} >&2 ;;'
     f' 134|135|139) echo "error: ksfusion $1" {shlex.quote(CRASHED)} >&2 ;; esac; return $code; }}}}'
 )
+# No setting of a run: to watch a training changes nothing in its result.
+TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
 # Snakemake formats the prefix, hence the doubled braces.
 shell.prefix(
-    f"{SETUP}TENSORBOARD='{plan.tensorboard_option}';"
+    f"{SETUP}TENSORBOARD='{TENSORBOARD}';"
     f' ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} "$@" {AFTERWARDS}; }}}}; '
 )
 

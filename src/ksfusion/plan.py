@@ -77,6 +77,7 @@ class Plan(NamedFiles):
     def _settings(self) -> dict[str, Block]:
         config = self.config
         tasks = config.tasks.items()
+        first, labelled = next(iter(tasks))  # by whose label splits are stratified
         reading = slides.Reading.of(config.slides)
         compared: dict[str, Any] = {
             "tasks": [task.shown(name).model_dump() for name, task in tasks],
@@ -92,7 +93,7 @@ class Plan(NamedFiles):
                 expression_cohorts=config.expression_cohorts(),
                 tasks={name: cohort.Labelling.of(task) for name, task in tasks},
             ),
-            "split_cases": cohort.SplitCasesSettings(splits=config.splits, stratify=self.stratum_label()),
+            "split_cases": cohort.SplitCasesSettings(splits=config.splits, stratify=label_column(first, labelled.kind)),
             "check_leakage": cohort.CheckLeakageSettings.of(config.cohort),
             "write_ledger": cohort.WriteLedgerSettings.of(
                 config.cohort, tasks={name: task.kind for name, task in tasks}
@@ -185,16 +186,6 @@ class Plan(NamedFiles):
         if modules not in self._codes:
             self._codes[modules] = code_version(*modules)
         return self._codes[modules]
-
-    @property
-    def tensorboard_option(self) -> str:
-        """Option of ``ksfusion train-model`` for TensorBoard files; no setting, since results are the same."""
-        return "--tensorboard" if self.config.training.tensorboard else ""
-
-    def stratum_label(self) -> str:
-        """Return the column of cases that splits are stratified by: the label of the first task."""
-        name, task = next(iter(self.config.tasks.items()))
-        return label_column(name, task.kind)
 
     # The files of stages that depend on the plan.
 
