@@ -88,8 +88,7 @@ AFTERWARDS = (
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
 # Snakemake formats the prefix, hence the doubled braces.
 shell.prefix(
-    f"{SETUP}TENSORBOARD='{TENSORBOARD}';"
-    f' ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} "$@" {AFTERWARDS}; }}}}; '
+    f"{SETUP}TENSORBOARD='{TENSORBOARD}';" f' ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} "$@" {AFTERWARDS}; }}}}; '
 )
 
 BATCHES = list(plan.batches)
