@@ -136,7 +136,7 @@ class Plan(NamedFiles):
                 config.results,
                 config=config.record(),
                 title=config.title,
-                titles={name: task.title for name, task in tasks if task.title},
+                tasks=compared["tasks"],
                 notice=DEMO_NOTICE if config.demo else None,
                 caveats=config.caveats(),
                 alpha=self.alpha_listed,

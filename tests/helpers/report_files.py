@@ -4,17 +4,19 @@ import pandas as pd
 from PIL import Image
 from run_files import GRADING, ROWS, write_run
 
-from ksfusion.core.storage import write_tsv
+from ksfusion.core.storage import write_parquet, write_tsv
 from ksfusion.genes.config import Ranking
 from ksfusion.results.config import (
     DrawFiguresSettings,
     MakeComparisonsSettings,
+    MakeSubgroupsSettings,
     MakeTablesSettings,
     WriteReportSettings,
 )
 from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.draw_genes import draw_genes
 from ksfusion.stages.make_comparisons import make_comparisons
+from ksfusion.stages.make_subgroups import make_subgroups
 from ksfusion.stages.make_tables import make_tables
 from ksfusion.stages.write_report import write_report
 
@@ -45,6 +47,16 @@ def write_heatmaps(folder, seed, sample_ids):
     return path
 
 
+def write_subgroups(folder, runs, rows, settings):
+    """Write the table of subgroups of the samples of a run."""
+    samples = pd.DataFrame([row[:3] for row in rows], columns=["sample_id", "case_id", "cohort"])
+    write_parquet(samples, folder / "samples.parquet", {})
+    write_parquet(samples[["case_id"]].drop_duplicates(), folder / "cases.parquet", {})
+    tables = {"samples": folder / "samples.parquet", "cases": folder / "cases.parquet"}
+    make_subgroups(runs, folder / "tables" / "subgroups.tsv", **tables, settings=settings)
+    return folder / "tables" / "subgroups.tsv"
+
+
 def report_of(
     folder,
     *,
@@ -69,9 +81,12 @@ def report_of(
     comparisons = folder / "tables" / "comparisons.tsv"
     compared = MakeComparisonsSettings(tasks=options["tasks"], methods=options["methods"])
     make_comparisons(runs, comparisons, settings=compared)
-    settings = MakeTablesSettings(**options, published=published)
+    tables = ["table1", "table2", "alpha", "table_s1"]
+    settings = MakeTablesSettings(**options, published=published, names=tables)
     make_tables(runs, folder / "tables", settings=settings, comparisons=comparisons)
-    draw_figures(runs, folder / "figures", settings=DrawFiguresSettings(**options), comparisons=comparisons)
+    subgroups = write_subgroups(folder, runs, rows, MakeSubgroupsSettings(tasks=[task], methods=options["methods"]))
+    drawn = DrawFiguresSettings(**options)
+    draw_figures(runs, folder / "figures", settings=drawn, comparisons=comparisons, subgroups=subgroups)
     if alpha:
         runs = [write_run(folder / "models", task, rows, method="ksfusion-alpha025")]
         options |= {"methods": ["ksfusion-alpha025"]}
@@ -116,13 +131,14 @@ def report_of(
         heatmaps=heatmaps,
         comparisons=comparisons,
         modalities=modalities,
+        subgroups=subgroups,
         settings=WriteReportSettings(
             config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
             notice=notice,
             caveats=caveats,
             alpha=alpha,
             title=title,
-            titles={task.name: task.title} if task.title else {},
+            tasks=[task],
             published=published,
         ),
     )

@@ -213,8 +213,9 @@ rule draw_heatmaps:
 
 rule write_report:
     input:
-        tables=["results/tables/table1.tsv", "results/tables/table2.tsv"],
+        tables=expand("results/tables/{table}.tsv", table=["table1", "table2", "table_s1"]),
         comparisons="results/tables/comparisons.tsv",
+        subgroups="results/tables/subgroups.tsv",
         alpha=ALPHA_RESULTS if plan.alpha_listed else [],
         figures="results/figures/figures.json",
         slides="results/slides.tsv",
@@ -242,7 +243,7 @@ rule write_report:
         code=plan.code("write_report"),
     shell:
         "ksfusion write-report --tables results/tables --comparisons {input.comparisons} --figures results/figures"
-        " --slides {input.slides}"
+        " --subgroups {input.subgroups} --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"

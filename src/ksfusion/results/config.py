@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -181,6 +182,11 @@ class ShownTask(ClassScoring, Printing, TaskOutcome):
         return [self.labels.get(name) or plain(name) for name in self.classes]
 
 
+def titles_of(tasks: Iterable[ShownTask]) -> dict[str, str]:
+    """Return the titles of tasks, by name, of those that have one."""
+    return {task.name: task.title for task in tasks if task.title}
+
+
 class ComparedRuns(Block):
     """Whose runs are compared.
 
@@ -205,7 +211,7 @@ class Compared(ComparedRuns, Titles):
 
     def titles(self) -> dict[str, str]:
         """Return the titles of the tasks that have one, by name."""
-        return {task.name: task.title for task in self.tasks if task.title}
+        return titles_of(self.tasks)
 
 
 class MakeTablesSettings(TableContents, Compared):
@@ -307,12 +313,17 @@ class WriteReportSettings(TableContents, Titles):
         Sentences that stand wherever results do.
     alpha
         Show the table and the figures of alpha too.
-    titles
-        Titles of tasks, by name, of those that have one.
+    tasks
+        The tasks, in the order of the tables.
     """
 
     config: dict[str, Any]
     notice: str | None = None
     caveats: list[str] = Field(default_factory=list)
     alpha: bool = False
-    titles: dict[str, str] = Field(default_factory=dict)
+    tasks: list[ShownTask] = Field(default_factory=list)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of tasks, by name, of those that have one."""
+        return titles_of(self.tasks)

@@ -19,6 +19,7 @@ from ksfusion.results.report.sections import gene_section
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.modalities import read_modalities
 from ksfusion.results.tables.scores import read_table
+from ksfusion.results.tables.subgroups import read_subgroups
 from ksfusion.terms.findings import FINDING_COLUMNS
 
 
@@ -40,6 +41,7 @@ def write_report(
     oracles: Sequence[Path] = (),
     comparisons: Path | None = None,
     modalities: Sequence[Path] = (),
+    subgroups: Path | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -77,6 +79,8 @@ def write_report(
         The table of `make-comparisons`.
     modalities
         The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
+    subgroups
+        The table of `make-subgroups`.
     """
     made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
     names: list[TableName] = ["table1", "table2"]
@@ -88,6 +92,7 @@ def write_report(
     no_findings = pd.DataFrame(columns=FINDING_COLUMNS)
     contents = ReportContents(
         results={name: read_table(tables / f"{name}.tsv") for name in names},
+        supplement=read_table(tables / "table_s1.tsv"),
         slides=slide_ledger,
         samples=read_tsv(samples, dtype=str).fillna(""),
         audit=read_findings(audit),
@@ -107,6 +112,7 @@ def write_report(
         gallery=slide_gallery(slide_ledger, overviews, report=output),
         oracles=read_table(oracles[0]) if oracles else None,
         comparisons=read_comparisons(comparisons, settings),
+        subgroups=read_subgroups(subgroups),
         modalities=modality_section(
             read_modalities(modalities),
             page_image(figures / "modalities.png") if modalities else None,

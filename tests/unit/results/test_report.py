@@ -50,7 +50,7 @@ def test_links_lead_somewhere(page):
 
 def test_images_are_pngs(page):
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(images) == 5
+    assert len(images) == 6
     assert all(base64.b64decode(image, validate=True).startswith(b"\x89PNG") for image in images)
 
 

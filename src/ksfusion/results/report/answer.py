@@ -74,7 +74,7 @@ def answer(table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping
     titles
         Titles of tasks, by name, of those that have one.
     """
-    leads = list(_leads(table))
+    leads = list(leads_of(table))
     if not leads:
         return ["No method has a result."]
     sentences = [f"On the test samples {listed([_best(lead, titles) for lead in leads])}."]
@@ -84,7 +84,14 @@ def answer(table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping
     return [*sentences, _tested(leads, table, comparisons, titles)]
 
 
-def _leads(table: pd.DataFrame) -> Iterator[Lead]:
+def leads_of(table: pd.DataFrame) -> Iterator[Lead]:
+    """Yield the lead in the first metric of each task, by sample, over all cohorts and folds.
+
+    Parameters
+    ----------
+    table
+        The long table of all methods.
+    """
     whole = table[(table["level"] == "sample") & (table["cohort"] == ALL) & (table["fold"] == ALL)]
     for task, rows in whole.groupby("task", sort=False):
         metric = rows["metric"].iloc[0]

@@ -42,8 +42,13 @@ from ksfusion.results.report.sections import (
     slide_problems,
     summarise,
 )
+from ksfusion.results.report.subgroups import NOTES as SUBGROUP_NOTES
+from ksfusion.results.report.subgroups import SECTION as SUBGROUP_SECTION
+from ksfusion.results.report.subgroups import subgroup_tables
+from ksfusion.results.report.within import within_cohorts
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import PAPER_NOTE
+from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.wording import in_words, plain
 
 TEMPLATE, STYLE, SCRIPT = (Path(__file__).with_name(f"report.{ending}") for ending in ("html.j2", "css", "js"))
@@ -72,6 +77,8 @@ class ReportContents:
     ----------
     results
         The long tables of `ksfusion.stages.make_tables`.
+    supplement
+        That of Table S1.
     slides, samples
         The ledgers; that of the samples as text, empty where a value is missing.
     audit, expression, selection, leakage
@@ -86,9 +93,12 @@ class ReportContents:
         Of the methods with a reference.
     modalities
         What the methods lose without one of them, where they were audited.
+    subgroups
+        The table of `ksfusion.stages.make_subgroups`.
     """
 
     results: Mapping[TableName, pd.DataFrame]
+    supplement: pd.DataFrame
     slides: pd.DataFrame
     samples: pd.DataFrame
     audit: pd.DataFrame
@@ -102,6 +112,7 @@ class ReportContents:
     oracles: pd.DataFrame | None = None
     comparisons: Comparisons | None = None
     modalities: ModalitySection | None = None
+    subgroups: pd.DataFrame | None = None
 
 
 def template_digest() -> str:
@@ -144,6 +155,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         menu=_menu(contents, sections, compared, figures),
         question=question(table1, summary["counts"][0][1], titles),
         answer=answer(table1, contents.comparisons, titles),
+        within=within_cohorts(table1, contents.supplement, contents.audit, titles),
         summary=summary,
         caveats=caveats,
         sections=sections,
@@ -152,6 +164,10 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         oracles=oracle_layout(contents.oracles, titles),
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
         cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
+        supplement=list(lay_out_supplement(contents.supplement, settings.tasks, caveats=caveats)),
+        subgroups=subgroup_tables(contents.subgroups, titles, caveats),
+        subgroup_section=SUBGROUP_SECTION,
+        subgroup_notes=SUBGROUP_NOTES,
         figures=figures,
         modalities=contents.modalities,
         heatmaps=contents.heatmaps,
@@ -191,6 +207,7 @@ def _menu(
         ("answer", "Question and answer"),
         ("cohort", "Cohort"),
         *((section["id"], section["title"].partition(". ")[0]) for section in sections),
+        ("table_s1", "Table S1"),
         ("comparisons", "Differences") if compared else None,
         *((figure["id"], figure["heading"]) for figure in figures),
         ("modalities", "Both modalities?") if contents.modalities else None,

@@ -14,13 +14,13 @@ from ksfusion.results.metrics.names import class_of
 from ksfusion.results.tables.layout import Layout, lay_out
 
 CLASS_NOTES = (
-    "0 is best for Brier score and ECE, the expected calibration error (over {bins} equally wide bins). {brier} Within "
-    "cohorts: only samples of the same cohort are compared, so that to know the cohort helps nothing."
+    "0 is ideal for Brier score and ECE, the expected calibration error (over {bins} equally wide bins). {brier} "
+    "Within cohorts: only samples of the same cohort are compared, so that to know the cohort helps nothing."
 )
 BRIER_OF_CLASS = "Precision, AUPRC, Brier score and ECE are about {label}."
 BRIER_OF_ALL = "The Brier score is summed over the classes, up to 200; ECE is that of the predicted class."
 SURVIVAL_NOTES = (
-    "0 is best for the integrated Brier score and for D-cal., the share of the samples that a calibrated model would "
+    "0 is ideal for the integrated Brier score and for D-cal., the share of the samples that a calibrated model would "
     f"have in other of {TENTHS} equal ranges of predicted survival; D-cal. p: 100 times the p-value of its chi-square "
     "test (Rao and Scott's correction), each case counting once. Censoring is weighted by Kaplan-Meier's estimate on "
     "the training cases; between the cuts of time the predicted curve is a step function, and what is integrated, and "
