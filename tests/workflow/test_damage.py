@@ -17,6 +17,7 @@ from ksfusion.cli import main
 from ksfusion.core.storage import read_provenance, read_tsv
 
 RULES = [
+    "audit_modalities",
     "build_store",
     "check_cohort",
     "check_expression",
@@ -27,8 +28,11 @@ RULES = [
     "draw_heatmaps",
     "draw_overviews",
     "extract_features",
+    "fit_baseline",
     "fit_stain",
     "make_comparisons",
+    "make_modalities",
+    "make_subgroups",
     "make_tables",
     "read_expression",
     "sample_patches",
@@ -64,7 +68,7 @@ def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("damage") / "project")
     project.configure(
         splits={"k": 2},
-        methods=["attmil"],
+        methods=["attmil", "concat", "logistic-genes"],
         heatmaps={"methods": ["attmil"], "samples": 1},
         training={"seeds": [0], "epochs": {"mgmt": 3}, "search": {"trials": 1}},
     )
@@ -148,7 +152,7 @@ def contents(results):
         if path.is_file() and not name.startswith(NOTHING_DEPENDS_ON) and "timing" not in name:
             found[name] = path.read_bytes()
         if path.name == "history.tsv":
-            found[name] = read_tsv(path).drop(columns="seconds").to_csv()
+            found[name] = read_tsv(path).drop(columns="seconds", errors="ignore").to_csv()
             found[name.replace("history.tsv", ".history.tsv.provenance.json")] = read_provenance(path)
     return {name: content for name, content in found.items() if not name.endswith(".snakemake_timestamp")}
 

@@ -37,7 +37,8 @@ def make_subgroups(
     UserError
         If a run's files are missing or not what they should be, or two runs are the same.
     """
-    tables = [read_parquet(path).astype(object).fillna("").astype(str).to_dict("records") for path in (samples, cases)]
+    read = [read_parquet(path) for path in (samples, cases)]
+    tables = [table.astype(object).where(table.notna(), "").astype(str).to_dict("records") for table in read]
     columns = {name: column_of(name, *tables) for name in settings.subgroups}
     table = subgroup_table(read_runs(runs, settings.tasks, shared=settings.shared), columns, settings)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))
