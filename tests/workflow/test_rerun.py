@@ -15,6 +15,7 @@ TRAINED = {"train_model", "fit_baseline"}
 # What follows a change of methods that read no slide with its genes.
 COMPARED = {rule: jobs for rule, jobs in ONCE.items() if rule not in AUDIT}
 LOCATED = {"locate_attention", "make_localisation"}
+WITH_NETWORKS = {**ONCE, **dict.fromkeys(LOCATED, 1)}
 AFTER_FEATURES = (
     {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS | LOCATED
 )
@@ -34,11 +35,6 @@ def edited(path, old, new):
         shutil.move(keep, path)
 
 
-def located(methods):
-    """Return the jobs that look where so many methods look."""
-    return {"locate_attention": methods, "make_localisation": 1}
-
-
 def test_nothing_changed_nothing_reruns(demo):
     assert demo.planned() == {}
 
@@ -54,7 +50,7 @@ def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
     # ksfusion with and without CG-Coord for three tasks; the report states the configuration.
-    assert planned == {"train_model": 6, "draw_heatmaps": 3, "audit_modalities": 2, **located(2), **ONCE}
+    assert planned == {"train_model": 6, "draw_heatmaps": 3, "audit_modalities": 2, **WITH_NETWORKS}
 
 
 def test_the_sweep_of_alpha_is_a_target_of_its_own(demo):
@@ -105,7 +101,7 @@ def test_heatmaps_are_a_target_that_trains_what_it_lacks(demo):
 
 def test_learning_rate_reruns_every_training(demo):
     with edited(demo.folder / demo.configfile, "lr: 0.001", "lr: 0.002"):
-        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, "audit_modalities": 8, **located(10), **ONCE}
+        assert demo.planned() == {"train_model": 33, "draw_heatmaps": 3, "audit_modalities": 8, **WITH_NETWORKS}
 
 
 def test_the_number_of_audited_samples_reruns_the_audit_alone(demo):

@@ -3,30 +3,31 @@ LOCATED = [method for method in METHODS if method in registry.NETWORKS and "p" i
 LOCALISATION = ["results/localisation.tsv"]
 
 
-# The tasks and seeds of a method share a job, as for the audit of modalities.
+# All runs of a fold share a job: starting Python takes longer than most of them.
 rule locate_attention:
     input:
         **FOLD_FILES,
         runs=expand(
-            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            "results/models/{task}/{method}/fold{{fold}}/seed{seed}/{file}",
             task=TASKS,
+            method=LOCATED,
             seed=SEEDS,
             file=["model.safetensors", "config.json"],
         ),
         features=expand("results/features/{batch}.h5", batch=BATCHES),
         truth="truth/tiles.parquet",
     output:
-        "results/localisation/{method}/fold{fold}.tsv",
+        "results/localisation/fold{fold}.tsv",
     log:
-        "results/logs/locate_attention/{method}/fold{fold}.log",
+        "results/logs/locate_attention/fold{fold}.log",
     benchmark:
-        "results/benchmarks/locate_attention/{method}/fold{fold}.tsv"
+        "results/benchmarks/locate_attention/fold{fold}.tsv"
     conda:
         "../../envs/heatmaps.yaml"
     params:
-        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        folders=expand("results/models/{task}/{method}/fold{{fold}}/seed{seed}", method=LOCATED, task=TASKS, seed=SEEDS),
         settings=plan.settings("locate_attention"),
-        code=lambda wildcards: plan.code("locate_attention", method=wildcards.method),
+        code=plan.code("locate_attention"),
     shell:
         "ksfusion locate-attention --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
@@ -35,7 +36,7 @@ rule locate_attention:
 
 rule make_localisation:
     input:
-        located=expand("results/localisation/{method}/fold{fold}.tsv", method=LOCATED, fold=FOLDS),
+        located=expand("results/localisation/fold{fold}.tsv", fold=FOLDS),
         store="results/features/store",
         features=expand("results/features/{batch}.h5", batch=BATCHES),
         samples="results/samples.tsv",

@@ -1,4 +1,4 @@
-"""How well the attention of a method's models, and what their output owes to each patch, find what was planted."""
+"""How well the attention of models, and what their output owes to each patch, find what was planted."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.reproducible import reproducible
 
 ATTENTION, ATTRIBUTION = "attention", "attribution"
+# Samples that are computed together.
+AT_ONCE = 16
 
 
 def locate_attention(
@@ -42,7 +44,7 @@ def locate_attention(
     files
         The files that the runs were trained on.
     runs
-        Folders of runs of one method and fold; one without a model adds nothing.
+        Folders of runs of one fold; one without a model adds nothing.
     features
         ``features/{batch}.h5`` of all batches.
     truth
@@ -54,14 +56,19 @@ def locate_attention(
     """
     targets = planted_targets(read_parquet(truth))
     slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
-    method, rows = METHODS[read_json(runs[0] / CONFIG)["method"]], []
+    patches = read_patches(features, set(slide_of))
+    tested: dict[tuple[str, str], FoldData] = {}
+    rows = []
     for run in runs:
         config = read_json(run / CONFIG)
         if "n_outputs" not in config:
             continue
-        task = TrainedTask.model_validate(config["task"])
-        data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities).only("test")
-        patches = read_patches(features, set(slide_of[data.samples["sample_id"]]))
+        task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
+        read = (task.name, method.modalities)
+        if read not in tested:
+            data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities)
+            tested[read] = data.only("test")
+        data = tested[read]
         with reproducible(config["seed"], device=torch.device("cpu"), threads=1):
             scored = pd.concat(_scored(run, data, task, slide_of, patches), ignore_index=True)
         table = with_targets(scored, targets)
@@ -70,7 +77,7 @@ def locate_attention(
         for name, target, found in locate_all(table, streams, TARGETS, resamples=settings.resamples):
             measure, _, stream = name.partition(":")
             rows.append((*identity, stream, target, measure, *found))
-    made_by = provenance((__name__, method.module), settings.record())
+    made_by = provenance(__name__, settings.record())
     write_tsv(as_text(pd.DataFrame(rows, columns=COLUMNS)), output, made_by)
 
 
@@ -79,14 +86,17 @@ def _scored(
 ) -> Iterator[pd.DataFrame]:
     """Yield the scores of the patches of each test sample: attention of each stream, and attribution."""
     model, cpu = load_model(run), torch.device("cpu")
-    for position, sample_id, case_id in data.samples[["sample_id", "case_id"]].itertuples():
-        here = patches[slide_of[sample_id]]
-        read, genes = data.gather(np.array([position]), cpu)
+    for start in range(0, len(data.samples), AT_ONCE):
+        samples = data.samples[["sample_id", "case_id"]].iloc[start : start + AT_ONCE]
+        read, genes = data.gather(samples.index.to_numpy(), cpu)
         assert read is not None  # these methods read patches
         with torch.no_grad():
             maps = attention_maps(model, model(read, genes))
-        scores = {f"{ATTENTION}:{stream}": patch_means(cells[0], here.index) for stream, cells in maps.items()}
-        owed = attribution(model, read, genes, task.kind)[0]
-        scores[f"{ATTRIBUTION}:{WHOLE}"] = np.abs(patch_means(owed, here.index))
-        place = {"slide_id": slide_of[sample_id], "x": here.coords[:, 0], "y": here.coords[:, 1]}
-        yield pd.DataFrame({"sample_id": sample_id, "case_id": case_id, **place, **scores})
+        owed = attribution(model, read, genes, task.kind)
+        for number, (sample_id, case_id) in enumerate(samples.itertuples(index=False)):
+            slide_id = slide_of[sample_id]
+            here = patches[slide_id]
+            scores = {f"{ATTENTION}:{name}": patch_means(cells[number], here.index) for name, cells in maps.items()}
+            scores[f"{ATTRIBUTION}:{WHOLE}"] = np.abs(patch_means(owed[number], here.index))
+            place = {"slide_id": slide_id, "x": here.coords[:, 0], "y": here.coords[:, 1]}
+            yield pd.DataFrame({"sample_id": sample_id, "case_id": case_id, **place, **scores})
