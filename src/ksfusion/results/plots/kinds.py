@@ -26,6 +26,22 @@ from ksfusion.results.tables.differences import Comparisons
 from ksfusion.terms.tasks import TaskKind
 
 
+# Kinds in the order of the report, after those of differences; others come last.
+FOREST = "forest"
+KIND_ORDER = (
+    "roc",
+    "calibration",
+    "decision",
+    "kaplan_meier",
+    "kaplan_meier_thirds",
+    "regression",
+    "subgroups",
+    "confusion",
+    "alpha",
+    "training",
+)
+
+
 class Draw(Protocol):
     """What draws a figure of a task from the runs of some methods."""
 
@@ -190,7 +206,7 @@ def forest_kind(comparisons: Comparisons) -> FigureKind:
     """Return the figure of how far methods are from the reference."""
     reference = comparisons.printed_reference()
     return FigureKind(
-        "forest",
+        FOREST,
         f"differences from {reference}",
         f"Difference of each method's metrics from those of {reference} on the same test samples, in "
         "{points}; right of the line the method is above. Dot: difference of the means over {runs}. Dark line: spread "

@@ -16,24 +16,11 @@ from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.storage import read_json, read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.figures import FigureEntry
+from ksfusion.results.plots.kinds import FOREST, KIND_ORDER
 from ksfusion.results.plots.style import DPI
 from ksfusion.results.wording import heading
 from ksfusion.terms.flags import FLAGS
 
-# Kinds of figures in the order of the page, after those of differences; others come last.
-FOREST = "forest"
-KIND_ORDER = (
-    "roc",
-    "calibration",
-    "decision",
-    "kaplan_meier",
-    "kaplan_meier_thirds",
-    "scatter",
-    "subgroups",
-    "confusion",
-    "alpha",
-    "training",
-)
 MOST_PICTURES = 24
 PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
