@@ -25,7 +25,6 @@ from ksfusion.results.runs import Run
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.terms.tasks import TaskKind
 
-
 # Kinds in the order of the report, after those of differences; others come last.
 FOREST = "forest"
 KIND_ORDER = (
