@@ -53,7 +53,8 @@ class Times(Block):
     """When survival is looked at."""
 
     times: list[Annotated[float, Field(gt=0)]] = Field(
-        [365, 730, 1095], description="days at which areas under time-dependent ROC curves are told"
+        [365, 730, 1095],
+        description="days at which areas under time-dependent ROC curves and the calibration of survival are told",
     )
 
     @field_validator("times")
