@@ -230,6 +230,7 @@ rule write_report:
         heatmaps=plan.heatmaps_shown(),
         oracles="results/tables/oracles.tsv" if plan.config.demo else [],
         modalities=MODALITIES,
+        localisation=LOCALISATION,
         template=[shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")],
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -248,4 +249,5 @@ rule write_report:
         " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps} --oracles {input.oracles} --modalities {params.modalities}"
+        " --localisation {input.localisation}"
         " --settings {params.settings:q} --output {output} 2> {log}"

@@ -13,6 +13,7 @@ from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.report.findings import findings_of_folds, read_findings
 from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
+from ksfusion.results.report.localisation import localisation_section
 from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
@@ -41,6 +42,7 @@ def write_report(
     oracles: Sequence[Path] = (),
     comparisons: Path | None = None,
     modalities: Sequence[Path] = (),
+    localisation: Sequence[Path] = (),
     subgroups: Path | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
@@ -77,6 +79,8 @@ def write_report(
         The table of `score-oracles`, of the demo alone.
     comparisons
         The table of `make-comparisons`.
+    localisation
+        The table of `make-localisation`, of the demo alone.
     modalities
         The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
     subgroups
@@ -113,6 +117,7 @@ def write_report(
         oracles=read_table(oracles[0]) if oracles else None,
         comparisons=read_comparisons(comparisons, settings),
         subgroups=read_subgroups(subgroups),
+        localisation=localisation_section(localisation),
         modalities=modality_section(
             read_modalities(modalities),
             page_image(figures / "modalities.png") if modalities else None,

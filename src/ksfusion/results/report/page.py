@@ -31,6 +31,7 @@ from ksfusion.results.report.findings import (
     slide_findings,
 )
 from ksfusion.results.report.gallery import FigureSection, HeatmapGallery, PageFigure, SlideGallery, figure_sections
+from ksfusion.results.report.localisation import LocalisationSection
 from ksfusion.results.report.modalities import ModalitySection
 from ksfusion.results.report.sections import (
     GeneSection,
@@ -91,6 +92,8 @@ class ReportContents:
         The long table of `ksfusion.stages.score_oracles`, of the demo alone.
     comparisons
         Of the methods with a reference.
+    localisation
+        How well methods find what was planted, of the demo alone.
     modalities
         What the methods lose without one of them, where they were audited.
     subgroups
@@ -112,6 +115,7 @@ class ReportContents:
     oracles: pd.DataFrame | None = None
     comparisons: Comparisons | None = None
     modalities: ModalitySection | None = None
+    localisation: LocalisationSection | None = None
     subgroups: pd.DataFrame | None = None
 
 
@@ -170,6 +174,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         subgroup_notes=SUBGROUP_NOTES,
         figures=figures,
         modalities=contents.modalities,
+        localisation=contents.localisation,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
         slides=slide_problems(contents.slides),
