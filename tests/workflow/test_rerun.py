@@ -17,7 +17,10 @@ COMPARED = {rule: jobs for rule, jobs in ONCE.items() if rule not in AUDIT}
 LOCATED = {"locate_attention", "make_localisation"}
 WITH_NETWORKS = {**ONCE, **dict.fromkeys(LOCATED, 1)}
 AFTER_FEATURES = (
-    {"build_store", "write_ledger", "select_genes", "draw_genes", "score_oracles"} | TRAINED | RESULTS | LOCATED
+    {"build_store", "write_ledger", "select_genes", "check_expression", "draw_genes", "score_oracles"}
+    | TRAINED
+    | RESULTS
+    | LOCATED
 )
 
 
