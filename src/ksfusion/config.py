@@ -121,9 +121,38 @@ EPOCHS_OF_KIND = {"classification": 20, "survival": 10, "regression": 20}
 
 
 def _tasks_by_name_too(schema: dict[str, Any]) -> None:
-    """Let the JSON schema of ``tasks`` take the names of built-in tasks beside a mapping."""
+    """Let the JSON schema of ``tasks`` take the names of built-in tasks, and those with a change, beside a mapping."""
     mapping = {key: schema.pop(key) for key in list(schema) if key not in ("description", "title", "default")}
-    schema["anyOf"] = [{"type": "array", "items": {"enum": list(BUILTIN_TASKS)}, "minItems": 1}, mapping]
+    mapping["properties"] = {name: {"type": ["object", "null"]} for name in BUILTIN_TASKS}
+    names = {"type": "array", "items": {"anyOf": [{"enum": list(BUILTIN_TASKS)}, mapping]}, "minItems": 1}
+    schema["anyOf"] = [names, mapping]
+
+
+def _by_name(tasks: list[Any]) -> dict[Any, Any]:
+    """Return a list of tasks, names of built-in ones and mappings of names to tasks, as one mapping."""
+    found: dict[Any, Any] = {}
+    for task in tasks:
+        entries = task if isinstance(task, Mapping) else {task: None} if isinstance(task, str) else None
+        if entries is None:
+            raise ValueError(f"{task!r} is neither the name of a built-in task nor a mapping of a name to a task")
+        if twice := [name for name in entries if name in found]:
+            raise ValueError(f"{twice[0]} is listed twice")
+        found |= entries
+    return found
+
+
+def _recipe(name: Any, task: Any) -> Any:
+    """Return the task of a name: a built-in one, with what is changed of it, where its kind is not said."""
+    if not (task is None or isinstance(task, Mapping)) or (task and "kind" in task):
+        return task
+    if name in BUILTIN_TASKS:
+        return BUILTIN_TASKS[name].model_dump(exclude_unset=True) | dict(task or {})
+    if task:
+        return task
+    raise ValueError(
+        f"{name!r} is not a built-in task ({', '.join(BUILTIN_TASKS)}); define it, such as "
+        f"{name}: {{kind: classification, column: COLUMN, classes: [ONE, OTHER]}}"
+    )
 
 
 class Config(Titles):
@@ -158,14 +187,9 @@ class Config(Titles):
     @field_validator("tasks", mode="before")
     @classmethod
     def _builtin_recipes(cls, tasks: Any) -> Any:
-        if not isinstance(tasks, list):
-            return tasks
-        for name in tasks:
-            if name not in BUILTIN_TASKS:
-                raise ValueError(
-                    f"{name!r} is not a built-in task ({', '.join(BUILTIN_TASKS)}); define it as a mapping"
-                )
-        return {name: BUILTIN_TASKS[name] for name in tasks}
+        if isinstance(tasks, list):
+            tasks = _by_name(tasks)
+        return {name: _recipe(name, task) for name, task in tasks.items()} if isinstance(tasks, Mapping) else tasks
 
     @field_validator("methods")
     @classmethod

@@ -357,3 +357,39 @@ def test_null_in_braces_of_the_command_line_is_none():
     config = parse_config(changed(training={"search": "null", "lr": "1e-3"}, slides={"batches": "4"}))
     assert config.training.search is None
     assert (config.training.lr, config.slides.batches) == (0.001, 4)
+
+
+IDH = {"kind": "classification", "column": "idh", "classes": ["WT", "Mutant"]}
+
+
+@pytest.mark.parametrize(
+    "tasks", [["grading", {"idh": IDH}], {"grading": None, "idh": IDH}, {"grading": {}, "idh": IDH}]
+)
+def test_builtin_tasks_stand_beside_ones_own(tasks):
+    config = parse_config(changed(tasks=tasks))
+    assert list(config.tasks) == ["grading", "idh"]
+    assert config.tasks["grading"] == parse_config(changed(tasks=["grading"])).tasks["grading"]
+    assert config.tasks["idh"].classes == ["WT", "Mutant"]
+
+
+def test_a_builtin_task_is_changed_in_part():
+    config = parse_config(changed(tasks={"grading": {"epochs": 3, "title": "WHO grade"}}))
+    assert (config.tasks["grading"].column, config.epochs("grading")) == ("grade", 3)
+    assert config.tasks["grading"].classes == ["G2", "G3", "G4"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        (["idh"], "'idh' is not a built-in task (diagnosis, grading, survival); define it, such as idh: {kind:"),
+        ({"idh": None}, "'idh' is not a built-in task"),
+        (["grading", {"grading": IDH}], "grading is listed twice"),
+        ([3], "3 is neither the name of a built-in task nor a mapping"),
+        ([["grading"]], "is neither the name of a built-in task nor a mapping"),
+        ({"idh": {"column": "idh"}}, "tasks.idh.kind: missing; add it"),
+    ],
+)
+def test_what_is_no_task_is_told(tasks, told):
+    with pytest.raises(UserError) as refused:
+        parse_config(changed(tasks=tasks))
+    assert told in str(refused.value)

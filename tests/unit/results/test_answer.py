@@ -22,7 +22,7 @@ def table_of(means=MEANS):
         {"method": method, "task": task, "metric": metric, "mean": mean, "ci_low": low, "ci_high": high}
         for (method, task, metric), (mean, low, high) in means.items()
     ]
-    return pd.DataFrame(rows).assign(level="sample", cohort="all", fold="all")
+    return pd.DataFrame(rows).assign(level="sample", cohort="all", fold="all", n=32)
 
 
 def compared(*rows):
@@ -35,15 +35,15 @@ def compared(*rows):
 def test_what_was_asked():
     text = question(table_of(), 98, {"survival": "Overall survival"})
     assert text.startswith("How well are diagnosis and Overall survival predicted for cases that a model has not seen?")
-    assert "3 methods are compared" in text and "same 98 cases" in text
+    assert "3 methods are compared" in text and "on the same splits of 98 cases" in text
 
 
 def test_three_sentences_without_a_difference_that_survives():
     rows = [("snn", "diagnosis", "auc", -5.25, 0.04, 0.08), ("attmil", "diagnosis", "auc", -1.25, 0.6, 0.6)]
     rows += [("snn", "survival", "c_index", 1.0, 0.8, 0.8), ("attmil", "diagnosis", "accuracy", 20.0, 0.001, 0.001)]
     assert answer(table_of(), compared(*rows), {}) == [
-        "On the test samples for diagnosis KS-Fusion has the highest AUC (75.2, 95 % interval 65.0 to 84.0) and for "
-        "survival SNN has the highest C-index (61.0, 95 % interval 50.0 to 72.0).",
+        "On the test samples for diagnosis KS-Fusion has the highest AUC (75.2 on 32 test samples, 95 % interval 65.0 "
+        "to 84.0) and for survival SNN has the highest C-index (61.0 on 32 test samples, 95 % interval 50.0 to 72.0).",
         "The distance to the next method is 1.2 for diagnosis (AttMIL) and 1.0 for survival (KS-Fusion).",
         "Of the 3 differences from KS-Fusion in these metrics none is shown by a test (p < 0.05, after Holm's "
         "correction for the number of methods compared), so that none of the methods stands out.",
@@ -70,3 +70,12 @@ def test_one_method_or_none():
     assert len(answer(table_of(alone), None, {})) == 2
     nothing = {key: (float("nan"),) * 3 for key in alone}
     assert answer(table_of(nothing), None, {}) == ["No method has a result."]
+
+
+def test_few_cases_and_worse_than_guessing_are_said():
+    table = table_of({("snn", "survival", "c_index"): (47.3, float("nan"), float("nan"))}).assign(n=4)
+    assert answer(table, None, {})[0] == (
+        "On the test samples for survival SNN has the highest C-index (47.3 on 4 test samples, too few for an interval"
+        ", below chance)."
+    )
+    assert "below chance" not in answer(table_of(), None, {})[0]

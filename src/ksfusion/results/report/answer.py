@@ -10,10 +10,13 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
-from ksfusion.results.metrics.names import LOWER_IS_BETTER, metric_label
+from ksfusion.results.metrics.names import LOWER_IS_BETTER, metric_label, printed_value
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, survives
-from ksfusion.results.wording import MINUS, in_words
+from ksfusion.results.wording import in_words
+
+# Of metrics whose value by guessing is known.
+CHANCE = {"auc": 50.0, "c_index": 50.0}
 
 
 class Lead(NamedTuple):
@@ -55,8 +58,8 @@ def question(table: pd.DataFrame, n_cases: int, titles: Mapping[str, str]) -> st
     methods = table["method"].nunique()
     compared = f"{methods} methods are compared" if methods > 1 else "One method is scored"
     return (
-        f"How well are {tasks} predicted for cases that a model has not seen? {compared}, trained and scored on the "
-        f"same {n_cases} cases, each of which is tested only where it was not trained on."
+        f"How well are {tasks} predicted for cases that a model has not seen? {compared} on the same splits of "
+        f"{n_cases} cases; no case is tested by a model that was trained on it."
     )
 
 
@@ -103,8 +106,10 @@ def leads_of(table: pd.DataFrame) -> Iterator[Lead]:
 
 def _best(lead: Lead, titles: Mapping[str, str]) -> str:
     first, end = lead.first, "lowest" if lead.metric in LOWER_IS_BETTER else "highest"
-    interval = "" if math.isnan(first.ci_low) else f", {COVERAGE} % interval {first.ci_low:.1f} to {first.ci_high:.1f}"
-    value = f"{first.mean:.1f}{interval}".replace("-", MINUS)
+    mean, low, high = (printed_value(lead.metric, value) for value in (first.mean, first.ci_low, first.ci_high))
+    certain = "too few for an interval" if math.isnan(first.ci_low) else f"{COVERAGE} % interval {low} to {high}"
+    chance = ", below chance" if lead.metric in CHANCE and first.mean < CHANCE[lead.metric] else ""
+    value = f"{mean} on {int(first.n)} test samples, {certain}{chance}"
     label, metric = METHODS[first.method].label, metric_label(lead.metric)
     return f"for {in_words(lead.task, titles)} {label} has the {end} {metric} ({value})"
 
@@ -113,7 +118,8 @@ def _margin(lead: Lead, titles: Mapping[str, str]) -> str:
     if lead.second is None:
         return ""
     distance = abs(lead.first.mean - lead.second.mean)
-    return f"{distance:.1f} for {in_words(lead.task, titles)} ({METHODS[lead.second.method].label})"
+    told = printed_value(lead.metric, distance)
+    return f"{told} for {in_words(lead.task, titles)} ({METHODS[lead.second.method].label})"
 
 
 def _tested(leads: list[Lead], table: pd.DataFrame, comparisons: Comparisons | None, titles: Mapping[str, str]) -> str:
