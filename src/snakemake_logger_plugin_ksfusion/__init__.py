@@ -23,7 +23,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_ksfusion.jobs import KEPT, Estimate, Job, duration, reason_words, tail
+from snakemake_logger_plugin_ksfusion.jobs import KEPT, Estimate, Job, duration, left_out, reason_words, tail
 from snakemake_logger_plugin_ksfusion.settings import LogHandlerSettings
 
 # What Snakemake tells of its own work.
@@ -123,6 +123,10 @@ class LogHandler(LogHandlerBase):
                 self._tell_plan()
             elif self.total and self.done == self.total and not self.ended:
                 took = duration(time.time() - (self.begun or time.time()))
+                for name in ("slides", "samples"):
+                    table = Path("results", f"{name}.tsv")
+                    if told := left_out(table, name):
+                        self._line(f"{told} ({self._path(str(table))})")
                 self._line(f"{self.total} steps done in {took}; results are in {self._path('results')}")
             self.ended = True
         super().close()

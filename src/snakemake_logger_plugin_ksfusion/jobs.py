@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter
@@ -181,3 +182,23 @@ def _of_earlier_runs(rule: str) -> float | None:
         except (IndexError, ValueError):
             continue
     return sum(seconds) / len(seconds) if seconds else None
+
+
+def left_out(table: Path, what: str) -> str:
+    """Return a line on the rows of a ledger that are not in use, by reason; empty where there is none.
+
+    Parameters
+    ----------
+    table
+        ``results/slides.tsv`` or ``results/samples.tsv``; one that cannot be read says nothing.
+    what
+        What a row is.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+            lost = Counter(row["reason"] or row["status"] for row in rows if row["status"] != "ok")
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return ""
+    listed = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
+    return f"{lost.total()} of {len(rows)} {what} are not in use: {listed}" if lost else ""

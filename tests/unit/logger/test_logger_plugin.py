@@ -83,6 +83,21 @@ def test_a_line_for_each_job_and_one_before_and_after(teller):
     assert last.startswith("5 steps done in") and last.endswith("results are in results")
 
 
+def test_what_is_not_in_use_is_told_at_the_end(teller, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    rows = ["slide_id\tstatus\treason", "A\tok\t", "B\tfailed\ttruncated", "C\tfailed\ttruncated", "D\tfailed\ttimeout"]
+    (tmp_path / "results/slides.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "results/samples.tsv").write_text("sample_id\tstatus\treason\nA\tok\t\n")
+    teller.plan(tile_slides=1)
+    teller.start(0, "tile_slides", batch="0")
+    teller.finish(0, 10, 1, 1)
+    teller.handler.close()
+    *_, told, last = teller.lines
+    assert told.startswith("3 of 4 slides are not in use: truncated 2, timeout 1 (") and "slides.tsv" in told
+    assert last.startswith("1 steps done in") and not any("samples are" in line for line in teller.lines)
+
+
 def test_the_time_that_is_left():
     estimate = Estimate()
     estimate.planned.update({"tile_slides": 4, "train_model": 10})
