@@ -24,9 +24,9 @@ rule check_tiles:
         "results/tiles/failed.tsv",
     log:
         "results/logs/check_tiles.log",
+    priority: 1
     conda:
         "../../envs/cohort.yaml"
-    priority: 1
     params:
         settings=plan.settings("check_tiles"),
         code=plan.code("check_tiles"),

@@ -7,9 +7,9 @@ rule import_tiles:
         "results/tiles/{batch}.parquet",
     log:
         "results/logs/import_tiles/{batch}.log",
+    priority: 1
     conda:
         "../../envs/features.yaml"
-    priority: 1
     params:
         samples=MANIFEST,
         settings=plan.settings("import_tiles"),

@@ -11,9 +11,9 @@ rule tile_slides:
         "results/logs/tile_slides/{batch}.log",
     benchmark:
         "results/benchmarks/tile_slides/{batch}.tsv"
+    priority: 1
     conda:
         "../../envs/slides.yaml"
-    priority: 1
     params:
         samples=MANIFEST,
         settings=plan.settings("tile_slides"),
