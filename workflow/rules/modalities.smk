@@ -57,7 +57,7 @@ rule make_modalities:
         "../../envs/results.yaml"
     params:
         runs=AUDITED_RUNS,
-        figure="results/figures/modalities",
+        figure=lambda wildcards, output: output.svg.removesuffix(".svg"),
         settings=plan.settings("make_modalities"),
         code=plan.code("make_modalities"),
     shell:
