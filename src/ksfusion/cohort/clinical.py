@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,9 +79,11 @@ class ClinicalTable:
         """Raise UserError where a column that means something is not there."""
         for meaning, column in meanings.items():
             if column not in self.columns:
-                raise UserError(
-                    f"--column {meaning}={column}: {self.path} has no such column; it has {', '.join(self.columns)}"
-                )
+                near = get_close_matches(column, self.columns, n=1)
+                meant = f"{column}={meaning}" if meaning in self.columns else f"{meaning}={near[0]}" if near else ""
+                told = f"; did you mean --column {meant}?" if meant else ""
+                there = ", ".join(self.columns)
+                raise UserError(f"--column {meaning}={column}: {self.path} has no such column; it has {there}{told}")
 
 
 def read_clinical(path: Path) -> ClinicalTable:

@@ -94,7 +94,9 @@ def init(
     for row in no_scale:
         row["mpp"] = "" if mpp is None else f"{mpp:g}"
         if mpp is None:
-            started.notes.append(("slide", row["slide"], "does not say its scale: fill in mpp in samples.tsv"))
+            started.notes.append(
+                ("slide", row["slide"], "does not say its scale: give --mpp, or fill in mpp in samples.tsv")
+            )
     _write(started, source, expression, unit or source.unit, unit is not None or not source.guessed, cohort)
     _tell(started, files, source)
 

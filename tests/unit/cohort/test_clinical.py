@@ -145,5 +145,9 @@ def test_a_table_that_is_none(tmp_path, table):
         read_clinical(path)
     with pytest.raises(UserError, match="has no such column; it has Fallnummer"):
         table.check_columns({"case_id": "Patient"})
+    with pytest.raises(UserError, match="did you mean --column case_id=Fallnummer\\?"):
+        table.check_columns({"case_id": "Fallnumer"})
+    with pytest.raises(UserError, match="did you mean --column case_id=Fallnummer\\?"):
+        table.check_columns({"Fallnummer": "case_id"})
     with pytest.raises(UserError, match="has 1 values"):
         cases_of(table, {"case_id": "Fallnummer", "new": "IDH-Status"}, {"P-1": "P-1", "P-2": "P-1", "P-3": "P-1"})

@@ -112,6 +112,8 @@ def test_what_bears_on_every_result_stands_with_the_answer(tmp_path):
         *(("pairing_same_case", f"S{number}", "share the case") for number in range(350)),
     ]
     page = report_of(tmp_path, findings=findings)
+    # How slide and profile belong together is no finding to worry about.
+    assert "2 findings on tables, expression and slides stand under" in page
     told = "Cohort confounded with label (b): grading: 100% of its 9 labelled cases are G4."
     assert page.index('id="answer"') < page.index(told) < page.index('id="cohort"')
     assert "Event looks flipped (event): 1 must mean died." in page

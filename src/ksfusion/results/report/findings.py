@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import pandas as pd
 
+from ksfusion.cohort.pairing import LEVELS
 from ksfusion.core.storage import read_tsv
 from ksfusion.slides.tiles.table import is_nearly_all_tissue
 from ksfusion.terms.findings import EXTREME_EXPRESSION, FINDING_COLUMNS
@@ -22,6 +23,8 @@ CAUTIONS = (
     "time_reads_as_months",
     "unit_looks_wrong",
 )
+# Say how a sample's slide and profile belong together: each sample has one, and none is a fault.
+DESCRIPTIONS = tuple(f"pairing_same_{level}" for level in LEVELS)
 SHOWN = 200
 # Where all findings stand.
 AUDIT, OF_EXPRESSION = "results/cohort/audit.tsv", "results/genes/findings.tsv"

@@ -23,6 +23,7 @@ from ksfusion.results.report.answer import answer, question
 from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
 from ksfusion.results.report.findings import (
     AUDIT,
+    DESCRIPTIONS,
     OF_EXPRESSION,
     OF_GENES,
     OF_SLIDES,
@@ -150,6 +151,14 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
     compared = comparison_section(contents.comparisons, titles)
     forests, figures = figure_sections(contents.figures)
     summary = summarise(contents.slides, contents.samples, table1, titles)
+    audit = audit_sections(
+        {
+            AUDIT: contents.audit,
+            OF_EXPRESSION: contents.expression,
+            OF_GENES: contents.selection,
+            OF_SLIDES: slide_findings(contents.slides),
+        }
+    )
     return environment.get_template(TEMPLATE.name).render(
         title=settings.title or _title_of_tasks(table1, titles),
         notice=settings.notice,
@@ -180,14 +189,8 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         slides=slide_problems(contents.slides),
         samples=sample_problems(contents.samples),
         cautions=cautions(contents.audit, contents.expression, contents.selection),
-        audit=audit_sections(
-            {
-                AUDIT: contents.audit,
-                OF_EXPRESSION: contents.expression,
-                OF_GENES: contents.selection,
-                OF_SLIDES: slide_findings(contents.slides),
-            }
-        ),
+        n_findings=sum(section["count"] for section in audit if section["check"] not in DESCRIPTIONS),
+        audit=audit,
         leakage=contents.leakage.to_dict("records"),
         genes=contents.genes,
         configuration=yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True),

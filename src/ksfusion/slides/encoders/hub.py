@@ -13,7 +13,10 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 RESNET50_REPOSITORY = "timm/resnet50.tv_in1k"
 # Seconds that the hub has for its answer, and all together, with the look-up of its address.
 ANSWER, ALTOGETHER = 5, 12
-REMEDY = "download the weights where there is internet, and name the file in features.weights"
+REMEDY = (
+    "download the weights where there is internet, and name the file in features.weights; efficientnet-lite0 needs no "
+    "download"
+)
 
 
 def repository_of(encoder: str) -> str | None:
