@@ -14,6 +14,8 @@ from project import ROOT, Project, copy_project
 
 # The files that tables, figures and the report are made of, and nothing else, are remade: they cost seconds.
 RESULTS = {"make_comparisons", "make_subgroups", "make_tables", "draw_figures", "draw_genes", "write_report"}
+# Rules that 0.1.0 did not have.
+RESULTS |= {"check_tiles", "check_expression"}
 
 
 @pytest.fixture

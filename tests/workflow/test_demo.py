@@ -38,10 +38,14 @@ def test_every_stage_left_its_files(demo):
     assert files == {"model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"}
 
 
+NETWORKS = ["attmil", "transmil", "snn", "concat", "add", "bilinear", "mcat", "cmta", "ksfusion"]
+BASELINES = ["clinical", "cox-genes", "logistic-genes", "clinical+genes", "cohort", "mean-patch"]
+
+
 @pytest.mark.parametrize(
     ("name", "methods"),
     [
-        ("table1", ["attmil", "transmil", "snn", "concat", "add", "bilinear", "mcat", "cmta", "ksfusion"]),
+        ("table1", [*NETWORKS, *BASELINES]),
         ("table2", ["ksfusion", "ksfusion-no-gecon", "ksfusion-no-cgcoord"]),
     ],
 )
@@ -192,12 +196,14 @@ def test_the_report_is_one_page_that_names_the_demo(demo):
     assert 'src="http' not in text and "<script src" not in text
 
 
-def test_the_truth_is_read_by_no_stage(demo):
+def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
     sources = [demo.folder / "Snakefile", *(demo.folder / "workflow").rglob("*"), *(demo.folder / "src").rglob("*.py")]
     naming = [path for path in sources if path.is_file() and re.search(r"truth/\w+\.", path.read_text())]
-    assert [path.name for path in naming] == ["demo.smk"]
-    # It stands among the outputs of the two rules that draw, and nowhere else: three files.
-    blocks = re.split(r"^rule ", naming[0].read_text(), flags=re.MULTILINE)[1:]
+    assert sorted(path.name for path in naming) == ["demo.smk", "localisation.smk"]
+    # It stands among the outputs of the two rules that draw, three files, and among the inputs of where models look,
+    # which nothing but the report reads.
+    text = "".join(path.read_text() for path in sorted(naming))
+    blocks = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
     sections = [(block.split(":")[0], *re.split(r"^    (\w+):\n", block, flags=re.MULTILINE)[1:]) for block in blocks]
     named = [
         (rule, section)
@@ -205,8 +211,9 @@ def test_the_truth_is_read_by_no_stage(demo):
         for section, text in zip(parts[::2], parts[1::2], strict=True)
         for _ in re.findall(r'"truth/\w+\.\w+"', text)
     ]
-    assert named == [("draw_demo_slides", "output")] * 2 + [("draw_demo_expression", "output")]
-    assert naming[0].read_text().count("truth/") == 4  # once in a comment
+    drawn = [("draw_demo_slides", "output")] * 2 + [("draw_demo_expression", "output")]
+    assert named == [*drawn, ("locate_attention", "input"), ("make_localisation", "input")]
+    assert text.count("truth/") == 6  # once in a comment
 
 
 def test_every_tile_has_its_truth(demo):

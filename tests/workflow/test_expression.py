@@ -74,4 +74,5 @@ def test_what_is_odd_in_a_file_stands_in_its_own_table(project):
 def test_tasks_without_a_column_for_their_labels_are_told_before_any_job(project):
     printed = project.snakemake("--dry-run").stderr
     told = "warning: cases.tsv: task survival: no column survival_days and event, so that no case has a label; "
-    assert printed.count(told + "there are case_id, idh: rename the one that is meant, or leave the task out") == 1
+    remedy = "write cohort.columns: {survival_days: YOURS, event: YOURS} if that is meant, or leave the task out"
+    assert printed.count(f"{told}there are case_id, idh: {remedy}") == 1

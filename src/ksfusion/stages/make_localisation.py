@@ -11,8 +11,8 @@ from ksfusion.core.feature_store import open_store
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
 from ksfusion.demo.targets import TARGETS, planted_targets
-from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, read_localisation
-from ksfusion.results.attention.patch_oracle import ORACLE, patch_oracle
+from ksfusion.results.attention.localisation import COLUMNS, ORACLE, as_text, locate_all, read_localisation
+from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.terms.split_table import read_splits, sides_of_fold

@@ -14,6 +14,8 @@ from ksfusion.results.statistics import LEAST_CASES, draw_cases, interval, or_un
 
 NAN = float("nan")
 BY_SLIDE, POOLED = "slide", "pooled"
+# In the place of a method and of a measure: what is taught the targets.
+ORACLE = "oracle"
 
 
 # Of the table; ``stream`` is ``attention`` where a method has no streams.

@@ -10,9 +10,9 @@ import pandas as pd
 
 from ksfusion.core.feature_store import FeatureStore
 from ksfusion.demo.targets import with_targets
+from ksfusion.results.attention.localisation import ORACLE
 from ksfusion.results.attention.slide_picture import Patches
 
-ORACLE = "oracle"
 # Of standardised features, and fixed: nothing is chosen by what comes out.
 PENALTY = 10_000.0
 

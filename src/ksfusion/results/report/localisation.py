@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.attention.localisation import BY_SLIDE, read_localisation
-from ksfusion.results.attention.patch_oracle import ORACLE
+from ksfusion.results.attention.localisation import BY_SLIDE, ORACLE, read_localisation
 from ksfusion.results.wording import DASH
 
 # What the targets and the streams are called.

@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 import ksfusion
 from ksfusion.core.provenance import as_json
@@ -163,8 +162,8 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         title=settings.title or _title_of_tasks(table1, titles),
         notice=settings.notice,
         policy=f"default-src 'none'; img-src data:; style-src '{_hash_of(style)}'; script-src '{_hash_of(script)}'",
-        css=Markup(style),
-        script=Markup(script),
+        css=style,
+        script=script,
         menu=_menu(contents, sections, compared, figures),
         question=question(table1, summary["counts"][0][1], titles),
         answer=answer(table1, contents.comparisons, titles),
