@@ -28,10 +28,10 @@ from pathlib import Path
 
 with open("seen.txt", "a") as file:
     print(sys.argv[1], os.environ.get("CUDA_VISIBLE_DEVICES"), file=file)
-if sys.argv[1] == "check":
+if sys.argv[1] == "check-cohort":
     held = b"x" * ({NEEDED_MB} * 10**6)
     time.sleep(5)
-if sys.argv[1] == "profiles" and Path("wait").exists():
+if sys.argv[1] == "read-expression" and Path("wait").exists():
     time.sleep(600)
 """
 
@@ -179,6 +179,18 @@ def test_the_files_are_those_of_a_local_run(project, first, training, tmp_path):
 
 def test_a_local_run_finds_nothing_to_do(project, first, training):
     assert project.planned(*TARGETS, MODEL) == {}
+
+
+def test_ksfusion_run_submits_jobs_too(project, cluster, training):
+    before = len(cluster.jobs())
+    command = [sys.executable, "-m", "ksfusion", "run", project.configfile, "results/genes/fold1/selected.tsv"]
+    done = subprocess.run(
+        [*command, "--profile", "slurm"], cwd=project.folder, capture_output=True, text=True, check=False, timeout=300,
+        env={**cluster.environment, "PYTHONPATH": str(project.folder / "src")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.folder / "results/genes/fold1/selected.tsv").is_file()
+    assert [(job.rule, job.state) for job in cluster.jobs()[before:]] == [("select_genes", "COMPLETED")]
 
 
 def test_the_documented_requests_are_those_of_the_profile():
