@@ -36,6 +36,8 @@ from ksfusion.core.storage import (
 from ksfusion.slides.features.cache import FeatureCache
 from ksfusion.training.checkpoint import load_model, write_run
 
+pytestmark = pytest.mark.slow
+
 MADE_BY = {"ksfusion": "9", "code": "abc", "settings": {"count": 3}}
 TABLE = pd.DataFrame({"symbol": ["NA", "EGFR", "CD3E"], "n": [1, 2, 3], "value": [0.5, np.nan, 2.25]})
 FEATURES = np.arange(24, dtype=np.float16).reshape(3, 8)

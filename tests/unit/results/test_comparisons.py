@@ -27,6 +27,8 @@ from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.make_comparisons import make_comparisons
 from ksfusion.stages.make_tables import make_tables
 
+pytestmark = pytest.mark.slow
+
 THREE = ShownTask(name="kind", kind="classification", classes=["a", "b", "c"])
 SETTINGS = MakeComparisonsSettings(tasks=[GRADING], methods=["snn", "ksfusion"])
 

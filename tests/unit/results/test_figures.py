@@ -21,6 +21,8 @@ from ksfusion.results.plots.survival import _log_rank, risk_groups
 from ksfusion.results.runs import read_runs
 from ksfusion.stages.draw_figures import draw_figures
 
+pytestmark = pytest.mark.slow
+
 PLAIN = "Nothing to draw: "
 
 

@@ -19,6 +19,8 @@ from ksfusion.results.config import (
 )
 from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):

@@ -11,6 +11,8 @@ from ksfusion.results.report.subgroups import subgroup_tables
 from ksfusion.results.report.within import within_cohorts
 from ksfusion.results.tables.subgroups import COLUMNS as SUBGROUP_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 TABLE = pd.DataFrame(
     [

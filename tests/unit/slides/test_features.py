@@ -30,6 +30,8 @@ from ksfusion.stages.extract_features import extract_features
 from ksfusion.stages.fit_stain import fit_stain
 from ksfusion.terms.flags import FLAGS
 
+pytestmark = pytest.mark.slow
+
 STAIN, NO_STAIN = Stain(), Stain(method="none")
 ENCODING = Encoding(encoder="seeded-conv", batch_size=3)
 TABLES = ("samples.tsv", "tiles.parquet", "stain.parquet", "patches.parquet")

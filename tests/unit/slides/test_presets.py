@@ -13,6 +13,8 @@ from ksfusion.slides import build_encoder
 from ksfusion.slides.encoders.build import create_published
 from ksfusion.slides.encoders.presets import PRESETS, check_encoder, find_preset
 
+pytestmark = pytest.mark.slow
+
 # Length of a feature vector and millions of parameters, as their authors state them.
 PUBLISHED = {
     "uni": (1024, 303.3),

@@ -11,6 +11,8 @@ from ksfusion.slides.stain.fitting import fallback, fit_two_stains
 from ksfusion.slides.stain.target import load_target
 from ksfusion.slides.stain.vahadane import DegenerateStain, optical_density
 
+pytestmark = pytest.mark.slow
+
 # Vectors as they are published: of haematoxylin and eosin (A. C. Ruifrok and D. A. Johnston 2001, as ImageJ has them;
 # M. Macenko et al. 2009), and of other stains (ImageJ's, G. Landini).
 H_AND_E = {

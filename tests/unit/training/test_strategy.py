@@ -11,6 +11,8 @@ from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
 
+pytestmark = pytest.mark.slow
+
 
 def test_translation_losses_are_part_of_the_loss(cohort):
     history = read_tsv(cohort.train("run", method="cmta", task=epochs(DIAGNOSIS, 1)) / "history.tsv")
