@@ -17,6 +17,8 @@ from ksfusion.core.storage import read_parquet
 from ksfusion.slides import SlideError
 from ksfusion.slides.tiles.masks import Frame, read_mask
 
+pytestmark = pytest.mark.slow
+
 # A slide of 3200 x 1600 px at 0.5 um/px has 200 x 100 px at 8 um/px: 16 px a px.
 DIMENSIONS, SHAPE = (3200, 1600), (100, 200)
 FRAME = Frame(DIMENSIONS, SHAPE, (0, 0, *DIMENSIONS))

@@ -11,6 +11,8 @@ from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.checkpoint import load_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("task", [DIAGNOSIS, SURVIVAL], ids=["diagnosis", "survival"])
 def test_a_task_that_cannot_be_learned_is_skipped(cohort, task):
