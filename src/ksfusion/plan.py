@@ -171,10 +171,11 @@ class Plan(NamedFiles):
         searched = SearchSettings.of_run(self._run(task, method), self.config.training)
         return searched.as_json() if searched else ""
 
-    def baseline_settings(self, task: str, method: str) -> str:
-        """Return the settings of a baseline, as JSON: its task, and the clinical columns where it reads them."""
-        clinical = self.config.clinical_columns(task) if "c" in METHODS[method].modalities else []
-        return FitBaselineSettings(task=TaskOutcome.of(self.config.tasks[task], name=task), clinical=clinical).as_json()
+    def baseline_settings(self, method: str) -> list[str]:
+        """Return the settings of a baseline for each task, as JSON; clinical columns where it reads them."""
+        columns = self.config.clinical_columns if "c" in METHODS[method].modalities else lambda task: []
+        tasks = [TaskOutcome.of(task, name=name) for name, task in self.config.tasks.items()]
+        return [FitBaselineSettings(task=task, clinical=columns(task.name)).as_json() for task in tasks]
 
     def _run(self, task: str, method: str) -> TrainModelSettings:
         trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))

@@ -63,7 +63,8 @@ def test_a_column_that_a_label_is_made_of_is_not_read_for_that_task_and_it_is_sa
 
 def test_clinical_columns_are_settings_of_the_methods_that_read_them_alone():
     plan = plan_of(methods=["snn", *BASELINES])
-    settings = {method: json.loads(plan.baseline_settings("grading", method)) for method in BASELINES}
+    grading = list(plan.config.tasks).index("grading")
+    settings = {method: json.loads(plan.baseline_settings(method)[grading]) for method in BASELINES}
     read = {method for method, own in settings.items() if own["clinical"]}
     assert read == {"clinical", "clinical+genes"}
     assert settings["cohort"]["task"]["name"] == "grading"

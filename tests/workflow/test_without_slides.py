@@ -94,7 +94,7 @@ def test_clinical_columns_redo_the_baselines_that_read_them(study):
     study.configure(cohort={"clinical": ["age"]})
     planned = study.planned()
     study.configure(cohort={"clinical": ["age", "sex"]})
-    assert planned["fit_baseline"] == 4 and "train_model" not in planned and "select_genes" not in planned
+    assert planned["fit_baseline"] == 2 and "train_model" not in planned and "select_genes" not in planned
 
 
 @pytest.mark.parametrize(

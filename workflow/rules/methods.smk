@@ -13,11 +13,8 @@ FOLD_FILES = {
 
 # The folders of the seeds of a method, and what stands in each.
 RUN_FOLDERS = expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS)
-RUN_FILES = expand(
-    "{folder}/{file}",
-    folder=RUN_FOLDERS,
-    file=["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"],
-)
+RUN_FILE_NAMES = ["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"]
+RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_FILE_NAMES)
 
 
 # Only where `training.search` is on.
@@ -74,7 +71,8 @@ rule train_model:
         " --output {params.folders} $TENSORBOARD 2> {log}"
 
 
-# Regressions in the place of networks, in seconds: one that reads no patches, or no genes, does not wait for them.
+# Regressions in the place of networks, in seconds, so that the tasks of one share a job, which waits for patches and
+# genes only where it reads them.
 rule fit_baseline:
     input:
         **{name: FOLD_FILES[name] for name in ("samples", "cases", "splits", "gate")},
@@ -88,19 +86,24 @@ rule fit_baseline:
             then=lambda wildcards: FOLD_FILES["selected"].format(fold=wildcards.fold),
         ),
     output:
-        RUN_FILES,
+        expand(
+            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            task=TASKS,
+            seed=SEEDS,
+            file=RUN_FILE_NAMES,
+        ),
     log:
-        "results/logs/fit_baseline/{task}/{method}/fold{fold}.log",
+        "results/logs/fit_baseline/{method}/fold{fold}.log",
     benchmark:
-        "results/benchmarks/fit_baseline/{task}/{method}/fold{fold}.tsv"
+        "results/benchmarks/fit_baseline/{method}/fold{fold}.tsv"
     wildcard_constraints:
         method="|".join(map(re.escape, registry.BASELINES)),
     conda:
         "../../envs/training.yaml"
     params:
         seeds=SEEDS,
-        folders=RUN_FOLDERS,
-        settings=lambda wildcards: plan.baseline_settings(wildcards.task, wildcards.method),
+        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        settings=lambda wildcards: plan.baseline_settings(wildcards.method),
         code=lambda wildcards: plan.code("fit_baseline", method=wildcards.method),
     shell:
         "ksfusion fit-baseline --store {input.store} --expression {input.expression} --selected {input.selected}"

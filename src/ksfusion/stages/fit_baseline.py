@@ -1,9 +1,9 @@
-"""The baselines of one task and fold: ridge regressions in the place of networks, with the same files."""
+"""A baseline of one fold, task by task: ridge regressions in the place of networks, with the same files."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,9 +32,9 @@ def fit_baseline(
     method: str,
     fold: int,
     seed: Sequence[int],
-    settings: FitBaselineSettings,
+    settings: Sequence[FitBaselineSettings],
 ) -> None:
-    """Fit one baseline for one task and fold: a ridge regression, written once for each seed.
+    """Fit one baseline for one fold: a ridge regression for each task, written once for each seed.
 
     What is imputed, coded and scaled is told from the training cases, each case counts once with the mean of its
     samples, and the penalty of genes or patches is chosen on the validation cases; test samples are only predicted.
@@ -47,8 +47,9 @@ def fit_baseline(
         Files of the earlier stages, of which those that the method does not read may be left out; expression and genes
         are those of the fold.
     output
-        Folder of each seed, which gets ``model.safetensors`` (coefficients), ``config.json``, ``predictions.parquet``
-        (all samples in use), ``history.tsv`` (a row for each penalty tried) and ``metrics.json``.
+        Folder of each task and seed, seed by seed of the first task, then of the next. It gets ``model.safetensors``
+        (coefficients), ``config.json``, ``predictions.parquet`` (all samples in use), ``history.tsv`` (a row for each
+        penalty tried) and ``metrics.json``.
     method
         Name of the baseline.
     fold
@@ -56,18 +57,29 @@ def fit_baseline(
     seed
         Seeds of the networks that it stands beside.
     settings
-        Task, and the clinical columns.
+        Each task, and the clinical columns for it.
 
     Raises
     ------
     UserError
-        If files do not fit together, the method is unknown or no baseline, or there are not as many folders as seeds.
+        If files do not fit together, the method is unknown or no baseline, or there is not a folder for each task and
+        seed.
     """
-    if len(output) != len(seed):
-        raise UserError(f"--output: {len(output)} folders for {len(seed)} seeds; give each seed its own")
-    info, task = method_info(method), settings.task
-    if not info.is_baseline:
+    if len(output) != len(seed) * len(settings):
+        expected = f"{len(settings)} tasks with {len(seed)} seeds"
+        raise UserError(f"--output: {len(output)} folders for {expected}; give each its own")
+    if not method_info(method).is_baseline:
         raise UserError(f"--method {method}: is no baseline; ksfusion train-model trains it")
+    for number, own in enumerate(settings):
+        folders = output[number * len(seed) : (number + 1) * len(seed)]
+        _fit_task(files, dict(zip(seed, folders, strict=True)), method, fold, own)
+
+
+def _fit_task(
+    files: FoldFiles, folders: Mapping[int, Path], method: str, fold: int, settings: FitBaselineSettings
+) -> None:
+    """Fit the baseline for one task, and write it to the folder of each seed."""
+    info, task = method_info(method), settings.task
     parts: Sequence[PartName] = method_class(method).parts
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
     fitted = None
@@ -80,7 +92,7 @@ def fit_baseline(
                 fitted = fit_regression(covariates, data.samples, task, chosen_penalty=has_chosen_penalty(parts))
         except NoCoefficientsError as error:
             reason, status = str(error), "failed"
-    for number, folder in zip(seed, output, strict=True):
+    for number, folder in folders.items():
         run = {"task": task.name, "method": method, "fold": fold, "seed": number}
         made_by = provenance((__name__, info.module), {**run, **settings.record()})
         config = {**run, **settings.record(), "classes": task.classes, "provenance": made_by}

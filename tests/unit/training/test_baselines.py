@@ -48,7 +48,7 @@ def drawn(tmp_path_factory):
 def fit(cohort, output, *, method, task="diagnosis", seeds=(0,), files=None, clinical=CLINICAL):
     folders = [cohort.folder / output / f"seed{seed}" for seed in seeds]
     settings = FitBaselineSettings(task=TASKS[task], clinical=clinical if "c" in BASELINES[method].modalities else [])
-    fit_baseline(files or cohort.files, folders, method=method, fold=0, seed=list(seeds), settings=settings)
+    fit_baseline(files or cohort.files, folders, method=method, fold=0, seed=list(seeds), settings=[settings])
     return folders[0]
 
 
@@ -181,7 +181,7 @@ def test_a_number_is_that_of_a_fit_by_scikit_learn(drawn):
     task = TaskOutcome(name="months", kind="regression")
     folder = drawn.folder / "months"
     settings = FitBaselineSettings(task=task, clinical=CLINICAL)
-    fit_baseline(drawn.files, [folder], method="clinical", fold=0, seed=[0], settings=settings)
+    fit_baseline(drawn.files, [folder], method="clinical", fold=0, seed=[0], settings=[settings])
     known = by_case(drawn, "survival")
     train = known[known["split"] == "train"].dropna(subset="days").drop_duplicates("case_id")
     columns = COLUMNS["clinical"]
@@ -356,8 +356,8 @@ def test_mistakes_are_lines(drawn):
     settings = FitBaselineSettings(task=TASKS["diagnosis"], clinical=["height"])
     one = [drawn.folder / "mistake"]
     with pytest.raises(UserError, match=r"cases.parquet: lacks column height of cohort.clinical"):
-        fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0], settings=settings)
+        fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0], settings=[settings])
     with pytest.raises(UserError, match="--method snn: is no baseline; ksfusion train-model trains it"):
-        fit_baseline(drawn.files, one, method="snn", fold=0, seed=[0], settings=settings)
+        fit_baseline(drawn.files, one, method="snn", fold=0, seed=[0], settings=[settings])
     with pytest.raises(UserError, match="--output: 1 folders for 2 seeds"):
-        fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0, 1], settings=settings)
+        fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0, 1], settings=[settings])
