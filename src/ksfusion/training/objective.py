@@ -124,3 +124,14 @@ OBJECTIVES: Mapping[TaskKind, type[Objective]] = {
 def objective_class(task: TaskOutcome) -> type[Objective]:
     """Return what a network's task asks of it: of survival with Cox's loss another thing than with hazards."""
     return CoxSurvival if task.kind == "survival" and task.survival_model.loss == "cox" else OBJECTIVES[task.kind]
+
+
+def restored_objective(config: Mapping[str, Any]) -> Objective:
+    """Return the objective of a run from its ``config.json``, as `Objective.describe` has put it there."""
+    kind: TaskKind = config["task"]["kind"]
+    if kind == "classification":
+        return Classification(tuple(config["classes"]), tuple(config["class_weights"]))
+    if kind == "regression":
+        return Regression(config["mean"], config["sd"])
+    cuts = tuple(config["bins"])
+    return CoxSurvival(cuts, tuple(config["baseline"])) if "baseline" in config else Survival(cuts)

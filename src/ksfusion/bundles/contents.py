@@ -1,0 +1,89 @@
+"""What a bundle says of itself, read without its models: light enough for what plans a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ksfusion.bundles.config import BundleContents, BundleSettings, FoldCalibration
+from ksfusion.bundles.manifest import AGAIN, check_manifest
+from ksfusion.core.config_block import Block
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_json
+from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.methods.registry import METHODS, unknown_method
+
+CONTENTS, SETTINGS, STAIN_TARGET = "bundle.json", "settings.yaml", "stain_target.json"
+B = TypeVar("B", bound=Block)
+
+
+def member_folder(folder: Path, fold: int, seed: int) -> Path:
+    """Return the folder of a member of a bundle."""
+    return folder / f"members/fold{fold}/seed{seed}"
+
+
+def genes_folder(folder: Path, fold: int) -> Path:
+    """Return the folder of the genes of a fold of a bundle."""
+    return folder / f"genes/fold{fold}"
+
+
+def calibration_file(folder: Path, fold: int) -> Path:
+    """Return the file of the calibration of a fold of a bundle."""
+    return folder / f"calibration/fold{fold}.json"
+
+
+def training_file(folder: Path, fold: int) -> Path:
+    """Return the file of what the training samples of a fold looked like; its arrays stand beside it."""
+    return folder / f"training/fold{fold}.json"
+
+
+def read_contents(folder: Path | str) -> tuple[BundleContents, BundleSettings]:
+    """Return what a bundle is and the settings that it was made with, after a look at all its files.
+
+    Raises
+    ------
+    UserError
+        If the folder is no bundle, a file of it is not what the manifest says, or its method is unknown here.
+    """
+    folder = Path(folder)
+    check_manifest(folder)
+    contents = read_block(folder / CONTENTS, BundleContents)
+    info = METHODS.get(contents.method)
+    if info is None:
+        raise UserError(f"{folder / CONTENTS}: {unknown_method(contents.method)}; update ksfusion")
+    if info.modalities != contents.modalities:
+        raise UserError(
+            f"{folder / CONTENTS}: method {info.name} reads {info.modalities!r}, not {contents.modalities!r}; {AGAIN}"
+        )
+    settings = read_block(folder / SETTINGS, BundleSettings)
+    wanted = {"p": contents.encoder, "g": settings.genes}
+    if missing := [modality for modality in contents.modalities if wanted[modality] is None]:
+        what = "encoder" if missing[0] == "p" else "settings of genes"
+        raise UserError(f"{folder}: method {info.name} reads {missing[0]!r}, and the bundle has no {what}; {AGAIN}")
+    return contents, settings
+
+
+def read_block(path: Path, kind: type[B]) -> B:
+    """Return a file of a bundle, JSON or YAML, as the settings class that it was written from.
+
+    Raises
+    ------
+    UserError
+        If it is not there, or is none.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: is missing; {AGAIN}")
+    values = read_yaml(path) if path.suffix == ".yaml" else read_json(path)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise UserError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}; {AGAIN}") from None
+
+
+def read_calibration(folder: Path, fold: int) -> FoldCalibration:
+    """Return the calibration of a fold."""
+    return read_block(calibration_file(folder, fold), FoldCalibration)
