@@ -2,7 +2,6 @@
 import gc
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.bas
 sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import CRASHED, KILLED
+from ksfusion.core.job_shell import job_prefix
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
@@ -71,25 +70,9 @@ onstart:
 
 MANIFEST = str(preflight.MANIFEST)
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
-PYTHON = "python" if CONDA else sys.executable
-SETUP, CALL = "", "-m ksfusion"
-if IN_CHECKOUT:
-    SETUP = f"export PYTHONPATH={shlex.quote(SOURCE)}; "
-elif CONDA:
-    # Beside an installed ksfusion stand other packages, which must not take the place of the environment's own.
-    CODE = f"import sys; sys.path.append({SOURCE!r}); from ksfusion.cli import main; main()"
-    CALL = f"-c {shlex.quote(CODE)}"
-# Who is killed for its memory, or crashes, says nothing: the shell does.
-AFTERWARDS = (
-    f'|| {{{{ code=$?; case $code in 137) echo "error: ksfusion $1" {shlex.quote(KILLED)} >&2 ;;'
-    f' 134|135|139) echo "error: ksfusion $1" {shlex.quote(CRASHED)} >&2 ;; esac; return $code; }}}}'
-)
 # No setting of a run: to watch a training changes nothing in its result.
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
-# Snakemake formats the prefix, hence the doubled braces.
-shell.prefix(
-    f"{SETUP}TENSORBOARD='{TENSORBOARD}';" f' ksfusion() {{{{ {shlex.quote(PYTHON)} {CALL} "$@" {AFTERWARDS}; }}}}; '
-)
+shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, variables=f"TENSORBOARD='{TENSORBOARD}';"))
 
 BATCHES = list(plan.batches)
 TASKS = list(plan.config.tasks)
@@ -121,7 +104,9 @@ else:
 
 
 include: "workflow/rules/cohort.smk"
+include: "workflow/rules/ledger.smk"
 include: "workflow/rules/patches.smk"
+include: "workflow/rules/expression.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/modalities.smk"

@@ -99,7 +99,9 @@ def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
 
 
 def labelled_cases(cases: pd.DataFrame, tasks: Mapping[str, TaskKind]) -> set[str]:
-    """Return the cases that have a label for at least one task (name to kind)."""
+    """Return the cases that have a label for at least one task (name to kind); all where no task asks for one."""
+    if not tasks:
+        return set(cases["case_id"])
     columns = [label_column(name, kind) for name, kind in tasks.items()]
     return set(cases.loc[cases[columns].notna().any(axis=1), "case_id"])
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ksfusion.cohort.columns import map_columns, unmapped
-from ksfusion.cohort.config import CohortFiles, Labelling
+from ksfusion.cohort.config import CohortFiles, Labelling, UserColumn
 from ksfusion.cohort.labels import DIAGNOSIS, MARKER_VALUES, derives_diagnosis
 from ksfusion.cohort.user_table import Row, UserTable, check_columns, columns_there, read_user_table
 from ksfusion.core.errors import UserError, first_of
@@ -113,6 +113,50 @@ def read_cohort(files: CohortFiles, tasks: Mapping[str, Labelling], cohorts: Col
     if problems:
         raise UserError("\n".join(problems))
     return CohortTables(samples.rows, cases.rows, cases.columns)
+
+
+def read_new_samples(
+    path: str, columns: Mapping[str, UserColumn], cohorts: Collection[str], modalities: str
+) -> CohortTables:
+    """Read and validate a table of samples of which nothing is known but their slides and profiles.
+
+    Parameters
+    ----------
+    path
+        The table.
+    columns
+        Names of its columns, where they are the user's own.
+    cohorts
+        The cohorts that have expression profiles.
+    modalities
+        What is read of a sample: ``p``, ``g`` or ``pg``; what is not is left empty.
+
+    Returns
+    -------
+    CohortTables
+        The samples, and their cases without anything else.
+
+    Raises
+    ------
+    UserError
+        With the problems of the table, a line each.
+    """
+    samples = read_user_table(path)
+    lost = list(unmapped(columns, samples)) if samples.columns else []
+    map_columns(samples, columns)
+    read = ["sample_id", "case_id", "cohort"]
+    read += ["slide"] * (modalities == "p") + ["expression_id"] * (modalities == "g")
+    if samples.columns and check_columns(samples, read):
+        unread = [] if "p" in modalities else ["slide", "slide_id"]
+        unread += [] if "g" in modalities else ["expression_id"]
+        for row in samples.rows:
+            row.setdefault("expression_id", "")
+            row.update(dict.fromkeys(unread, ""))
+        _check_samples(samples, None, "", cohorts)
+    if problems := lost + samples.all_problems():
+        raise UserError("\n".join(problems))
+    cases = sorted({row["case_id"] for row in samples.rows})
+    return CohortTables(samples.rows, [{"case_id": case_id} for case_id in cases], ("case_id",))
 
 
 def check_cases(table: UserTable, tasks: Mapping[str, Labelling]) -> None:

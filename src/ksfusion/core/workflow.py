@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -18,6 +21,8 @@ from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import study_folder, usable_folder
 
 LOGGER = "ksfusion"
+# Beside the Snakefile: the workflow of new patients.
+PREDICTION = "workflow/predict.smk"
 
 
 class _AsWritten(yaml.emitter.Emitter, yaml.serializer.Serializer, yaml.representer.SafeRepresenter,
@@ -101,6 +106,7 @@ def workflow_command(
     dry_run: bool = False,
     logger: bool = True,
     passed_on: Sequence[str] = (),
+    snakefile: str = "Snakefile",
 ) -> list[str]:
     """Return the Snakemake command that runs the workflow on a configuration.
 
@@ -122,6 +128,8 @@ def workflow_command(
         Print in few lines, by the project's own plugin.
     passed_on
         Further options of Snakemake.
+    snakefile
+        The workflow; that of new patients is `PREDICTION`.
 
     Raises
     ------
@@ -130,7 +138,7 @@ def workflow_command(
     """
     _refuse_dots(passed_on)
     given = parse_settings(settings)
-    command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / snakefile)]
     folder = usable_folder(folder_of(config, settings), str(config))
     command += ["--directory", folder, "--configfile", str(config.resolve())]
     command += ["--config", *config_options(given)] if given else []
@@ -141,6 +149,23 @@ def workflow_command(
     own = logger and not any(option.split("=")[0] == "--logger" for option in passed_on)
     command += ["--logger", LOGGER] if own else []
     return [*command, *passed_on]
+
+
+def become(command: Sequence[str]) -> NoReturn:
+    """Print a command of Snakemake, and become it.
+
+    Parameters
+    ----------
+    command
+        Of `workflow_command`.
+    """
+    sys.stderr.write(f"{shlex.join(command)}\n")
+    sys.stderr.flush()
+    if LOGGER in command:
+        # Held back until Snakemake has its handler of Ctrl-C (snakemake_logger_plugin_ksfusion), so that none is lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Not a child of this process: what ends this one, such as Ctrl-C, must reach Snakemake, which ends its jobs.
+    os.execv(command[0], list(command))
 
 
 def _refuse_dots(passed_on: Sequence[str]) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ksfusion.core.workflow import LOGGER, workflow_command
+from ksfusion.core.workflow import become, workflow_command
 
 
 def run(
@@ -61,10 +57,4 @@ def run(
         logger=not verbose,
         passed_on=passed_on,
     )
-    sys.stderr.write(f"{shlex.join(command)}\n")
-    sys.stderr.flush()
-    if LOGGER in command:
-        # Held back until Snakemake has its handler of Ctrl-C (snakemake_logger_plugin_ksfusion), so that none is lost.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # Not a child of this process: what ends this one, such as Ctrl-C, must reach Snakemake, which ends its jobs.
-    os.execv(command[0], command)
+    become(command)

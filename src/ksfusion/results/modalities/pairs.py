@@ -47,17 +47,20 @@ def pair_logits(model: Method, data: FoldData, pairs: np.ndarray, *, batch_size:
             end = firsts[here[-1] + 1] if here[-1] + 1 < len(slides) else len(known)
             for part in batched(np.arange(firsts[here[0]], end), batch_size):
                 slide = np.searchsorted(slides[here], of_slide[part])
-                output = model.join(_rows(of_patches, slide, device), _rows(of_genes, profile[part], device))
+                output = model.join(
+                    rows_of(of_patches, to_device(torch.from_numpy(slide), device)),
+                    rows_of(of_genes, to_device(torch.from_numpy(profile[part]), device)),
+                )
                 logits.append(output.logits.float().cpu())
     return torch.cat(logits)[torch.from_numpy(number)]
 
 
-def _rows(parts: Parts, numbers: np.ndarray, device: torch.device) -> Parts:
+def rows_of(parts: Parts, numbers: Tensor) -> Parts:
     """Return some samples of what a method makes of one modality; what is no tensor is the same for all of them."""
     if isinstance(parts, Tensor):
-        return parts[to_device(torch.from_numpy(numbers), device)]
+        return parts[numbers]
     if isinstance(parts, Mapping):
-        return {name: _rows(part, numbers, device) for name, part in parts.items()}
+        return {name: rows_of(part, numbers) for name, part in parts.items()}
     if isinstance(parts, tuple):
-        return tuple(_rows(part, numbers, device) for part in parts)
+        return tuple(rows_of(part, numbers) for part in parts)
     return parts
