@@ -20,7 +20,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
-from ksfusion.genes.config import ExpressionSource, Genes
+from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
 from ksfusion.methods.registry import METHODS, unknown_method
 from ksfusion.results.config import ALL, AuditedResults, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
@@ -245,12 +245,16 @@ class Config(Titles):
 
     @model_validator(mode="after")
     def _profiles_suit_the_genes(self) -> Config:
-        scored = [source.cohort for source in self.cohort.expression if source.unit == "zscore"]
+        external = self.splits.external
+        if problem := unseen_problem(self.genes, self.cohort.expression, external):
+            raise ValueError(problem)
+        ranked = [source for source in self.cohort.expression if source.cohort not in external]
+        scored = [source.cohort for source in ranked if source.unit == "zscore"]
         if scored and self.genes.rank in LOG_FLAVOURS:
             raise ValueError(
                 f"genes.rank: {self.genes.rank} cannot rank the z-scores of cohort {scored[0]}; use pooled"
             )
-        uncounted = [source for source in self.cohort.expression if source.unit != "counts"]
+        uncounted = [source for source in ranked if source.unit != "counts"]
         if uncounted and self.genes.rank in COUNT_FLAVOURS:
             units = ", ".join(f"{source.cohort} ({source.unit})" for source in uncounted)
             raise ValueError(
@@ -313,6 +317,12 @@ class Config(Titles):
             for name in self.tasks:
                 if left_out := sorted(set(self.cohort.clinical) - set(self.clinical_columns(name))):
                     said.append(
+        if self.splits.external and self.genes.unseen == "own":
+            cohorts = ", ".join(self.splits.external)
+            said.append(
+                f"Expression of the external cohorts ({cohorts}) was scaled by their own mean and sd, of their profiles "
+                "without labels (genes.unseen: own)."
+            )
                         f"For {name} the clinical baselines do not read {', '.join(left_out)}: the label is made of it "
                         "(cohort.clinical)."
                     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from ksfusion.cohort import config as cohort
 from ksfusion.cohort.labels import label_column
-from ksfusion.cohort.split_files import read_split_file
+from ksfusion.cohort.split_files import folds_of_file
 from ksfusion.core.config_block import Block
 from ksfusion.core.provenance import as_json, code_version
 from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSettings
@@ -44,9 +44,7 @@ class Plan(NamedFiles):
             return list(range(splits.k))
         if splits.file is None:
             return [0]
-        case_of_slide = {row["slide_id"]: row["case_id"] for row in self.tables.samples}
-        cases = {row["case_id"] for row in self.tables.samples}
-        return sorted({entry.fold for entry in read_split_file(splits.file, cases, case_of_slide)})
+        return folds_of_file(splits, self.tables.samples)
 
     @property
     def alpha_listed(self) -> bool:
@@ -93,6 +91,7 @@ class Plan(NamedFiles):
                 expression_cohorts=config.expression_cohorts(),
                 tasks={name: cohort.Labelling.of(task) for name, task in tasks},
             ),
+                external=config.splits.external,
             "split_cases": cohort.SplitCasesSettings(splits=config.splits, stratify=label_column(first, labelled.kind)),
             "check_leakage": cohort.CheckLeakageSettings.of(config.cohort),
             "write_ledger": cohort.WriteLedgerSettings.of(
@@ -112,7 +111,9 @@ class Plan(NamedFiles):
             ),
             "check_tiles": slides.CheckTilesSettings.of(config.slides),
             "build_store": slides.BuildStoreSettings.of(config.slides),
-            "read_expression": ReadExpressionSettings(sources=config.cohort.expression, names=self.gene_sets_version),
+            "read_expression": ReadExpressionSettings(
+                sources=config.cohort.expression, external=config.splits.external, names=self.gene_sets_version
+            ),
             **dict.fromkeys(("select_genes", "check_expression"), config.genes),
             "draw_genes": Ranking.of(config.genes),
             "make_comparisons": results.MakeComparisonsSettings.of(config.results, **of_runs),

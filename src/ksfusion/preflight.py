@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ksfusion.cohort.external import split_problems
 from ksfusion.cohort.label_columns import label_warnings
 from ksfusion.cohort.needs import clinical_problems, slide_problems
 from ksfusion.cohort.samples import CohortTables, read_cohort
@@ -72,7 +73,8 @@ def checked_inputs(
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
         tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
-        problems += split_problems(config, tables, source) + _unmet_needs(config, tables, source)
+        problems += [*split_problems(config.splits, tables.samples, config.cohort.samples, source)]
+        problems += _unmet_needs(config, tables, source)
         problems += subgroup_problems(config.results, tables.samples, tables.cases, source=source)
     except UserError as error:
         problems.append(str(error))
@@ -132,14 +134,6 @@ def _unmet_needs(config: Config, tables: CohortTables, source: str) -> list[str]
     cohort, reading = config.cohort, [name for name in config.methods if "p" in METHODS[name].modalities]
     of_clinical = clinical_problems(cohort.clinical, tables, cohort.cases)
     return of_clinical + slide_problems(cohort.require, tables, cohort.samples, reading_patches=reading, source=source)
-
-
-def split_problems(config: Config, tables: CohortTables, source: str) -> list[str]:
-    """Return a line where the cases are too few for the split that is configured."""
-    cases = len({row["case_id"] for row in tables.samples})
-    if config.splits.scheme == "kfold" and config.splits.k > cases:
-        return [f"{source}: splits.k: {config.splits.k} folds of {cases} cases leave some without any; lower it"]
-    return []
 
 
 def _feature_problems(config: Config, source: str) -> list[str]:

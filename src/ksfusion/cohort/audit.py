@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -14,7 +14,9 @@ from ksfusion.cohort.survival import survival_findings
 from ksfusion.terms.findings import Finding
 
 
-def audit_tables(samples: pd.DataFrame, cases: pd.DataFrame, tasks: Mapping[str, Labelling]) -> list[Finding]:
+def audit_tables(
+    samples: pd.DataFrame, cases: pd.DataFrame, tasks: Mapping[str, Labelling], *, external: Collection[str] = ()
+) -> list[Finding]:
     """Look for times and events that seem wrong, unused cases, pairings, and cohorts that give the label away.
 
     Parameters
@@ -25,6 +27,8 @@ def audit_tables(samples: pd.DataFrame, cases: pd.DataFrame, tasks: Mapping[str,
         Labelled by `ksfusion.cohort.labels.label_cases`.
     tasks
         Name of each task to what its labels are.
+    external
+        Cohorts of which no model learns, so that none can tell a label by them.
     """
     findings: list[Finding] = []
     cohorts = cases["case_id"].map(samples.groupby("case_id")["cohort"].min()).fillna("")
@@ -43,4 +47,4 @@ def audit_tables(samples: pd.DataFrame, cases: pd.DataFrame, tasks: Mapping[str,
         for name, task in tasks.items()
         if task.kind == "classification"
     }
-    return [*findings, *confounding_findings(samples, labels)]
+    return [*findings, *confounding_findings(samples[~samples["cohort"].isin(external)], labels)]

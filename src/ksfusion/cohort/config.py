@@ -195,6 +195,17 @@ class Splits(Block):
         description="of file: a table of fold, case_id, split, or a folder of splits_{k}.csv",
         json_schema_extra=PATH,
     )
+    external: list[Name] = Field(
+        default_factory=list,
+        description="cohorts that are only ever scored: nothing is fitted, chosen or trained on them",
+    )
+
+    @field_validator("external")
+    @classmethod
+    def _once_each(cls, external: list[str]) -> list[str]:
+        if len(set(external)) < len(external):
+            raise ValueError("a cohort is listed twice")
+        return external
 
     @model_validator(mode="after")
     def _file_goes_with_its_scheme(self) -> Splits:
@@ -235,6 +246,7 @@ class SplitCasesSettings(Block):
 
     splits: Splits
     stratify: str
+    external: list[Name] = Field(default_factory=list)
 
 
 class CheckLeakageSettings(Block):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ksfusion.cohort.duplicates import MAX_DISTANCE, Pair, close_images, equal_profiles, equal_values
@@ -15,9 +16,11 @@ from ksfusion.terms.gene_columns import is_copy
 
 LEAK, ALLOWED, SAME_CASE, SAME_SIDE, FINE = "leak", "allowed", "same case", "same side", "fine"
 # Identifiers whose layout names the patient, in any case and with the signs that other programs put for a hyphen: a
-# TCGA barcode's first three fields, wherever it stands in the name, and the number after the W of an IvyGAP tumour
-# (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient), with which the name begins.
+# TCGA barcode's first three fields, wherever it stands in the name; the patient of CPTAC (slide C3L-00016-21) and the
+# number after the W of an IvyGAP tumour (W22-1-1 was resected first, W22-2-1 is the recurrence of the same patient),
+# with which the name begins.
 BARCODE = re.compile(r"(?<![A-Z0-9])TCGA[-._]([A-Z0-9]{2})[-._]([A-Z0-9]{4})(?![A-Z0-9])", re.IGNORECASE)
+CPTAC = re.compile(r"(C3[LN])[-._](\d{5})(?!\d)", re.IGNORECASE)
 IVYGAP_TUMOUR = re.compile(r"(W\d+)[-._]\d{1,2}[-._]\d{1,2}(?![A-Z0-9])", re.IGNORECASE)
 IVYGAP_PATIENT = re.compile(r"W\d+", re.IGNORECASE)
 SPECIMENS = ("slide_specimen_id", "expression_specimen_id")
@@ -64,7 +67,8 @@ def find_leaks(
     slides : pandas.DataFrame, slides x (digest, thumbnail_hash)
         Indexed by slide_id; each slide once.
     profiles : pandas.DataFrame, profiles x genes
-        Indexed by cohort and expression_id; a profile's further genes of a symbol are not looked at.
+        Indexed by cohort and expression_id; a profile's further genes of a symbol are not looked at, nor are genes that
+        a cohort lacks.
     allowed
         Pairs of slide_id or expression_id that may be the same file, image or profile.
 
@@ -75,8 +79,18 @@ def find_leaks(
     """
     gate = Gate(samples, splits, allowed)
     # Further genes of a symbol, which stand last, are missing in some cohorts: that would hide equal profiles.
-    profiles = profiles.iloc[:, : sum(not is_copy(name) for name in profiles.columns)]
+    profiles = _in_all_cohorts(profiles.iloc[:, : sum(not is_copy(name) for name in profiles.columns)])
     return [*gate.cases(), *gate.names(), *gate.slides(slides), *gate.profiles(profiles)]
+
+
+def _in_all_cohorts(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Return profiles without the genes of which a cohort has no value, which would hide equal profiles."""
+    there = np.ones(len(profiles.columns), dtype=bool)
+    for _, table in profiles.groupby(level="cohort"):
+        # What the first profile has is there.
+        places = np.flatnonzero(there & table.iloc[0].isna().to_numpy())
+        there[places] = table.iloc[:, places].notna().any().to_numpy()
+    return profiles if there.all() else profiles.loc[:, there]
 
 
 def refuse_leaks(findings: Iterable[LeakageFinding]) -> None:
@@ -102,6 +116,8 @@ def patient_of(name: str, *, is_case: bool = False) -> str:
     """
     if found := BARCODE.search(name):
         return f"TCGA-{found[1]}-{found[2]}".upper()
+    if found := CPTAC.match(name):
+        return f"{found[1]}-{found[2]}".upper()
     if found := IVYGAP_TUMOUR.match(name):
         return found[1].upper()
     return name.upper() if is_case and IVYGAP_PATIENT.fullmatch(name) else ""

@@ -6,15 +6,16 @@ Read with the standard library alone: the Snakefile asks for the folds each time
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ksfusion.cohort.config import Splits
 from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
 from ksfusion.core.missing import is_missing
 from ksfusion.core.tables import TextTable, read_text_table
-from ksfusion.terms.splits import SPLITS
+from ksfusion.terms.splits import EXTERNAL, SIDES, SPLITS
 
 FOLD_FILE = re.compile(r"splits_(\d+)\.(?:csv|xlsx)")
 COLUMNS = ("fold", "case_id", "split")
@@ -29,7 +30,9 @@ class Entry(NamedTuple):
     place: str
 
 
-def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Mapping[str, str]) -> list[Entry]:
+def read_split_file(
+    path: Path | str, cases: Collection[str], case_of_slide: Mapping[str, str], *, external: Collection[str] = ()
+) -> list[Entry]:
     """Read the sides of all cases, fold by fold.
 
     Parameters
@@ -41,6 +44,8 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
         The cases that need a side: those with a sample.
     case_of_slide
         slide_id to case_id, for files that list slides, by their id or their file's name.
+    external
+        The cases of external cohorts, which need no entry; one of ours may name them as that.
 
     Returns
     -------
@@ -52,15 +57,20 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     Raises
     ------
     UserError
-        If a file cannot be read, leaves a case out, or has one on two sides.
+        If a file cannot be read, leaves a case out, has one on two sides, or divides a case of an external cohort.
     """
     path = Path(path)
     known: dict[tuple[int, str], Entry] = {}
-    unknown, twice = [], []
+    unknown, twice, divided = [], [], []
     for entry in _entries(path):
-        case_id = entry.name if entry.name in cases else _case_of(entry.name, case_of_slide)
+        case_id = entry.name if entry.name in cases or entry.name in external else _case_of(entry.name, case_of_slide)
         if case_id is None:
             unknown.append(f"{entry.place}: {entry.name!r} is no case or slide with a sample; remove or correct it")
+            continue
+        if (case_id in external) != (entry.side == EXTERNAL):
+            remedy = _cohort_of(case_id, external)
+            divided.append(f"{entry.place}: case {case_id} is on side {entry.side}, and {remedy}")
+        if case_id in external or entry.side == EXTERNAL:
             continue
         entry = entry._replace(name=case_id)
         first = known.setdefault((entry.fold, case_id), entry)
@@ -75,13 +85,43 @@ def read_split_file(path: Path | str, cases: Collection[str], case_of_slide: Map
     if not folds:
         absent = [f"{path}: names no case; it needs columns {', '.join(COLUMNS)}, or {', '.join(SPLITS)}"]
     # A published split may name cases that are not in this study; where own cases lack a side, a name may be wrong.
-    if problems := first_of(twice) + first_of(absent) + (first_of(unknown) if absent else []):
+    if problems := first_of(divided) + first_of(twice) + first_of(absent) + (first_of(unknown) if absent else []):
         raise UserError("\n".join(problems))
     without_test = [fold for fold in folds if all(e.fold != fold or e.side != "test" for e in known.values())]
     return [
         entry._replace(side="test") if entry.fold in without_test and entry.side == "val" else entry
         for entry in known.values()
     ]
+
+
+def folds_of_file(splits: Splits, samples: Iterable[Mapping[str, str]]) -> list[int]:
+    """Return the numbers of the folds of the user's file.
+
+    Parameters
+    ----------
+    splits
+        Settings that name it.
+    samples
+        Rows of the table of samples.
+
+    Raises
+    ------
+    UserError
+        As `read_split_file`.
+    """
+    rows = list(samples)
+    inside, outside = (
+        {row["case_id"] for row in rows if (row["cohort"] in splits.external) == is_outside}
+        for is_outside in (False, True)
+    )
+    case_of_slide = {row["slide_id"]: row["case_id"] for row in rows}
+    return sorted({entry.fold for entry in read_split_file(splits.file or "", inside, case_of_slide, external=outside)})
+
+
+def _cohort_of(case_id: str, external: Collection[str]) -> str:
+    if case_id in external:
+        return "its cohort is one of splits.external; leave it out here, or its cohort there"
+    return "its cohort is not one of splits.external; add it there, or give the case another side"
 
 
 def _case_of(slide: str, case_of_slide: Mapping[str, str]) -> str | None:
@@ -138,7 +178,7 @@ def _rows_of_cases(path: Path, table: TextTable) -> list[Entry]:
         row = dict(zip(header, fields, strict=False))
         # Of a column with a gap pandas makes decimals.
         fold = row.get("fold", "").removesuffix(".0")
-        if fold.isdecimal() and row.get("case_id") and row.get("split") in SPLITS:
+        if fold.isdecimal() and row.get("case_id") and row.get("split") in SIDES:
             entries.append(Entry(int(fold), row["case_id"], row["split"], f"{path}: row {line}"))
         else:
             problems.append(f"{path}: row {line}: needs a fold from 0 on, a case_id and a split ({', '.join(SPLITS)})")

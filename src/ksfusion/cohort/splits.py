@@ -1,5 +1,7 @@
 """Which cases train, validate and test in each fold; the side of a case is train, val or test.
 
+The cases of external cohorts are external in every fold, and have no part in any of what follows.
+
 Two aims conflict: sides should be stratified, and a case should never change sides because another was added. A hash
 of each case_id by itself would never move a case, but would stratify by chance only. So there are two steps. The first
 split of a study orders the cases of each stratum by a hash of the case_id, and cuts this order at the fractions. Later
@@ -28,7 +30,7 @@ import pandas as pd
 from ksfusion.cohort.config import Splits
 from ksfusion.cohort.split_files import COLUMNS, read_split_file
 from ksfusion.core.errors import UserError
-from ksfusion.terms.splits import SPLITS
+from ksfusion.terms.splits import EXTERNAL, SPLITS
 
 # The second field of a TCGA barcode is the tissue source site.
 TCGA_BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}.*")
@@ -65,21 +67,40 @@ def divide_cases(
     Raises
     ------
     UserError
-        If a side is empty, a case has no site or more than one, or the user's file does not fit the cases.
+        If a side is empty, a case has no site or more than one, the user's file does not fit the cases, or a case or a
+        site is in an external cohort and in another.
     """
+    is_outside = samples["cohort"].isin(settings.external)
+    inside, outside = samples[~is_outside], samples[is_outside]
+    _refuse_both(inside, outside, "case_id", "case")
+    everyone, samples = samples, inside
     units = _strata(samples, cases, stratify)
+    earlier = None if earlier is None else earlier[earlier["case_id"].isin(units.index) & earlier["split"].isin(SPLITS)]
     kept = _sides(earlier, 0)
     if settings.file is not None:
-        folds = _from_file(units, samples, settings.file, settings)
+        folds = _from_file(units, everyone, settings.file, settings)
     elif settings.scheme == "kfold":
         folds = _cross_validation(units, settings, earlier)
     elif settings.scheme == "site":
+        _refuse_both(inside, outside, "site", "splits.scheme site: site")
         folds = {0: _by_site(units.index, samples, settings, kept)}
     else:
         folds = {0: _named(assign(units, settings.fractions, seed=settings.seed, kept=kept))}
     _refuse_empty_sides(folds)
+    scored = dict.fromkeys(sorted(set(outside["case_id"])), EXTERNAL)
+    folds = {fold: sides | scored for fold, sides in folds.items()}
     rows = [(fold, case_id, sides[case_id]) for fold, sides in sorted(folds.items()) for case_id in sorted(sides)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _refuse_both(inside: pd.DataFrame, outside: pd.DataFrame, column: str, what: str) -> None:
+    """Raise UserError where a case, or a site, is in an external cohort and in another."""
+    first, second = (rows[rows[column] != ""].groupby(column)["cohort"].min() for rows in (inside, outside))
+    for name in first.index.intersection(second.index)[:1]:
+        raise UserError(
+            f"{what} {name} has samples of cohort {first[name]} and of {second[name]}, which splits.external names; "
+            "leave out one of them"
+        )
 
 
 def assign(
@@ -222,8 +243,9 @@ def _by_site(
 def _from_file(units: pd.DataFrame, samples: pd.DataFrame, file: str, settings: Splits) -> dict[int, dict[str, str]]:
     """Take the sides of the user's file; in a fold without validation cases some training cases become them."""
     case_of_slide = dict(zip(samples["slide_id"], samples["case_id"], strict=True))
+    external = set(samples["case_id"]) - set(units.index)
     folds: dict[int, dict[str, str]] = {}
-    for entry in read_split_file(file, set(units.index), case_of_slide):
+    for entry in read_split_file(file, set(units.index), case_of_slide, external=external):
         folds.setdefault(entry.fold, {})[entry.name] = entry.side
     for fold, sides in folds.items():
         if "val" not in sides.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +19,7 @@ UNITS_OF = {GDC_STAR: ("counts", "tpm", "fpkm"), IVYGAP: ("fpkm",)}
 
 FitOn = Literal["train", "all"]
 Harmonise = Literal["zscore_by_cohort", "zscore", "none", "combat"]
+Unseen = Literal["pooled", "own"]
 
 
 class ExpressionSource(Block):
@@ -53,6 +54,10 @@ class ReadExpressionSettings(Block):
     """Of `ksfusion.stages.read_expression`."""
 
     sources: list[ExpressionSource]
+    external: list[Name] = Field(
+        default_factory=list,
+        description="cohorts that have no say in which genes there are, nor in what they are called",
+    )
     names: GeneSets = Field(
         NEWEST, description="the version of the shipped gene sets whose Ensembl ids and previous symbols are known"
     )
@@ -88,6 +93,15 @@ class Genes(Ranking):
 
     @field_validator("sets", mode="before")
     @classmethod
+    unseen: Unseen = Field(
+        "pooled",
+        description="by what cohorts of splits.external are scaled: pooled: the mean and sd of all training samples; "
+        "own: those of their own profiles, 20 cases at least",
+    )
+    max_missing: float = Field(
+        0.1, ge=0, le=1, description="share of the genes that a cohort of splits.external may lack"
+    )
+
     def _sets_of_niches(cls, sets: Any) -> Any:
         files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
         if not (files and all(isinstance(file, str) and file for file in files)):
@@ -123,3 +137,35 @@ class Genes(Ranking):
         if self.harmonise == "none" and self.clip is not None:
             raise ValueError("clip counts standard deviations, and harmonise: none does not scale; remove either")
         return self
+        if self.harmonise == "none" and self.unseen == "own":
+            raise ValueError(
+                "unseen: own scales, and harmonise: none does not; use pooled, which takes values as given"
+            )
+
+
+def unseen_problem(genes: Genes, sources: Sequence[ExpressionSource], external: Collection[str]) -> str:
+    """Return why the expression of external cohorts cannot be scaled; empty where it can.
+
+    Parameters
+    ----------
+    genes
+        Settings of the genes.
+    sources
+        Files of each cohort's profiles.
+    external
+        The external cohorts.
+    """
+    if external and genes.harmonise == "combat":
+        return (
+            "splits.external: ComBat adjusts all profiles at once and cannot be applied to cohorts that it has not "
+            "seen; use genes.harmonise: zscore_by_cohort"
+        )
+    units = {source.unit for source in sources if source.cohort not in external}
+    for source in sources:
+        if genes.unseen == "pooled" and units and source.cohort in external and source.unit not in units:
+            known = " or ".join(sorted(units))
+            return (
+                f"genes.unseen: pooled takes the mean and sd of the training samples (unit {known}), and external cohort "
+                f"{source.cohort} is given in {source.unit}; give it in the same unit, or use own"
+            )
+    return ""

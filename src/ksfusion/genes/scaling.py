@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.genes.config import Harmonise
 
 # Fewer profiles than these give a cohort no spread of its own.
@@ -38,7 +41,7 @@ class Scaling:
         Parameters
         ----------
         profiles
-            Profiles x genes in log units.
+            Profiles x genes in log units; a gene that is not there counts as missing.
         cohorts
             The cohort of each profile, in the same order.
 
@@ -48,7 +51,7 @@ class Scaling:
             Profiles x genes of the scaling, float32, without missing values.
         """
         rows = [cohort if cohort in self.mean.index else POOLED for cohort in cohorts]
-        values = profiles[self.mean.columns].to_numpy(np.float64)
+        values = profiles.reindex(columns=self.mean.columns).to_numpy(np.float64)
         values = np.where(np.isnan(values), self.fill.loc[rows].to_numpy(), values)
         values = (values - self.mean.loc[rows].to_numpy()) / self.sd.loc[rows].to_numpy()
         if self.clip is not None:

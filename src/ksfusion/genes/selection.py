@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes.config import Genes, Ranking
+from ksfusion.genes.config import FitOn, Genes, Ranking
 from ksfusion.genes.expression.counts import log_to_counts
 from ksfusion.genes.ranking import select_genes
 from ksfusion.genes.repeated import resolve_repeated
 from ksfusion.genes.scaling import Scaling, combat, fit_scaling
 from ksfusion.genes.sets.gene_sets import conflicts, gene_sets
+from ksfusion.genes.unseen import cases_by_cohort, profiles_by_cohort, scaling_for_unseen
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import NEWEST
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
+from ksfusion.terms.splits import EXTERNAL, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class FoldGenes:
         Samples x selected symbols, float32, scaled.
     scaling
         Fitted scaling, to be applied to new profiles; None for ComBat, which cannot be.
+    missing
+        Cohort to the selected genes that it lacks, of the cohorts that had no part in the choice.
     """
 
     ranking: pd.DataFrame
@@ -51,6 +55,7 @@ class FoldGenes:
     conflicts: pd.DataFrame
     expression: pd.DataFrame
     scaling: Scaling | None
+    missing: dict[str, list[str]] = field(default_factory=dict)
 
 
 def choose_and_scale(
@@ -59,6 +64,7 @@ def choose_and_scale(
     fitted: pd.DataFrame,
     settings: Genes,
     *,
+    outside: pd.DataFrame | None = None,
     library_sizes: pd.Series | None = None,
     names: str = NEWEST,
 ) -> FoldGenes:
@@ -80,6 +86,8 @@ def choose_and_scale(
         ``fit_on: all``.
     settings
         Ranking, fraction of genes, gene sets and scaling.
+    outside
+        Samples of external cohorts, none of which is among the fitted ones.
     library_sizes
         Total reads of each profile whose unit is counts, by cohort and expression_id; a ranking of raw counts
         (``seurat_v3``, ``seurat_v3_paper``) recovers these from log2(CPM + 1) with them.
@@ -94,8 +102,8 @@ def choose_and_scale(
     Raises
     ------
     UserError
-        If a niche is left without genes, the profiles cannot be ranked, or the ranking needs counts and a cohort has
-        none.
+        If a niche is left without genes, the profiles cannot be ranked, the ranking needs counts and a cohort has
+        none, or an external cohort lacks too many of the genes, or cases.
     """
     profiles, rows, ranked = by_cohort(profiles, fitted)
     if settings.rank in COUNT_FLAVOURS:
@@ -104,7 +112,8 @@ def choose_and_scale(
     del ranked
     ranking = _in_niches(ranking, settings, names)
     selected = ranking.loc[ranking["chosen"] & ranking["niche"].notna(), SELECTED_COLUMNS]
-    expression, scaling = _scale(profiles[selected["symbol"]], rows, samples, settings)
+    outside = samples.iloc[:0] if outside is None else outside
+    expression, scaling, missing = _scale(profiles[selected["symbol"]], rows, samples, outside, settings)
     both = conflicts(settings.sets, names=names)
     both = both.assign(selected=both["symbol"].isin(selected["symbol"]))
     of_niche, n_both = selected["niche"].value_counts(), int(both["selected"].sum())
@@ -112,7 +121,7 @@ def choose_and_scale(
         "%d tumour and %d TME genes are chosen; %d of the first stand in both sets and count as tumour",
         of_niche["tumour"], of_niche["tme"], n_both,
     )  # fmt: skip
-    return FoldGenes(ranking, selected, both, expression, scaling)
+    return FoldGenes(ranking, selected, both, expression, scaling, missing)
 
 
 def by_cohort(profiles: pd.DataFrame, fitted: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, dict[str, pd.DataFrame]]:
@@ -158,9 +167,25 @@ def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.Dat
     return samples[has_profile].sort_values("sample_id", ignore_index=True)
 
 
-def training_samples(samples: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
-    """Return the samples of the training cases; ``sides`` is train, val or test for each case_id of a fold."""
-    return samples[samples["case_id"].isin(sides.index[sides == "train"])]
+def fitted_samples(samples: pd.DataFrame, sides: pd.Series, fit_on: FitOn) -> pd.DataFrame:
+    """Return the samples on which genes are chosen and scaled: of training cases, or of all but external cohorts.
+
+    Parameters
+    ----------
+    samples : pandas.DataFrame
+        Samples in use that have a profile.
+    sides
+        Side of each case of the fold, by case_id.
+    fit_on
+        Whose samples count.
+    """
+    counting = SPLITS[:1] if fit_on == "train" else SPLITS
+    return samples[samples["case_id"].isin(sides.index[sides.isin(counting)])]
+
+
+def outside_samples(samples: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
+    """Return the samples of external cohorts, on which nothing is fitted; see `fitted_samples`."""
+    return samples[samples["case_id"].isin(sides.index[sides == EXTERNAL])]
 
 
 def check_ranking_of_zscores(scored: list[str], settings: Ranking) -> None:
@@ -205,11 +230,18 @@ def _raw_counts(
 
 
 def _scale(
-    profiles: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, settings: Genes
-) -> tuple[pd.DataFrame, Scaling | None]:
-    """Fit the scaling on rows ``fitted`` of the profiles; return the scaled expression of all samples, and the scaling.
+    profiles: pd.DataFrame, fitted: np.ndarray, samples: pd.DataFrame, outside: pd.DataFrame, settings: Genes
+) -> tuple[pd.DataFrame, Scaling | None, dict[str, list[str]]]:
+    """Fit the scaling on rows ``fitted`` of the profiles.
 
-    The scaling is None for ComBat.
+    Returns
+    -------
+    expression
+        Scaled expression of all samples.
+    scaling
+        As it was fitted; None for ComBat.
+    missing
+        The genes that each cohort of ``outside`` lacks.
     """
     fitted_profiles = profiles.iloc[fitted]
     cohorts = fitted_profiles.index.get_level_values("cohort").to_series()
@@ -217,9 +249,16 @@ def _scale(
     if adjusts_all:
         profiles = fitted_profiles = combat(fitted_profiles, cohorts)
     scaling = fit_scaling(fitted_profiles, cohorts, harmonise=settings.harmonise, clip=settings.clip)
-    strange = sorted(set(samples["cohort"]) - set(scaling.mean.index))
+    strange = sorted(set(samples["cohort"]) - set(outside["cohort"]) - set(scaling.mean.index))
     if settings.harmonise == "zscore_by_cohort" and strange:
         log.warning("cohorts with fewer than two training profiles take the pooled scaling: %s", ", ".join(strange))
+    serving, missing = scaling_for_unseen(
+        scaling,
+        profiles_by_cohort(profiles, outside),
+        cases_by_cohort(outside),
+        unseen=settings.unseen,
+        max_missing=settings.max_missing,
+    )
     expression = profiles.loc[pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)])]
     expression = scaling.apply(expression, samples["cohort"]).set_axis(samples["sample_id"], axis=0)
     return expression.rename_axis(index="sample_id", columns=None), None if adjusts_all else scaling

@@ -28,7 +28,7 @@ def check_cohort(samples_output: Path, cases_output: Path, audit: Path, *, setti
     audit
         Gets the findings: check, subject, detail.
     settings
-        The two tables, the cohorts that have expression, and the tasks.
+        The two tables, the cohorts that have expression and those that are external, and the tasks.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def check_cohort(samples_output: Path, cases_output: Path, audit: Path, *, setti
     samples["mpp"] = pd.to_numeric(samples["mpp"], errors="coerce")
     samples["pairing"] = pairing_levels(samples)
     cases, findings = label_cases(pd.DataFrame(tables.cases, columns=list(tables.case_columns)), settings.tasks)
-    findings += audit_tables(samples, cases, settings.tasks)
+    findings += audit_tables(samples, cases, settings.tasks, external=settings.external)
     made_by = provenance(__name__, settings.record())
     write_parquet(samples.sort_values("sample_id", ignore_index=True), samples_output, made_by)
     write_parquet(cases.sort_values("case_id", ignore_index=True), cases_output, made_by)

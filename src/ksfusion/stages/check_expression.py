@@ -11,7 +11,8 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.extremes import beyond, carried
-from ksfusion.genes.selection import by_cohort, samples_with_profiles, training_samples
+from ksfusion.genes.selection import by_cohort, fitted_samples, outside_samples, samples_with_profiles
+from ksfusion.genes.unseen import cases_by_cohort, profiles_by_cohort, unseen_findings
 from ksfusion.terms.findings import FINDING_COLUMNS
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.split_table import sides_of_fold
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 def check_expression(
     profiles: Path, samples: Path, splits: Path, genes: Path, output: Path, *, fold: int, settings: Genes
 ) -> None:
-    """Look for values that are far from all others, and for genes that are chosen by one value.
+    """Look for values that are far from all others, for genes that are chosen by one value, or missing outside.
 
     Parameters
     ----------
@@ -43,15 +44,16 @@ def check_expression(
     """
     table = read_wide_parquet(profiles, PROFILE_KEYS)
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
-    used = fitted = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
-    if settings.fit_on == "train":
-        fitted = training_samples(used, sides_of_fold(splits, fold, used["case_id"]))
-    _, _, of_cohort = by_cohort(table, fitted)
+    used = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
+    sides = sides_of_fold(splits, fold, used["case_id"])
+    table, _, of_cohort = by_cohort(table, fitted_samples(used, sides, settings.fit_on))
     chosen = read_tsv(genes / "ranking.tsv", dtype={"symbol": str})["chosen"].sum()
     selected = read_tsv(genes / "selected.tsv", dtype={"symbol": str})["symbol"].tolist()
     findings = list(carried(of_cohort, selected, int(chosen)))
     if settings.clip is None and settings.harmonise != "none":
         findings += beyond(read_parquet(genes / "expression.parquet"), used)
+    outside = outside_samples(used, sides)
+    findings += unseen_findings(profiles_by_cohort(table, outside), selected, cases_by_cohort(outside), settings)
     for finding in findings:
         log.warning("cohort %s: %s", finding["subject"], finding["detail"])
     made_by = provenance(__name__, {**settings.record(), "fold": fold})

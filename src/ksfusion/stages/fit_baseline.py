@@ -6,19 +6,20 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.methods.baselines import PartName
 from ksfusion.methods.registry import MethodInfo, method_class, method_info
-from ksfusion.training.baselines import NoCoefficientsError, fit_regression
+from ksfusion.training.baselines import FittedBaseline, NoCoefficientsError, fit_regression
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.config import FitBaselineSettings
-from ksfusion.training.covariates import has_chosen_penalty, read_covariates
+from ksfusion.training.covariates import Covariates, has_chosen_penalty, read_covariates
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.objective import OBJECTIVES
-from ksfusion.training.predict import prediction_table
+from ksfusion.training.predict import apart, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.unfinished import Status, write_unfinished_run
 
@@ -37,9 +38,9 @@ def fit_baseline(
     """Fit one baseline for one fold: a ridge regression for each task, written once for each seed.
 
     What is imputed, coded and scaled is told from the training cases, each case counts once with the mean of its
-    samples, and the penalty of genes or patches is chosen on the validation cases; test samples are only predicted.
-    Nothing is drawn, so that the seeds have the same model: they stand beside those of the networks. A task that the
-    method is not for, or that the training cases cannot teach, is skipped: its files say why.
+    samples, and the penalty of genes or patches is chosen on the validation cases; test samples and those of external
+    cohorts are only predicted. Nothing is drawn, so that the seeds have the same model: they stand beside those of the
+    networks. A task that the method is not for, or that the training cases cannot teach, is skipped: its files say why.
 
     Parameters
     ----------
@@ -104,10 +105,15 @@ def _fit_task(
             folder,
             weights=fitted.model.tensors(),
             config={**config, **fitted.configuration()},
-            predictions=prediction_table(data, fold, fitted.objective.predictions(fitted.model.logits(covariates))),
+            predictions=prediction_table(data, fold, _predicted(data, covariates, fitted)),
             history=fitted.history,
             metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
         )
+
+
+def _predicted(data: FoldData, covariates: Covariates, fitted: FittedBaseline) -> pd.DataFrame:
+    logits = apart(data, lambda positions: fitted.model.logits(covariates.rows(positions)))
+    return fitted.objective.predictions(logits)
 
 
 def _why_not(info: MethodInfo, settings: FitBaselineSettings, data: FoldData) -> tuple[Status, str]:

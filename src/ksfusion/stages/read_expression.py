@@ -25,10 +25,10 @@ def read_expression(
     Parameters
     ----------
     output
-        Gets cohort, expression_id and a column for each gene that all cohorts have, by symbol.
+        Gets cohort, expression_id and a column for each gene that all cohorts have but the external ones, by symbol.
     settings
-        Files of each cohort's profiles, their layout and their unit; and the version of the shipped gene sets by which
-        genes are named.
+        Files of each cohort's profiles, their layout and their unit; which cohorts are external; and the version of
+        the shipped gene sets by which genes are named.
     library_sizes
         Gets the reads of each profile whose unit is counts.
     findings
@@ -40,7 +40,7 @@ def read_expression(
         If a file is missing, lacks a column, holds no profile or a wrong value, or names a profile twice; or if two
         cohorts share no gene.
     """
-    joined = join_cohorts(settings.sources, names=settings.names)
+    joined = join_cohorts(settings.sources, external=settings.external, names=settings.names)
     made_by = provenance(__name__, settings.record())
     if library_sizes is not None:
         write_tsv(joined.library_sizes, library_sizes, made_by)

@@ -13,8 +13,9 @@ from ksfusion.genes.config import Genes
 from ksfusion.genes.selection import (
     check_ranking_of_zscores,
     choose_and_scale,
+    fitted_samples,
+    outside_samples,
     samples_with_profiles,
-    training_samples,
 )
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import VERSIONS
@@ -33,7 +34,8 @@ def select_genes(
 ) -> None:
     """Choose the genes of each niche and scale them.
 
-    Genes are chosen and scaled on the training cases' profiles (on those of all samples when ``fit_on`` is ``all``).
+    Genes are chosen and scaled on the training cases' profiles (on those of all samples but external cohorts' when
+    ``fit_on`` is ``all``).
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def select_genes(
         Sides of the cases, of `split-cases`.
     output
         Folder that gets ranking.tsv, selected.tsv, conflicts.tsv, expression.parquet and, but for ComBat, which cannot
-        be frozen, scaling.tsv.
+        be frozen, scaling.tsv, in which external cohorts have no part.
     fold
         The fold whose training cases count.
     settings
@@ -56,23 +58,26 @@ def select_genes(
     Raises
     ------
     UserError
-        If there is no training profile, a niche is left without genes, or the ranking wants counts and a cohort has
-        none.
+        If there is no training profile, a niche is left without genes, the ranking wants counts and a cohort has
+        none, or an external cohort lacks too many of the genes, or cases.
     """
     table = read_wide_parquet(profiles, PROFILE_KEYS)
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
-    used = fitted = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
-    if settings.fit_on == "train":
-        fitted = training_samples(used, sides_of_fold(splits, fold, used["case_id"]))
+    used = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
+    sides = sides_of_fold(splits, fold, used["case_id"])
+    fitted = fitted_samples(used, sides, settings.fit_on)
     if fitted.empty:
         raise UserError(f"{samples}: no sample of fold {fold} to choose genes on; see its status and reason")
     read = read_provenance(profiles)["settings"]
     # Version 0.1.0 had one version of the gene sets, and did not write it.
     sources, names = read.get("sources", []), read.get("names", VERSIONS[0])
     settings = settings.of_version(names)
-    check_ranking_of_zscores([source["cohort"] for source in sources if source["unit"] == "zscore"], settings)
+    ranked = set(fitted["cohort"])
+    scored = [source["cohort"] for source in sources if source["unit"] == "zscore" and source["cohort"] in ranked]
+    check_ranking_of_zscores(scored, settings)
     sizes = _read_library_sizes(library_sizes) if library_sizes is not None else None
-    genes = choose_and_scale(table, used, fitted, settings, library_sizes=sizes, names=names)
+    outside = outside_samples(used, sides)
+    genes = choose_and_scale(table, used, fitted, settings, outside=outside, library_sizes=sizes, names=names)
 
     made_by = provenance(__name__, {**settings.record(), "fold": fold})
     write_tsv(genes.conflicts, output / "conflicts.tsv", made_by)

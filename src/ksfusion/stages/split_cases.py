@@ -15,7 +15,7 @@ from ksfusion.terms.split_table import read_splits, refuse_twice, refuse_unknown
 
 
 def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCasesSettings) -> None:
-    """Divide the cases into training, validation and test.
+    """Divide the cases into training, validation and test; those of external cohorts are apart.
 
     Parameters
     ----------
@@ -24,15 +24,16 @@ def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCase
     cases
         The labelled cases, of `check-cohort`.
     output
-        Gets fold, case_id, split of every case that has a sample; what stands there from the same settings is kept.
+        Gets fold, case_id, split of every case that has a sample; what stands there from the same settings is kept,
+        but for the cases of a cohort that has become external, or is no longer.
     settings
         Division of the cases, and the column that makes the strata.
 
     Raises
     ------
     UserError
-        If a side is empty, a case has no site or more than one, the user's file does not fit the cases, or the split
-        that is there is none any more.
+        If a side is empty, a case has no site or more than one, the user's file does not fit the cases, a case or site
+        is in an external cohort and in another, or the split that is there is none any more.
     """
     sampled = read_parquet(samples)
     earlier = _earlier_split(output, settings.splits, set(sampled["case_id"]))
@@ -41,7 +42,7 @@ def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCase
 
 
 def _earlier_split(output: Path, splits: Splits, cases: set[str]) -> pd.DataFrame | None:
-    """Return the split that is there, if the same settings made it."""
+    """Return the split that is there, if the same settings made it, of whichever cohorts."""
     try:
         made_with = Splits.model_validate(read_provenance(output)["settings"]["splits"])
     except (OSError, ValueError, KeyError):
@@ -51,7 +52,7 @@ def _earlier_split(output: Path, splits: Splits, cases: set[str]) -> pd.DataFram
             f"{output}: what is noted of it beside it is damaged; delete it and run again, or keep its sides by naming "
             "a copy of it in splits.file"
         ) from None
-    if made_with != splits:
+    if made_with.model_copy(update={"external": splits.external}) != splits:
         return None
     table, changed = read_splits(output)
     if changed:

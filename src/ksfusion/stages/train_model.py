@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ksfusion.core.devices import Device, choose_device
@@ -20,7 +19,7 @@ from ksfusion.training.config import RunSettings, TrainModelSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.fit import NotFiniteLossError, fit_method, method_options
 from ksfusion.training.objective import OBJECTIVES, sample_weights
-from ksfusion.training.predict import predict, prediction_table
+from ksfusion.training.predict import predict_all, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.resume import Resume, key_of
 from ksfusion.training.unfinished import write_unfinished_run
@@ -44,9 +43,9 @@ def train_model(
 
     The seeds follow each other, so that start-up and the reading of the data are paid once; each gives what it would
     give alone. Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation
-    samples, test samples are only predicted. A task that the training samples cannot teach (one class, no event) is
-    skipped, and a run whose loss is no longer finite has failed: its files say so. Runs that were killed go on after
-    their last finished epoch, to the same files.
+    samples; test samples and those of external cohorts are only predicted. A task that the training samples cannot
+    teach (one class, no event) is skipped, and a run whose loss is no longer finite has failed: its files say so. Runs
+    that were killed go on after their last finished epoch, to the same files.
 
     Parameters
     ----------
@@ -127,7 +126,7 @@ def train_model(
                     tensorboard=folder / "tensorboard" if tensorboard else None,
                 )
                 model.load_state_dict(fitted.weights)
-                logits = predict(model, data, np.arange(len(data.samples)), batch_size=training.batch_size)
+                logits = predict_all(model, data, batch_size=training.batch_size)
         except NotFiniteLossError as error:
             log.warning("%s: failed: %s", _words(run), error)
             write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))

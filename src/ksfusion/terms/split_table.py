@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_edited_tsv, write_tsv
-from ksfusion.terms.splits import SPLITS
+from ksfusion.terms.splits import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, bool]:
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"{path}: was changed and has no column {', '.join(missing)}; {REMEDY}")
     is_number = table["fold"].str.isdecimal().fillna(False).astype(bool)
-    wrong = ~(table["split"].isin(SPLITS) & table["case_id"].notna() & is_number)
+    wrong = ~(table["split"].isin(SIDES) & table["case_id"].notna() & is_number)
     if wrong.any():
         row = 2 + int(wrong.to_numpy().argmax())
         raise UserError(f"{path}: row {row}: was changed and is no split any more; {REMEDY}")

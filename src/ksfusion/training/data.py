@@ -19,7 +19,7 @@ from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.terms.gene_categories import gene_groups
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.split_table import sides_of_fold
-from ksfusion.terms.splits import SPLITS
+from ksfusion.terms.splits import SIDES
 from ksfusion.terms.tasks import TaskOutcome
 
 ROWS_AT_ONCE = 2**16
@@ -200,7 +200,7 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
     samples = samples.sort_values("sample_id", ignore_index=True)
 
     samples["split"] = samples["case_id"].map(sides_of_fold(files.splits, fold))
-    in_fold = samples["split"].isin(SPLITS).to_numpy()
+    in_fold = samples["split"].isin(SIDES).to_numpy()
     _require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
     samples = samples.join(_truth(files.cases, task), on="case_id")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ksfusion.methods.output import Method
+from ksfusion.terms.splits import EXTERNAL
 from ksfusion.training.data import FoldData
 
 IDENTITY = ["sample_id", "case_id", "cohort", "fold", "split"]
@@ -22,6 +23,30 @@ def predict(model: Method, data: FoldData, positions: np.ndarray, *, batch_size:
     with torch.inference_mode():
         logits = [model(*data.gather(part, device)).logits.float().cpu() for part in batched(positions, batch_size)]
     return torch.cat(logits)
+
+
+def predict_all(model: Method, data: FoldData, *, batch_size: int) -> Tensor:
+    """Return the logits of all samples, (n, n_outputs), in their order; see `apart`."""
+    return apart(data, lambda positions: predict(model, data, positions, batch_size=batch_size))
+
+
+def apart(data: FoldData, predicted: Callable[[np.ndarray], Tensor]) -> Tensor:
+    """Return what is predicted of all samples, in their order.
+
+    Samples of external cohorts are predicted by themselves, so that those of the others keep their batches, and with
+    them the last digit of what is predicted of them, whether or not there are external cohorts.
+
+    Parameters
+    ----------
+    data
+        The samples.
+    predicted
+        Returns what is predicted of samples, given their positions: (n, n_outputs).
+    """
+    outside = (data.samples["split"] == EXTERNAL).to_numpy()
+    parts = [part for part in (np.flatnonzero(~outside), np.flatnonzero(outside)) if len(part)]
+    order = torch.from_numpy(np.argsort(np.concatenate(parts)))
+    return torch.cat([predicted(part) for part in parts])[order]
 
 
 def batched(positions: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

@@ -278,3 +278,31 @@ def test_profiles_of_other_cohorts_are_compared():
     profiles = pd.DataFrame([[1.0, 2.0], [1.0, 2.0], [1.0, 2.5]], index=index)
     assert list(equal_profiles(profiles, {"X/p", "Y/p", "Y/q"})) == [("X/p", "Y/p", "identical")]
     assert list(equal_profiles(profiles, {"X/p", "Y/q"})) == []
+
+
+def test_external_cases_are_looked_at_as_test_cases_are(cohort):
+    cohort.splits.loc[3, "split"] = "external"
+    cohort.set("samples", "cohort", D="Z")
+    cohort.set("profiles", "cohort", D="Z")
+    assert set(cohort.check()["verdict"]) == {"fine"}
+    cohort.set("samples", "slide_specimen_id", A="block 7", D="block 7")
+    cohort.set("slides", "digest", B="D")
+    # The external cohort lacks a gene, which must not hide that the others are equal.
+    cohort.profiles.loc[3, list("uvwxy")] = cohort.profiles.loc[2, list("uvwxy")]
+    cohort.set("profiles", "z", D=np.nan)
+    assert cohort.leak() == [
+        "same_specimen: A and D: both have block 7, in train and external; give them one case_id, or each its own "
+        "specimen id",
+        "same_file: slide-B and slide-D: identical; cases B and D, in train and external; remove one, or list the pair "
+        "in cohort.allow_duplicates",
+        "same_profile: X/C and Z/D: identical; cases C and D, in val and external; remove one, or list the pair in "
+        "cohort.allow_duplicates",
+    ]
+    cohort.splits = pd.concat([cohort.splits, pd.DataFrame({"fold": [0], "case_id": ["D"], "split": ["test"]})])
+    assert "case_on_two_sides: D: fold 0 has it in external and test; put it on one" in cohort.leak()
+
+
+def test_a_patient_of_cptac_is_known_by_the_names_of_slides(cohort):
+    cohort.samples["slide_id"] = ["C3L-00016-21", "c3l.00016.22", "C3L-000161", "C3N-00016-21"]
+    cohort.slides["slide_id"] = cohort.samples["slide_id"]
+    assert cohort.leak() == ["same_patient: A and B: both have C3L-00016; give them one case_id"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,9 +176,10 @@ class JoinedProfiles(NamedTuple):
     Attributes
     ----------
     profiles
-        Profiles x genes, float32, indexed by cohort and expression_id: the genes that all cohorts have, by symbol. Of
-        genes with one symbol all are kept, as `ksfusion.terms.gene_columns` names them, missing in cohorts that have
-        fewer: which one counts is for each fold to choose.
+        Profiles x genes, float32, indexed by cohort and expression_id: the genes that all cohorts have but the external
+        ones, by symbol; missing in external cohorts that lack them. Of genes with one symbol all are kept, as
+        `ksfusion.terms.gene_columns` names them, missing in cohorts that have fewer: which one counts is for each fold
+        to choose.
     library_sizes
         cohort, expression_id and library_size, the reads over all genes of the file, of the profiles whose unit is
         ``counts``; what brings their counts back.
@@ -191,7 +192,9 @@ class JoinedProfiles(NamedTuple):
     findings: list[Finding]
 
 
-def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) -> JoinedProfiles:
+def join_cohorts(
+    sources: Sequence[ExpressionSource], *, external: Collection[str] = (), names: str = NEWEST
+) -> JoinedProfiles:
     """Read all cohorts and join them by the genes they share.
 
     Where one cohort has symbols beside its Ensembl ids, they name the genes of the others that have ids alone.
@@ -200,13 +203,15 @@ def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) ->
     ----------
     sources
         Files of each cohort's profiles.
+    external
+        Cohorts that take the genes which the others share, and name no gene of theirs.
     names
         The version of the shipped gene sets whose Ensembl ids and previous symbols are known.
 
     Raises
     ------
     UserError
-        As `read_expression`; or if two cohorts share no gene.
+        As `read_expression`; or if two cohorts share no gene, or an external one has none of the shared ones.
     """
     in_order = sorted(sources, key=lambda source: source.cohort)
     read = {
@@ -217,8 +222,8 @@ def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) ->
     }
     library_sizes = _library_sizes(read)
     pairs: dict[str, str] = {}
-    for expression in read.values():
-        pairs = expression.symbol_of_id | pairs
+    for cohort, expression in read.items():
+        pairs = pairs if cohort in external else expression.symbol_of_id | pairs
     cohorts: dict[str, pd.DataFrame] = {}
     findings: list[Finding] = []
     for source in in_order:
@@ -226,7 +231,7 @@ def join_cohorts(sources: Sequence[ExpressionSource], *, names: str = NEWEST) ->
         cohorts[source.cohort] = _genes_apart(values, Path(source.path), pairs | own_pairs, names)
         del values
         findings += _findings(source, [*noted, *_noted_dates(cohorts[source.cohort])])
-    shared = shared_genes(cohorts)
+    shared = shared_genes(cohorts, external=external)
     of_shared = set(shared)
     copies = {name for table in cohorts.values() for name in table.columns if is_copy(name)}
     columns = shared + sorted(name for name in copies if symbol_of(name) in of_shared)

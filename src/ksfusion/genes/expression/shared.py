@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -18,19 +18,23 @@ log = logging.getLogger(__name__)
 FEWEST_SHARED = 0.5
 
 
-def shared_genes(cohorts: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Return the symbols that all cohorts have, in order.
+def shared_genes(cohorts: Mapping[str, pd.DataFrame], *, external: Collection[str] = ()) -> list[str]:
+    """Return the symbols that all cohorts have but the external ones, in order.
 
     Parameters
     ----------
     cohorts
         For each cohort, a table whose columns are symbols (and copies, see `ksfusion.terms.gene_columns`).
+    external
+        Cohorts that have no say.
 
     Raises
     ------
     UserError
-        If two cohorts, or all of them, share no gene.
+        If two cohorts, or all of them, share no gene, or an external one has none of those that the others share.
     """
+    outside = {cohort: table for cohort, table in cohorts.items() if cohort in external}
+    cohorts = {cohort: table for cohort, table in cohorts.items() if cohort not in external}
     symbols = {cohort: {name for name in table.columns if not is_copy(name)} for cohort, table in cohorts.items()}
     for first, second in itertools.combinations(symbols, 2):
         shared = symbols[first] & symbols[second]
@@ -47,6 +51,13 @@ def shared_genes(cohorts: Mapping[str, pd.DataFrame]) -> list[str]:
     if not common:
         raise UserError(f"cohorts {', '.join(cohorts)} have no gene in common; check the formats of cohort.expression")
     log.info("%d genes are shared by %s", len(common), ", ".join(cohorts))
+    for cohort, table in outside.items():
+        if not (found := set(common) & set(table.columns)):
+            raise UserError(
+                f"external cohort {cohort} has none of the genes that {', '.join(cohorts)} share ({table.columns[0]}, "
+                f"... and {common[0]}, ...); use gene symbols in both"
+            )
+        log.info("external cohort %s has %d of them", cohort, len(found))
     return common
 
 
