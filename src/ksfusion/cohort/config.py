@@ -234,10 +234,19 @@ class Pairing(Block):
 
 
 class CheckCohortSettings(Block):
-    """Of `ksfusion.stages.check_cohort`; ``expression_cohorts`` are those that have profiles."""
+    """Of `ksfusion.stages.check_cohort`.
+
+    Attributes
+    ----------
+    expression_cohorts
+        Those that have profiles.
+    external
+        Those that are only scored.
+    """
 
     cohort: CohortFiles
     expression_cohorts: list[Name]
+    external: list[Name] = Field(default_factory=list)
     tasks: dict[Name, Labelling]
 
 
@@ -246,7 +255,6 @@ class SplitCasesSettings(Block):
 
     splits: Splits
     stratify: str
-    external: list[Name] = Field(default_factory=list)
 
 
 class CheckLeakageSettings(Block):

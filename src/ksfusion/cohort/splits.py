@@ -62,7 +62,7 @@ def divide_cases(
     Returns
     -------
     pandas.DataFrame
-        fold, case_id, split (``train``, ``val`` or ``test``); every case once in each fold.
+        fold, case_id, split (``train``, ``val``, ``test`` or ``external``); every case once in each fold.
 
     Raises
     ------

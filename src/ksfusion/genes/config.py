@@ -91,8 +91,6 @@ class Genes(Ranking):
         json_schema_extra=PATH,
     )
 
-    @field_validator("sets", mode="before")
-    @classmethod
     unseen: Unseen = Field(
         "pooled",
         description="by what cohorts of splits.external are scaled: pooled: the mean and sd of all training samples; "
@@ -104,6 +102,8 @@ class Genes(Ranking):
 
     def _sets_of_niches(cls, sets: Any) -> Any:
         files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
+    @field_validator("sets", mode="before")
+    @classmethod
         if not (files and all(isinstance(file, str) and file for file in files)):
             raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
         if isinstance(sets, str) and sets.lower().endswith(".gmt"):
@@ -136,13 +136,13 @@ class Genes(Ranking):
             raise ValueError("harmonise: combat cannot be frozen on training samples; it needs fit_on: all")
         if self.harmonise == "none" and self.clip is not None:
             raise ValueError("clip counts standard deviations, and harmonise: none does not scale; remove either")
-        return self
         if self.harmonise == "none" and self.unseen == "own":
             raise ValueError(
                 "unseen: own scales, and harmonise: none does not; use pooled, which takes values as given"
             )
 
 
+        return self
 def unseen_problem(genes: Genes, sources: Sequence[ExpressionSource], external: Collection[str]) -> str:
     """Return why the expression of external cohorts cannot be scaled; empty where it can.
 

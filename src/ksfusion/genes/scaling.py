@@ -64,6 +64,47 @@ class Scaling:
         columns = {name: part.rename_axis(index="cohort", columns="symbol").stack() for name, part in parts.items()}
         return pd.DataFrame(columns).reset_index()
 
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, *, clip: float | None) -> Self:
+        """Return the transform of a long table as `table` gives it, rows and genes in their order there."""
+        cohorts, symbols = table["cohort"].unique(), table["symbol"].unique()
+        wide = table.pivot(index="cohort", columns="symbol").loc[cohorts]
+        return cls(**{name: wide[name][symbols] for name in ("mean", "sd", "fill")}, clip=clip)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ``scaling.tsv`` of `ksfusion.stages.select_genes`: to the bit what was fitted, clip included.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is damaged.
+        """
+        table = read_tsv(path, dtype={"cohort": str, "symbol": str}, float_precision="round_trip")
+        return cls.of_table(table, clip=read_provenance(path)["settings"]["clip"])
+
+    def with_own(self, cohort: str, profiles: pd.DataFrame) -> Self:
+        """Return this transform with the mean and standard deviation of an unseen cohort's own profiles.
+
+        A gene that the cohort lacks counts as the mean of all training profiles.
+
+        Parameters
+        ----------
+        cohort
+            Name of the cohort.
+        profiles
+            Its profiles x genes in log units, each profile once.
+        """
+        mean, sd = _moments(profiles.reindex(columns=self.mean.columns).to_numpy(np.float64))
+        own_sd = np.where(np.isnan(mean), self.sd.loc[POOLED], np.where(sd > 0, sd, 1.0))
+        own_mean = np.where(np.isnan(mean), self.mean.loc[POOLED], mean)
+        tables = {"mean": (self.mean, own_mean), "sd": (self.sd, own_sd), "fill": (self.fill, own_mean)}
+        rows = {
+            name: pd.concat([table.drop(index=cohort, errors="ignore"), pd.DataFrame([row], [cohort], table.columns)])
+            for name, (table, row) in tables.items()
+        }
+        return replace(self, **rows)
+
 
 def fit_scaling(
     profiles: pd.DataFrame, cohorts: pd.Series, *, harmonise: Harmonise, clip: float | None = None
