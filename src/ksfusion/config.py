@@ -313,16 +313,16 @@ class Config(Titles):
                 "Expression was adjusted by ComBat on all samples, the test samples among them; this cannot be applied "
                 "to a new patient (genes.harmonise: combat)."
             )
-        if any("c" in METHODS[method].modalities for method in self.methods):
-            for name in self.tasks:
-                if left_out := sorted(set(self.cohort.clinical) - set(self.clinical_columns(name))):
-                    said.append(
         if self.splits.external and self.genes.unseen == "own":
             cohorts = ", ".join(self.splits.external)
             said.append(
                 f"Expression of the external cohorts ({cohorts}) was scaled by their own mean and sd, of their profiles "
                 "without labels (genes.unseen: own)."
             )
+        if any("c" in METHODS[method].modalities for method in self.methods):
+            for name in self.tasks:
+                if left_out := sorted(set(self.cohort.clinical) - set(self.clinical_columns(name))):
+                    said.append(
                         f"For {name} the clinical baselines do not read {', '.join(left_out)}: the label is made of it "
                         "(cohort.clinical)."
                     )

@@ -89,9 +89,9 @@ class Plan(NamedFiles):
             "check_cohort": cohort.CheckCohortSettings(
                 cohort=cohort.CohortFiles.of(config.cohort),
                 expression_cohorts=config.expression_cohorts(),
+                external=config.splits.external,
                 tasks={name: cohort.Labelling.of(task) for name, task in tasks},
             ),
-                external=config.splits.external,
             "split_cases": cohort.SplitCasesSettings(splits=config.splits, stratify=label_column(first, labelled.kind)),
             "check_leakage": cohort.CheckLeakageSettings.of(config.cohort),
             "write_ledger": cohort.WriteLedgerSettings.of(

@@ -100,10 +100,10 @@ class Genes(Ranking):
         0.1, ge=0, le=1, description="share of the genes that a cohort of splits.external may lack"
     )
 
-    def _sets_of_niches(cls, sets: Any) -> Any:
-        files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
     @field_validator("sets", mode="before")
     @classmethod
+    def _sets_of_niches(cls, sets: Any) -> Any:
+        files = list(sets.values()) if isinstance(sets, Mapping) else [sets]
         if not (files and all(isinstance(file, str) and file for file in files)):
             raise ValueError("must be builtin, a table, or a mapping such as {tme: GeneList.txt, tumour: my.gmt}")
         if isinstance(sets, str) and sets.lower().endswith(".gmt"):
@@ -140,9 +140,9 @@ class Genes(Ranking):
             raise ValueError(
                 "unseen: own scales, and harmonise: none does not; use pooled, which takes values as given"
             )
-
-
         return self
+
+
 def unseen_problem(genes: Genes, sources: Sequence[ExpressionSource], external: Collection[str]) -> str:
     """Return why the expression of external cohorts cannot be scaled; empty where it can.
 

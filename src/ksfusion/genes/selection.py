@@ -260,8 +260,9 @@ def _scale(
         max_missing=settings.max_missing,
     )
     expression = profiles.loc[pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)])]
-    expression = scaling.apply(expression, samples["cohort"]).set_axis(samples["sample_id"], axis=0)
-    return expression.rename_axis(index="sample_id", columns=None), None if adjusts_all else scaling
+    expression = serving.apply(expression, samples["cohort"]).set_axis(samples["sample_id"], axis=0)
+    expression = expression.rename_axis(index="sample_id", columns=None)
+    return expression, None if adjusts_all else scaling, missing
 
 
 def _in_niches(ranking: pd.DataFrame, settings: Genes, names: str) -> pd.DataFrame:
