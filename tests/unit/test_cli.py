@@ -15,6 +15,7 @@ from ksfusion.cli import build_parser, main, verbs
 BY_HAND = {
     "adopt",
     "build_glioma_cohort",
+    "bundle",
     "export_features",
     "fit_stain_target",
     "init",

@@ -16,6 +16,7 @@ from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.methods.registry import METHODS, unknown_method
 
 CONTENTS, SETTINGS, STAIN_TARGET = "bundle.json", "settings.yaml", "stain_target.json"
+CASES, SLIDES, METRICS, SUBGROUPS = "cases.tsv", "slides.tsv", "metrics.tsv", "subgroups.tsv"
 B = TypeVar("B", bound=Block)
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.bundles.config import BundleContents, BundleSettings
-from ksfusion.bundles.contents import STAIN_TARGET, genes_folder, member_folder, read_calibration, read_contents
+from ksfusion.bundles.contents import (
+    CASES,
+    SLIDES,
+    STAIN_TARGET,
+    genes_folder,
+    member_folder,
+    read_calibration,
+    read_contents,
+)
 from ksfusion.bundles.distances import read_summary
 from ksfusion.bundles.genes import read_genes
 from ksfusion.bundles.loading import check_weights
@@ -101,13 +109,13 @@ def read_bundle(folder: Path | str) -> Bundle:
         folds.append(
             Fold(part.fold, members, genes, read_calibration(folder, part.fold), read_summary(folder, part.fold))
         )
-    slides = folder / "slides.tsv"
+    slides = folder / SLIDES
     columns = pd.DataFrame(columns=["slide", "case"], dtype=str)
     return Bundle(
         folder,
         contents,
         settings,
         tuple(folds),
-        read_tsv(folder / "cases.tsv", dtype={"case": str, "split": str}),
+        read_tsv(folder / CASES, dtype={"case": str, "split": str}),
         read_tsv(slides, dtype=str) if slides.is_file() else columns,
     )

@@ -9,7 +9,7 @@ from ksfusion.results.tables.layout import Cell, Layout
 
 
 def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: str | None = None) -> str:
-    """Return a table as Markdown: under a method's row stands the paper's in italics, where it is wanted.
+    """Return a table as Markdown: under a method's row stand the paper's, or the drop, in italics where there are any.
 
     Parameters
     ----------
@@ -22,17 +22,17 @@ def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: s
     study
         Name of the study.
     """
-    lines = [f"# {_escape(title)}", ""]
+    lines = [f"# {escape(title)}", ""]
     if study:
-        lines += [_escape(study), ""]
+        lines += [escape(study), ""]
     if layout.rows:
         header = ["Method", "Modalities"]
-        header += [f"{_escape(heading)} {label}" for heading, labels in layout.groups for label in labels]
+        header += [f"{escape(heading)} {label}" for heading, labels in layout.groups for label in labels]
         body: list[list[str]] = []
         for row in layout.rows:
-            body.append([_escape(row.label), row.modalities, *(_cell_text(cell) for cell in row.cells)])
-            if row.has_paper:
-                body.append(["*paper*", "", *(f"*{c.published}*" if c.published else "" for c in row.cells)])
+            body.append([escape(row.label), row.modalities, *(_cell_text(cell) for cell in row.cells)])
+            for name, texts in row.below:
+                body.append([f"*{name}*", "", *(f"*{text}*" if text else "" for text in texts)])
         widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
         rule = ["-" * width for width in widths[:2]] + ["-" * (width - 1) + ":" for width in widths[2:]]
         for row_cells in (header, rule, *body):
@@ -42,7 +42,7 @@ def to_markdown(layout: Layout, *, title: str, note: str | None = None, study: s
         lines.append("")
     else:
         lines += ["No such method in this run.", ""]
-    lines += [f"- {_escape(text)}" for text in (*layout.notes, note) if text]
+    lines += [f"- {escape(text)}" for text in (*layout.notes, note) if text]
     return "\n".join(lines) + "\n"
 
 
@@ -52,7 +52,7 @@ def _cell_text(cell: Cell) -> str:
     return f"{value} ({cell.interval})" if cell.interval else value
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text that no reader of Markdown takes for more: for emphasis, a link, HTML, a formula or a list."""
     text = re.sub(r"[\\`*_\[\]<>|#~^$&]", r"\\\g<0>", text)
     return re.sub(r"^([0-9]+)(?=[.)])|^(?=[-+=])", r"\1\\", text)

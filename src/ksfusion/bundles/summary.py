@@ -1,0 +1,132 @@
+"""What the training samples of a fold looked like, fitted: means, shrunk covariances, and when a distance is far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.covariance import ledoit_wolf
+
+from ksfusion.bundles.config import DistanceLimit, FoldTraining
+from ksfusion.bundles.distances import Gaussian, Kind, TrainingSummary
+from ksfusion.core.ids import stable_hash
+
+# Of the distances of left-out cases, that which is the limit.
+QUANTILE = 0.975
+# Fewer training samples tell no spread.
+FEWEST_SAMPLES = 10
+# Parts of the training cases that are left out one after another, for their distances.
+PARTS = 5
+# Of the mean variance, the least that a direction without any gets.
+SMALLEST_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of the samples of a fold.
+
+    Attributes
+    ----------
+    values : numpy.ndarray (n, d)
+        A row for each slide, or profile.
+    cases : sequence of str (n,)
+        Their cases.
+    trained : numpy.ndarray of bool (n,)
+        Whether they trained the models; the others are validation samples.
+    """
+
+    values: np.ndarray
+    cases: Sequence[str]
+    trained: np.ndarray
+
+
+def once(values: np.ndarray, cases: pd.Series, splits: pd.Series) -> Numbers:
+    """Return the numbers of training and validation samples, those that several samples of a case share once."""
+    used = np.flatnonzero(splits.isin(["train", "val"]))
+    _, first = np.unique(values[used], axis=0, return_index=True)
+    rows = used[np.sort(first)]
+    return Numbers(values[rows], cases.iloc[rows].tolist(), (splits.iloc[rows] == "train").to_numpy())
+
+
+def fit_gaussian(numbers: Numbers, quantile: float = QUANTILE) -> tuple[Gaussian, DistanceLimit] | str:
+    """Fit mean and covariance on the training samples, and the limit on cases that these do not come from.
+
+    The limit is a quantile of the distances of validation samples, and of training samples from a mean and covariance
+    that were fitted without a fifth of the cases, theirs among them.
+
+    Returns
+    -------
+    tuple of (Gaussian, DistanceLimit), or str
+        The second where there are too few training samples: why.
+    """
+    train, other = numbers.values[numbers.trained], numbers.values[~numbers.trained]
+    if len(train) < FEWEST_SAMPLES:
+        return f"{len(train)} training samples; {FEWEST_SAMPLES} are the fewest"
+    own = [case for case, trained in zip(numbers.cases, numbers.trained, strict=True) if trained]
+    parts = np.array([stable_hash(f"distance {case}") % PARTS for case in own])
+    whole = _fit(train)
+    distances = [whole.distances(other)] if len(other) else []
+    for part in range(PARTS):
+        left_out = parts == part
+        if left_out.any() and (~left_out).sum() >= FEWEST_SAMPLES // 2:
+            distances.append(_fit(train[~left_out]).distances(train[left_out]))
+    if not distances:
+        return "no case could be left out"
+    limit = float(np.quantile(np.concatenate(distances), quantile, method="higher"))
+    known = DistanceLimit(limit=limit, samples=len(train), cases=len(set(numbers.cases)))
+    return Gaussian(**whole.arrays(), limit=limit), known
+
+
+def _fit(values: np.ndarray) -> Gaussian:
+    """Fit mean and shrunk covariance, (n, d); the covariance is kept by the directions in which samples vary."""
+    values = values.astype(float)
+    mean, scale = values.mean(axis=0), values.std(axis=0)
+    scale[scale == 0] = 1
+    standard = (values - mean) / scale
+    _, shrinkage = ledoit_wolf(standard, assume_centered=True)
+    _, lengths, axes = np.linalg.svd(standard, full_matrices=False)
+    varied = lengths > lengths.max(initial=0) * 1e-9
+    own = lengths[varied] ** 2 / len(values)
+    mean_variance = own.sum() / values.shape[1]
+    floor = max(shrinkage, SMALLEST_FLOOR) * (mean_variance or 1.0)
+    return Gaussian(mean, scale, axes[varied], (1 - shrinkage) * own + floor, np.array([floor]), limit=np.inf)
+
+
+def fit_summary(numbers: dict[Kind, Numbers], slides: pd.DataFrame, quantile: float = QUANTILE) -> TrainingSummary:
+    """Fit what the training samples of a fold looked like.
+
+    Parameters
+    ----------
+    numbers
+        Mean features, scaled genes, stains: of those that the method reads.
+    slides : pandas.DataFrame
+        The training slides: mpp, mpp_source, tissue_mm2, unique_patches of ``slides.tsv``; empty without patches.
+    quantile
+        That of all limits.
+    """
+    gaussians: dict[Kind, Gaussian] = {}
+    limits: dict[Kind, DistanceLimit] = {}
+    reasons: dict[str, str] = {}
+    for kind, own in numbers.items():
+        found = fit_gaussian(own, quantile)
+        if isinstance(found, str):
+            reasons[kind] = found
+        else:
+            gaussians[kind], limits[kind] = found
+    known = FoldTraining(
+        quantile=quantile,
+        limits=limits,
+        no_limits=reasons,
+        mpp=sorted({round(float(mpp), 4) for mpp in slides["mpp"].dropna()}),
+        mpp_sources=sorted(set(slides["mpp_source"].dropna().astype(str))),
+        least_tissue_mm2=_least(slides["tissue_mm2"], quantile),
+        least_patches=_least(slides["unique_patches"], quantile),
+    )
+    return TrainingSummary(known, gaussians)
+
+
+def _least(amounts: pd.Series, quantile: float) -> float | None:
+    known = amounts.dropna().to_numpy(float)
+    return float(np.quantile(known, 1 - quantile, method="lower")) if len(known) else None
