@@ -180,7 +180,7 @@ class Plan(NamedFiles):
 
     def _run(self, task: str, method: str) -> TrainModelSettings:
         trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))
-        return TrainModelSettings.of_task(trained, self.config.training, METHODS[method].settings)
+        return TrainModelSettings.of_task(trained, self.config.training, METHODS[method])
 
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""

@@ -15,12 +15,25 @@ FOLD_FILES = {
 RUN_FOLDERS = expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS)
 RUN_FILE_NAMES = ["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"]
 RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_FILE_NAMES)
+# Of a method that learns from another one: its runs, seed by seed, and what is read of them.
+TEACHERS = {
+    name: expand("results/models/{{task}}/{teacher}/fold{{fold}}/seed{seed}", teacher=info.teacher, seed=SEEDS)
+    for name, info in registry.NETWORKS.items()
+    if info.teacher
+}
+TEACHER_FILES = {
+    name: expand("{run}/{file}", run=runs, file=["model.safetensors", "config.json", "metrics.json"])
+    for name, runs in TEACHERS.items()
+}
 
 
 # Only where `training.search` is on.
 rule search_settings:
     input:
         **FOLD_FILES,
+        teacher=lambda wildcards: expand(
+            TEACHER_FILES.get(wildcards.method, []), task=wildcards.task, fold=wildcards.fold
+        ),
     output:
         chosen="results/search/{task}/{method}/fold{fold}/chosen.json",
         trials="results/search/{task}/{method}/fold{fold}/trials.tsv",
@@ -33,13 +46,16 @@ rule search_settings:
     conda:
         "../../envs/training.yaml"
     params:
+        teacher=lambda wildcards: expand(
+            TEACHERS.get(wildcards.method, [])[:1], task=wildcards.task, fold=wildcards.fold
+        ),
         settings=lambda wildcards: plan.search_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("search_settings", method=wildcards.method),
     shell:
         "ksfusion search-settings --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
-        " --fold {wildcards.fold} --settings {params.settings:q} --chosen {output.chosen} --trials {output.trials}"
-        " 2> {log}"
+        " --fold {wildcards.fold} --teacher {params.teacher} --settings {params.settings:q} --chosen {output.chosen}"
+        " --trials {output.trials} 2> {log}"
 
 
 # The seeds of a method share a job: starting Python and reading the features takes longer than many a training.
@@ -47,6 +63,9 @@ rule train_model:
     input:
         **FOLD_FILES,
         chosen=plan.chosen_settings(),
+        teacher=lambda wildcards: expand(
+            TEACHER_FILES.get(wildcards.method, []), task=wildcards.task, fold=wildcards.fold
+        ),
     output:
         RUN_FILES,
     log:
@@ -60,6 +79,7 @@ rule train_model:
     params:
         seeds=SEEDS,
         folders=RUN_FOLDERS,
+        teachers=lambda wildcards: expand(TEACHERS.get(wildcards.method, []), task=wildcards.task, fold=wildcards.fold),
         settings=lambda wildcards: plan.training_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("train_model", method=wildcards.method),
     # $TENSORBOARD is set by the Snakefile: what Snakemake compares is the parameters and this text, so that switching
@@ -67,8 +87,8 @@ rule train_model:
     shell:
         "ksfusion train-model --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
-        " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
-        " --output {params.folders} $TENSORBOARD 2> {log}"
+        " --fold {wildcards.fold} --chosen {input.chosen} --teacher {params.teachers} --settings {params.settings:q}"
+        " --seed {params.seeds} --output {params.folders} $TENSORBOARD 2> {log}"
 
 
 # Regressions in the place of networks, in seconds, so that the tasks of one share a job, which waits for patches and

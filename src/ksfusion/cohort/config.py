@@ -100,7 +100,7 @@ class CohortFiles(Block):
     require: Requirement = Field(
         "paired",
         description="paired: all methods train and are scored on the same samples, which have slide and profile; any: "
-        "of a study without slides, on those that have a profile",
+        "each on those that have what it reads, which a slide or a profile alone may be",
     )
 
     @field_validator("columns")

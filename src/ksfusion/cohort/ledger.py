@@ -14,6 +14,7 @@ from ksfusion.cohort.pairing import is_closest
 from ksfusion.core.features_file import open_features
 from ksfusion.core.storage import read_parquet
 from ksfusion.terms.flags import FLAGS
+from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.terms.tasks import TaskKind
 
 SLIDE_COLUMNS = [
@@ -36,7 +37,7 @@ SLIDE_COLUMNS = [
     "stain",
     "stain_reason",
 ]
-SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason"]
+SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason", MODALITIES]
 
 
 def slide_ledger(
@@ -115,7 +116,7 @@ def sample_ledger(
     pairing: PairingRule,
     require: Requirement = "paired",
 ) -> pd.DataFrame:
-    """Return of each sample whether it is complete, and if not, the first thing that it lacks.
+    """Return of each sample whether it is in use, and the first thing that it lacks.
 
     Parameters
     ----------
@@ -130,22 +131,34 @@ def sample_ledger(
     pairing
         ``closest`` leaves out the samples whose slide has a profile taken closer to it (`ksfusion.cohort.pairing`).
     require
-        ``any`` takes samples that have no slide.
+        ``any`` takes samples that have a slide or a profile alone.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns `SAMPLE_COLUMNS`. ``reason``: of a sample that is not in use why, of one that is in use with a
+        slide or a profile alone, what became of the other. ``modalities``: what a sample in use has.
     """
     status = dict(zip(slides["slide_id"], zip(slides["status"], slides["reason"], strict=True), strict=True))
 
-    def reason(row: Any) -> str:
+    def judge(row: Any) -> tuple[str, str]:
+        """Return what a sample has, empty where it is not in use, and the first thing that it lacks."""
         slide_status, slide_reason = status.get(row.slide_id, ("failed", "missing_file"))
-        if slide_status != "ok" and (row.slide_id or require == "paired"):
-            return slide_reason
-        if (row.cohort, row.expression_id) not in profiles:
-            return "missing_profile"
-        return "" if row.case_id in labelled else "missing_label"
+        of_slide = "" if slide_status == "ok" else slide_reason
+        of_profile = "" if (row.cohort, row.expression_id) in profiles else "missing_profile"
+        of_label = "" if row.case_id in labelled else "missing_label"
+        if of_slide and of_profile and require == "any":
+            return "", of_slide if row.slide_id else of_profile
+        if require == "any":
+            has = GENES_ONLY if of_slide else SLIDES_ONLY if of_profile else PAIRED
+            return ("", of_label) if of_label else (has, of_slide or of_profile)
+        lack = of_slide or of_profile or of_label
+        return "" if lack else PAIRED, lack
 
     ledger = samples[["sample_id", "case_id", "cohort", "slide_id", "expression_id"]].copy()
-    ledger["reason"] = [reason(row) for row in samples.itertuples()]
+    ledger[MODALITIES], ledger["reason"] = zip(*map(judge, samples.itertuples()), strict=True)
     if pairing == "closest":
-        usable = ledger["reason"] == ""
-        ledger.loc[usable & ~is_closest(samples, usable), "reason"] = "excluded_by_pairing"
-    ledger["status"] = ledger["reason"].map(lambda text: "excluded" if text else "ok")
+        paired = ledger[MODALITIES] == PAIRED
+        ledger.loc[paired & ~is_closest(samples, paired), [MODALITIES, "reason"]] = "", "excluded_by_pairing"
+    ledger["status"] = ledger[MODALITIES].map(lambda has: "ok" if has else "excluded")
     return ledger.sort_values("sample_id", ignore_index=True)[SAMPLE_COLUMNS]

@@ -88,12 +88,7 @@ def slide_problems(
     source
         Name of the configuration in messages.
     """
-    n_with, n_samples = sum(bool(row["slide_id"]) for row in tables.samples), len(tables.samples)
-    if require == "any" and 0 < n_with < n_samples:
-        return [
-            f"{path}: {n_with} of {n_samples} samples have a slide, and cohort.require: any is for a study that has "
-            "none; leave it out in the configuration (paired), or the slides out of the table"
-        ]
+    n_with = sum(bool(row["slide_id"]) for row in tables.samples)
     if require == "paired" and not n_with:
         return [
             f"{path}: no sample has a slide; give their files in the column slide, or set cohort.require: any for "

@@ -19,6 +19,7 @@ from ksfusion.genes.sets.gene_sets import conflicts, gene_sets
 from ksfusion.genes.unseen import cases_by_cohort, profiles_by_cohort, scaling_for_unseen
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import NEWEST
+from ksfusion.terms.modalities import MODALITIES, SLIDES_ONLY
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.splits import EXTERNAL, SPLITS
@@ -161,6 +162,8 @@ def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.Dat
         cohort and expression_id of the profiles that exist.
     """
     samples = samples[samples["status"] == "ok"]
+    if MODALITIES in samples:
+        samples = samples[samples[MODALITIES] != SLIDES_ONLY]
     has_profile = pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)]).isin(known)
     if not has_profile.all():
         log.warning("%d samples in use have no expression profile", int((~has_profile).sum()))

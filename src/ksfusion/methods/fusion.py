@@ -16,6 +16,7 @@ from ksfusion.methods.layers import scaled_linear
 from ksfusion.methods.output import Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs
 from ksfusion.methods.snn import ProfileEncoder, SNNSettings
+from ksfusion.methods.stand_ins import Present, StandIn
 
 WIDTH = 256
 
@@ -31,9 +32,11 @@ class LateFusion(Method):
         Probability of dropout in the slide encoder, and of alpha dropout in the gene encoder.
     fused_width
         Width of the fused embedding, which `fuse` returns.
+    stand_ins
+        Whether there is a learned embedding for a slide, and for genes, that are missing.
     """
 
-    def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int) -> None:
+    def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int, stand_ins: bool = False) -> None:
         super().__init__()
         attmil, snn = AttMILSettings(dropout=dropout), SNNSettings(widths=(WIDTH, WIDTH), dropout=dropout)
         self.slide = SlideEncoder(inputs.n_features, attmil)
@@ -42,6 +45,8 @@ class LateFusion(Method):
         )
         self.profile = ProfileEncoder(inputs.niches, snn)
         self.classifier = scaled_linear(fused_width, inputs.n_outputs)
+        if stand_ins:
+            self.no_slide, self.no_profile = StandIn(WIDTH), StandIn(WIDTH)
 
     def fuse(self, slide: Tensor, profile: Tensor) -> Tensor:
         """Return the fused embedding (B, fused_width) of a slide and a gene embedding, both (B, WIDTH)."""
@@ -62,6 +67,16 @@ class LateFusion(Method):
         logits = self.classifier(self.fuse(slide, of_genes))
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": of_genes})
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        return self.join(self.of_patches(patches), self.of_genes(genes))
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor], present: Present | None = None) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes).
+
+        Where some lack one of these (``present``), its stand-in takes the embedding's place; their attention is NaN.
+        """
+        if present is None:
+            return self.join(self.of_patches(patches), self.of_genes(genes))
+        slide, found = self.of_patches(patches)
+        attention = found.new_full((present.n, found.shape[1]), math.nan).index_copy(0, present.patches, found)
+        return self.join(
+            (self.no_slide(slide, present.patches, present.n), attention),
+            self.no_profile(self.of_genes(genes), present.genes, present.n),
+        )

@@ -23,6 +23,7 @@ from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.layers import scaled_linear, self_normalising_network
 from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs, register
+from ksfusion.methods.stand_ins import Present, StandIn
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class KSFusionSettings:
     dropout: float = 0.1
     alpha: float | None = 0.5  # share of the tumour stream in Ge-Con; None leaves Ge-Con out
     cgcoord: bool = True  # False leaves CG-Coord out
+    stand_ins: bool = False  # True: learned numbers for a slide or genes that are missing
 
 
 class Stream(nn.Module):
@@ -75,6 +77,8 @@ class Stream(nn.Module):
             nn.Tanh(),
             scaled_linear(width, width),
         )
+        if settings.stand_ins:
+            self.no_patches, self.no_genes = StandIn(width), StandIn(n_embedded)
 
     def teaching(self) -> tuple[Tensor, Tensor]:
         """Return the teacher layer's weight in two parts: W_patch (width, width) and W_gene (width, n_embedded).
@@ -85,15 +89,20 @@ class Stream(nn.Module):
         of_patch, of_gene = self.teach.weight.split([width, self.teach.in_features - width], dim=1)
         return of_patch, of_gene
 
-    def of_patches(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+    def of_patches(self, patches: Tensor, present: Present | None = None) -> tuple[Tensor, Tensor]:
         """Return the share of the multi-modal map that patches (B, N, n_features) make alone, and the patch map.
 
-        The share is W_patch patch, see `teaching`; the patch map is layer-normalised. Both are (B, N, width).
+        The share is W_patch patch, see `teaching`; the patch map is layer-normalised. Both are (B, N, width). The map
+        of a sample without patches has one learned patch everywhere.
         """
         patch = functional.relu(self.project(patches))
+        if present is not None:
+            patch = self.no_patches(patch, present.patches, present.n)
         return functional.linear(patch, self.teaching()[0]), self.norm(patch)
 
-    def forward(self, taught: Tensor, patch: Tensor, genes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def forward(
+        self, taught: Tensor, patch: Tensor, genes: Tensor, present: Present | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Embed the genes, and let them guide the attention on the patch map.
 
         Parameters
@@ -102,6 +111,8 @@ class Stream(nn.Module):
             Share of the patches in the multi-modal map, and patch map, as `of_patches` returns them.
         genes : Tensor (B, n_genes)
             Scaled expression of the niche's genes.
+        present
+            Which samples have genes, where some lack them; a learned embedding stands for those of the others.
 
         Returns
         -------
@@ -112,6 +123,8 @@ class Stream(nn.Module):
             Sampling points (B, heads, P, 2) and their attention (B, heads, P), as `CMDeform` returns them.
         """
         gene = functional.relu(self.encode_genes(genes))  # (B, n_embedded)
+        if present is not None:
+            gene = self.no_genes(gene, present.genes, present.n)
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
         teacher = taught + guidance.unsqueeze(1)  # (B, N, width), the multi-modal map
         attended, points, attention = self.attend(self.norm(teacher), patch)
@@ -124,6 +137,7 @@ class Stream(nn.Module):
     label="KS-Fusion",
     modalities="pg",
     settings=("alpha",),
+    partial=True,
     min_patches=4,
     variants={
         "ksfusion-no-gecon": {"alpha": None},
@@ -166,13 +180,15 @@ class KSFusion(Method):
         )
         self.classifier = scaled_linear(2 * self.settings.width, inputs.n_outputs)
 
-    def of_patches(self, patches: Tensor) -> Parts:
+    def of_patches(self, patches: Tensor, present: Present | None = None) -> Parts:
         """Return for each stream what `Stream.of_patches` makes of patches (B, N, n_features)."""
-        return {niche: cast(Stream, stream).of_patches(patches) for niche, stream in self.streams.items()}
+        return {niche: cast(Stream, stream).of_patches(patches, present) for niche, stream in self.streams.items()}
 
-    def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
+    def join(self, of_patches: Parts, of_genes: Parts, present: Present | None = None) -> MethodOutput:
         """Run each stream with the genes of its niche, (B, n_genes), and classify the two z side by side."""
-        results = {niche: stream(*of_patches[niche], of_genes[niche]) for niche, stream in self.streams.items()}
+        results = {
+            niche: stream(*of_patches[niche], of_genes[niche], present) for niche, stream in self.streams.items()
+        }
         z, gene, points, attention = ({niche: result[part] for niche, result in results.items()} for part in range(4))
         return MethodOutput(
             self.classifier(torch.cat(list(z.values()), dim=1)),
@@ -180,24 +196,32 @@ class KSFusion(Method):
             points=points,
             embeddings=z,
             gene_embeddings=gene,
+            both=None if present is None else present.both,
         )
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes)."""
-        return self.join(self.of_patches(patches), genes)
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor], present: Present | None = None) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, n_genes).
+
+        Where some lack one of these (``present``), what was learned in its place stands in both streams.
+        """
+        return self.join(self.of_patches(patches, present), genes, present)
 
     def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
         """Return Ge-Con (eq. 4) of a stream, from gene embeddings (B, n_embedded) and points (B, heads, P, 2)."""
         return ge_con(genes, points)
 
     def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
-        """Return Ge-Con of the streams, weighted as the total loss has them: L_task + alpha L_t + (1 - alpha) L_e."""
+        """Return Ge-Con of the streams, weighted as the total loss has them: L_task + alpha L_t + (1 - alpha) L_e.
+
+        A stand-in has no likeness to compare: only samples with slide and genes are in it, and none of a batch without.
+        """
         alpha = self.settings.alpha
-        if alpha is None:
+        if alpha is None or (out.both is not None and not len(out.both)):
             return {}
         return {
             f"alignment_{niche}": AuxiliaryLoss(
-                weight, self.consistency(niche, out.gene_embeddings[niche].float(), out.points[niche])
+                weight,
+                self.consistency(niche, out.of_both("gene_embeddings", niche).float(), out.of_both("points", niche)),
             )
             for niche, weight in (("tumour", alpha), ("tme", 1 - alpha))
         }

@@ -27,6 +27,8 @@ class MethodOutput:
         Output of the gene encoder.
     translations : mapping of modality to Tensor (B, width)
         What the other modality makes of the embedding of that name.
+    both : Tensor of int64
+        Numbers of the samples that have slide and genes; None where all have.
     """
 
     logits: Tensor
@@ -35,6 +37,12 @@ class MethodOutput:
     embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     gene_embeddings: Mapping[str, Tensor] = field(default_factory=dict)
     translations: Mapping[str, Tensor] = field(default_factory=dict)
+    both: Tensor | None = None
+
+    def of_both(self, name: str, stream: str) -> Tensor:
+        """Return the rows of a mapping, such as ``points``, of the samples that have slide and genes."""
+        rows: Tensor = getattr(self, name)[stream]
+        return rows if self.both is None else rows[self.both]
 
 
 # What a method makes of one modality: a tensor with the B samples first, or a mapping or tuple of such.
@@ -53,6 +61,9 @@ class Method(nn.Module):
 
     A method whose first layers see one modality alone has them in `of_patches` and `of_genes`, and what follows in
     `join`, of which its ``forward`` is made: so many pairs of a slide and a profile are computed at little cost.
+
+    A method that has a stand-in for a slide or genes that are missing takes a third argument, a
+    `ksfusion.methods.stand_ins.Present`; patches and genes then have rows of the samples alone that have them.
     """
 
     def of_patches(self, patches: Tensor) -> Parts:

@@ -61,6 +61,10 @@ class MethodInfo:
         Name of the way it is trained.
     kinds
         Kinds of tasks that it is for; empty for all.
+    partial
+        Whether it can have stand-ins for a slide or genes that are missing (``training.modality_dropout``).
+    teacher
+        Method whose trained model of the same task, fold and seed it learns from; empty for none.
     """
 
     name: str
@@ -73,6 +77,8 @@ class MethodInfo:
     min_patches: int = 1
     training: TrainingName = "paper"
     kinds: tuple[str, ...] = ()
+    partial: bool = False
+    teacher: str = ""
 
     @property
     def is_baseline(self) -> bool:
@@ -133,6 +139,8 @@ def register(
     min_patches: int = 1,
     training: TrainingName = "paper",
     kinds: tuple[str, ...] = (),
+    partial: bool = False,
+    teacher: str = "",
 ) -> Callable[[type[M]], type[M]]:
     """Enter a class as a method; all arguments must be literals.
 
@@ -156,6 +164,10 @@ def register(
         Name of the way it is trained, where that is part of what the method is.
     kinds
         Kinds of tasks that it is for, where it is not for all.
+    partial
+        Whether its class takes ``stand_ins=True``: learned numbers for a slide or genes that are missing.
+    teacher
+        Name of the method whose trained model of the same task, fold and seed it learns from.
     """
 
     def enter(method: type[M]) -> type[M]:
@@ -199,6 +211,8 @@ def _read_methods(folder: Path) -> dict[str, MethodInfo]:
                     min_patches=given.get("min_patches", 1),
                     training=given.get("training", "paper"),
                     kinds=tuple(given.get("kinds", ())),
+                    partial=given.get("partial", False),
+                    teacher=given.get("teacher", ""),
                 )
     return methods
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ksfusion.core.storage import write_json, write_tsv
 from ksfusion.methods.registry import method_info
 from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
+from ksfusion.training.distillation import files_of_teachers, why_no_teacher
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import THREADS
 from ksfusion.training.resume import key_of
@@ -29,6 +31,7 @@ def search_settings(
     method: str,
     fold: int,
     settings: SearchSettings,
+    teacher: Sequence[Path] = (),
     device: Device = "auto",
 ) -> None:
     """Choose the training settings of one method for one task and fold, on the validation samples.
@@ -54,6 +57,8 @@ def search_settings(
     settings
         Task, the configured settings, the range of each that is searched, the number of trials that are drawn, and the
         seed of every training and of the search.
+    teacher
+        Folder of the run that a method with a teacher learns from; at most one.
     device
         Device of the model.
 
@@ -63,20 +68,24 @@ def search_settings(
         If files do not fit together, or the method is unknown.
     """
     info, task = method_info(method), settings.task
-    data = read_fold(files, task=task, fold=fold, modalities=info.modalities).only("train", "val")
+    partial = bool(settings.training.modality_dropout)
+    data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial).only("train", "val")
     run = {"task": task.name, "method": method, "fold": fold, "seed": settings.seed}
     reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
     if not reason and not len(data.labelled("val")):
         reason = "no labelled validation sample"
+    if not reason:
+        reason = why_no_teacher(info, teacher)
     made_by = provenance((__name__, info.module), {**run, **settings.record()})
     where = torch.device(choose_device(device))
     versions = [metadata.version(package) for package in ("optuna", "torch")]
     made_from = {"provenance": made_by, "device": where.type, "threads": THREADS, "versions": versions}
-    kept = Trials(chosen.parent, key_of(made_from, files), settings.seed)
+    kept = Trials(chosen.parent, key_of(made_from, [*files, *files_of_teachers(teacher)]), settings.seed)
     if not reason:
         keep_freed_memory()
         words = ", ".join(f"{key} {value}" for key, value in run.items())
-        run_trials(kept, on_device(data, where), settings, method=method, device=where, name=words)
+        of_teacher = teacher[0] if teacher else None
+        run_trials(kept, on_device(data, where), settings, method=method, device=where, name=words, teacher=of_teacher)
     table = trial_table(kept, settings.space)
     choice = best_trial(table, settings)
     write_tsv(table, trials, made_by)

@@ -17,6 +17,7 @@ from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.config import RunSettings, TrainModelSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
+from ksfusion.training.distillation import Teacher, files_of_teachers, why_no_teacher
 from ksfusion.training.fit import NotFiniteLossError, fit_method, method_options
 from ksfusion.training.objective import OBJECTIVES, sample_weights
 from ksfusion.training.predict import predict_all, prediction_table
@@ -36,6 +37,7 @@ def train_model(
     seed: Sequence[int],
     settings: TrainModelSettings,
     chosen: Sequence[Path] = (),
+    teacher: Sequence[Path] = (),
     tensorboard: bool = False,
     device: Device = "auto",
 ) -> None:
@@ -64,6 +66,8 @@ def train_model(
         Task, and what the method's training reads.
     chosen
         File of ``search-settings``, whose values take the place of those in the settings; at most one.
+    teacher
+        Folder of the run of each seed that a method with a teacher learns from.
     tensorboard
         Write event files for TensorBoard to ``tensorboard`` in the folder of each run.
     device
@@ -72,12 +76,16 @@ def train_model(
     Raises
     ------
     UserError
-        If files do not fit together, the method is unknown, or there are not as many folders as seeds.
+        If files do not fit together, the method is unknown, or there are not as many folders as seeds, or teachers.
     """
     if len(output) != len(seed):
         raise UserError(f"--output: {len(output)} folders for {len(seed)} seeds; give each seed its own")
     info, task = method_info(method), settings.task
-    data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
+    taught_by = dict(zip(seed, teacher, strict=True)) if info.teacher and len(teacher) == len(seed) else {}
+    if info.teacher and not taught_by:
+        raise UserError(f"--teacher: {len(teacher)} runs of {info.teacher} for {len(seed)} seeds; give each its own")
+    partial = bool(settings.training.modality_dropout)
+    data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial)
     search = read_json(chosen[0]) if chosen else None
     training = settings.training
     if search is not None:
@@ -110,8 +118,13 @@ def train_model(
             log.warning("%s: skipped: %s", _words(run), reason)
             write_unfinished_run(folder, data, task, run, of_run, status="skipped", reason=reason)
             continue
+        own_teacher = [taught_by[number]] if taught_by else []
+        if without := why_no_teacher(info, own_teacher):
+            log.warning("%s: failed: %s", _words(run), without)
+            write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=without)
+            continue
         key = {"config": of_run, "device": where.type, "threads": THREADS, "torch": str(torch.__version__)}
-        resumes.append(Resume(folder, key_of(key, files)))
+        resumes.append(Resume(folder, key_of(key, [*files, *files_of_teachers(own_teacher)])))
         try:
             with reproducible(number, device=where, threads=THREADS):
                 model, objective, fitted = fit_method(
@@ -124,6 +137,7 @@ def train_model(
                     name=_words(run),
                     resume=resumes[-1],
                     tensorboard=folder / "tensorboard" if tensorboard else None,
+                    teacher=Teacher.read(own_teacher[0]) if own_teacher else None,
                 )
                 model.load_state_dict(fitted.weights)
                 logits = predict_all(model, data, batch_size=training.batch_size)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from ksfusion.core.config_block import Block, Fraction, Positive
+from ksfusion.methods.registry import MethodInfo
 from ksfusion.terms.tasks import TaskOutcome
 
 
@@ -54,6 +54,13 @@ class Training(Optimisation):
         description="of initialisation and of the order of the samples; the mean over seeds is reported",
     )
     alpha: Fraction = Field(0.5, description="weight of the tumour's alignment loss against the microenvironment's")
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training samples of which, at each step, slide or genes are taken away: methods with "
+        "a stand-in (ksfusion, concat, add) then serve samples that lack one; 0: no stand-ins",
+    )
     epochs: dict[str, Positive] = Field(
         default_factory=lambda: {"diagnosis": 20, "grading": 20, "survival": 10}, description="of each task"
     )
@@ -71,9 +78,10 @@ class Training(Optimisation):
 
 
 class RunSettings(Optimisation):
-    """What one method's training reads; alpha only where the method has it."""
+    """What one method's training reads; alpha only where the method has it, and modality_dropout where it is on."""
 
     alpha: Fraction | None = None
+    modality_dropout: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""
@@ -93,10 +101,11 @@ class TrainModelSettings(Block):
     training: RunSettings
 
     @classmethod
-    def of_task(cls, task: TrainedTask, training: Training, read: Collection[str]) -> Self:
+    def of_task(cls, task: TrainedTask, training: Training, method: MethodInfo) -> Self:
         """Return the settings of the runs of a method for a task: what all methods read, and what it reads itself."""
-        own = {} if "alpha" in read else {"alpha": None}
-        return cls(task=task, training=RunSettings.of(training, **own))
+        own = {} if "alpha" in method.settings else {"alpha": None}
+        dropout = training.modality_dropout if method.partial else 0
+        return cls(task=task, training=RunSettings.of(training, **own, modality_dropout=dropout or None))
 
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,18 +15,16 @@ from torch import Tensor
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.feature_store import open_store
-from ksfusion.core.storage import read_parquet, read_tsv
-from ksfusion.terms.gene_categories import gene_groups
-from ksfusion.terms.niches import NICHES
+from ksfusion.methods.stand_ins import Present
+from ksfusion.terms.modalities import MODALITIES, PAIRED, serves
 from ksfusion.terms.split_table import sides_of_fold
 from ksfusion.terms.splits import SIDES
 from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.training.fold_tables import Genes, read_genes, read_samples, read_truth, require
 
 ROWS_AT_ONCE = 2**16
 # Of a GPU's free memory, what the features of all slides may take.
 SHARE_OF_GPU = 0.6
-# The values of each niche, and the symbols of niches and of groups.
-_Genes: TypeAlias = tuple[dict[str, Tensor], dict[str, list[str]], dict[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,21 @@ class FoldFiles:
 
 @dataclass(frozen=True)
 class FoldData:
-    """All samples in use of a fold, in order of sample_id.
+    """All samples of a fold that a method can use, in order of sample_id.
 
     Attributes
     ----------
     samples : pandas.DataFrame
         sample_id, case_id, cohort, split, and the truth of the task: ``y`` (Int64, or float for regression), or
-        ``days`` (float) and ``event`` (Int64); missing where unknown.
+        ``days`` (float) and ``event`` (Int64); missing where unknown. Where samples of the study differ in what they
+        have (slide, profile or both) ``modalities`` too (`ksfusion.terms.modalities`).
     features : numpy.memmap (unique patches of all slides, n_features), float16
     rows : numpy.ndarray (slides, n_patches), int64
         Rows of ``features`` that make the map of a slide.
     slides : numpy.ndarray (samples,)
-        Row of ``rows`` of each sample.
+        Row of ``rows`` of each sample; -1 of one without a slide.
     genes : mapping of niche to Tensor (samples, genes), float32
+        NaN of a sample without a profile.
     niches, groups
         Niche, and group (see `ksfusion.terms.gene_categories`), to symbols.
     modalities
@@ -85,6 +85,8 @@ class FoldData:
         ``features`` on the device of the model, where `hold` has put them there.
     check
         Raises where the features of slides, given by their rows of ``rows``, are damaged.
+    partial
+        Whether samples may lack one of the modalities that the method reads, for which it has a stand-in.
     """
 
     samples: pd.DataFrame
@@ -97,6 +99,7 @@ class FoldData:
     modalities: str
     resident: Tensor | None = None
     check: Callable[[Iterable[int]], None] | None = None
+    partial: bool = False
 
     @property
     def n_features(self) -> int:
@@ -142,16 +145,50 @@ class FoldData:
 
         Patches are bfloat16 where that is asked for; everything else is float32.
         """
-        genes = {niche: to_device(values[positions], device) for niche, values in self.genes.items()}
-        if "p" not in self.modalities:
-            return None, genes
+        patches = self._patches(positions, device, bf16=bf16) if "p" in self.modalities else None
+        return patches, self._genes(positions, device)
+
+    def _genes(self, positions: np.ndarray, device: torch.device) -> dict[str, Tensor]:
+        return {niche: to_device(values[positions], device) for niche, values in self.genes.items()}
+
+    def _patches(self, positions: np.ndarray, device: torch.device, *, bf16: bool) -> Tensor:
         rows = self.rows[self.slides[positions]]
         if self.resident is None:
             self._check(self.slides[positions].tolist())
             patches = to_device(torch.from_numpy(np.take(self.features, rows, axis=0)), device)
         else:
             patches = self.resident[to_device(torch.from_numpy(rows), device)]
-        return patches.to(torch.bfloat16 if bf16 else torch.float32), genes
+        return patches.to(torch.bfloat16 if bf16 else torch.float32)
+
+    @cached_property
+    def present(self) -> dict[str, np.ndarray]:
+        """Which samples have patches (``p``) and which have genes (``g``), each (samples,) bool."""
+        found = self.samples.get(MODALITIES, pd.Series(PAIRED, index=self.samples.index))
+        return {letter: found.map(lambda has, wanted=letter: serves(has, wanted)).to_numpy(bool) for letter in "pg"}
+
+    def inputs(
+        self, positions: np.ndarray, device: torch.device, *, bf16: bool = False, dropped: np.ndarray | None = None
+    ) -> tuple[Tensor | None, dict[str, Tensor]] | tuple[Tensor | None, dict[str, Tensor], Present]:
+        """Return what a method is called with for some samples: that of `gather`, and with ``partial`` who has what.
+
+        Parameters
+        ----------
+        positions
+            Positions of the samples.
+        device, bf16
+            See `gather`.
+        dropped : numpy.ndarray of str, shape (B,)
+            The modality that is taken away from each sample that has both: ``p``, ``g``, or empty.
+        """
+        if not self.partial:
+            return self.gather(positions, device, bf16=bf16)
+        patches, genes = (self.present[letter][positions] for letter in "pg")
+        if dropped is not None:
+            both = patches & genes
+            patches, genes = patches & ~(both & (dropped == "p")), genes & ~(both & (dropped == "g"))
+        numbers = (np.flatnonzero(who) for who in (patches, genes, patches & genes))
+        present = Present(len(positions), *(to_device(torch.from_numpy(rows), device) for rows in numbers))
+        return self._patches(positions[patches], device, bf16=bf16), self._genes(positions[genes], device), present
 
     def _check(self, slides: Iterable[int]) -> None:
         if self.check is not None:
@@ -172,7 +209,7 @@ def on_device(data: FoldData, device: torch.device) -> FoldData:
     return data.hold(device, memory=SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
 
 
-def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str) -> FoldData:
+def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str, partial: bool = False) -> FoldData:
     """Read what a run needs and join it.
 
     Parameters
@@ -185,6 +222,8 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
         Number of the fold.
     modalities
         Modalities that the method reads: ``p``, ``g`` or ``pg``.
+    partial
+        Whether one of them may be missing; else samples that lack one are left out.
 
     Raises
     ------
@@ -195,18 +234,15 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
     for modality, path, option in (("p", files.store, "--store"), ("g", files.selected, "--selected and --expression")):
         if modality in modalities and path is None:
             raise UserError(f"{option}: the method reads this; name it")
-    samples = read_tsv(files.samples, dtype={name: str for name in ("sample_id", "case_id", "cohort", "slide_id")})
-    samples = samples.loc[samples["status"] == "ok", ["sample_id", "case_id", "cohort", "slide_id"]]
-    samples = samples.sort_values("sample_id", ignore_index=True)
-
+    samples = read_samples(files.samples, "" if partial else modalities)
     samples["split"] = samples["case_id"].map(sides_of_fold(files.splits, fold))
     in_fold = samples["split"].isin(SIDES).to_numpy()
-    _require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
-    samples = samples.join(_truth(files.cases, task), on="case_id")
+    require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
+    samples = samples.join(read_truth(files.cases, task), on="case_id")
 
-    found: _Genes = ({}, {}, {})
+    found: Genes = ({}, {}, {})
     if files.expression is not None and files.selected is not None:
-        found = _read_genes(files.expression, files.selected, samples)
+        found = read_genes(files.expression, files.selected, samples)
     genes, niches, groups = found
     data = FoldData(
         samples=samples.drop(columns="slide_id"),
@@ -217,6 +253,7 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
         niches=niches,
         groups=groups,
         modalities=modalities,
+        partial=partial,
     )
     return data if files.store is None else _with_patches(data, samples, files.store)
 
@@ -225,42 +262,6 @@ def _with_patches(data: FoldData, samples: pd.DataFrame, path: Path) -> FoldData
     """Return data with the patches of its samples, whose slides ``samples`` names."""
     store = open_store(path)
     slides = pd.Index(store.slide_ids).get_indexer(samples["slide_id"])
-    _require(samples, slides >= 0, f"slide is not in {path}; build the store again")
+    require(samples, (slides >= 0) | ~data.present["p"], f"slide is not in {path}; build the store again")
     rows = store.offsets[:, None] + store.index
     return dataclasses.replace(data, features=store.features, rows=rows, slides=slides, check=store.check)
-
-
-def _require(samples: pd.DataFrame, good: np.ndarray, remedy: str) -> None:
-    """Raise the error of the first sample that is not good, where there is one."""
-    if not good.all():
-        row = samples[~good].iloc[0]
-        raise UserError(f"sample {row['sample_id']} (case {row['case_id']}, slide {row['slide_id']}): its {remedy}")
-
-
-def _truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
-    """Return the truth of a task by case_id."""
-    if task.kind == "survival":
-        columns = {f"days_{task.name}": "days", f"event_{task.name}": "event"}
-    elif task.kind == "regression":
-        columns = {f"value_{task.name}": "y"}
-    else:
-        columns = {f"label_{task.name}": "y"}
-    table = read_parquet(cases)
-    if missing := [column for column in columns if column not in table]:
-        raise UserError(f"{cases}: lacks {', '.join(missing)} of task {task.name}; check the cohort again")
-    return table.astype({"case_id": str}).set_index("case_id")[list(columns)].rename(columns=columns)
-
-
-def _read_genes(expression: Path, selected: Path, samples: pd.DataFrame) -> _Genes:
-    """Return the values of each niche, and the symbols of niches and of groups."""
-    table, chosen = read_parquet(expression), read_tsv(selected)
-    if missing := sorted(set(chosen["symbol"]) - set(table.columns)):
-        raise UserError(f"{expression}: lacks gene {missing[0]} of {selected}; select the genes again")
-    rows = table.index.astype(str).get_indexer(samples["sample_id"])
-    _require(samples, rows >= 0, f"expression is not in {expression}; select the genes again")
-    niches = {niche: chosen.loc[chosen["niche"] == niche, "symbol"].tolist() for niche in NICHES}
-    values = table.iloc[rows]
-    genes = {niche: values[symbols].to_numpy(np.float32) for niche, symbols in niches.items()}
-    for array in genes.values():
-        _require(samples, np.isfinite(array).all(axis=1), f"expression in {expression} has a missing value")
-    return {niche: torch.from_numpy(array) for niche, array in genes.items()}, niches, gene_groups(chosen)

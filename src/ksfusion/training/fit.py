@@ -19,6 +19,7 @@ from ksfusion.methods.output import Method
 from ksfusion.methods.registry import METHODS, MethodInfo, TrainingName, build
 from ksfusion.training.config import Optimisation, RunSettings, TrainedTask
 from ksfusion.training.data import FoldData
+from ksfusion.training.distillation import Lessons, Teacher
 from ksfusion.training.labelled import Labelled
 from ksfusion.training.objective import Objective, objective_class, sample_weights
 from ksfusion.training.optimiser import Adam
@@ -47,6 +48,8 @@ def fit(
     bf16: bool = False,
     resume: Resume | None = None,
     tensorboard: Path | None = None,
+    modality_dropout: float = 0.0,
+    lessons: Lessons | None = None,
 ) -> Fitted:
     """Train a model with Adam and a cosine schedule of the learning rate, from ``settings.lr`` towards 0.
 
@@ -75,6 +78,10 @@ def fit(
         Storage of the state after each epoch, from which training goes on where it holds one; None keeps nothing.
     tensorboard
         Folder for TensorBoard's event files; None writes none.
+    modality_dropout
+        Share of the training samples of which slide or genes are taken away at each step; see `drop_modalities`.
+    lessons
+        What a teacher says of the training samples, for a method that learns from one.
 
     Returns
     -------
@@ -101,12 +108,15 @@ def fit(
             start = time.perf_counter()
             rates = cosine(settings.lr, np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps))
             batches = list(batched(state.order.permutation(len(train)), batch_size))[:steps]
+            dropped = drop_modalities(state.order, len(train), modality_dropout) if modality_dropout else None
             model.train()
             records = []
             for batch, rate in zip(batches, rates, strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                patches, genes = data.gather(train.positions[batch], device, bf16=bf16)
+                positions = train.positions[batch]
+                taken = None if dropped is None else dropped[batch]
+                patches, genes, *present = data.inputs(positions, device, bf16=bf16, dropped=taken)
                 truth, weights = train.batch(batch)
                 records.append(
                     training_step(
@@ -119,6 +129,8 @@ def fit(
                         objective=objective,
                         strategy=strategy,
                         bf16=bf16,
+                        present=present[0] if present else None,
+                        lesson=None if lessons is None else lessons.batch(positions),
                     )
                 )
                 progress.step()
@@ -145,6 +157,12 @@ def cosine(highest: float, shares: np.ndarray) -> list[float]:
     """Return the learning rates of a cosine schedule from ``highest`` (share 0 of all steps) to 0 (share 1)."""
     rates: list[float] = (highest * (1 + np.cos(np.pi * shares)) / 2).tolist()
     return rates
+
+
+def drop_modalities(random: np.random.Generator, n: int, share: float) -> np.ndarray:
+    """Draw which modality each of n samples loses: ``p`` and ``g`` with half of a share each, else none (empty)."""
+    drawn = random.random(n)
+    return np.select([drawn < share / 2, drawn < share], ["p", "g"], default="")
 
 
 def _means(records: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
@@ -257,6 +275,7 @@ def fit_method(
     name: str,
     resume: Resume | None = None,
     tensorboard: Path | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[Method, Objective, Fitted]:
     """Build a method for a fold and train it, on a GPU in bfloat16.
 
@@ -277,6 +296,8 @@ def fit_method(
         Device that the model is trained on.
     name, resume, tensorboard
         Name, state and event files of the run, see `fit`.
+    teacher
+        The model that the method learns from, where it has one.
 
     Returns
     -------
@@ -297,6 +318,9 @@ def fit_method(
     samples = data.samples.iloc[data.labelled("train")]
     weights = sample_weights(samples, weight_by=settings.weight_by)
     objective = objective_class(task).fit(samples, weights, task, strategy)
+    lessons = None
+    if teacher is not None:
+        objective, lessons = teacher.aligned(objective), teacher.lessons(data, device)
     model = build(
         method,
         n_features=data.n_features,
@@ -318,12 +342,14 @@ def fit_method(
         bf16=device.type == "cuda",
         resume=resume,
         tensorboard=tensorboard,
+        modality_dropout=settings.modality_dropout or 0.0,
+        lessons=lessons,
     )
     return model, objective, fitted
 
 
 def method_options(info: MethodInfo, settings: RunSettings) -> dict[str, Any]:
-    """Return what a method is built with: dropout, the other settings that it reads, and what its variant fixes.
+    """Return what a method is built with: dropout, what else it reads, stand-ins, and what its variant fixes.
 
     Raises
     ------
@@ -333,4 +359,5 @@ def method_options(info: MethodInfo, settings: RunSettings) -> dict[str, Any]:
     read = {key: getattr(settings, key) for key in info.settings}
     if missing := [key for key, value in read.items() if value is None]:
         raise UserError(f"method {info.name} reads training.{missing[0]}, which is not given; add it")
-    return {"dropout": settings.dropout, **read, **info.options}
+    stand_ins = {"stand_ins": True} if settings.modality_dropout else {}
+    return {"dropout": settings.dropout, **read, **stand_ins, **info.options}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ksfusion.methods.output import Method
+from ksfusion.terms.modalities import MODALITIES
 from ksfusion.terms.splits import EXTERNAL
 from ksfusion.training.data import FoldData
 
@@ -21,7 +22,7 @@ def predict(model: Method, data: FoldData, positions: np.ndarray, *, batch_size:
     device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
-        logits = [model(*data.gather(part, device)).logits.float().cpu() for part in batched(positions, batch_size)]
+        logits = [model(*data.inputs(part, device)).logits.float().cpu() for part in batched(positions, batch_size)]
     return torch.cat(logits)
 
 
@@ -57,6 +58,8 @@ def batched(positions: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
 def prediction_table(data: FoldData, fold: int, predicted: pd.DataFrame) -> pd.DataFrame:
     """Return the samples, what was predicted of them, and the truth: the columns of ``predictions.parquet``.
 
+    ``modalities``, what a sample has, is among them only where samples of the study differ in it.
+
     Parameters
     ----------
     data
@@ -67,6 +70,6 @@ def prediction_table(data: FoldData, fold: int, predicted: pd.DataFrame) -> pd.D
         Predictions of an objective, a row for each sample.
     """
     samples = data.samples.assign(fold=fold)
-    columns = [*IDENTITY, *(["y"] if "y" in samples else []), *predicted]
+    columns = [*IDENTITY, *(name for name in (MODALITIES, "y") if name in samples), *predicted]
     columns += ["days", "event"] if "event" in samples else []
     return samples.join(predicted)[columns]

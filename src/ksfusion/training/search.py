@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from ksfusion.training.config import RunSettings, SearchSettings
 from ksfusion.training.data import FoldData
+from ksfusion.training.distillation import Teacher
 from ksfusion.training.fit import NotFiniteLossError, fit_method
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.trials import Trials
@@ -26,7 +28,14 @@ RESULTS = ["selected_by", "value", "val_loss", "best_epoch", "reason"]
 
 
 def run_trials(
-    kept: Trials, data: FoldData, settings: SearchSettings, *, method: str, device: torch.device, name: str
+    kept: Trials,
+    data: FoldData,
+    settings: SearchSettings,
+    *,
+    method: str,
+    device: torch.device,
+    name: str,
+    teacher: Path | None = None,
 ) -> None:
     """Run the trials that are not finished: the configured settings, then those that are drawn.
 
@@ -44,6 +53,8 @@ def run_trials(
         Device of the model.
     name
         Name of the search, for messages.
+    teacher
+        Run that the method learns from, where it has a teacher.
     """
     for number in range(len(kept.rows()), settings.trials + 1):
         trial = kept.ask(number) if number else None
@@ -62,6 +73,7 @@ def run_trials(
                     settings=RunSettings.model_validate({**settings.training.record(), **values}),
                     device=device,
                     name=f"{name}, trial {number}",
+                    teacher=Teacher.read(teacher) if teacher else None,
                 )
             value, loss = fitted.val[objective.metric], fitted.val["loss"]
             if value is None and loss is not None:

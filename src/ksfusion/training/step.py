@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ksfusion.methods.consistency import similarity
 from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.methods.stand_ins import Present
 from ksfusion.training.coordination import coordinate_classifier
+from ksfusion.training.distillation import Lesson, distillation_losses
 from ksfusion.training.objective import Objective
 from ksfusion.training.strategy import Strategy
 
@@ -26,6 +29,8 @@ def training_step(
     objective: Objective,
     strategy: Strategy,
     bf16: bool = False,
+    present: Present | None = None,
+    lesson: Lesson | None = None,
 ) -> dict[str, Tensor]:
     """Update the model on one batch: forward pass, losses, backward pass, CG-Coord where the method asks for it, step.
 
@@ -50,6 +55,10 @@ def training_step(
     bf16
         Whether the model is computed in bfloat16 where torch's autocast allows it; losses, CG-Coord and the
         parameters stay in float32.
+    present
+        Who has patches and genes, where some samples lack one: these have rows of the others alone then.
+    lesson
+        What a teacher says of the batch, for a method that learns from one.
 
     Returns
     -------
@@ -58,11 +67,14 @@ def training_step(
         method has streams, ``spread_...`` and ``coordination_...`` (docs/training.md).
     """
     with torch.autocast(weights.device.type, dtype=torch.bfloat16, enabled=bf16):
-        out = model(patches, genes)
+        out = model(patches, genes) if present is None else model(patches, genes, present)
     out = _in_full_precision(out)
     task_loss = objective.loss(out.logits, truth, weights)
     loss, record = task_loss, {"task_loss": task_loss}
-    for name, auxiliary in model.auxiliary_losses(out).items():
+    auxiliaries = dict(model.auxiliary_losses(out))
+    if lesson is not None:
+        auxiliaries |= distillation_losses(out, lesson, objective)
+    for name, auxiliary in auxiliaries.items():
         loss = loss + auxiliary.weight * auxiliary.value
         record[name] = auxiliary.value
     record.update(_spreads(out))
@@ -80,7 +92,7 @@ def training_step(
 
 def _in_full_precision(out: MethodOutput) -> MethodOutput:
     """Return the output with all that losses are computed from (logits, points, embeddings) in float32."""
-    streams = {
+    streams: dict[str, Any] = {
         name: {stream: part.float() for stream, part in getattr(out, name).items()}
         for name in ("points", "embeddings", "gene_embeddings")
     }
@@ -95,8 +107,10 @@ def _spreads(out: MethodOutput) -> dict[str, Tensor]:
     Gram matrices. Close to zero all slides are sampled at the same points, or all gene embeddings point the same way.
     """
     spreads = {}
-    for stream, points in out.points.items():
-        genes = out.gene_embeddings[stream]
+    for stream in out.points:
+        points, genes = out.of_both("points", stream), out.of_both("gene_embeddings", stream)
+        if not len(points):
+            continue
         spreads[f"points_{stream}"] = points.std(dim=0, correction=0).mean()
         n = len(genes)
         if n > 1:

@@ -33,7 +33,8 @@ def attention_maps(model: Method, out: MethodOutput) -> dict[str, np.ndarray]:
     dict of stream to numpy.ndarray (B, n_patches), float64
         Row by row of the map. A stream's attention on its sampling points is spread over the cells that were sampled,
         and averaged over heads; its cells sum to one, less what was sampled outside of the map
-        (`ksfusion.methods.released`). A method without streams has ``attention`` alone, one weight a patch.
+        (`ksfusion.methods.released`). A method without sampling points has a weight for each patch: ``attention``
+        alone, or one for each stream.
 
     Raises
     ------
@@ -42,8 +43,10 @@ def attention_maps(model: Method, out: MethodOutput) -> dict[str, np.ndarray]:
     """
     if isinstance(out.attention, Tensor):
         return {WHOLE: out.attention.double().numpy()}
-    if not out.attention or not out.points:
+    if not out.attention:
         raise UserError("heatmaps.methods: the method returns no attention over patches; remove it")
+    if not out.points:
+        return {stream: weights.double().numpy() for stream, weights in out.attention.items()}
     return {
         stream: spread_attention(_layer_of(model, stream), out.points[stream], attention)
         for stream, attention in out.attention.items()
