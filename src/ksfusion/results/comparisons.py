@@ -31,6 +31,7 @@ from ksfusion.results.statistics import LEAST_CASES, RESAMPLES, CaseDraws, all_c
 from ksfusion.results.tables.differences import COLUMNS, FAMILY, NUMBERS, Difference
 from ksfusion.results.tables.scores import (
     LEVELS,
+    TEST,
     FoldScores,
     FoldTables,
     Level,
@@ -41,6 +42,7 @@ from ksfusion.results.tables.scores import (
     skipped_text,
     tables_by_fold,
 )
+from ksfusion.terms.splits import EXTERNAL
 from ksfusion.terms.tasks import PREDICTED
 
 DELONG, PERMUTATION = "delong", "permutation"
@@ -48,13 +50,14 @@ DELONG, PERMUTATION = "delong", "permutation"
 
 @dataclass(frozen=True)
 class Scope:
-    """What is scored, and how often cases are drawn."""
+    """What is scored, and how often cases are drawn; ``external``: the external cohort that the runs are of."""
 
     task: ShownTask
     level: Level
     cohort: str
     folds: Sequence[int]
     resamples: int
+    external: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def comparison_table(
     reference: str,
     correction: Correction,
     resamples: int = RESAMPLES,
+    external: str = "",
 ) -> pd.DataFrame:
     """Compare all methods with the reference.
 
@@ -125,6 +129,8 @@ def comparison_table(
         Correction of the p-values of one task, metric, level, cohort and fold.
     resamples
         Number of bootstrap resamples of the cases for an interval.
+    external
+        The external cohort that the runs are of (`ksfusion.results.runs.Run.on_external`); empty for the test samples.
 
     Returns
     -------
@@ -142,8 +148,9 @@ def comparison_table(
         }
         pairs = [pair_runs(method, own[method], reference, own[reference]) for method in others]
         for level_number, level in enumerate(LEVELS):
-            for cohort_number, cohort in enumerate((ALL, *cohorts_of(own[reference]))):
-                scope = Scope(task, level, cohort, folds, resamples)
+            cohorts = () if external else cohorts_of(own[reference])
+            for cohort_number, cohort in enumerate((ALL, *cohorts)):
+                scope = Scope(task, level, cohort, folds, resamples, external)
                 whole = score_runs(own[reference], scope)
                 for number, pair in enumerate(pairs):
                     theirs = whole if set(map(id, pair.theirs)) == set(map(id, own[reference])) else None
@@ -225,6 +232,7 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
             score = average(by_fold, metric, scope.level, scope.cohort, fold, pair.reason)
             defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
             p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
+            n = max(scores.n for scores in by_fold.values()) if scope.external and by_fold else score.n
             rows.append(
                 Difference(
                     method=pair.method,
@@ -232,7 +240,7 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
                     task=scope.task.name,
                     metric=metric,
                     level=scope.level,
-                    cohort=scope.cohort,
+                    cohort=scope.external or scope.cohort,
                     fold=fold,
                     difference=score.mean,
                     ci_low=score.ci_low,
@@ -242,7 +250,8 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
                     reason="; ".join(text for text in (score.reason, untested) if text),
                     test=test,
                     sd_seeds=score.sd,
-                    n=score.n,
+                    n=n,
+                    split=EXTERNAL if scope.external else TEST,
                 )
             )
         yield rows

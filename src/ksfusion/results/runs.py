@@ -1,4 +1,4 @@
-"""What the training runs left: their test predictions, of samples and of cases."""
+"""What the training runs left: their predictions of test samples and external cohorts, of samples and of cases."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_json, read_parquet
+from ksfusion.terms.splits import EXTERNAL
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 
 IDENTITY = ("task", "method", "fold", "seed")
@@ -27,7 +28,7 @@ class RunCurves:
     cuts
         Days at which survival is predicted, ascending; empty where it is not.
     days, event : numpy.ndarray, shape (n_cases,)
-        Follow-up of the cases on which censoring is estimated, those of training.
+        Follow-up of the cases on which censoring is estimated: those of training, or of an external cohort itself.
     """
 
     cuts: Sequence[float] = ()
@@ -54,6 +55,10 @@ class Run:
         asked for those of `survival_columns` too.
     curves
         What the survival curves are about, where they were asked for.
+    external
+        The same as ``test`` for the samples of each external cohort.
+    failure
+        Why the run has no model; empty where it has one.
     """
 
     task: str
@@ -65,6 +70,21 @@ class Run:
     best_epoch: int | None
     test: pd.DataFrame
     curves: RunCurves = field(default_factory=RunCurves)
+    external: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    failure: str = ""
+
+    def on_external(self, cohort: str) -> Run:
+        """Return the run with an external cohort's samples in the place of the test samples.
+
+        Censoring is then estimated on that cohort.
+        """
+        samples = self.external.get(cohort, self.test.iloc[:0])
+        reason = self.failure or _why_unscored(samples, f"no labelled sample of cohort {cohort}")
+        curves = self.curves
+        if curves.cuts:
+            cases = samples.drop_duplicates("case_id")
+            curves = replace(curves, days=cases["days"].to_numpy(float), event=cases["event"].to_numpy(bool))
+        return replace(self, test=samples, reason=reason, curves=curves, external={})
 
     @property
     def identity(self) -> Identity:
@@ -142,9 +162,9 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, curves: bool) -> Run:
     truth, prediction = outcome_columns(task)
     columns = ["sample_id", "case_id", "cohort", *truth, *prediction]
-    reason = "" if metrics["status"] == "ok" else str(metrics.get("reason") or metrics["status"])
-    test, found = pd.DataFrame(columns=columns), RunCurves()
-    if not reason:
+    failure = reason = "" if metrics["status"] == "ok" else str(metrics.get("reason") or metrics["status"])
+    test, found, external = pd.DataFrame(columns=columns), RunCurves(), {}
+    if not failure:
         table = read_parquet(folder / "predictions.parquet")
         if missing := [column for column in (*columns, "split") if column not in table]:
             raise UserError(f"{folder / 'predictions.parquet'}: lacks {', '.join(missing)}; train this run again")
@@ -152,13 +172,14 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, cu
             found, alive = _read_curves(folder / "config.json", table)
             table = table.join(alive)
             columns += list(alive)
-        test = table.loc[table["split"] == "test", columns].dropna(subset=truth)
-        test = test.sort_values("sample_id", ignore_index=True)
-        test[truth + prediction] = test[truth + prediction].astype(float)
-        if not np.isfinite(test[prediction].to_numpy()).all():
-            reason = "predictions are not finite"
-        elif test.empty:
-            reason = "no labelled test sample"
+        table = table.sort_values("sample_id", ignore_index=True).astype(dict.fromkeys(truth + prediction, float))
+        labelled = table[truth].notna().all(axis=1)
+        test = table.loc[labelled & (table["split"] == "test"), columns].reset_index(drop=True)
+        external = {
+            cohort: rows.loc[labelled[rows.index], columns].reset_index(drop=True)
+            for cohort, rows in table[table["split"] == EXTERNAL].groupby("cohort", sort=True)
+        }
+        reason = _why_unscored(test, "no labelled test sample")
     return Run(
         task=metrics["task"],
         method=metrics["method"],
@@ -169,7 +190,22 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, cu
         best_epoch=metrics.get("best_epoch"),
         test=test,
         curves=found,
+        external=external,
+        failure=failure,
     )
+
+
+def _why_unscored(samples: pd.DataFrame, nothing: str) -> str:
+    """Return why predictions of labelled samples cannot be scored; ``nothing``: the reason where there are none."""
+    predicted = samples[[name for name in samples if name in (PREDICTED, "risk") or name.startswith("prob_")]]
+    if not np.isfinite(predicted.to_numpy(float)).all():
+        return "predictions are not finite"
+    return nothing if samples.empty else ""
+
+
+def external_cohorts(runs: Iterable[Run]) -> list[str]:
+    """Return the external cohorts of runs, sorted."""
+    return sorted({cohort for run in runs for cohort in run.external})
 
 
 def _read_curves(path: Path, table: pd.DataFrame) -> tuple[RunCurves, pd.DataFrame]:

@@ -19,6 +19,8 @@ from ksfusion.terms.ties import TIED_RISK
 
 RESAMPLES, PERMUTATIONS = 2000, 10_000
 SEED = 0
+# Of external cohorts, whose draws have nothing to do with those of the test cases; no study has so many folds.
+EXTERNAL_SEED = 1_000_000
 COVERAGE = 95
 # Of fewer cases no interval is told: the bootstrap has hardly any other cases to draw than those it saw, so that its
 # interval is far too narrow (three cases that are all missed would give 0 to 0).
@@ -71,28 +73,30 @@ class CaseDraws:
         return values
 
 
-def draws_by_fold(cases: Mapping[int, Iterable[str]], *, resamples: int = RESAMPLES) -> dict[int, CaseDraws]:
+def draws_by_fold(
+    cases: Mapping[int, Iterable[str]], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[int, CaseDraws]:
     """Return how often each case of each fold is drawn.
 
-    Where no case is in two folds, each fold is drawn by itself, with its number as the seed. Else cases are drawn from
-    all folds together, so that a case has one weight wherever it is tested.
+    Where no case is in two folds, each fold is drawn by itself, with its number added to the seed. Else cases are drawn
+    from all folds together, so that a case has one weight wherever it is tested.
 
     Parameters
     ----------
     cases
         The test cases of each fold.
-    resamples
-        Number of draws.
+    resamples, seed
+        Number of draws, and their seed; draws of other cases are independent with another seed alone.
     """
     known = {fold: np.unique(np.asarray(list(ids), dtype=str)) for fold, ids in cases.items()}
     union = all_cases(known.values())
     if len(union) == sum(map(len, known.values())):
         return {
-            fold: CaseDraws(ids, draw_cases(len(ids), resamples=resamples, seed=fold))
+            fold: CaseDraws(ids, draw_cases(len(ids), resamples=resamples, seed=seed + fold))
             for fold, ids in known.items()
             if len(ids)
         }
-    return dict.fromkeys(known, CaseDraws(union, draw_cases(len(union), resamples=resamples)))
+    return dict.fromkeys(known, CaseDraws(union, draw_cases(len(union), resamples=resamples, seed=seed)))
 
 
 def all_cases(cases: Iterable[np.ndarray]) -> np.ndarray:

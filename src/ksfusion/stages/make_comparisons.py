@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_tsv
 from ksfusion.results.comparisons import comparison_table
 from ksfusion.results.config import MakeComparisonsSettings
-from ksfusion.results.runs import read_runs
+from ksfusion.results.runs import Run, read_runs
 from ksfusion.results.tables.differences import as_text
+from ksfusion.results.tables.external import on_each_cohort
 
 
 def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeComparisonsSettings) -> None:
-    """Compare all methods with one: the difference of each metric, its interval, and its p-value.
+    """Compare all methods with one, on the test samples and each external cohort: differences, intervals, p-values.
 
     Parameters
     ----------
@@ -31,12 +34,18 @@ def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeCompar
     UserError
         If a run's files are missing or not what they should be, or two runs are the same.
     """
-    table = comparison_table(
-        read_runs(runs, settings.tasks, shared=settings.shared),
-        tasks=settings.tasks,
-        methods=settings.methods,
-        reference=settings.reference,
-        correction=settings.correction,
-        resamples=settings.resamples,
-    )
+
+    def compare(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
+        return comparison_table(
+            of_runs,
+            tasks=settings.tasks,
+            methods=settings.methods,
+            reference=settings.reference,
+            correction=settings.correction,
+            resamples=settings.resamples,
+            external=cohort,
+        )
+
+    found = read_runs(runs, settings.tasks, shared=settings.shared)
+    table = pd.concat([compare(found, ""), *on_each_cohort(found, compare)], ignore_index=True)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
 from ksfusion.results.config import Compared, MakeTablesSettings, TableContents
 from ksfusion.results.measures import FurtherMeasures
-from ksfusion.results.runs import Run, read_runs
+from ksfusion.results.runs import Run, external_cohorts, read_runs
 from ksfusion.results.tables.differences import read_comparisons
+from ksfusion.results.tables.external import as_text as drops_as_text
+from ksfusion.results.tables.external import cohorts_in, outside, score_all
 from ksfusion.results.tables.latex import to_latex
-from ksfusion.results.tables.layout import PAPER_NOTE, lay_out
+from ksfusion.results.tables.layout import PAPER_NOTE, Layout, lay_out
 from ksfusion.results.tables.markdown import to_markdown
-from ksfusion.results.tables.scores import TITLES, as_text, choose_methods, result_table
+from ksfusion.results.tables.scores import TITLES, DrawsOfScores, as_text, choose_methods, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.tables.word import write_word
 
@@ -26,8 +32,9 @@ def make_tables(
 ) -> None:
     """Write the result tables: table1, table2, alpha and table_s1 (.tsv, .md, .tex, .docx), or some of them.
 
-    Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`), the others are in the paper's layout. A
-    table without a method says so. Table S1 has the further metrics, a part for each task and class.
+    Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`), the others are in the paper's layout,
+    with a part for each external cohort. A table without a method says so. Table S1 has the further metrics, a part for
+    each task and class. With external cohorts ``external.tsv`` has the drop of every result there.
 
     Parameters
     ----------
@@ -49,46 +56,89 @@ def make_tables(
     found = read_runs(runs, settings.tasks, shared=settings.shared, curves=further)
     beside_paper = settings.published == "paper"
     paper = read_tsv(resource("paper_tables.tsv")) if beside_paper else None
-    results = result_table(
-        found, tasks=settings.tasks, methods=settings.methods, paper=paper, resamples=settings.resamples
-    )
+
+    def score(of_runs: Sequence[Run], cohort: str, draws: DrawsOfScores) -> pd.DataFrame:
+        return result_table(
+            of_runs,
+            tasks=settings.tasks,
+            methods=settings.methods,
+            paper=paper,
+            resamples=settings.resamples,
+            external=cohort,
+            draws=draws,
+        )
+
+    results = score_all(found, score)
     compared = read_comparisons(comparisons, settings)
     made_by = provenance(__name__, {**Compared.of(settings).record(), **TableContents.of(settings).record()})
     of_table = choose_methods(settings.methods)
-    printed = {"study": settings.title, "note": PAPER_NOTE if beside_paper else None}
+    shown = partial(lay_out, caveats=settings.caveats, titles=settings.titles(), comparisons=compared)
     for name in settings.names:
         if name == "table_s1":
             continue
-        long = results[results["method"].isin(of_table[name])]
+        long = results.table[results.table["method"].isin(of_table[name])]
         write_tsv(as_text(long), output / f"{name}.tsv", made_by)
-        layout = lay_out(long, caveats=settings.caveats, titles=settings.titles(), comparisons=compared)
-        write_text(to_markdown(layout, title=TITLES[name], **printed), output / f"{name}.md", made_by)
-        latex = to_latex(layout, title=TITLES[name], label=f"tab:{name}", **printed)
-        write_text(latex, output / f"{name}.tex", made_by)
-        write_word([(TITLES[name], layout)], output / f"{name}.docx", made_by, **printed)
+        layout = shown(long)
+        noted = (*layout.notes, PAPER_NOTE) if beside_paper else layout.notes
+        parts = [Part(TITLES[name], name, replace(layout, notes=noted))]
+        parts += [
+            Part(
+                f"{TITLES[name]}: {outside(cohort)}",
+                f"{name}_external_{number}",
+                shown(long, cohort=cohort, drops=results.drops),
+            )
+            for number, cohort in enumerate(cohorts_in(long), start=1)
+        ]
+        _write_parts(parts, output / name, made_by, settings.title)
     if further:
-        _write_supplement(found, of_table["table_s1"], output, settings, made_by)
+        drops = _write_supplement(found, of_table["table_s1"], output, settings, made_by)
+        if external_cohorts(found):
+            write_tsv(drops_as_text(pd.concat([results.drops, drops])), output / "external.tsv", made_by)
+
+
+class Part(NamedTuple):
+    """A table of a document: its title, its label in LaTeX, and its layout."""
+
+    title: str
+    label: str
+    layout: Layout
+
+
+def _write_parts(parts: Sequence[Part], stem: Path, made_by: Mapping[str, Any], study: str | None) -> None:
+    """Write tables one below the other, as Markdown, LaTeX and for Word."""
+    markdown = [to_markdown(part.layout, title=part.title, study=study) for part in parts]
+    latex = [to_latex(part.layout, title=part.title, label=f"tab:{part.label}", study=study) for part in parts]
+    write_text("\n".join(markdown), stem.with_name(f"{stem.name}.md"), made_by)
+    write_text("\n".join(latex), stem.with_name(f"{stem.name}.tex"), made_by)
+    write_word([(part.title, part.layout) for part in parts], stem.with_name(f"{stem.name}.docx"), made_by, study=study)
 
 
 def _write_supplement(
     runs: Sequence[Run], methods: Sequence[str], output: Path, settings: MakeTablesSettings, made_by: Mapping[str, Any]
-) -> None:
-    """Write Table S1: a long table, and a part for each task and class in the layout."""
-    long = result_table(
-        runs,
-        tasks=settings.tasks,
-        methods=methods,
-        resamples=settings.resamples,
-        measures=FurtherMeasures(settings.times),
-    )
-    write_tsv(as_text(long), output / "table_s1.tsv", made_by)
-    parts = list(lay_out_supplement(long, settings.tasks, caveats=settings.caveats))
-    markdown, latex = [], []
-    for number, (about, layout) in enumerate(parts, start=1):
-        title = f"{TITLES['table_s1']}: {about}"
-        markdown.append(to_markdown(layout, title=title, study=settings.title))
-        latex.append(to_latex(layout, title=title, label=f"tab:table_s1_{number}", study=settings.title))
-    write_text("\n".join(markdown), output / "table_s1.md", made_by)
-    write_text("\n".join(latex), output / "table_s1.tex", made_by)
-    titled = [(f"{TITLES['table_s1']}: {about}", layout) for about, layout in parts]
-    write_word(titled, output / "table_s1.docx", made_by, study=settings.title)
+) -> pd.DataFrame:
+    """Write Table S1: a long table, and a part for each task and class in the layout; return the drops."""
+
+    def score(of_runs: Sequence[Run], cohort: str, draws: DrawsOfScores) -> pd.DataFrame:
+        return result_table(
+            of_runs,
+            tasks=settings.tasks,
+            methods=methods,
+            resamples=settings.resamples,
+            measures=FurtherMeasures(settings.times),
+            external=cohort,
+            draws=draws,
+        )
+
+    further = score_all(runs, score)
+    write_tsv(as_text(further.table), output / "table_s1.tsv", made_by)
+    title = TITLES["table_s1"]
+    shown = partial(lay_out_supplement, further.table, settings.tasks, caveats=settings.caveats)
+    titled = [(f"{title}: {about}", layout) for about, layout in shown()]
+    titled += [
+        (f"{title}: {outside(cohort)}: {about}", layout)
+        for cohort in cohorts_in(further.table)
+        for about, layout in shown(cohort=cohort, drops=further.drops)
+    ]
+    parts = [Part(name, f"table_s1_{number}", layout) for number, (name, layout) in enumerate(titled, start=1)]
+    _write_parts(parts, output / "table_s1", made_by, settings.title)
+    return further.drops

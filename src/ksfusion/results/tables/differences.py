@@ -14,7 +14,7 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Comparing, Correction
 from ksfusion.results.statistics import COVERAGE, PERMUTATIONS
-from ksfusion.results.tables.scores import Level, number_texts
+from ksfusion.results.tables.scores import TEST, Level, number_texts, with_split
 
 NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_corrected", "sd_seeds"]
 P_VALUES = ("p", "p_corrected")
@@ -51,6 +51,8 @@ class Difference(NamedTuple):
         Of the seeds' own differences; NaN with one seed.
     n
         How many samples or cases both have.
+    split
+        ``test``, or ``external`` for an external cohort.
     """
 
     method: str
@@ -69,6 +71,7 @@ class Difference(NamedTuple):
     test: str
     sd_seeds: float
     n: int
+    split: str = TEST
 
 
 COLUMNS = list(Difference._fields)
@@ -160,4 +163,4 @@ def read_comparisons(path: Path | None, settings: Comparing) -> Comparisons | No
         return None
     table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str, "test": str})
     table = table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": "", "test": ""})
-    return Comparisons(table, settings.reference, settings.correction)
+    return Comparisons(with_split(table), settings.reference, settings.correction)

@@ -25,7 +25,7 @@ ESCAPES = {
 
 
 def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None, study: str | None = None) -> str:
-    """Return a table as LaTeX (booktabs): mean, interval and the paper's value one below the other.
+    """Return a table as LaTeX (booktabs): mean, interval and the paper's value, or the drop, one below the other.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def to_latex(layout: Layout, *, title: str, label: str, note: str | None = None,
             lines.append(_plain_dashes(rf"{_escape(row.label)} & {row.modalities} & {values} \\"))
             intervals = [rf"{{\tiny {cell.interval}}}" if cell.interval else "" for cell in row.cells]
             lines.append(_plain_dashes(rf" & & {' & '.join(intervals)} \\"))
-            if row.has_paper:
-                published = [rf"\textit{{{cell.published}}}" if cell.published else "" for cell in row.cells]
-                lines.append(rf"\quad\textit{{paper}} & & {' & '.join(published)} \\")
+            for name, texts in row.below:
+                printed = [rf"\textit{{{text}}}" if text else "" for text in texts]
+                lines.append(_plain_dashes(rf"\quad\textit{{{name}}} & & {' & '.join(printed)} \\"))
             lines.append(r"\addlinespace")
         lines += [r"\bottomrule", r"\end{tabular}"]
     else:

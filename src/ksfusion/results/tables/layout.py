@@ -29,6 +29,11 @@ PAPER_NOTE = (
     "each rather than the mean of three. Compare its values with the bootstrap intervals over cases (about 5 points to "
     "either side there), not with the standard deviation over seeds, which leaves out the choice of the cases."
 )
+EXTERNAL_NOTES = (
+    "Nothing was fitted, chosen or trained on this cohort.",
+    f"Drop: the mean on the test samples less that on this cohort, with its {COVERAGE} % interval by bootstrap over "
+    "the cases of both, drawn independently; above 0 the method is worse here, where less is good better.",
+)
 # What methods read, by the letters of their inputs; none is the cohort alone.
 MODALITIES = {"p": "patches of the slide", "g": "genes", "c": "clinical columns"}
 
@@ -38,7 +43,8 @@ class Cell:
     """A metric of a method; NaN where missing.
 
     ``differs`` from the reference: its difference survives the correction. ``n`` samples or cases were scored.
-    ``metric``: its name, by which it is printed.
+    ``metric``: its name, by which it is printed. ``drop`` of an external cohort against the test samples, ``drop_low``
+    and ``drop_high``: its interval.
     """
 
     mean: float
@@ -49,6 +55,9 @@ class Cell:
     differs: bool = False
     n: int = 0
     metric: str = ""
+    drop: float = math.nan
+    drop_low: float = math.nan
+    drop_high: float = math.nan
 
     @property
     def value(self) -> str:
@@ -77,6 +86,14 @@ class Cell:
         """The paper's value, or nothing."""
         return "" if math.isnan(self.paper) else f"{self.paper:.2f}"
 
+    @property
+    def dropped(self) -> str:
+        """The drop and its interval, or nothing."""
+        if math.isnan(self.drop):
+            return ""
+        drop, low, high = (printed_value(self.metric, value) for value in (self.drop, self.drop_low, self.drop_high))
+        return drop if math.isnan(self.drop_low) else f"{drop} ({low} to {high})"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -91,6 +108,12 @@ class Row:
     def has_paper(self) -> bool:
         """Whether the paper publishes any of it."""
         return any(cell.published for cell in self.cells)
+
+    @property
+    def below(self) -> Iterator[tuple[str, list[str]]]:
+        """What stands below the values: a name, and the text of each cell."""
+        further = {"paper": [cell.published for cell in self.cells], "drop": [cell.dropped for cell in self.cells]}
+        return ((name, texts) for name, texts in further.items() if any(texts))
 
 
 @dataclass(frozen=True)
@@ -131,6 +154,7 @@ def lay_out(
     caveats: Sequence[str] = (),
     titles: Mapping[str, str] | None = None,
     comparisons: Comparisons | None = None,
+    drops: pd.DataFrame | None = None,
 ) -> Layout:
     """Arrange the rows of a long table over all folds.
 
@@ -146,6 +170,8 @@ def lay_out(
         Titles of tasks, by name, of those that have one.
     comparisons
         Comparisons of these methods with a reference, by which values are marked.
+    drops
+        Drops against the test samples, where the cohort is an external one (`ksfusion.results.tables.external`).
     """
     titles = titles or {}
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
@@ -155,6 +181,7 @@ def lay_out(
         for (task, metric), rows in chosen.groupby(["task", "metric"])
     }
     found = {(row.method, row.task, row.metric): row for row in chosen.itertuples()}
+    lost = _drops_of(drops, level, cohort)
     marked: set[tuple[str, str, str]] = set()
     footnotes: list[str] = []
     if comparisons:
@@ -169,7 +196,8 @@ def lay_out(
         is_best = chosen["method"].nunique() > 1 and in_print == best_in_print != "nan" and metric not in UNORDERED
         is_marked = (method, task, metric) in marked
         values = (row.mean, row.ci_low, row.ci_high, row.paper)
-        return Cell(*values, best=is_best, differs=is_marked, n=int(row.n), metric=metric)
+        drop = lost.get((method, task, metric), (math.nan,) * 3)
+        return Cell(*values, is_best, is_marked, int(row.n), metric, *drop)
 
     rows = tuple(
         Row(
@@ -185,7 +213,19 @@ def lay_out(
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
-    return Layout(groups, rows, (*caveats, *_notes(chosen, level, n_folds, titles), *footnotes))
+    whose = "Test" if drops is None else f"{cohort}:"
+    notes = [*_notes(chosen, level, n_folds, titles, whose), *(EXTERNAL_NOTES if drops is not None else ())]
+    return Layout(groups, rows, (*caveats, *notes, *footnotes))
+
+
+def _drops_of(
+    drops: pd.DataFrame | None, level: Level, cohort: str
+) -> dict[tuple[str, str, str], tuple[float, float, float]]:
+    """Return drop and interval by method, task and metric."""
+    if drops is None:
+        return {}
+    own = drops[(drops["cohort"] == cohort) & (drops["level"] == level)]
+    return {(row.method, row.task, row.metric): (row.drop, row.ci_low, row.ci_high) for row in own.itertuples()}
 
 
 def _is_low_best(metric: str) -> bool:
@@ -197,7 +237,7 @@ def _printed(method: str) -> tuple[str, str]:
     return ORACLES[method] if method in ORACLES else (METHODS[method].label, METHODS[method].modalities)
 
 
-def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str, str]) -> Iterator[str]:
+def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str, str], whose: str) -> Iterator[str]:
     """Yield sentences on how many samples or cases were scored, and what is missing."""
     counts = chosen.groupby("task", sort=False)["n"].max()
     if len(counts):
@@ -206,7 +246,7 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
         how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
         own_unit = [metric_label(metric) for metric in chosen["metric"].unique() if metric in IN_ITS_UNIT]
         unit = f", {', '.join(own_unit)} in the unit of what is predicted" if own_unit else ""
-        yield f"In percent{unit}: {how}. Test {level}s: {scored}."
+        yield f"In percent{unit}: {how}. {whose} {level}s: {scored}."
         read = {letter for method in chosen["method"].unique() for letter in _printed(method)[1]}
         yield "; ".join(f"{letter}: {what}" for letter, what in MODALITIES.items() if letter in read | {"p", "g"}) + "."
     missing = chosen[chosen["reason"] != ""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -19,13 +19,17 @@ from ksfusion.results.metrics import NAN
 from ksfusion.results.metrics.names import IN_ITS_UNIT, UNORDERED
 from ksfusion.results.runs import Run, average_by_case
 from ksfusion.results.statistics import (
+    EXTERNAL_SEED,
     LEAST_CASES,
     RESAMPLES,
+    SEED,
     CaseDraws,
     draws_by_fold,
     interval,
 )
+from ksfusion.terms.splits import EXTERNAL
 
+TEST = "test"
 COLUMNS = [
     "method",
     "task",
@@ -40,6 +44,7 @@ COLUMNS = [
     "paper",
     "n",
     "reason",
+    "split",
 ]
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "paper"]
 Level: TypeAlias = Literal["sample", "case"]
@@ -82,6 +87,8 @@ class Score(NamedTuple):
     reason: str
 
 
+# Method, task, metric and level of a score over all folds and cohorts, to its value in each draw of the cases.
+DrawsOfScores: TypeAlias = dict[tuple[str, str, str, Level], np.ndarray]
 # Fold to seed to a table as `Run.test`, or its cases.
 FoldTables: TypeAlias = dict[int, dict[int, pd.DataFrame]]
 
@@ -148,7 +155,12 @@ def number_texts(values: pd.Series[float], metrics: pd.Series[str]) -> list[str]
 def read_table(path: Path) -> pd.DataFrame:
     """Read a long table as `ksfusion.stages.make_tables` writes it."""
     table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str})
-    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
+    return with_split(table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""}))
+
+
+def with_split(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of results with the column that says of which split they are, which earlier ones lack."""
+    return table if "split" in table else table.assign(split=TEST)
 
 
 def result_table(
@@ -159,6 +171,8 @@ def result_table(
     paper: pd.DataFrame | None = None,
     resamples: int = RESAMPLES,
     measures: Callable[[ShownTask, Sequence[Run]], Measure] = paper_measure,
+    external: str = "",
+    draws: DrawsOfScores | None = None,
 ) -> pd.DataFrame:
     """Score all runs.
 
@@ -174,6 +188,10 @@ def result_table(
         Number of bootstrap resamples of the cases for an interval.
     measures
         Measures of a task, given the runs of a method.
+    external
+        The external cohort that the runs are of (`ksfusion.results.runs.Run.on_external`); empty for the test samples.
+    draws
+        Gets the draws of the scores over all folds and cohorts, where it is given.
 
     Returns
     -------
@@ -189,14 +207,19 @@ def result_table(
         for task in tasks:
             own = [run for run in runs if (run.task, run.method) == (task.name, method)]
             measure = measures(task, own)
-            found = [score for level in LEVELS for score in _score_level(own, task, measure, level, folds, resamples)]
+            found = [
+                pair for level in LEVELS for pair in _score_level(own, task, measure, level, folds, resamples, external)
+            ]
             order = {metric: position for position, metric in enumerate(measure.metrics)}
-            for score in sorted(found, key=lambda score: order[score.metric]):
+            for score, drawn in sorted(found, key=lambda pair: order[pair[0].metric]):
                 is_published = (score.level, score.cohort, score.fold) == ("sample", ALL, ALL)
                 paper_value = NAN
                 if published and is_published:
                     paper_value = published.get((_published_as(method), task.name, score.metric), NAN)
-                rows.append({"method": method, "task": task.name, "paper": paper_value, **score._asdict()})
+                row = {"method": method, "task": task.name, "paper": paper_value, **score._asdict()}
+                rows.append({**row, "split": EXTERNAL if external else TEST})
+                if draws is not None and drawn is not None and score.cohort in (ALL, external):
+                    draws[method, task.name, score.metric, score.level] = drawn
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({**dict.fromkeys(NUMBERS, float), "n": int})
 
@@ -208,22 +231,32 @@ def _published_as(method: str) -> str:
 
 
 def _score_level(
-    runs: Sequence[Run], task: ShownTask, measure: Measure, level: Level, folds: Sequence[int], resamples: int
-) -> list[Score]:
-    """Return the scores of one method, task and level: all samples, then each cohort; all folds, then each."""
+    runs: Sequence[Run],
+    task: ShownTask,
+    measure: Measure,
+    level: Level,
+    folds: Sequence[int],
+    resamples: int,
+    external: str,
+) -> Iterator[tuple[Score, np.ndarray | None]]:
+    """Yield the scores of one method, task and level: all samples, then each cohort; all folds, then each.
+
+    Those over all folds have their draws beside them.
+    """
     has_result = any(not run.reason for run in runs)
     skipped = skipped_text(runs)
-    rows = []
-    for cohort in (ALL, *cohorts_of(runs)):
-        by_fold = score_folds(tables_by_fold(runs, task, level, cohort, folds), measure, resamples)
+    for cohort in (ALL,) if external else (ALL, *cohorts_of(runs)):
+        tables = tables_by_fold(runs, task, level, cohort, folds)
+        by_fold = score_folds(tables, measure, resamples, seed=EXTERNAL_SEED if external else SEED)
         for metric in measure.metrics:
-            rows.append(average(by_fold, metric, level, cohort, ALL, skipped))
+            score = average(by_fold, metric, level, external or cohort, ALL, skipped)
+            if external:
+                # The models of every fold score the same samples.
+                score = score._replace(n=max(scores.n for scores in by_fold.values()))
+            yield score, mean_draws(by_fold, metric)
             if has_result:
-                rows += [
-                    average({fold: scores}, metric, level, cohort, str(fold), skipped)
-                    for fold, scores in by_fold.items()
-                ]
-    return rows
+                for fold, scores in by_fold.items():
+                    yield average({fold: scores}, metric, level, external or cohort, str(fold), skipped), None
 
 
 def cohorts_of(runs: Iterable[Run]) -> list[str]:
@@ -254,7 +287,7 @@ def tables_by_fold(runs: Iterable[Run], task: ShownTask, level: Level, cohort: s
     return tables
 
 
-def score_folds(tables: FoldTables, measure: Measure, resamples: int) -> dict[int, FoldScores]:
+def score_folds(tables: FoldTables, measure: Measure, resamples: int, *, seed: int = SEED) -> dict[int, FoldScores]:
     """Score each fold, with the draws of its cases.
 
     Parameters
@@ -263,10 +296,10 @@ def score_folds(tables: FoldTables, measure: Measure, resamples: int) -> dict[in
         The test samples, or cases, of each fold and seed.
     measure
         Measure to compute.
-    resamples
-        Number of bootstrap resamples of the cases.
+    resamples, seed
+        Number of bootstrap resamples of the cases, and their seed.
     """
-    draws = draws_by_fold(cases_by_fold(tables), resamples=resamples)
+    draws = draws_by_fold(cases_by_fold(tables), resamples=resamples, seed=seed)
     return {fold: score_fold(fold, by_seed, measure, draws.get(fold)) for fold, by_seed in tables.items()}
 
 
@@ -322,6 +355,16 @@ def score_fold(fold: int, tables: Mapping[int, pd.DataFrame], measure: Measure, 
     )
 
 
+def mean_draws(by_fold: Mapping[int, FoldScores], metric: str) -> np.ndarray | None:
+    """Return the mean of a metric over folds and seeds in each draw of the cases; None where these are too few."""
+    defined = [scores for scores in by_fold.values() if not np.isnan(list(scores.values[metric].values())).all()]
+    enough = len(frozenset().union(*(scores.cases for scores in defined))) >= LEAST_CASES
+    if not enough or metric in UNORDERED:
+        return None
+    mean: np.ndarray = np.mean([scores.draws[metric] for scores in defined], axis=0)
+    return mean
+
+
 def average(
     by_fold: Mapping[int, FoldScores], metric: str, level: Level, cohort: str, fold: str, skipped: str
 ) -> Score:
@@ -340,17 +383,14 @@ def average(
     """
     values = pd.DataFrame({number: pd.Series(scores.values[metric], dtype=float) for number, scores in by_fold.items()})
     per_seed = values.mean(axis=1).dropna()
-    defined = [number for number in by_fold if number in values and values[number].notna().any()]
-    low, high = NAN, NAN
-    enough = len(frozenset().union(*(by_fold[number].cases for number in defined))) >= LEAST_CASES
-    if enough and metric not in UNORDERED:
-        low, high = interval(np.mean([by_fold[number].draws[metric] for number in defined], axis=0))
+    drawn = mean_draws(by_fold, metric)
+    low, high = (NAN, NAN) if drawn is None else interval(drawn)
     reasons = [skipped] if skipped else []
     # A task that was skipped lacks test predictions for that reason, not for want of samples.
     if any(scores.n for scores in by_fold.values()) or not skipped:
         told = {number: scores.reasons[metric] for number, scores in by_fold.items() if scores.reasons[metric]}
         reasons += [f"fold {number}: {text}" if len(by_fold) > 1 else text for number, text in told.items()]
-    if defined and np.isnan(low) and metric not in UNORDERED:
+    if values.notna().any(axis=None) and np.isnan(low) and metric not in UNORDERED:
         reasons.append("too few test cases for an interval")
     return Score(
         metric=metric,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ksfusion.results.config import ShownTask
+from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics.further_classes import CALIBRATION_BINS
 from ksfusion.results.metrics.further_survival import TENTHS
 from ksfusion.results.metrics.names import class_of
@@ -23,13 +23,19 @@ SURVIVAL_NOTES = (
     "0 is ideal for the integrated Brier score and for D-cal., the share of the samples that a calibrated model would "
     f"have in other of {TENTHS} equal ranges of predicted survival; D-cal. p: 100 times the p-value of its chi-square "
     "test (Rao and Scott's correction), each case counting once. Censoring is weighted by Kaplan-Meier's estimate on "
-    "the training cases; between the cuts of time the predicted curve is a step function, and what is integrated, and "
+    "{censoring}; between the cuts of time the predicted curve is a step function, and what is integrated, and "
     "Uno's C, go to the last cut. Within cohorts: only samples of the same cohort are compared."
 )
+ON_TRAINING, ON_ITSELF = "the training cases", "the cases of this cohort"
 
 
 def lay_out_supplement(
-    long: pd.DataFrame, tasks: Sequence[ShownTask], *, caveats: Sequence[str] = ()
+    long: pd.DataFrame,
+    tasks: Sequence[ShownTask],
+    *,
+    caveats: Sequence[str] = (),
+    cohort: str = ALL,
+    drops: pd.DataFrame | None = None,
 ) -> Iterator[tuple[str, Layout]]:
     """Yield the parts of Table S1: what each is about, and its layout.
 
@@ -41,6 +47,8 @@ def lay_out_supplement(
         The tasks, in the order of the table.
     caveats
         Sentences that stand first among the notes of each; one that begins with a task, at those of this alone.
+    cohort, drops
+        An external cohort, and the drops of results there; all test samples else.
     """
     classes = long["metric"].map(class_of)
     for task in tasks:
@@ -53,15 +61,16 @@ def lay_out_supplement(
                 continue
             label = dict(zip(task.classes, task.class_labels(), strict=True)).get(name)
             about = f"{task.heading}: {label} against the rest" if label else task.heading
-            layout = lay_out(rows, caveats=said, titles={task.name: task.title} if task.title else None)
+            titles = {task.name: task.title} if task.title else None
+            layout = lay_out(rows, cohort=cohort, caveats=said, titles=titles, drops=drops)
             (_, labels), *_ = layout.groups
-            notes = layout.notes if label else (*layout.notes, _note(task))
+            notes = layout.notes if label else (*layout.notes, _note(task, ON_TRAINING if drops is None else ON_ITSELF))
             yield about, replace(layout, groups=((label or task.heading, labels),), notes=notes)
 
 
-def _note(task: ShownTask) -> str:
+def _note(task: ShownTask, censoring: str) -> str:
     if task.kind == "survival":
-        return SURVIVAL_NOTES
+        return SURVIVAL_NOTES.format(censoring=censoring)
     number = task.positive_number
     brier = BRIER_OF_ALL if number is None else BRIER_OF_CLASS.format(label=task.class_labels()[number])
     return CLASS_NOTES.format(bins=CALIBRATION_BINS, brier=brier)

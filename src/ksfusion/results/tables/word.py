@@ -99,6 +99,8 @@ def _fill_value(cell: _Cell, found: Cell) -> None:
         _add(cell.add_paragraph(), found.interval, size=SMALL_SIZE)
     if found.published:
         _add(cell.add_paragraph(), f"paper {found.published}", size=SMALL_SIZE)
+    if found.dropped:
+        _add(cell.add_paragraph(), f"drop {found.dropped}", size=SMALL_SIZE)
 
 
 def _fill(cell: _Cell, text: str, *, bold: bool = False) -> None:
