@@ -110,6 +110,7 @@ include: "workflow/rules/expression.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/modalities.smk"
+include: "workflow/rules/attributions.smk"
 
 
 LOCALISATION = []
@@ -143,6 +144,7 @@ rule all:
         TABLES,
         MODALITIES,
         LOCALISATION,
+        ATTRIBUTIONS,
         STORE,
         expand("results/features/{batch}.h5", batch=BATCHES),
         "results/figures/figures.json",
@@ -183,6 +185,14 @@ rule modalities:
     input:
         CHECKED,
         MODALITIES,
+
+
+# `snakemake attributions`: which genes the methods rest on.
+rule attributions:
+    input:
+        CHECKED,
+        ATTRIBUTIONS,
+        ATTRIBUTION_FIGURES,
 
 
 # `snakemake heatmaps`: all that the configuration names; `all` needs those of its own methods.

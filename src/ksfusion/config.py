@@ -292,6 +292,10 @@ class Config(Titles):
         both = [name for name in self.methods if METHODS[name].modalities == "pg"]
         return both if self.results.audit_samples else []
 
+    def attributed(self) -> list[str]:
+        """Return the methods whose outputs are explained by genes: those of them that are trained anyway."""
+        return [name for name in self.results.attributions.methods if name in self.methods]
+
     def set_files(self) -> dict[str, str]:
         """Return the user's own files of gene sets by their key in the configuration."""
         sets = {"": self.genes.sets} if isinstance(self.genes.sets, str) else self.genes.sets

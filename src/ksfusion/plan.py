@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
 from ksfusion.preflight import DEMO_NOTICE, NamedFiles, checked_inputs
 from ksfusion.results import config as results
+from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides
 from ksfusion.slides.reading.slide_files import file_size
 from ksfusion.terms.tasks import TaskOutcome
@@ -119,6 +121,8 @@ class Plan(NamedFiles):
             "make_comparisons": results.MakeComparisonsSettings.of(config.results, **of_runs),
             "make_subgroups": results.MakeSubgroupsSettings.of(config.results, **of_runs),
             "audit_modalities": results.AuditModalitiesSettings.of(config.results),
+            "attribute_genes": AttributeGenesSettings.of(config.results.attributions),
+            "draw_attributions": results.DrawAttributionsSettings(tasks=compared["tasks"], title=config.title),
             "make_modalities": results.MakeModalitiesSettings.of(
                 config.results, **compared, methods=config.audited(), shared=self._shared(config.audited())
             ),
@@ -213,13 +217,8 @@ class Plan(NamedFiles):
 
     def _heatmaps(self, methods: Iterable[str]) -> list[str]:
         seeds = self.config.heatmaps.seeds or self.config.training.seeds[:1]
-        return [
-            f"results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv"
-            for task in self.config.tasks
-            for method in self.trained(methods)
-            for fold in self.folds
-            for seed in seeds
-        ]
+        runs = product(self.config.tasks, self.trained(methods), self.folds, seeds)
+        return ["results/heatmaps/{}/{}/fold{}/seed{}/heatmaps.tsv".format(*run) for run in runs]
 
 
 def make_plan(

@@ -25,7 +25,7 @@ BY_HAND = {
     "write_reference",
 }
 # Rules that only gather, and those that repeat another for alpha.
-WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "modalities", "heatmaps", "report"}
+WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "modalities", "attributions", "heatmaps", "report"}
 # Rules whose settings depend on the method: what the plan gives them.
 OF_A_METHOD = {
     "train_model": "training_settings",

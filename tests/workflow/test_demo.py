@@ -199,9 +199,9 @@ def test_the_report_is_one_page_that_names_the_demo(demo):
 def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
     sources = [demo.folder / "Snakefile", *(demo.folder / "workflow").rglob("*"), *(demo.folder / "src").rglob("*.py")]
     naming = [path for path in sources if path.is_file() and re.search(r"truth/\w+\.", path.read_text())]
-    assert sorted(path.name for path in naming) == ["demo.smk", "localisation.smk"]
-    # It stands among the outputs of the two rules that draw, three files, and among the inputs of where models look,
-    # which nothing but the report reads.
+    assert sorted(path.name for path in naming) == ["attributions.smk", "demo.smk", "localisation.smk"]
+    # It stands among the outputs of the two rules that draw, four files, and among the inputs of where models look and
+    # of the genes they rest on, which nothing but the report reads.
     text = "".join(path.read_text() for path in sorted(naming))
     blocks = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
     sections = [(block.split(":")[0], *re.split(r"^    (\w+):\n", block, flags=re.MULTILINE)[1:]) for block in blocks]
@@ -211,9 +211,10 @@ def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
         for section, text in zip(parts[::2], parts[1::2], strict=True)
         for _ in re.findall(r'"truth/\w+\.\w+"', text)
     ]
-    drawn = [("draw_demo_slides", "output")] * 2 + [("draw_demo_expression", "output")]
-    assert named == [*drawn, ("locate_attention", "input"), ("make_localisation", "input")]
-    assert text.count("truth/") == 6  # once in a comment
+    drawn = [("draw_demo_slides", "output")] * 2 + [("draw_demo_expression", "output")] * 2
+    scored = [("locate_attention", "input"), ("make_localisation", "input")]
+    assert named == [("attribute_genes", "input"), *drawn, *scored]
+    assert text.count("truth/") == 8  # once in a comment
 
 
 def test_every_tile_has_its_truth(demo):

@@ -25,6 +25,7 @@ rule draw_demo_expression:
         gdc=directory("expression/gdc"),
         ivygap=directory("expression/ivygap"),
         truth="truth/cases.tsv",
+        genes="truth/genes.tsv",
     log:
         "results/logs/draw_demo_expression.log",
     benchmark:
@@ -35,7 +36,8 @@ rule draw_demo_expression:
         settings=plan.settings("draw_demo_expression"),
         code=plan.code("draw_demo_expression"),
     shell:
-        "ksfusion draw-demo-expression --settings {params.settings:q} --output expression --truth {output.truth} 2> {log}"
+        "ksfusion draw-demo-expression --settings {params.settings:q} --output expression --truth {output.truth}"
+        " --gene-truth {output.genes} 2> {log}"
 
 
 # Plain models that read what was planted, beside the methods in the report.

@@ -231,6 +231,9 @@ rule write_report:
         oracles="results/tables/oracles.tsv" if plan.config.demo else [],
         modalities=MODALITIES,
         localisation=LOCALISATION,
+        attributions=ATTRIBUTIONS,
+        stability=STABILITY,
+        attribution_figures=ATTRIBUTION_FIGURES,
         template=[shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")],
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -249,5 +252,5 @@ rule write_report:
         " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps} --oracles {input.oracles} --modalities {params.modalities}"
-        " --localisation {input.localisation}"
+        " --localisation {input.localisation} --attributions {input.attributions}"
         " --settings {params.settings:q} --output {output} 2> {log}"

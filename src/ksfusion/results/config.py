@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import Block, Positive, Printed
+from ksfusion.core.config_block import Block, Printed
 from ksfusion.methods.registry import METHODS, NETWORKS, unknown_method
+from ksfusion.results.attribution.config import Attributions
 from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
@@ -130,6 +131,8 @@ class Auditing(Block):
 class AuditedResults(Auditing, Results):
     """How results are shown, what methods are compared with, and whether their use of both modalities is audited."""
 
+    attributions: Attributions = Field(Attributions(), description="which genes the outputs of methods rest on")
+
 
 class Printing(Block):
     """What a task is called in print."""
@@ -235,6 +238,12 @@ class AuditModalitiesSettings(Auditing):
 
 class MakeModalitiesSettings(Resampling, Compared):
     """Of `ksfusion.stages.make_modalities`."""
+
+
+class DrawAttributionsSettings(Titles):
+    """Of `ksfusion.stages.draw_attributions`: tasks, in the order of the panels."""
+
+    tasks: list[ShownTask]
 
 
 class LocateAttentionSettings(Resampling):

@@ -11,6 +11,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_text
 from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
+from ksfusion.results.report.attributions import attribution_section
 from ksfusion.results.report.findings import findings_of_folds, read_findings
 from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
 from ksfusion.results.report.localisation import localisation_section
@@ -43,6 +44,7 @@ def write_report(
     comparisons: Path | None = None,
     modalities: Sequence[Path] = (),
     localisation: Sequence[Path] = (),
+    attributions: Sequence[Path] = (),
     subgroups: Path | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
@@ -81,6 +83,8 @@ def write_report(
         The table of `make-comparisons`.
     localisation
         The table of `make-localisation`, of the demo alone.
+    attributions
+        The tables of `attribute-genes`, whose figures stand among the others.
     modalities
         The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
     subgroups
@@ -118,6 +122,7 @@ def write_report(
         comparisons=read_comparisons(comparisons, settings),
         subgroups=read_subgroups(subgroups),
         localisation=localisation_section(localisation),
+        attributions=attribution_section(attributions, figures, settings.tasks),
         modalities=modality_section(
             read_modalities(modalities),
             page_image(figures / "modalities.png") if modalities else None,

@@ -11,11 +11,14 @@ import pandas as pd
 import torch
 
 from ksfusion.methods.output import Method
-from ksfusion.results.attribution.integrated import AT_ONCE, STEPS, Target, integrated_gradients
+from ksfusion.results.attribution.integrated import AT_ONCE, STEPS_OF_MEANS, Target, integrated_gradients_of
 from ksfusion.results.attribution.tables import ALL, CHECKS, COLUMNS, PERMUTED, PLANTED, SEEDS
 from ksfusion.results.modalities.projection import choose_samples
 from ksfusion.training.data import FoldData
 from ksfusion.training.predict import batched
+
+# Of the genes, those that are taken for the planted ones.
+PLANTED_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +84,13 @@ def attribute_samples(
     test = test[choose_samples(data.samples["sample_id"].iloc[test], samples)]
     symbols = [(symbol, niche) for niche in data.genes for symbol in data.niches[niche]]
     distances, found = [np.empty((0, len(symbols)))], {name: [np.empty((0, len(symbols)))] for name in outputs}
-    for positions in batched(test, AT_ONCE // STEPS):
+    targets = list(outputs.values())
+    for positions in batched(test, AT_ONCE // STEPS_OF_MEANS):
         patches, genes = data.gather(positions, device)
         distances.append(torch.cat([genes[niche] - baseline[niche].to(device) for niche in genes], dim=1).cpu().numpy())
-        for name, target in outputs.items():
-            owed = integrated_gradients(model, patches, genes, target=target, baseline=baseline)
-            found[name].append(torch.cat(list(owed.values()), dim=1).cpu().numpy())
+        owed = integrated_gradients_of(model, patches, genes, targets=targets, baseline=baseline, steps=STEPS_OF_MEANS)
+        for parts, of_target in zip(found.values(), owed, strict=True):
+            parts.append(torch.cat(list(of_target.values()), dim=1).cpu().numpy())
     owed_to = {name: np.concatenate(parts) for name, parts in found.items()}
     return Attributed(symbols, np.concatenate(distances), owed_to)
 
@@ -123,7 +127,7 @@ def check_rows(
     by_seed: Sequence[Attributed],
     permuted: Attributed | None,
     table: pd.DataFrame,
-    planted: pd.Series[bool] | None,
+    planted: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """Return how stable the ranks of genes are, and how many planted genes are found.
 
@@ -136,15 +140,15 @@ def check_rows(
     table
         That of `attribution_table`.
     planted
-        Whether a gene, the index, carries a planted signal; None where that is not known.
+        How far each gene (``symbol``) follows each ``class``, by its ``correlation``, where that is known.
 
     Returns
     -------
     pandas.DataFrame
         `CHECKS`. ``seeds``: Spearman's correlation of the mean absolute attribution of the genes, mean over pairs of
-        seeds; ``permuted``: the same between each seed and the model of permuted labels; ``planted``: of as many genes
-        as are planted, the first by rank, the share that are planted (recall at k, percent), in each niche and over
-        all, with the share that genes at random would have.
+        seeds; ``permuted``: the same between each seed and the model of permuted labels; ``planted``: recall at k, the
+        share, percent, that the first k genes by rank hold of the k genes that follow the class most; k is a tenth of
+        the genes (of a niche, or of all), and a tenth is chance.
     """
     rows: list[tuple[str, str, str, float, float, int]] = []
     for name in by_seed[0].owed if by_seed else ():
@@ -159,26 +163,25 @@ def check_rows(
         ]
         if planted is not None:
             own = table[table["class"] == name]
+            strength = planted[planted["class"] == name].set_index("symbol")["correlation"].abs()
             niches = [(ALL, own), *own.groupby("niche", sort=False)]
-            rows += [(name, str(niche), PLANTED, *recall_at_k(genes["gene"], planted)) for niche, genes in niches]
+            rows += [(name, str(niche), PLANTED, *recall_at_k(genes["gene"], strength)) for niche, genes in niches]
     return pd.DataFrame(rows, columns=CHECKS)
 
 
-def recall_at_k(ranked: pd.Series[str], planted: pd.Series[bool]) -> tuple[float, float, int]:
-    """Return the share of planted genes among the first k, percent, that expected at random, and k.
+def recall_at_k(ranked: pd.Series[str], strength: pd.Series[float]) -> tuple[float, float, int]:
+    """Return the share that the first k genes hold of the k strongest, percent, that expected at random, and k.
 
     Parameters
     ----------
     ranked
-        Genes, the first first.
-    planted
-        Whether a gene, the index, is planted; k is how many of the ranked are.
+        Genes, the first first; k is a tenth of them.
+    strength
+        How strong each gene, the index, is; one that is not there is the weakest, equal ones are taken by name.
     """
-    hit = ranked.map(planted).fillna(False).to_numpy(bool)
-    k = int(hit.sum())
-    if not k:
-        return float("nan"), float("nan"), 0
-    return 100 * float(hit[:k].mean()), 100 * float(hit.mean()), k
+    k = max(1, round(len(ranked) * PLANTED_SHARE))
+    known = strength.reindex(sorted(ranked), fill_value=0.0).sort_values(ascending=False, kind="stable")
+    return 100 * float(ranked.head(k).isin(known.index[:k]).mean()), 100 * k / len(ranked), k
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:

@@ -7,7 +7,7 @@ outputs (completeness). The slide stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, cast
 
@@ -22,8 +22,8 @@ from ksfusion.training.losses import risk
 
 # What is explained, of logits (B, n_outputs): one number for each sample, (B,).
 Target: TypeAlias = Callable[[Tensor], Tensor]
-# Points on the path at which the gradient is taken (Gauss-Legendre).
-STEPS = 8
+# Points on the path at which the gradient is taken (Gauss-Legendre): of one patient, and where means are told.
+STEPS, STEPS_OF_MEANS = 32, 6
 # Points of all samples that are computed together.
 AT_ONCE = 64
 RISK = "risk"
@@ -76,7 +76,34 @@ def integrated_gradients(
     baseline: Mapping[str, Tensor] | None = None,
     steps: int = STEPS,
 ) -> dict[str, Tensor]:
-    """Return what the output for each sample owes to each gene.
+    """Return what one output for each sample owes to each gene; see `integrated_gradients_of`.
+
+    Parameters
+    ----------
+    model, patches, genes, baseline, steps
+        As of `integrated_gradients_of`.
+    target
+        What is explained: one of `explained_outputs`.
+
+    Returns
+    -------
+    dict of niche to Tensor (B, genes)
+        Positive where a gene raises the output above that of the baseline.
+    """
+    (found,) = integrated_gradients_of(model, patches, genes, targets=[target], baseline=baseline, steps=steps)
+    return found
+
+
+def integrated_gradients_of(
+    model: Method,
+    patches: Tensor | None,
+    genes: Mapping[str, Tensor],
+    *,
+    targets: Sequence[Target],
+    baseline: Mapping[str, Tensor] | None = None,
+    steps: int = STEPS,
+) -> list[dict[str, Tensor]]:
+    """Return what each of some outputs for each sample owes to each gene; the model is run once for all outputs.
 
     Parameters
     ----------
@@ -86,8 +113,8 @@ def integrated_gradients(
         The map; None for a method that reads no patches.
     genes : mapping of niche to Tensor (B, genes)
         The genes, on the device of the model.
-    target
-        What is explained: one of `explained_outputs`.
+    targets
+        What is explained, of `explained_outputs`.
     baseline : mapping of niche to Tensor (genes,)
         Where the path starts; by default at zero, the training mean of z-scores.
     steps
@@ -95,8 +122,8 @@ def integrated_gradients(
 
     Returns
     -------
-    dict of niche to Tensor (B, genes)
-        Positive where a gene raises the output above that of the baseline.
+    list of dict of niche to Tensor (B, genes)
+        One for each target.
     """
     from captum.attr import IntegratedGradients
 
@@ -104,24 +131,60 @@ def integrated_gradients(
     with torch.no_grad():
         of_patches = None if patches is None else model.of_patches(patches)
 
-    def output(*values: Tensor) -> Tensor:
+    def outputs(*values: Tensor) -> Tensor:
         *of_niches, sample = values
         along = {**genes, **dict(zip(read, of_niches, strict=True))}
         if of_patches is None:
-            return target(model(None, along).logits)
-        return target(model.join(rows_of(of_patches, sample), model.of_genes(along)).logits)
+            logits = model(None, along).logits
+        else:
+            logits = model.join(rows_of(of_patches, sample), model.of_genes(along)).logits
+        return torch.stack([target(logits) for target in targets], dim=1)
+
+    def with_targets(values: Tensor) -> Tensor:
+        return values.unsqueeze(-2).expand(n_samples, len(targets), -1)
 
     n_samples = len(genes[read[0]])
-    first = {niche: torch.zeros_like(genes[niche]) for niche in read}
-    if baseline is not None:
-        first = {niche: baseline[niche].to(genes[niche]).expand_as(genes[niche]) for niche in read}
-    found = IntegratedGradients(output).attribute(
-        tuple(genes[niche] for niche in read),
-        baselines=tuple(first.values()),
+    start = baseline or {niche: torch.zeros_like(genes[niche][0]) for niche in read}
+    explain = IntegratedGradients(outputs)
+    explain.gradient_func = _gradients_of_all
+    found = explain.attribute(
+        tuple(with_targets(genes[niche]) for niche in read),
+        baselines=tuple(with_targets(start[niche].to(genes[niche]).expand_as(genes[niche])) for niche in read),
         additional_forward_args=(torch.arange(n_samples, device=genes[read[0]].device),),
         n_steps=steps,
         method="gausslegendre",
         internal_batch_size=max(AT_ONCE, n_samples),
     )
     parts = dict(zip(read, cast(tuple[Tensor, ...], found), strict=True))
-    return {niche: parts.get(niche, torch.zeros_like(values)).detach() for niche, values in genes.items()}
+    return [
+        {niche: parts[niche][:, number].detach() if niche in parts else values for niche, values in genes.items()}
+        for number in range(len(targets))
+    ]
+
+
+def _gradients_of_all(
+    forward_fn: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    target_ind: None = None,
+    additional_forward_args: tuple[Tensor, ...] = (),
+) -> tuple[Tensor, ...]:
+    """Return the gradient of each output, in the place of captum's own function, which runs the model for one alone.
+
+    Parameters
+    ----------
+    forward_fn
+        What makes outputs (n, targets) of genes (n, genes) of each niche.
+    inputs : tuple of Tensor (n, targets, genes)
+        The genes of each niche, the same for all targets.
+    target_ind, additional_forward_args
+        As captum has them.
+
+    Returns
+    -------
+    tuple of Tensor (n, targets, genes)
+    """
+    with torch.enable_grad():
+        genes = tuple(values[:, 0].detach().requires_grad_() for values in inputs)
+        outputs = forward_fn(*genes, *additional_forward_args).sum(dim=0)
+        gradients = [torch.autograd.grad(output, genes, retain_graph=True) for output in outputs]
+    return tuple(torch.stack(of_niche, dim=1) for of_niche in zip(*gradients, strict=True))

@@ -26,7 +26,9 @@ def permuted_labels(data: FoldData, seed: int) -> FoldData:
         of_case = samples.iloc[rows].drop_duplicates("case_id").set_index("case_id")[truth]
         moved = of_case.iloc[random.permutation(len(of_case))].set_axis(of_case.index)
         for name in truth:
-            samples.iloc[rows, samples.columns.get_loc(name)] = samples["case_id"].iloc[rows].map(moved[name]).to_numpy()
+            samples.iloc[rows, samples.columns.get_loc(name)] = (
+                samples["case_id"].iloc[rows].map(moved[name]).to_numpy()
+            )
     return dataclasses.replace(data, samples=samples)
 
 

@@ -19,6 +19,7 @@ import ksfusion
 from ksfusion.core.provenance import as_json
 from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.report.answer import answer, question
+from ksfusion.results.report.attributions import AttributionSection
 from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
 from ksfusion.results.report.findings import (
     AUDIT,
@@ -92,6 +93,8 @@ class ReportContents:
         The long table of `ksfusion.stages.score_oracles`, of the demo alone.
     comparisons
         Of the methods with a reference.
+    attributions
+        Which genes the outputs of methods rest on.
     localisation
         How well methods find what was planted, of the demo alone.
     modalities
@@ -115,6 +118,7 @@ class ReportContents:
     oracles: pd.DataFrame | None = None
     comparisons: Comparisons | None = None
     modalities: ModalitySection | None = None
+    attributions: AttributionSection | None = None
     localisation: LocalisationSection | None = None
     subgroups: pd.DataFrame | None = None
 
@@ -182,6 +186,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         subgroup_notes=SUBGROUP_NOTES,
         figures=figures,
         modalities=contents.modalities,
+        attributions=contents.attributions,
         localisation=contents.localisation,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
@@ -218,6 +223,7 @@ def _menu(
         ("comparisons", "Differences") if compared else None,
         *((figure["id"], figure["heading"]) for figure in figures),
         ("modalities", "Both modalities?") if contents.modalities else None,
+        ("attributions", "Genes that explain") if contents.attributions else None,
         ("heatmaps", "Attention") if contents.heatmaps else None,
         ("overviews", "Slides") if contents.gallery["total"] else None,
         ("slides", "What was left out"),

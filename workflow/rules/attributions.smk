@@ -1,0 +1,53 @@
+# Which genes the outputs of methods rest on.
+ATTRIBUTED = plan.trained(plan.config.attributed())
+ATTRIBUTIONS = expand("results/attributions/{task}/{method}/fold{fold}.tsv", task=TASKS, method=ATTRIBUTED, fold=FOLDS)
+STABILITY = [f"{table.removesuffix('.tsv')}.stability.tsv" for table in ATTRIBUTIONS]
+ATTRIBUTION_FIGURES = expand("results/figures/attributions_{method}_fold{fold}.png", method=ATTRIBUTED, fold=FOLDS)
+
+
+# The tasks and seeds of a method share a job: starting Python takes longer than much of it.
+rule attribute_genes:
+    input:
+        **FOLD_FILES,
+        runs=expand(
+            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            task=TASKS,
+            seed=SEEDS,
+            file=["model.safetensors", "config.json"],
+        ),
+        truth="truth/genes.tsv" if plan.config.demo else [],
+    output:
+        tables=expand("results/attributions/{task}/{{method}}/fold{{fold}}.tsv", task=TASKS),
+        stability=expand("results/attributions/{task}/{{method}}/fold{{fold}}.stability.tsv", task=TASKS),
+    log:
+        "results/logs/attribute_genes/{method}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/attribute_genes/{method}/fold{fold}.tsv"
+    conda:
+        "../../envs/attributions.yaml"
+    params:
+        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        settings=plan.settings("attribute_genes"),
+        code=lambda wildcards: plan.code("attribute_genes", method=wildcards.method),
+    shell:
+        "ksfusion attribute-genes --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        " --truth {input.truth} --settings {params.settings:q} --output {output.tables} --stability {output.stability}"
+        " 2> {log}"
+
+
+rule draw_attributions:
+    input:
+        expand("results/attributions/{task}/{{method}}/fold{{fold}}.tsv", task=TASKS),
+    output:
+        multiext("results/figures/attributions_{method}_fold{fold}", ".svg", ".png"),
+    log:
+        "results/logs/draw_attributions/{method}/fold{fold}.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        stem="results/figures/attributions_{method}_fold{fold}",
+        settings=plan.settings("draw_attributions"),
+        code=plan.code("draw_attributions"),
+    shell:
+        "ksfusion draw-attributions --attributions {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
