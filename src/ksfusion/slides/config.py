@@ -216,4 +216,11 @@ class CheckTilesSettings(FailureLimit):
 
 
 class BuildStoreSettings(FailureLimit):
-    """Of `ksfusion.stages.build_store`."""
+    """Of `ksfusion.stages.build_store`; ``may_be_empty``: go on without any slide or sample, as new patients may."""
+
+    may_be_empty: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not so: of a study it never is, and its settings stay those of its earlier runs."""
+        return {name: value for name, value in write(self).items() if name != "may_be_empty" or value}

@@ -11,7 +11,7 @@ from ksfusion.core.feature_store import BLOCKS, DESCRIPTION, FILES, INDEX, SLIDE
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import atomic, write_json, write_tsv
 from ksfusion.slides.config import BuildStoreSettings
-from ksfusion.slides.features.store import gather, lay_out
+from ksfusion.slides.features.store import any_completed, gather, lay_out, no_slides
 
 
 def build_store(
@@ -29,7 +29,7 @@ def build_store(
         Gets ``features.npy``, ``index.npy``, ``slides.tsv`` and ``store.json``, with a checksum of each slide's
         features; slides that failed are not in it.
     settings
-        The share of slides that may fail.
+        The share of slides that may fail, and whether all may: the table of slides is then all that is written.
 
     Raises
     ------
@@ -37,7 +37,11 @@ def build_store(
         If too many slides failed, no sample is complete, a slide is there twice, or the files were made with
         different settings.
     """
-    check_failures(slides, samples, max_failed_fraction=settings.max_failed_fraction)
+    if not settings.may_be_empty:
+        check_failures(slides, samples, max_failed_fraction=settings.max_failed_fraction)
+    elif not any_completed(features):
+        write_tsv(no_slides(), output / SLIDES, provenance(__name__, settings.record()))
+        return
     layout = lay_out(features)
     made_by = provenance(__name__, layout.settings)
     with atomic(output) as temporary:

@@ -124,6 +124,11 @@ def on_slide(
         If the slide cannot be read.
     """
     rgb, scale = read(source.path, source.mpp, settings, longest)
+    return lay_on(rgb, scale, patches, settings=settings)
+
+
+def lay_on(rgb: np.ndarray, scale: float, patches: Patches, *, settings: Reading) -> SlidePicture:
+    """Lay patches on a picture of their slide; ``scale``: its micrometres per px. See `on_slide`."""
     side = settings.patch_px * settings.mpp / scale
     return SlidePicture(rgb, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
 

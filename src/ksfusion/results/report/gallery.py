@@ -166,7 +166,7 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
     report
         The page, from whose folder links start.
     """
-    lists = _overview_lists(overviews)
+    lists = overview_lists(overviews)
     files = {slide_id: file for slide_id, (file, _) in lists.items()}
     drawn = slides[slides["slide_id"].isin(files)].copy()
     drawn["warnings"] = [_warnings(row) for _, row in drawn.iterrows()]
@@ -180,7 +180,7 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
         pictures=[
             ShownSlide(
                 **link,
-                image=_small(*lists[row["slide_id"]], PICTURE_PX),
+                image=small_picture(*lists[row["slide_id"]], PICTURE_PX),
                 about=_about(row),
                 warnings=row["warnings"],
             )
@@ -191,7 +191,7 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
     )
 
 
-def _overview_lists(overviews: Iterable[Path]) -> dict[str, tuple[Path, Path]]:
+def overview_lists(overviews: Iterable[Path]) -> dict[str, tuple[Path, Path]]:
     """Return the picture of each slide that has one, and the list in which it stands."""
     files: dict[str, tuple[Path, Path]] = {}
     for path in overviews:
@@ -256,7 +256,7 @@ def heatmap_gallery(
         runs.append(
             HeatmapGallery(
                 title=f"{heading(task, titles or {})}, {METHODS[method].label}, {which}",
-                pictures=[ShownHeatmap(**links[file], image=_small(file, path, HEATMAP_PX)) for file in ends],
+                pictures=[ShownHeatmap(**links[file], image=small_picture(file, path, HEATMAP_PX)) for file in ends],
                 links=[link for file, link in links.items() if file not in ends],
             )
         )
@@ -280,7 +280,7 @@ def _read_png(path: Path, listed_in: Path | None) -> bytes:
     return data
 
 
-def _small(path: Path, listed_in: Path, longest: int) -> str:
+def small_picture(path: Path, listed_in: Path, longest: int) -> str:
     """Return a picture as the text of a small JPEG."""
     with Image.open(io.BytesIO(_read_png(path, listed_in))) as image:
         image.thumbnail((longest, longest), Image.Resampling.LANCZOS)

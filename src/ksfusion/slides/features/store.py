@@ -82,6 +82,16 @@ def lay_out(feature_files: Sequence[Path]) -> StoreLayout:
     return StoreLayout(slides, n_features, count, json.loads(settings.pop()))
 
 
+def any_completed(feature_files: Sequence[Path]) -> bool:
+    """Return whether any slide came through."""
+    return any(True for _, file in _opened(feature_files) for _ in file.completed())
+
+
+def no_slides() -> pd.DataFrame:
+    """Return the table of the slides of a store that has none."""
+    return pd.DataFrame(columns=["slide_id", "offset", "n_unique"])
+
+
 def gather(feature_files: Sequence[Path], layout: StoreLayout, folder: Path) -> dict[str, str]:
     """Write the memory maps of a store, slide by slide.
 
