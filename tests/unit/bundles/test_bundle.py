@@ -1,0 +1,206 @@
+"""What a bundle holds, and that its members predict what the study's runs wrote."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from bundled_study import files_of, make_bundle
+from training_cohort import DIAGNOSIS, NICHES, SURVIVAL
+
+from ksfusion.bundles import read_bundle
+from ksfusion.bundles.encoder import bundle_encoder
+from ksfusion.bundles.predict import member_predictions
+from ksfusion.bundles.seen import sides_of_case
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
+from ksfusion.slides.encoders.build import build_encoder
+from ksfusion.training.data import read_fold
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_a_bundle_says_what_it_is(bundled):
+    found = read_bundle(bundled)
+    assert (found.method, found.task.name, found.modalities) == ("ksfusion", "diagnosis", "pg")
+    assert found.task.classes == DIAGNOSIS.classes
+    assert [(member.fold, member.seed) for member in found.members] == [(0, 0), (0, 1)]
+    assert found.settings.patches.count == found.contents.n_patches == 36
+    assert found.settings.slides.exclude == ["pen"]
+    assert found.settings.features.encoder == "seeded-conv"
+    assert found.contents.encoder.n_features == 12
+    assert {source.cohort: source.unit for source in found.contents.expression} == {"A": "log"}
+    # The order of the table of genes, in which the models read them.
+    assert {niche: sorted(symbols) for niche, symbols in found.folds[0].genes.niches.items()} == NICHES
+    assert found.members[0].config["niches"] == found.folds[0].genes.niches
+
+
+def test_every_file_is_in_the_manifest_with_its_digest(bundled):
+    listed = json.loads((bundled / "manifest.json").read_text())["files"]
+    there = {path.relative_to(bundled).as_posix(): path for path in bundled.rglob("*") if path.is_file()}
+    assert set(listed) == set(there) - {"manifest.json"}
+    for name, known in listed.items():
+        assert hashlib.sha256(there[name].read_bytes()).hexdigest() == known["sha256"]
+    assert {path.suffix for path in there.values()} == {".json", ".yaml", ".md", ".tsv", ".safetensors"}
+
+
+def test_no_case_and_no_path_stands_in_a_bundle(bundled, study):
+    cases = read_parquet(study / "cohort/cases.parquet")["case_id"]
+    texts = {path: path.read_text() for path in bundled.rglob("*") if path.is_file() and path.suffix != ".safetensors"}
+    for path, text in texts.items():
+        assert "secret/" not in text and str(study) not in text, path
+    assert not set(cases) & set("\t".join(texts[bundled / "cases.tsv"].split("\n")).split("\t"))
+
+
+@pytest.mark.parametrize(("task", "method"), [(DIAGNOSIS, "ksfusion"), (SURVIVAL, "snn")])
+def test_members_predict_what_the_runs_wrote(study, tmp_path, task, method):
+    found = read_bundle(make_bundle(study, tmp_path / "B", task=task.name, method=method))
+    data = read_fold(files_of(study), task=task, fold=0, modalities=found.modalities)
+    for member in found.members:
+        run = study / f"models/{task.name}/{method}/fold0/seed{member.seed}"
+        written = read_parquet(run / "predictions.parquet")
+        predicted = member_predictions(member, data, batch_size=found.contents.batch_size)
+        pd.testing.assert_frame_equal(predicted, written, check_exact=True)
+        # Other batches: its own test cases alone, three at a time.
+        test = member_predictions(member, data.only("test"), batch_size=3)
+        own = written[written["split"] == "test"].reset_index(drop=True)
+        names = [name for name in own if name.startswith(("prob_", "hazard_", "risk"))]
+        assert np.abs(test[names].to_numpy() - own[names].to_numpy()).max() < 1e-6
+
+
+@pytest.mark.slow
+def test_a_moved_bundle_predicts_the_same_in_another_process(bundled, tmp_path):
+    """Nothing but the folder is read: neither the study, nor the place where it was made."""
+    moved = shutil.copytree(bundled, tmp_path / "elsewhere/my bundle")
+    code = (
+        "import sys, torch\n"
+        "from ksfusion.bundles import read_bundle\n"
+        "found = read_bundle(sys.argv[1])\n"
+        "genes = {niche: torch.zeros(1, len(own)) for niche, own in found.folds[0].genes.niches.items()}\n"
+        "print(found.members[0].load()(torch.ones(1, 36, 12), genes).logits.tolist())\n"
+    )
+    command = [sys.executable, "-c", code, str(moved)]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    genes = {niche: torch.zeros(1, len(own)) for niche, own in NICHES.items()}
+    here = read_bundle(bundled).members[0].load()(torch.ones(1, 36, 12), genes).logits
+    assert np.array(json.loads(told)) == pytest.approx(here.detach().numpy(), abs=1e-6)
+
+
+def test_the_same_results_make_the_same_bundle(bundled, study, tmp_path):
+    again = make_bundle(study, tmp_path / "again")
+    for path in bundled.rglob("*"):
+        if path.is_file():
+            assert (again / path.relative_to(bundled)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_case_that_trained_is_known_by_its_id_and_by_its_slides(bundled, study):
+    found = read_bundle(bundled)
+    splits = read_tsv(study / "cohort/splits.tsv", dtype={"case_id": str}).set_index("case_id")["split"]
+    case = splits.index[splits == "train"][0]
+    assert sides_of_case(found.cases, found.slides, case) == {0: "train"}
+    assert sides_of_case(found.cases, found.slides, splits.index[splits == "test"][0]) == {0: "test"}
+    assert sides_of_case(found.cases, found.slides, "new") == {}
+    samples = read_tsv(study / "samples.tsv", dtype=str)
+    slide = samples.loc[samples["case_id"] == case, "slide_id"].iloc[0]
+    assert sides_of_case(found.cases, found.slides, "new", [f"digest of {slide}"]) == {0: "train"}
+
+
+def test_the_reference_risks_are_those_of_the_training_cases(study, tmp_path):
+    found = read_bundle(make_bundle(study, tmp_path / "B", task="survival", method="snn"))
+    written = read_parquet(study / "models/survival/snn/fold0/seed0/predictions.parquet")
+    train = written[(written["split"] == "train") & written["days"].notna()]
+    by_hand = sorted(train["risk"][train["case_id"] == case].mean() for case in train["case_id"].unique())
+    assert found.members[0].reference == pytest.approx(by_hand, rel=1e-12)
+    assert len(found.members[0].cuts) == 3
+
+
+def test_the_card_says_what_it_is_for(bundled):
+    card = (bundled / "model_card.md").read_text()
+    for heading in ("Intended use", "Data", "Metrics", "Subgroups", "Limits"):
+        assert f"\n## {heading}\n" in card
+    assert "For research only." in card
+    assert "no coverage is claimed" in card
+    # Of 60 cases every third has two slides, and the only slide of the last one has failed.
+    assert "Cohort A: 59 cases, 79 samples in use." in card
+
+
+def test_metrics_and_subgroups_are_those_of_the_tables(study, tmp_path):
+    results = shutil.copytree(study, tmp_path / "results")
+    columns = ["method", "task", "metric", "level", "cohort", "fold", "mean", "sd", "ci_low", "ci_high", "paper", "n"]
+    rows = [["ksfusion", "diagnosis", "auc", "case", "all", "all", "81.2345", "1.5", "70.1", "90.9", "", "12"]]
+    rows += [["snn", "diagnosis", *rows[0][2:]], ["ksfusion", "survival", "c_index", *rows[0][3:]]]
+    table = pd.DataFrame(rows, columns=columns).assign(reason="")
+    task = {"name": "diagnosis", "kind": "classification", "classes": DIAGNOSIS.classes, "title": "How bad it is"}
+    made_by = {"settings": {"tasks": [task], "caveats": ["Drawn cases."], "title": "A drawn study"}}
+    for name in ("table1", "table2"):
+        write_tsv(table, results / f"tables/{name}.tsv", made_by)
+    made = make_bundle(results, tmp_path / "B")
+    kept = read_tsv(made / "metrics.tsv", dtype=str)
+    assert kept["mean"].tolist() == ["81.2345"]
+    card = (made / "model_card.md").read_text()
+    assert "| AUC | cases | all | 81.2 | 70.1 to 90.9 | 12 |  |" in card
+    assert "for How bad it is" in card and "Study: A drawn study." in card and "- Drawn cases." in card
+
+
+def test_the_encoder_is_the_one_of_training(bundled):
+    found = read_bundle(bundled)
+    wanted = found.contents.encoder.model_copy(update={"n_features": 192})
+    assert bundle_encoder(wanted, found.settings).n_features == 192
+    other = wanted.model_copy(update={"weights_sha256": "0" * 64})
+    with pytest.raises(UserError, match="has other weights here than in training"):
+        bundle_encoder(other, found.settings)
+    with pytest.raises(UserError, match="gives 192 features here, and the bundle needs 12"):
+        bundle_encoder(found.contents.encoder, found.settings)
+    for name in ("timm:no_such_model", "no_such"):
+        with pytest.raises(UserError, match=f"encoder {name}, which the bundle needs, is not there: "):
+            bundle_encoder(wanted.model_copy(update={"name": name}), found.settings)
+    features = found.settings.features.model_copy(update={"weights": "my.safetensors"})
+    with pytest.raises(UserError, match=r"needs the weight file my\.safetensors"):
+        bundle_encoder(wanted, found.settings.model_copy(update={"features": features}))
+
+
+def test_the_digest_of_an_encoder_changes_with_one_weight():
+    from ksfusion.slides.encoders.digest import encoder_digest
+
+    encoder = build_encoder("seeded-conv")
+    before = encoder_digest(encoder)
+    assert encoder_digest(build_encoder("seeded-conv")) == before
+    encoder.network.conv1.bias[0] += 1e-3
+    assert encoder_digest(encoder) != before
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "said"),
+    [
+        ("diagnosis", "clinical", "--method clinical: reads clinical columns, which a bundle does not hold"),
+        ("diagnosis", "cohort", "--method cohort: reads nothing but the cohort"),
+        ("diagnosis", "nosuch", "unknown method 'nosuch'"),
+        ("diagnosis", "snn", "no run of task diagnosis and method snn; there are diagnosis/ksfusion, survival/snn"),
+    ],
+)
+def test_what_cannot_be_bundled_is_told(study, tmp_path, task, method, said):
+    with pytest.raises(UserError, match=said):
+        make_bundle(study, tmp_path / "B", task=task, method=method)
+    assert not (tmp_path / "B").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(study, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already, and is no bundle"):
+        make_bundle(study, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_genes_that_were_adjusted_by_combat_cannot_be_frozen(study, tmp_path):
+    results = shutil.copytree(study, tmp_path / "results")
+    path = results / "genes/fold0/selected.tsv"
+    made_by = read_provenance(path)
+    made_by["settings"] |= {"harmonise": "combat", "fit_on": "all"}
+    write_tsv(read_tsv(path), path, made_by)
+    with pytest.raises(UserError, match="ComBat, which cannot be frozen"):
+        make_bundle(results, tmp_path / "B")
