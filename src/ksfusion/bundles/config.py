@@ -209,7 +209,7 @@ class DistanceLimit(Block):
         Cases whose distances gave the quantile.
     """
 
-    limit: float = Field(gt=0)
+    limit: float = Field(ge=0)
     samples: Positive
     cases: Positive
 

@@ -21,6 +21,8 @@ FEWEST_SAMPLES = 10
 PARTS = 5
 # Of the mean variance, the least that a direction without any gets.
 SMALLEST_FLOOR = 1e-6
+# A spread of no more than this, relative to the mean, is none.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _fit(values: np.ndarray) -> Gaussian:
     """Fit mean and shrunk covariance, (n, d); the covariance is kept by the directions in which samples vary."""
     values = values.astype(float)
     mean, scale = values.mean(axis=0), values.std(axis=0)
-    scale[scale == 0] = 1
+    constant = scale <= ROUNDING * np.abs(mean)
+    mean[constant], scale[constant] = values[0, constant], 1
     standard = (values - mean) / scale
     _, shrinkage = ledoit_wolf(standard, assume_centered=True)
     _, lengths, axes = np.linalg.svd(standard, full_matrices=False)
