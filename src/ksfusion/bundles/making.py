@@ -33,7 +33,7 @@ from ksfusion.bundles.distances import Kind, TrainingSummary, write_summary
 from ksfusion.bundles.genes import SCALING, SELECTED
 from ksfusion.bundles.members import REFERENCE
 from ksfusion.bundles.predict import is_predictable
-from ksfusion.bundles.seen import CALIBRATION, case_digest
+from ksfusion.bundles.seen import case_digest
 from ksfusion.bundles.study import StudyResults, TrainedRun, versions
 from ksfusion.bundles.summary import Numbers, fit_summary, once
 from ksfusion.core.errors import UserError
@@ -46,6 +46,7 @@ from ksfusion.results.tables.subgroups import COLUMNS as SUBGROUP_COLUMNS
 from ksfusion.slides.encoders.build import build_encoder
 from ksfusion.slides.encoders.digest import encoder_digest
 from ksfusion.slides.stain.profiles import arrays_of, profile_of, read_profiles
+from ksfusion.terms.splits import CALIBRATION
 from ksfusion.terms.tasks import PREDICTED
 from ksfusion.training.checkpoint import CONFIG, MODEL, PREDICTIONS
 from ksfusion.training.covariates import mean_patches

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-# The side of validation cases that are held out of the choice of the epoch, for conformal sets.
-CALIBRATION = "calibration"
-
 
 def case_digest(case_id: str) -> str:
     """Return what stands for a case in a bundle: the SHA-256 of its id, which hides it from the eye, not a search."""

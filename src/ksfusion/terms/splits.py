@@ -3,3 +3,5 @@
 SPLITS = ("train", "val", "test")
 EXTERNAL = "external"
 SIDES = (*SPLITS, EXTERNAL)
+# Validation cases that are held out of every choice (training.calibration_fraction); in predictions alone.
+CALIBRATION = "calibration"

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.feature_store import open_store
+from ksfusion.core.ids import stable_hash
 from ksfusion.methods.stand_ins import Present
 from ksfusion.terms.modalities import MODALITIES, PAIRED, serves
 from ksfusion.terms.split_table import sides_of_fold
-from ksfusion.terms.splits import SIDES
+from ksfusion.terms.splits import CALIBRATION, SIDES
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.fold_tables import Genes, read_genes, read_samples, read_truth, require
 
@@ -116,6 +117,18 @@ class FoldData:
         truth = [name for name in ("y", "days", "event") if name in self.samples]
         known = self.samples[truth].notna().all(axis=1)
         return np.flatnonzero(known & (self.samples["split"] == split))
+
+    def holding_out(self, fraction: float | None) -> FoldData:
+        """Return the data with a share of the validation cases on a side of their own, on which nothing is chosen.
+
+        Which ones depends on nothing but their ids, by a stable hash.
+        """
+        if not fraction:
+            return self
+        hashes = self.samples["case_id"].map(lambda case: stable_hash(f"{CALIBRATION} {case}") / 2**32)
+        held_out = (self.samples["split"] == "val") & (hashes < fraction)
+        split = self.samples["split"].mask(held_out, CALIBRATION)
+        return dataclasses.replace(self, samples=self.samples.assign(split=split))
 
     def only(self, *splits: str) -> FoldData:
         """Return the samples of some splits."""
