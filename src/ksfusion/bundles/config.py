@@ -120,6 +120,8 @@ class BundleContents(Block):
         What is predicted: name, kind, classes in the order of their numbers, and what they are called.
     method, modalities
         Name of the method; ``p``, ``g`` or ``pg``.
+    partial
+        Whether a sample may lack its slide or its profile: the models have learned stand-ins.
     batch_size
         Samples that are predicted at once: that of training, with which predictions are the run's to the bit.
     n_patches
@@ -139,6 +141,7 @@ class BundleContents(Block):
     task: ShownTask
     method: str
     modalities: Literal["p", "g", "pg"]
+    partial: bool = False
     batch_size: Positive
     n_patches: Positive | None = None
     encoder: BundleEncoder | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,15 @@ class Draft:
         What the method reads.
     settings
         Of the study.
+    partial
+        Whether the models have stand-ins for a slide or a profile that a sample lacks.
     """
 
     study: StudyResults
     task: ShownTask
     modalities: str
     settings: BundleSettings
+    partial: bool
 
     @classmethod
     def of(cls, study: StudyResults) -> Draft:
@@ -96,8 +99,8 @@ class Draft:
                 f"--method {study.method}: reads {what}, which a bundle does not hold; bundles hold methods that read "
                 "patches or genes"
             )
-        _ = study.runs
-        return cls(study, study.shown_task(), info.modalities, study.settings(info.modalities))
+        partial = bool(study.first_config().get("settings", {}).get("modality_dropout"))
+        return cls(study, study.shown_task(), info.modalities, study.settings(info.modalities), partial)
 
     def write(self, folder: Path, made_by: dict[str, Any]) -> BundleContents:
         """Write all files but the model card and the manifest into a folder; return what the bundle is."""
@@ -123,12 +126,13 @@ class Draft:
         return contents
 
     def _contents(self, folds: list[BundleFold], made_by: dict[str, Any]) -> BundleContents:
-        config = next(iter(self.study.trained.values()))[0].config
+        config = self.study.first_config()
         return BundleContents.model_validate(
             {
                 "task": self.task,
                 "method": self.study.method,
                 "modalities": self.modalities,
+                "partial": self.partial,
                 "batch_size": config.get("settings", {}).get("batch_size", 1),
                 "n_patches": self.settings.patches.count if self.settings.patches else None,
                 "encoder": self._encoder(config) if "p" in self.modalities else None,
@@ -193,22 +197,26 @@ class Draft:
             target.mkdir(parents=True)
             for name in (SELECTED, SCALING):
                 shutil.copyfile(source / name, target / name)
-        files = self.study.files(fold, self.modalities)
-        data = read_fold(files, task=self.task, fold=fold, modalities=self.modalities)
-        write_summary(folder, fold, self.summary_of(data))
+        data = {letter: self._data(fold, letter) for letter in self.modalities}
+        write_summary(folder, fold, self._summary(data))
 
-    def summary_of(self, data: FoldData) -> TrainingSummary:
-        """Return what the training samples of a fold looked like."""
-        samples, numbers = data.samples, {}
-        used: dict[Kind, np.ndarray] = {}
-        if "p" in self.modalities:
-            used["features"] = mean_patches(data)
-        if "g" in self.modalities:
-            used["expression"] = np.concatenate([values.numpy() for values in data.genes.values()], axis=1)
-        for kind, values in used.items():
-            numbers[kind] = once(values, samples["case_id"], samples["split"])
+    def _data(self, fold: int, letter: str) -> FoldData:
+        """Return the samples of a fold with slides, or with profiles, that trained models or chose among them."""
+        # Of models with stand-ins those that have nothing else too.
+        read = letter if self.partial else self.modalities
+        files = self.study.files(fold, read)
+        return read_fold(files, task=self.task, fold=fold, modalities=read)
+
+    def _summary(self, data: Mapping[str, FoldData]) -> TrainingSummary:
+        """Return what the training samples of a fold looked like: those with slides (p) and with profiles (g)."""
+        numbers: dict[Kind, Numbers] = {}
         slides = pd.DataFrame(columns=["mpp", "mpp_source", "tissue_mm2", "unique_patches"])
-        if "p" in self.modalities:
+        if "g" in data:
+            values = np.concatenate([part.numpy() for part in data["g"].genes.values()], axis=1)
+            numbers["expression"] = _numbers(values, data["g"].samples)
+        if "p" in data:
+            samples = data["p"].samples
+            numbers["features"] = _numbers(mean_patches(data["p"]), samples)
             of_sample = self.study.samples().set_index("sample_id").loc[samples["sample_id"], "slide_id"].to_numpy()
             if (stains := self._stains(of_sample, samples)) is not None:
                 numbers["stain"] = stains
@@ -225,8 +233,7 @@ class Draft:
         has_stain = np.isin(slides, fitted.index)
         rows = fitted.loc[slides[has_stain]]
         values = [np.concatenate([part.ravel() for part in arrays_of(profile_of(row))]) for _, row in rows.iterrows()]
-        kept = samples[has_stain]
-        return once(np.array(values), kept["case_id"], kept["split"]) if len(kept) else None
+        return _numbers(np.array(values), samples[has_stain]) if has_stain.any() else None
 
     def _write_seen(self, folder: Path, cases: pd.DataFrame) -> None:
         digests = {case: case_digest(case) for case in cases["case_id"].unique()}
@@ -238,7 +245,7 @@ class Draft:
             content = self.study.stain_target()
             (folder / STAIN_TARGET).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         samples = self.study.samples()
-        samples = samples[samples["case_id"].isin(digests)].drop_duplicates("slide_id")
+        samples = samples[samples["case_id"].isin(digests)].dropna(subset="slide_id").drop_duplicates("slide_id")
         tiles = pd.concat([read_parquet(path, columns=["slide_id", "digest"]) for path in self.study.batches("tiles")])
         slides = samples.merge(tiles.drop_duplicates("slide_id"), on="slide_id")
         slides = slides[slides["digest"].fillna("") != ""]
@@ -255,6 +262,10 @@ def write_block(values: dict[str, Any], path: Path) -> None:
     """Write a JSON file of a bundle."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _numbers(values: np.ndarray, samples: pd.DataFrame) -> Numbers:
+    return once(values, samples["case_id"], samples["split"])
 
 
 def _labelled(table: pd.DataFrame, task: ShownTask, side: str) -> pd.DataFrame:

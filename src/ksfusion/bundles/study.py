@@ -101,6 +101,11 @@ class StudyResults:
                 folds.setdefault(run.fold, []).append(run)
         return folds
 
+    def first_config(self) -> Mapping[str, Any]:
+        """Return the ``config.json`` of the first run that has a model; settings are the same in all."""
+        _ = self.runs
+        return next(iter(self.trained.values()))[0].config
+
     def files(self, fold: int, modalities: str) -> FoldFiles:
         """Return the files of a fold."""
         genes = self.results / f"genes/fold{fold}"
@@ -115,7 +120,7 @@ class StudyResults:
 
     def shown_task(self) -> ShownTask:
         """Return the task as the study's tables show it; without tables as its runs know it."""
-        config = next(iter(self.trained.values()))[0].config
+        config = self.first_config()
         own = ShownTask.model_validate({k: v for k, v in config["task"].items() if k in ShownTask.model_fields})
         for task in self._of_tables().get("tasks", ()):
             if (task["name"], task["kind"], task["classes"]) == (own.name, own.kind, own.classes):
