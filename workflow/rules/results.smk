@@ -12,6 +12,9 @@ ALPHA_RUNS = expand(
 ALPHA_TABLES = multiext("results/tables/alpha", ".tsv", ".md", ".tex", ".docx")
 ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
 
+# How far results on external cohorts are below those on the test samples.
+DROPS = ["results/tables/external.tsv"] if plan.config.splits.external else []
+
 # The published values, where they stand beside.
 PAPER = [shipped("paper_tables.tsv")] if plan.config.results.published == "paper" else []
 
@@ -86,6 +89,7 @@ rule make_tables:
             labels={"table": "Table S1", "what": "further metrics"},
         ),
         expand("results/tables/{table}.{ending}", table=["table1", "table2", "table_s1"], ending=["tsv", "tex", "docx"]),
+        DROPS,
     log:
         "results/logs/make_tables.log",
     benchmark:
@@ -216,6 +220,7 @@ rule write_report:
         tables=expand("results/tables/{table}.tsv", table=["table1", "table2", "table_s1"]),
         comparisons="results/tables/comparisons.tsv",
         subgroups="results/tables/subgroups.tsv",
+        external=DROPS,
         alpha=ALPHA_RESULTS if plan.alpha_listed else [],
         figures="results/figures/figures.json",
         slides="results/slides.tsv",
@@ -247,7 +252,7 @@ rule write_report:
         code=plan.code("write_report"),
     shell:
         "ksfusion write-report --tables results/tables --comparisons {input.comparisons} --figures results/figures"
-        " --subgroups {input.subgroups} --slides {input.slides}"
+        " --subgroups {input.subgroups} --external {input.external} --slides {input.slides}"
         " --samples {input.samples} --audit {input.audit} --leakage {input.leakage}"
         " --expression-findings {input.expression_findings} --gene-findings {input.gene_findings}"
         " --selected {input.selected} --overviews {input.overviews}"

@@ -229,10 +229,10 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
         rows = []
         for fold, numbers in folds:
             by_fold = {number: differences[number] for number in numbers}
-            score = average(by_fold, metric, scope.level, scope.cohort, fold, pair.reason)
+            repeated = bool(scope.external)
+            score = average(by_fold, metric, scope.level, scope.cohort, fold, pair.reason, repeated=repeated)
             defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
             p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
-            n = max(scores.n for scores in by_fold.values()) if scope.external and by_fold else score.n
             rows.append(
                 Difference(
                     method=pair.method,
@@ -250,7 +250,7 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
                     reason="; ".join(text for text in (score.reason, untested) if text),
                     test=test,
                     sd_seeds=score.sd,
-                    n=n,
+                    n=score.n,
                     split=EXTERNAL if scope.external else TEST,
                 )
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ksfusion.core.provenance import as_json, provenance
@@ -12,7 +13,7 @@ from ksfusion.results.config import Compared, Comparing, DrawFiguresSettings, Ti
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST, FigureEntry, figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
-from ksfusion.results.runs import read_runs
+from ksfusion.results.runs import external_cohorts, read_runs
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.subgroups import read_subgroups
 
@@ -25,7 +26,7 @@ def draw_figures(
     comparisons: Path | None = None,
     subgroups: Path | None = None,
 ) -> None:
-    """Draw the figures of every task as SVG and PNG, and list them in figures.json.
+    """Draw the figures of every task, on external cohorts too, as SVG and PNG, and list them in figures.json.
 
     The list holds ``name`` (of the files), ``task``, ``title`` and ``caption`` of each figure, in order. The figures of
     alpha alone have the list ``alpha.json``.
@@ -55,21 +56,26 @@ def draw_figures(
     made_by = provenance(__name__, {key: value for record in of_settings for key, value in record.items()})
     compared, grouped = read_comparisons(comparisons, settings), read_subgroups(subgroups)
     listed: list[FigureEntry] = []
+    shown = partial(
+        figures_of_task,
+        methods=settings.methods,
+        caveats=settings.caveats,
+        study=settings.title,
+        times=settings.times,
+        resamples=settings.resamples,
+    )
+    cohorts = [] if settings.only_alpha else external_cohorts(found)
     with drawing_style():
         for task in settings.tasks:
-            for entry, figure in figures_of_task(
-                found,
-                task,
-                methods=settings.methods,
-                caveats=settings.caveats,
-                study=settings.title,
-                only_alpha=settings.only_alpha,
-                comparisons=compared,
-                subgroups=grouped,
-                times=settings.times,
-                resamples=settings.resamples,
-            ):
-                save_figure(figure, output / entry["name"], as_json(made_by))
-                listed.append(entry)
+            inside = shown(found, task, only_alpha=settings.only_alpha, comparisons=compared, subgroups=grouped)
+            drawn = [("", inside)]
+            for number, cohort in enumerate(cohorts, start=1):
+                on_cohort = [run.on_external(cohort) for run in found]
+                drawn.append((f"_external{number}", shown(on_cohort, task, external=cohort)))
+            for ending, figures in drawn:
+                for entry, figure in figures:
+                    entry["name"] += ending
+                    save_figure(figure, output / entry["name"], as_json(made_by))
+                    listed.append(entry)
     list_name = ALPHA_LIST if settings.only_alpha else FIGURE_LIST
     write_text(json.dumps(listed, indent=1) + "\n", output / list_name, made_by)

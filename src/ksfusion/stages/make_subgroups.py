@@ -10,13 +10,13 @@ from ksfusion.core.storage import read_parquet, write_tsv
 from ksfusion.results.config import MakeSubgroupsSettings
 from ksfusion.results.grouping import column_of
 from ksfusion.results.runs import read_runs
-from ksfusion.results.tables.subgroups import as_text, subgroup_table
+from ksfusion.results.tables.subgroups import all_subgroups, as_text
 
 
 def make_subgroups(
     runs: Sequence[Path], output: Path, *, samples: Path, cases: Path, settings: MakeSubgroupsSettings
 ) -> None:
-    """Score every method on subgroups of the test samples, and test whether these differ.
+    """Score every method on subgroups of the test samples and external cohorts, and test whether these differ.
 
     Parameters
     ----------
@@ -40,5 +40,5 @@ def make_subgroups(
     read = [read_parquet(path) for path in (samples, cases)]
     tables = [table.astype(object).where(table.notna(), "").astype(str).to_dict("records") for table in read]
     columns = {name: column_of(name, *tables) for name in settings.subgroups}
-    table = subgroup_table(read_runs(runs, settings.tasks, shared=settings.shared), columns, settings)
+    table = all_subgroups(read_runs(runs, settings.tasks, shared=settings.shared), columns, settings)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))

@@ -19,6 +19,7 @@ from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section
 from ksfusion.results.tables.differences import read_comparisons
+from ksfusion.results.tables.external import read_drops
 from ksfusion.results.tables.modalities import read_modalities
 from ksfusion.results.tables.scores import read_table
 from ksfusion.results.tables.subgroups import read_subgroups
@@ -46,6 +47,7 @@ def write_report(
     localisation: Sequence[Path] = (),
     attributions: Sequence[Path] = (),
     subgroups: Path | None = None,
+    external: Sequence[Path] = (),
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -89,6 +91,8 @@ def write_report(
         The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
     subgroups
         The table of `make-subgroups`.
+    external
+        The table of drops of `make-tables`; none without external cohorts.
     """
     made_by = provenance(__name__, {**settings.record(), "template": template_digest()})
     names: list[TableName] = ["table1", "table2"]
@@ -121,6 +125,7 @@ def write_report(
         oracles=read_table(oracles[0]) if oracles else None,
         comparisons=read_comparisons(comparisons, settings),
         subgroups=read_subgroups(subgroups),
+        drops=read_drops(external),
         localisation=localisation_section(localisation),
         attributions=attribution_section(attributions, figures, settings.tasks),
         modalities=modality_section(

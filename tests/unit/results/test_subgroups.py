@@ -125,7 +125,7 @@ def test_scores_of_a_subgroup_are_worked_by_hand(tmp_path):
     table = subgroups_of(
         tmp_path, [write_run(tmp_path, GRADING, rows)], subgroups=["site", "age"], ranges={"age": [32]}
     )
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == [*COLUMNS, "split"]
     found = table[(table["metric"] == "accuracy") & (table["level"] == "sample")].set_index("value")
     assert list(found.index) == ["Oslo", "Rome", "unknown", "below 32", "32 and above"]
     assert found["mean"].tolist() == pytest.approx([100 * 8 / 12, 100, 0, 100, 100 * 8 / 16], abs=1e-4)

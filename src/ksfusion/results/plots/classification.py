@@ -18,7 +18,7 @@ from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.wording import DASH
 
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 201)
-ONE_CLASS = "one class only among the test samples"
+ONE_CLASS = "one class only among the samples"
 
 
 def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:

@@ -24,8 +24,11 @@ from ksfusion.results.plots.panels import name_study, sentence_figure
 from ksfusion.results.runs import Run
 from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.differences import Comparisons
+from ksfusion.results.tables.external import outside, without_test
 from ksfusion.results.tables.scores import choose_methods
 
+# The kinds that external cohorts have too.
+ON_EXTERNAL = ("roc", "calibration", "kaplan_meier", "kaplan_meier_thirds", "regression")
 # The lists of figures, beside them.
 FIGURE_LIST, ALPHA_LIST = "figures.json", "alpha.json"
 
@@ -58,6 +61,7 @@ def figures_of_task(
     subgroups: pd.DataFrame | None = None,
     times: Sequence[float] = (),
     resamples: int = RESAMPLES,
+    external: str = "",
 ) -> Iterator[tuple[FigureEntry, Figure]]:
     """Draw the figures of a task, one after the other.
 
@@ -83,6 +87,9 @@ def figures_of_task(
         Days at which the calibration of survival is shown.
     resamples
         Number of bootstrap resamples of the cases for the intervals that are not in those tables.
+    external
+        The external cohort that the runs are of (`ksfusion.results.runs.Run.on_external`), of which `ON_EXTERNAL` are
+        drawn where any run has a result; empty for the test samples.
 
     Yields
     ------
@@ -99,6 +106,8 @@ def figures_of_task(
         kinds = [*KINDS, decision_kind(resamples)]
         if times:
             kinds.append(calibration_kind(times))
+        if external:
+            kinds = [kind for kind in kinds if kind.name in ON_EXTERNAL and any(not run.reason for run in own)]
         if comparisons and len(comparisons.table):
             kinds.insert(0, forest_kind(comparisons))
         if subgroups is not None and len(subgroups):
@@ -111,7 +120,11 @@ def figures_of_task(
         if not names:
             continue
         title = f"{task.heading}: {kind.title}"
-        caption = " ".join([kind.caption.format_map({**words, **_task_words(task)}), *caveats])
+        said = kind.caption.format_map({**words, **_task_words(task)})
+        if external:
+            title = f"{title}, {outside(external)}"
+            said = f"{without_test(said)} Nothing was fitted, chosen or trained on cohort {external}."
+        caption = " ".join([said, *caveats])
         figure = _draw(kind.draw, own, task, names, title)
         if study:
             name_study(figure, study)

@@ -15,6 +15,7 @@ from ksfusion.results.metrics.names import IN_ITS_UNIT, METRICS, metric_label
 from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure, sentence_figure, wrapped
 from ksfusion.results.plots.style import INK, MUTED, SWEEP_COLOUR
 from ksfusion.results.runs import Run
+from ksfusion.results.tables.scores import TEST, with_split
 from ksfusion.results.wording import plain
 
 ROW = 0.22  # inches
@@ -38,7 +39,9 @@ def draw_subgroups(
         Of `ksfusion.stages.make_subgroups`.
     """
     metric = METRICS[task.kind][0]
-    own = table[(table["task"] == task.name) & (table["metric"] == metric) & (table["level"] == "sample")]
+    own = with_split(table)
+    own = own[(own["task"] == task.name) & (own["metric"] == metric) & (own["level"] == "sample")]
+    own = own[own["split"] == TEST]
     shown = largest(own[own["method"].isin(methods)])
     if shown["mean"].isna().all():
         reasons = "; ".join(sorted(set(shown["reason"]))) or "no test sample is in a subgroup"

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.report.answer import answer, question
 from ksfusion.results.report.attributions import AttributionSection
 from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
+from ksfusion.results.report.external import external_sections, external_sentences
 from ksfusion.results.report.findings import (
     AUDIT,
     DESCRIPTIONS,
@@ -49,6 +50,7 @@ from ksfusion.results.report.subgroups import SECTION as SUBGROUP_SECTION
 from ksfusion.results.report.subgroups import subgroup_tables
 from ksfusion.results.report.within import within_cohorts
 from ksfusion.results.tables.differences import Comparisons
+from ksfusion.results.tables.external import no_drops
 from ksfusion.results.tables.layout import PAPER_NOTE
 from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.wording import in_words, plain
@@ -101,6 +103,8 @@ class ReportContents:
         What the methods lose without one of them, where they were audited.
     subgroups
         The table of `ksfusion.stages.make_subgroups`.
+    drops
+        How far results on external cohorts are below those on the test samples; empty without such cohorts.
     """
 
     results: Mapping[TableName, pd.DataFrame]
@@ -121,6 +125,7 @@ class ReportContents:
     attributions: AttributionSection | None = None
     localisation: LocalisationSection | None = None
     subgroups: pd.DataFrame | None = None
+    drops: pd.DataFrame = field(default_factory=no_drops)
 
 
 def template_digest() -> str:
@@ -151,6 +156,16 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
     caveats, titles, table1 = settings.caveats, settings.titles, contents.results["table1"]
     style, script = STYLE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
     sections = result_sections(contents.results, caveats, titles, contents.comparisons)
+    outside = external_sections(
+        contents.results,
+        contents.supplement,
+        contents.drops,
+        contents.subgroups,
+        tasks=settings.tasks,
+        caveats=caveats,
+        titles=titles,
+        comparisons=contents.comparisons,
+    )
     compared = comparison_section(contents.comparisons, titles)
     forests, figures = figure_sections(contents.figures)
     summary = summarise(contents.slides, contents.samples, table1, titles)
@@ -168,10 +183,12 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         policy=f"default-src 'none'; img-src data:; style-src '{_hash_of(style)}'; script-src '{_hash_of(script)}'",
         css=style,
         script=script,
-        menu=_menu(contents, sections, compared, figures),
+        menu=_menu(contents, sections, compared, figures, external=bool(outside)),
         question=question(table1, summary["counts"][0][1], titles),
         answer=answer(table1, contents.comparisons, titles),
         within=within_cohorts(table1, contents.supplement, contents.audit, titles),
+        outside=list(external_sentences(table1, contents.drops, titles)),
+        external=outside,
         summary=summary,
         caveats=caveats,
         sections=sections,
@@ -213,12 +230,15 @@ def _menu(
     sections: Sequence[ResultSection],
     compared: ComparisonSection | None,
     figures: Sequence[FigureSection],
+    *,
+    external: bool,
 ) -> list[tuple[str, str]]:
     """Return the id and the name of each section."""
     found: list[tuple[str, str] | None] = [
         ("answer", "Question and answer"),
         ("cohort", "Cohort"),
         *((section["id"], section["title"].partition(". ")[0]) for section in sections),
+        ("external", "External cohorts") if external else None,
         ("table_s1", "Table S1"),
         ("comparisons", "Differences") if compared else None,
         *((figure["id"], figure["heading"]) for figure in figures),

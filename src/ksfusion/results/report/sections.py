@@ -15,8 +15,9 @@ from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import Layout, lay_out
-from ksfusion.results.tables.scores import TITLES
+from ksfusion.results.tables.scores import TEST, TITLES
 from ksfusion.results.wording import heading
+from ksfusion.terms.splits import EXTERNAL
 
 TOP_GENES = 15
 ORACLE_NOTES = (
@@ -134,6 +135,7 @@ class GeneSection(TypedDict):
 
 def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, titles: Mapping[str, str]) -> Summary:
     """Count what the run had and what it used, from the ledgers and the long table of all methods."""
+    external = set(table.loc[table["split"] == EXTERNAL, "cohort"])
     used = samples[samples["status"] == "ok"]
     whole = table[(table["cohort"] == ALL) & (table["fold"] == ALL)]
     counts = whole.groupby(["task", "level"], sort=False)["n"].max()
@@ -146,7 +148,7 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, 
         ],
         by_cohort=[
             CohortCounts(
-                cohort=cohort,
+                cohort=f"{cohort} (external)" if cohort in external else str(cohort),
                 cases=rows.loc[rows["status"] == "ok", "case_id"].nunique(),
                 samples=int((rows["status"] == "ok").sum()),
                 excluded=int((rows["status"] != "ok").sum()),
@@ -191,8 +193,8 @@ def oracle_layout(table: pd.DataFrame | None, titles: Mapping[str, str]) -> Layo
 def cohort_layouts(
     table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str], comparisons: Comparisons | None = None
 ) -> list[tuple[str, Layout]]:
-    """Return a long table in the paper's layout for each cohort."""
-    cohorts = [cohort for cohort in table["cohort"].unique() if cohort != ALL]
+    """Return a long table in the paper's layout for each cohort of the test samples."""
+    cohorts = [cohort for cohort in table.loc[table["split"] == TEST, "cohort"].unique() if cohort != ALL]
     return [
         (cohort, lay_out(table, cohort=cohort, caveats=caveats, titles=titles, comparisons=comparisons))
         for cohort in cohorts

@@ -9,11 +9,14 @@ from typing import TypedDict
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import COHORT
 from ksfusion.results.metrics.names import NAN, metric_label
 from ksfusion.results.report.comparisons import printed_p
 from ksfusion.results.statistics import COVERAGE, LEAST_CASES
 from ksfusion.results.tables.layout import Cell
+from ksfusion.results.tables.scores import TEST, with_split
 from ksfusion.results.wording import heading, plain
+from ksfusion.terms.splits import EXTERNAL
 
 # The section of their figures, in which they stand.
 SECTION = "figures-subgroups"
@@ -45,7 +48,7 @@ class SubgroupTable(TypedDict):
 
 
 def subgroup_tables(
-    table: pd.DataFrame | None, titles: Mapping[str, str], caveats: Sequence[str] = ()
+    table: pd.DataFrame | None, titles: Mapping[str, str], caveats: Sequence[str] = (), *, external: str = ""
 ) -> list[SubgroupTable]:
     """Return the tables of the test samples by subgroup; none where there are no subgroups.
 
@@ -57,10 +60,14 @@ def subgroup_tables(
         Titles of tasks, by name, of those that have one.
     caveats
         Sentences that stand first below each.
+    external
+        The external cohort whose samples are meant; empty for the test samples.
     """
     if table is None:
         return []
-    own = table[table["level"] == "sample"]
+    own = with_split(table)
+    own = own[(own["level"] == "sample") & (own["split"] == (EXTERNAL if external else TEST))]
+    own = own[own[COHORT] == external] if external and len(own) else own
     tables = []
     for (task, column), rows in own.groupby(["task", "subgroup"], sort=False):
         metric = rows["metric"].iloc[0]

@@ -13,6 +13,7 @@ from ksfusion.results.config import ALL
 from ksfusion.results.metrics.names import metric_label
 from ksfusion.results.report.answer import Lead, leads_of, listed
 from ksfusion.results.statistics import COVERAGE
+from ksfusion.results.tables.scores import TEST, with_split
 from ksfusion.results.wording import in_words
 
 WITHIN = "_within"
@@ -55,7 +56,8 @@ def within_cohorts(
 
 
 def _has_cohorts(table: pd.DataFrame, lead: Lead) -> bool:
-    cohorts = table.loc[(table["task"] == lead.task) & (table["n"] > 0), "cohort"]
+    rows = with_split(table)
+    cohorts = rows.loc[(rows["task"] == lead.task) & (rows["n"] > 0) & (rows["split"] == TEST), "cohort"]
     return len(set(cohorts) - {ALL}) > 1
 
 

@@ -69,7 +69,7 @@ def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfS
     """
     inside: DrawsOfScores = {}
     tables = [score(runs, "", inside)]
-    drops = [pd.DataFrame(columns=COLUMNS)]
+    drops = [no_drops()]
 
     def scored(own: Sequence[Run], cohort: str) -> pd.DataFrame:
         outside: DrawsOfScores = {}
@@ -124,11 +124,16 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def read_drops(path: Path | None) -> pd.DataFrame:
-    """Read a table of drops as `ksfusion.stages.make_tables` writes it; empty where there is none."""
-    if path is None:
-        return pd.DataFrame(columns=COLUMNS)
-    table = read_tsv(path, dtype={"cohort": str, "reason": str})
+def no_drops() -> pd.DataFrame:
+    """Return a table of drops of no cohort."""
+    return pd.DataFrame(columns=COLUMNS)
+
+
+def read_drops(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read the table of drops as `ksfusion.stages.make_tables` writes it; empty where none is given."""
+    if not paths:
+        return no_drops()
+    table = read_tsv(paths[0], dtype={"cohort": str, "reason": str})
     return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
 
 

@@ -110,6 +110,11 @@ class Row:
         return any(cell.published for cell in self.cells)
 
     @property
+    def has_drop(self) -> bool:
+        """Whether any of it is compared with the test samples."""
+        return any(cell.dropped for cell in self.cells)
+
+    @property
     def below(self) -> Iterator[tuple[str, list[str]]]:
         """What stands below the values: a name, and the text of each cell."""
         further = {"paper": [cell.published for cell in self.cells], "drop": [cell.dropped for cell in self.cells]}

@@ -249,10 +249,8 @@ def _score_level(
         tables = tables_by_fold(runs, task, level, cohort, folds)
         by_fold = score_folds(tables, measure, resamples, seed=EXTERNAL_SEED if external else SEED)
         for metric in measure.metrics:
-            score = average(by_fold, metric, level, external or cohort, ALL, skipped)
-            if external:
-                # The models of every fold score the same samples.
-                score = score._replace(n=max(scores.n for scores in by_fold.values()))
+            repeated = bool(external)
+            score = average(by_fold, metric, level, external or cohort, ALL, skipped, repeated=repeated)
             yield score, mean_draws(by_fold, metric)
             if has_result:
                 for fold, scores in by_fold.items():
@@ -366,7 +364,14 @@ def mean_draws(by_fold: Mapping[int, FoldScores], metric: str) -> np.ndarray | N
 
 
 def average(
-    by_fold: Mapping[int, FoldScores], metric: str, level: Level, cohort: str, fold: str, skipped: str
+    by_fold: Mapping[int, FoldScores],
+    metric: str,
+    level: Level,
+    cohort: str,
+    fold: str,
+    skipped: str,
+    *,
+    repeated: bool = False,
 ) -> Score:
     """Average a metric over folds, then over seeds.
 
@@ -380,6 +385,8 @@ def average(
         Metric, level, cohort and fold of the mean.
     skipped
         Why runs gave nothing, or nothing.
+    repeated
+        Whether the models of all folds score the same samples, as those of an external cohort, which count once.
     """
     values = pd.DataFrame({number: pd.Series(scores.values[metric], dtype=float) for number, scores in by_fold.items()})
     per_seed = values.mean(axis=1).dropna()
@@ -401,6 +408,6 @@ def average(
         sd=float(per_seed.std(ddof=1)) if len(per_seed) > 1 else NAN,
         ci_low=low,
         ci_high=high,
-        n=sum(scores.n for scores in by_fold.values()),
+        n=(max if repeated else sum)([scores.n for scores in by_fold.values()] or [0]),
         reason="; ".join(reasons),
     )

@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import ALL, MakeSubgroupsSettings, ShownTask
+from ksfusion.results.config import ALL, COHORT, MakeSubgroupsSettings, ShownTask
 from ksfusion.results.grouping import UNKNOWN, group_of, groups_in_order
 from ksfusion.results.measures import Measure, PaperMeasure
 from ksfusion.results.metrics import NAN
 from ksfusion.results.runs import Run
 from ksfusion.results.statistics import LEAST_CASES, CaseDraws, draws_by_fold
+from ksfusion.results.tables.external import on_each_cohort
 from ksfusion.results.tables.scores import (
     LEVELS,
+    TEST,
     FoldTables,
     Level,
     average,
@@ -33,7 +35,9 @@ from ksfusion.results.tables.scores import (
     score_folds,
     skipped_text,
     tables_by_fold,
+    with_split,
 )
+from ksfusion.terms.splits import EXTERNAL
 
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "p"]
 TOO_FEW_GROUPS = f"no test: fewer than two subgroups of {LEAST_CASES} cases that determine the metric"
@@ -81,8 +85,38 @@ class SubgroupScore(NamedTuple):
 COLUMNS = list(SubgroupScore._fields)
 
 
-def subgroup_table(
+def all_subgroups(
     runs: Sequence[Run], columns: Mapping[str, Mapping[str, str]], settings: MakeSubgroupsSettings
+) -> pd.DataFrame:
+    """Score all runs by subgroup of the test samples, and of each external cohort.
+
+    Parameters
+    ----------
+    runs, columns, settings
+        See `subgroup_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With `COLUMNS` and ``split``; where there are external cohorts ``cohort`` too, which is `ALL` for the test
+        samples. The column ``cohort`` makes no subgroups of an external one.
+    """
+    others = {name: values for name, values in columns.items() if name != COHORT}
+
+    def score(of_cohort: Sequence[Run], cohort: str) -> pd.DataFrame:
+        return subgroup_table(of_cohort, others, settings, repeated=True).assign(split=EXTERNAL, cohort=cohort)
+
+    table = subgroup_table(runs, columns, settings).assign(split=TEST)
+    outside = [rows for rows in on_each_cohort(runs, score) if len(rows)]
+    return pd.concat([table.assign(cohort=ALL), *outside], ignore_index=True) if outside else table
+
+
+def subgroup_table(
+    runs: Sequence[Run],
+    columns: Mapping[str, Mapping[str, str]],
+    settings: MakeSubgroupsSettings,
+    *,
+    repeated: bool = False,
 ) -> pd.DataFrame:
     """Score all runs by subgroup.
 
@@ -94,6 +128,8 @@ def subgroup_table(
         Values of each column by sample_id, empty where unknown.
     settings
         Tasks and methods in the order of the table, where numbers are cut, and how often cases are drawn.
+    repeated
+        Whether the models of all folds score the same samples.
 
     Returns
     -------
@@ -107,7 +143,9 @@ def subgroup_table(
         if (own := [run for run in runs if (run.task, run.method) == (task.name, method)])
         for level in LEVELS
         for name, values in columns.items()
-        for row in _score_column(own, task, level, name, _grouped(values, settings.ranges.get(name, ())), settings)
+        for row in _score_column(
+            own, task, level, name, _grouped(values, settings.ranges.get(name, ())), settings, repeated=repeated
+        )
     ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({**dict.fromkeys(NUMBERS, float), "n": int, "cases": int})
@@ -115,7 +153,7 @@ def subgroup_table(
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its numbers as text, empty where missing: four decimals, or digits of a p."""
-    text = table[COLUMNS].copy()
+    text = table[[*COLUMNS, *(name for name in ("split", COHORT) if name in table)]].copy()
     for column in NUMBERS:
         text[column] = number_texts(table[column], table["metric"])
     text["p"] = ["" if np.isnan(value) else format(value, ".4g") for value in table["p"]]
@@ -127,7 +165,7 @@ def read_subgroups(path: Path | None) -> pd.DataFrame | None:
     if path is None:
         return None
     table = read_tsv(path, dtype={"subgroup": str, "value": str, "reason": str})
-    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
+    return with_split(table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""}))
 
 
 class _Groups(NamedTuple):
@@ -143,7 +181,14 @@ def _grouped(values: Mapping[str, str], edges: Sequence[float]) -> _Groups:
 
 
 def _score_column(
-    runs: Sequence[Run], task: ShownTask, level: Level, column: str, groups: _Groups, settings: MakeSubgroupsSettings
+    runs: Sequence[Run],
+    task: ShownTask,
+    level: Level,
+    column: str,
+    groups: _Groups,
+    settings: MakeSubgroupsSettings,
+    *,
+    repeated: bool,
 ) -> Iterator[SubgroupScore]:
     """Yield the scores of a method by the subgroups of one column that have test samples: metric by metric."""
     folds, measure, skipped = sorted({run.fold for run in runs}), PaperMeasure(task, quick=True), skipped_text(runs)
@@ -164,7 +209,10 @@ def _score_column(
         joint = draws_by_fold(everywhere, resamples=settings.resamples)
         drawn = {name: _joint_draws(found[name], measure, joint) for name in comparable}
     for metric in measure.metrics:
-        scores = {name: average(by_fold, metric, level, ALL, ALL, skipped) for name, by_fold in scored.items()}
+        scores = {
+            name: average(by_fold, metric, level, ALL, ALL, skipped, repeated=repeated)
+            for name, by_fold in scored.items()
+        }
         tested = [name for name in drawn if not any(fold.reasons[metric] for fold in scored[name].values())]
         means = np.array([scores[name].mean for name in tested])
         p, untested = heterogeneity(means, np.array([drawn[name][metric] for name in tested]))
