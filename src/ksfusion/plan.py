@@ -180,7 +180,8 @@ class Plan(NamedFiles):
         """Return the settings of a baseline for each task, as JSON; clinical columns where it reads them."""
         columns = self.config.clinical_columns if "c" in METHODS[method].modalities else lambda task: []
         tasks = [TaskOutcome.of(task, name=name) for name, task in self.config.tasks.items()]
-        return [FitBaselineSettings(task=task, clinical=columns(task.name)).as_json() for task in tasks]
+        held_out = {"calibration_fraction": self.config.training.calibration_fraction or None}
+        return [FitBaselineSettings(task=task, clinical=columns(task.name), **held_out).as_json() for task in tasks]
 
     def _run(self, task: str, method: str) -> TrainModelSettings:
         trained = TrainedTask.of(self.config.tasks[task], name=task, epochs=self.config.epochs(task))

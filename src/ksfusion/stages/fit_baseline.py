@@ -83,6 +83,7 @@ def _fit_task(
     info, task = method_info(method), settings.task
     parts: Sequence[PartName] = method_class(method).parts
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities)
+    data = data.holding_out(settings.calibration_fraction)
     fitted = None
     status, reason = _why_not(info, settings, data)
     if not reason:

@@ -69,7 +69,8 @@ def search_settings(
     """
     info, task = method_info(method), settings.task
     partial = bool(settings.training.modality_dropout)
-    data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial).only("train", "val")
+    data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial)
+    data = data.holding_out(settings.training.calibration_fraction).only("train", "val")
     run = {"task": task.name, "method": method, "fold": fold, "seed": settings.seed}
     reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
     if not reason and not len(data.labelled("val")):

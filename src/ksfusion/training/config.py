@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ksfusion.core.config_block import Block, Fraction, Positive
+from ksfusion.core.config_block import Block, Fraction
 from ksfusion.methods.registry import MethodInfo
 from ksfusion.terms.tasks import TaskOutcome
+
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+# Adam's steps are about as long as its learning rate, and weights about 1.
+LARGEST_RATE = LARGEST_DECAY = 100.0
+Rate = Annotated[float, Field(gt=0, le=LARGEST_RATE)]
+Decay = Annotated[float, Field(gt=0, le=LARGEST_DECAY)]
 
 
 class Optimisation(Block):
     """What every method's training reads."""
 
-    batch_size: Positive = Field(8, description="samples of a step")
-    lr: float = Field(1.0e-3, gt=0, description="learning rate of the first step; it falls along a cosine")
-    weight_decay: float = Field(0.1, ge=0, description="L2, in Adam")
+    batch_size: int = Field(8, ge=1, le=10_000, description="samples of a step")
+    lr: Rate = Field(1.0e-3, description="learning rate of the first step; it falls along a cosine")
+    weight_decay: float = Field(0.1, ge=0, le=LARGEST_DECAY, description="L2, in Adam")
     dropout: float = Field(0.1, ge=0, lt=1, description="of all methods")
     weight_by: Literal["sample", "case"] = Field(
         "sample", description="sample, or case: samples of a case share its weight"
@@ -26,9 +32,9 @@ class Optimisation(Block):
 class Search(Block):
     """A search of training settings on the validation samples: how many trials, and the range of each setting."""
 
-    trials: Positive = Field(20, description="settings that are tried, beside the configured ones")
-    lr: tuple[float, float] = Field((1e-4, 1e-2), description="lowest and highest")
-    weight_decay: tuple[float, float] = Field((1e-4, 1e-1), description="lowest and highest")
+    trials: int = Field(20, ge=1, le=10_000, description="settings that are tried, beside the configured ones")
+    lr: tuple[Rate, Rate] = Field((1e-4, 1e-2), description="lowest and highest")
+    weight_decay: tuple[Decay, Decay] = Field((1e-4, 1e-1), description="lowest and highest")
     dropout: tuple[Fraction, Fraction] = Field((0.0, 0.5), description="lowest and highest")
     alpha: tuple[Fraction, Fraction] = Field((0.0, 1.0), description="lowest and highest")
 
@@ -38,8 +44,6 @@ class Search(Block):
         low, high = limits
         if low > high:
             raise ValueError("must be the lowest and the highest value, in this order")
-        if info.field_name in ("lr", "weight_decay") and low <= 0:
-            raise ValueError("must be above 0: it is searched by orders of magnitude")
         if info.field_name == "dropout" and high >= 1:
             raise ValueError("must stay below 1")
         return limits
@@ -61,7 +65,14 @@ class Training(Optimisation):
         description="share of the training samples of which, at each step, slide or genes are taken away: methods with "
         "a stand-in (ksfusion, concat, add) then serve samples that lack one; 0: no stand-ins",
     )
-    epochs: dict[str, Positive] = Field(
+    calibration_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the validation cases on which neither epochs nor settings are chosen, so that bundles "
+        "can give conformal sets; 0: none, and no such sets",
+    )
+    epochs: dict[str, Epochs] = Field(
         default_factory=lambda: {"diagnosis": 20, "grading": 20, "survival": 10}, description="of each task"
     )
     search: Search | None = Field(
@@ -78,10 +89,19 @@ class Training(Optimisation):
 
 
 class RunSettings(Optimisation):
-    """What one method's training reads; alpha only where the method has it, and modality_dropout where it is on."""
+    """What one method's training reads.
+
+    Attributes
+    ----------
+    alpha
+        Only where the method has it.
+    modality_dropout, calibration_fraction
+        Only where they are on.
+    """
 
     alpha: Fraction | None = None
     modality_dropout: float | None = None
+    calibration_fraction: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""
@@ -91,7 +111,7 @@ class RunSettings(Optimisation):
 class TrainedTask(TaskOutcome):
     """A task, and how long a model is trained for it."""
 
-    epochs: Positive
+    epochs: Epochs
 
 
 class TrainModelSettings(Block):
@@ -103,9 +123,10 @@ class TrainModelSettings(Block):
     @classmethod
     def of_task(cls, task: TrainedTask, training: Training, method: MethodInfo) -> Self:
         """Return the settings of the runs of a method for a task: what all methods read, and what it reads itself."""
-        own = {} if "alpha" in method.settings else {"alpha": None}
-        dropout = training.modality_dropout if method.partial else 0
-        return cls(task=task, training=RunSettings.of(training, **own, modality_dropout=dropout or None))
+        own: dict[str, float | None] = {} if "alpha" in method.settings else {"alpha": None}
+        own["modality_dropout"] = (training.modality_dropout if method.partial else 0) or None
+        own["calibration_fraction"] = training.calibration_fraction or None
+        return cls(task=task, training=RunSettings.of(training, **own))
 
     def record(self) -> dict[str, Any]:
         """Return the settings that the method reads."""
@@ -117,13 +138,18 @@ class FitBaselineSettings(Block):
 
     task: TaskOutcome
     clinical: list[str] = Field(default_factory=list)
+    calibration_fraction: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings; the fraction where it is set."""
+        return {name: value for name, value in super().record().items() if value is not None}
 
 
 class SearchSettings(TrainModelSettings):
     """Of `ksfusion.stages.search_settings`: those of a run, and the range of each setting that is searched."""
 
     space: dict[str, tuple[float, float]]
-    trials: Positive
+    trials: int
     seed: int
 
     @classmethod
