@@ -45,11 +45,22 @@ class Cohort:
         task: TrainedTask = DIAGNOSIS,
         method: str = "ksfusion",
         chosen: Sequence[Path] = (),
+        teacher: Sequence[Path] | None = None,
         tensorboard: bool = False,
         **settings,
     ) -> None:
+        """Train a method; a teacher that is not given is trained for one epoch."""
+        from ksfusion.methods.registry import METHODS
         from ksfusion.stages.train_model import train_model
 
+        taught_by = METHODS[method].teacher if method in METHODS else ""
+        if taught_by and teacher is None:
+            short = epochs(task, 1)
+            names = [f"teachers/{task.name}/{seed}" for seed in outputs]
+            teacher = [
+                self.train(name, task=short, method=taught_by, seed=seed)
+                for name, seed in zip(names, outputs, strict=True)
+            ]
         train_model(
             self.files,
             list(outputs.values()),
@@ -58,6 +69,7 @@ class Cohort:
             seed=list(outputs),
             settings=TrainModelSettings(task=task, training=SETTINGS.model_copy(update=settings)),
             chosen=chosen,
+            teacher=teacher or [],
             tensorboard=tensorboard,
             device="cpu",
         )

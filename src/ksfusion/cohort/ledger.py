@@ -140,6 +140,7 @@ def sample_ledger(
         slide or a profile alone, what became of the other. ``modalities``: what a sample in use has.
     """
     status = dict(zip(slides["slide_id"], zip(slides["status"], slides["reason"], strict=True), strict=True))
+    has_slides = bool(samples["slide_id"].any())
 
     def judge(row: Any) -> tuple[str, str]:
         """Return what a sample has, empty where it is not in use, and the first thing that it lacks."""
@@ -151,7 +152,8 @@ def sample_ledger(
             return "", of_slide if row.slide_id else of_profile
         if require == "any":
             has = GENES_ONLY if of_slide else SLIDES_ONLY if of_profile else PAIRED
-            return ("", of_label) if of_label else (has, of_slide or of_profile)
+            # Where no sample has a slide, none lacks its own.
+            return ("", of_label) if of_label else (has, (of_slide if has_slides else "") or of_profile)
         lack = of_slide or of_profile or of_label
         return "" if lack else PAIRED, lack
 

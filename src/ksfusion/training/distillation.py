@@ -116,7 +116,7 @@ class Teacher:
         shape = {name: getattr(data, name) for name in ("niches", "n_features", "n_patches")}
         if other := [name for name, value in shape.items() if self.config[name] != value]:
             raise UserError(
-                f"--teacher: its {other[0]} is not that of these files; train {self.config['method']} again"
+                f"--teacher: its {other[0]} differ from those of these files; train {self.config['method']} again"
             )
         train = data.labelled("train")
         taught = train[data.present["p"][train] & data.present["g"][train]]
