@@ -15,6 +15,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import write_run
+from ksfusion.training.collapse import why_collapsed
 from ksfusion.training.config import RunSettings, TrainModelSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.distillation import Teacher, files_of_teachers, why_no_teacher
@@ -46,8 +47,9 @@ def train_model(
     The seeds follow each other, so that start-up and the reading of the data are paid once; each gives what it would
     give alone. Classes are weighted and survival intervals cut on training samples, the epoch is chosen on validation
     samples; test samples and those of external cohorts are only predicted. A task that the training samples cannot
-    teach (one class, no event) is skipped, and a run whose loss is no longer finite has failed: its files say so. Runs
-    that were killed go on after their last finished epoch, to the same files.
+    teach (one class, no event) is skipped, a run whose loss is no longer finite has failed, and one whose output is the
+    same for every sample has collapsed: its files say so. Runs that were killed go on after their last finished epoch,
+    to the same files.
 
     Parameters
     ----------
@@ -144,6 +146,10 @@ def train_model(
         except NotFiniteLossError as error:
             log.warning("%s: failed: %s", _words(run), error)
             write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))
+            continue
+        if collapsed := why_collapsed(logits, task.kind, training):
+            log.warning("%s: %s", _words(run), collapsed)
+            write_unfinished_run(folder, data, task, run, of_run, status="collapsed", reason=collapsed, fitted=fitted)
             continue
         learned = data.samples.iloc[train]
         weights = sample_weights(learned, weight_by=training.weight_by)

@@ -190,7 +190,7 @@ def load_baseline(folder: Path | str) -> BaselineModel:
     Raises
     ------
     UserError
-        If the run was skipped or has failed, so that there is no model.
+        If the run was skipped, has failed or collapsed, so that there is no model.
     DamagedFileError
         If the coefficients or what describes them are damaged.
     """

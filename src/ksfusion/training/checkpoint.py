@@ -56,7 +56,7 @@ def load_model(folder: Path | str) -> Method:
     Raises
     ------
     UserError
-        If the run was skipped or has failed, so that there is no model.
+        If the run was skipped, has failed or collapsed, so that there is no model.
     FileNotFoundError
         If a file of the run is missing.
     DamagedFileError
@@ -78,11 +78,11 @@ def read_run_config(folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the run was skipped or has failed, so that there is no model.
+        If the run was skipped, has failed or collapsed, so that there is no model.
     """
     config: dict[str, Any] = read_json(folder / CONFIG)
     if "n_outputs" not in config:
-        raise UserError(f"{folder}: this run was skipped or has failed, and has no model; see its {METRICS}")
+        raise UserError(f"{folder}: this run was skipped, has failed or collapsed, and has no model; see its {METRICS}")
     return config
 
 

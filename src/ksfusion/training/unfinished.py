@@ -1,4 +1,4 @@
-"""A run that has no model: one that was skipped, or has failed."""
+"""A run that has no model: one that was skipped, or has failed or collapsed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pandas as pd
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.data import FoldData
-from ksfusion.training.fit import HISTORY_COLUMNS
+from ksfusion.training.fit import HISTORY_COLUMNS, Fitted
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import prediction_table
 
-# Skipped: its training samples cannot teach it. Unsuited: the method is not for such a task.
-Status: TypeAlias = Literal["skipped", "failed", "unsuited"]
+# Skipped: its training samples cannot teach it. Unsuited: the method is not for such a task. Collapsed: its output was
+# the same for every sample.
+Status: TypeAlias = Literal["skipped", "failed", "unsuited", "collapsed"]
 
 
 def write_unfinished_run(
@@ -28,6 +29,7 @@ def write_unfinished_run(
     *,
     status: Status,
     reason: str,
+    fitted: Fitted | None = None,
 ) -> None:
     """Write the files of a run that has no model, and why.
 
@@ -45,6 +47,8 @@ def write_unfinished_run(
         Contents of its ``config.json``.
     status, reason
         Entries of its ``metrics.json``.
+    fitted
+        Its training, where that came to an end: its history and its epoch are kept.
     """
     nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
     write_run(
@@ -52,6 +56,12 @@ def write_unfinished_run(
         weights={},
         config=config,
         predictions=prediction_table(data, run["fold"], nothing).iloc[:0],
-        history=pd.DataFrame(columns=HISTORY_COLUMNS),
-        metrics={**run, "status": status, "reason": reason, "best_epoch": None, "val": {}, "test": {}},
+        history=pd.DataFrame(columns=HISTORY_COLUMNS) if fitted is None else fitted.history,
+        metrics={
+            **run,
+            "status": status,
+            "reason": reason,
+            **({"best_epoch": None, "val": {}} if fitted is None else fitted.describe()),
+            "test": {},
+        },
     )
