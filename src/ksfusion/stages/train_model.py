@@ -88,6 +88,7 @@ def train_model(
         raise UserError(f"--teacher: {len(teacher)} runs of {info.teacher} for {len(seed)} seeds; give each its own")
     partial = bool(settings.training.modality_dropout)
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial)
+    data = data.holding_out(settings.training.calibration_fraction)
     search = read_json(chosen[0]) if chosen else None
     training = settings.training
     if search is not None:
