@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from bundled_study import files_of, make_bundle
-from training_cohort import DIAGNOSIS, NICHES, SURVIVAL
+from bundled_study import files_of, make_bundle, write_study
+from scipy.special import softmax
+from training_cohort import DIAGNOSIS, NICHES, SURVIVAL, epochs
 
 from ksfusion.bundles import read_bundle
 from ksfusion.bundles.encoder import bundle_encoder
@@ -204,3 +205,21 @@ def test_genes_that_were_adjusted_by_combat_cannot_be_frozen(study, tmp_path):
     write_tsv(read_tsv(path), path, made_by)
     with pytest.raises(UserError, match="ComBat, which cannot be frozen"):
         make_bundle(results, tmp_path / "B")
+
+
+def test_conformal_scores_are_of_cases_on_which_nothing_was_chosen(drawn, bundled, tmp_path):
+    """Of those alone, one score a case; without such cases the bundle says why it has none."""
+    calibration = read_bundle(bundled).folds[0].calibration
+    assert calibration.scores == [] and "training.calibration_fraction" in calibration.no_scores
+    results = write_study(drawn, tmp_path / "results", task=epochs(DIAGNOSIS, 2), calibration_fraction=0.5)
+    found = read_bundle(make_bundle(results, tmp_path / "B")).folds[0].calibration
+    written = read_parquet(results / "models/diagnosis/ksfusion/fold0/seed0/predictions.parquet").dropna(subset="y")
+    sides = {side: written[written["split"] == side] for side in ("val", "calibration")}
+    held_out = sides["calibration"].groupby("case_id").mean(numeric_only=True)
+    assert found.temperature.cases == sides["val"]["case_id"].nunique()
+    assert not set(sides["val"]["case_id"]) & set(held_out.index)
+    probabilities = held_out[[f"prob_{name}" for name in DIAGNOSIS.classes]].to_numpy()
+    shown = softmax(np.log(probabilities) / found.temperature.value, axis=1)
+    by_hand = 1 - shown[np.arange(len(held_out)), held_out["y"].to_numpy(int)]
+    assert found.scores == pytest.approx(sorted(by_hand), abs=1e-9)
+    assert found.no_scores == ""
