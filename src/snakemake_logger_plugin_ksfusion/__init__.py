@@ -43,6 +43,8 @@ LOCKED = (
     "-- --unlock (of snakemake: --unlock)"
 )
 LOOK_ABOVE = "Exiting because a job execution failed"
+# What tells what is not in use; the last of new patients alone, whose answers lie beside the results.
+LEDGERS = {"slides": "results/slides.tsv", "samples": "results/samples.tsv", "patients": "predictions.tsv"}
 NOTHING_TO_DO = "Nothing to be done"
 LINES_OF_A_FAILURE = 30
 # Where there is no terminal a job that takes long is told of after so many seconds, then at twice that, and so on.
@@ -123,11 +125,11 @@ class LogHandler(LogHandlerBase):
                 self._tell_plan()
             elif self.total and self.done == self.total and not self.ended:
                 took = duration(time.time() - (self.begun or time.time()))
-                for name in ("slides", "samples"):
-                    table = Path("results", f"{name}.tsv")
-                    if told := left_out(table, name):
-                        self._line(f"{told} ({self._path(str(table))})")
-                self._line(f"{self.total} steps done in {took}; results are in {self._path('results')}")
+                for name, table in LEDGERS.items():
+                    if told := left_out(Path(table), name):
+                        self._line(f"{told} ({self._path(table)})")
+                where = "." if Path(LEDGERS["patients"]).is_file() else "results"
+                self._line(f"{self.total} steps done in {took}; results are in {self._path(where)}")
             self.ended = True
         super().close()
 

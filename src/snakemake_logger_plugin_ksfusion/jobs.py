@@ -190,7 +190,7 @@ def left_out(table: Path, what: str) -> str:
     Parameters
     ----------
     table
-        ``results/slides.tsv`` or ``results/samples.tsv``; one that cannot be read says nothing.
+        A table with a status and a reason; one that cannot be read says nothing.
     what
         What a row is.
     """

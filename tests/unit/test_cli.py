@@ -19,6 +19,7 @@ BY_HAND = {
     "export_features",
     "fit_stain_target",
     "init",
+    "predict",
     "run",
     "status",
     "write_demo_tables",

@@ -24,13 +24,13 @@ NEW_FILES = {
     "slides": "results/slides.tsv",
     "profiles": "results/genes/profiles.parquet" if plan.reads_genes else [],
     "store": "results/features/store" if plan.has_slides else [],
-    "stain": plan.stain_tables(),
 }
 
 
 rule predict_cases:
     input:
         **NEW_FILES,
+        stain=plan.stain_tables(),
         tiles=expand("results/tiles/{batch}.parquet", batch=BATCHES),
     output:
         table="predictions.tsv",
@@ -73,7 +73,7 @@ rule explain_cases:
         code=plan.code("explain_cases", method=plan.contents.method),
     shell:
         "ksfusion explain-cases --bundle {params.bundle:q} --samples {input.samples} --slides {input.slides}"
-        " --profiles {input.profiles} --store {input.store} --stain {input.stain} --answers {input.answers}"
+        " --profiles {input.profiles} --store {input.store} --answers {input.answers}"
         " --features {input.features} --manifest {params.manifest:q} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 

@@ -32,8 +32,6 @@ class NewFiles:
         Expression, of `read-expression`; none where no genes are read.
     store
         Folder with the features of all slides, of `build-store`; none where no patches are read.
-    stain
-        Tables of stains of all batches, of `fit-stain`; none where no slides are read.
     """
 
     bundle: Path
@@ -41,11 +39,20 @@ class NewFiles:
     slides: Path
     profiles: Path | None
     store: Path | None
-    stain: Sequence[Path]
 
 
-def read_new(files: NewFiles, bundle: Bundle) -> NewSamples:
-    """Read what the stages before have made of new samples."""
+def read_new(files: NewFiles, bundle: Bundle, stain: Sequence[Path] = ()) -> NewSamples:
+    """Read what the stages before have made of new samples.
+
+    Parameters
+    ----------
+    files
+        Their files.
+    bundle
+        The bundle.
+    stain
+        Tables of stains of all batches, of `fit-stain`.
+    """
     text = dict.fromkeys(("sample_id", "case_id", "cohort", "slide_id", "expression_id"), str)
     slides = read_tsv(files.slides, dtype={"slide_id": str, "mpp_source": str, "reason": str}).set_index("slide_id")
     profiles = read_wide_parquet(files.profiles, PROFILE_KEYS) if files.profiles else None
@@ -57,7 +64,7 @@ def read_new(files: NewFiles, bundle: Bundle) -> NewSamples:
         modalities=bundle.modalities,
         max_missing=(bundle.settings.genes or Genes()).max_missing,
     )
-    stains = [read_profiles(path) for path in files.stain]
+    stains = [read_profiles(path) for path in stain]
     # Of slides none of which came through there is no feature.
     some = bool((slides["status"] == "ok").any())
     return NewSamples(

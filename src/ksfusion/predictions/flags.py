@@ -104,7 +104,7 @@ def distances_of_samples(
     Returns
     -------
     dict of case_id to list of dict
-        sample_id, kind, distance and limit.
+        sample_id, kind, distance, limit, and the share of samples like those of training that are ``farther`` than it.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for number, row in enumerate(new.usable.itertuples()):
@@ -114,6 +114,7 @@ def distances_of_samples(
             pairs = np.array([of_fold[kind] for of_fold in known if kind in of_fold])
             distance, limit = pairs.mean(axis=0).tolist()
             entry = {"sample_id": row.sample_id, "kind": kind, "distance": distance, "limit": limit}
+            entry["farther"] = 1 - counting[0].training.known.quantile
             found.setdefault(row.case_id, []).append(entry)
     return found
 

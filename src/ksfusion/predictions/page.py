@@ -96,7 +96,7 @@ def render_case(
         how=how_it_came(case) if answer else "",
         **member_rows(answer, task),
         distances=[_distance(entry) for entry in case["distances"]],
-        quantile="2.5 %",
+        farther=f"{100 * case['distances'][0]['farther']:g} %" if case["distances"] else "",
         **_explained(explanation, files, contents),
         slides=[_slide_row(slide_id, row) for slide_id, row in own.iterrows()],
         flag_names=list(FLAGS),

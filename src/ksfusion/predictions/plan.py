@@ -24,7 +24,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import study_here
-from ksfusion.genes.config import ExpressionSource, Genes
+from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.plan import Plan
 from ksfusion.predictions.config import (
     CheckPatientsSettings,
@@ -68,6 +68,12 @@ class PredictionPlan(Plan):
                 columns=self.prediction.columns,
                 expression_cohorts=self.config.expression_cohorts(),
                 modalities=self.contents.modalities,
+            ),
+            # No cohort has a say in the genes of another: the models' own genes are known.
+            "read_expression": ReadExpressionSettings(
+                sources=self.config.cohort.expression,
+                external=self.config.expression_cohorts(),
+                names=self.gene_sets_version,
             ),
             # Whoever has no label has none to lack.
             "write_ledger": WriteLedgerSettings(require="any", tasks={}),

@@ -27,6 +27,7 @@ def predict_cases(
     answers_output: Path,
     settings: PredictCasesSettings,
     tiles: Sequence[Path] = (),
+    stain: Sequence[Path] = (),
 ) -> None:
     """Predict new patients by all models of a bundle.
 
@@ -44,8 +45,8 @@ def predict_cases(
         JSON: all that is told of each patient (`ksfusion.predictions.cases.PredictedCase`).
     settings
         Which bundle it is.
-    tiles
-        Tiles of all batches.
+    tiles, stain
+        Tiles and stain of all batches.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def predict_cases(
     bundle = read_bundle(files.bundle)
     parts = [read_parquet(path, columns=["slide_id", "digest"]) for path in tiles]
     digests = dict(pd.concat(parts).drop_duplicates("slide_id").to_numpy()) if parts else {}
-    cases, tables = predict_new(bundle, read_new(files, bundle), digests)
+    cases, tables = predict_new(bundle, read_new(files, bundle, stain), digests)
     rows = [case_row(case.case_id, case.samples, case.answer, case.flags, bundle.task) for case in cases]
     for line in lines_on(rows):
         log.info("%s", line)

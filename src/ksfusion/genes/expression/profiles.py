@@ -204,7 +204,8 @@ def join_cohorts(
     sources
         Files of each cohort's profiles.
     external
-        Cohorts that take the genes which the others share, and name no gene of theirs.
+        Cohorts that take the genes which the others share, and name no gene of theirs; where all are, each keeps its
+        own.
     names
         The version of the shipped gene sets whose Ensembl ids and previous symbols are known.
 

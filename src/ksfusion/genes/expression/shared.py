@@ -19,7 +19,7 @@ FEWEST_SHARED = 0.5
 
 
 def shared_genes(cohorts: Mapping[str, pd.DataFrame], *, external: Collection[str] = ()) -> list[str]:
-    """Return the symbols that all cohorts have but the external ones, in order.
+    """Return the symbols that all cohorts have but the external ones, in order; where all are external, those of any.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def shared_genes(cohorts: Mapping[str, pd.DataFrame], *, external: Collection[st
     """
     outside = {cohort: table for cohort, table in cohorts.items() if cohort in external}
     cohorts = {cohort: table for cohort, table in cohorts.items() if cohort not in external}
+    if not cohorts:
+        return sorted({name for table in outside.values() for name in table.columns if not is_copy(name)})
     symbols = {cohort: {name for name in table.columns if not is_copy(name)} for cohort, table in cohorts.items()}
     for first, second in itertools.combinations(symbols, 2):
         shared = symbols[first] & symbols[second]
