@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from training_cohort import DIAGNOSIS, NICHES, Cohort
 
+from ksfusion.cohort.config import CheckCohortSettings, CohortFiles, Labelling
 from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv, write_parquet, write_tsv
@@ -61,8 +62,14 @@ def _write_inputs(cohort: Cohort, results: Path) -> None:
     expression = read_parquet(cohort.folder / "expression.parquet")
     write_tsv(samples.assign(expression_id=samples["sample_id"]), results / "samples.tsv", provenance(MODULE))
     (results / "cohort").mkdir()
-    for name in ("cases.parquet", "splits.tsv"):
-        shutil.copyfile(cohort.folder / name, results / "cohort" / name)
+    shutil.copyfile(cohort.folder / "splits.tsv", results / "cohort/splits.tsv")
+    labels = {
+        "diagnosis": Labelling(kind="classification", column="how_bad", classes=DIAGNOSIS.classes),
+        "survival": Labelling(kind="survival", time="days", event="died"),
+    }
+    checked = CheckCohortSettings(cohort=CohortFiles(samples="s", cases="c"), expression_cohorts=["A"], tasks=labels)
+    cases = read_parquet(cohort.folder / "cases.parquet")
+    write_parquet(cases, results / "cohort/cases.parquet", provenance(MODULE, checked.record()))
     shutil.copytree(cohort.folder / "store", results / "features/store")
     made = ExtractFeaturesSettings(slides=Reading(), stain=Stain(), features=Encoding(encoder="seeded-conv"))
     with FeaturesWriter(results / "features/0.h5", provenance(MODULE, made.record())):

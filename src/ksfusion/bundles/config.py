@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ksfusion.cohort.config import Labelling
 from ksfusion.core.config_block import Block, Fraction, Name, Positive
 from ksfusion.genes.config import Genes
 from ksfusion.results.config import ShownTask
@@ -118,6 +119,8 @@ class BundleContents(Block):
     ----------
     task
         What is predicted: name, kind, classes in the order of their numbers, and what they are called.
+    labelling
+        From which columns of a table of cases its labels come.
     method, modalities
         Name of the method; ``p``, ``g`` or ``pg``.
     partial
@@ -139,6 +142,7 @@ class BundleContents(Block):
     """
 
     task: ShownTask
+    labelling: Labelling
     method: str
     modalities: Literal["p", "g", "pg"]
     partial: bool = False

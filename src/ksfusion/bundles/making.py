@@ -130,6 +130,7 @@ class Draft:
         return BundleContents.model_validate(
             {
                 "task": self.task,
+                "labelling": self.study.labelling(),
                 "method": self.study.method,
                 "modalities": self.modalities,
                 "partial": self.partial,

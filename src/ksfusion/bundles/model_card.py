@@ -16,6 +16,7 @@ from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics.names import METRICS as METRICS_OF
 from ksfusion.results.metrics.names import metric_label, printed_value
 from ksfusion.results.tables.markdown import escape
+from ksfusion.terms.splits import EXTERNAL
 
 CARD = "model_card.md"
 INTENDED_USE = (
@@ -100,7 +101,9 @@ def _metrics(folder: Path, task: ShownTask) -> str:
     rows = rows[(rows["fold"] == ALL) & rows["metric"].isin(METRICS_OF[task.kind])]
     if rows.empty:
         return "The study has no table of results."
-    table = _score_table("Cohort", rows.assign(about=rows["cohort"]))
+    # Earlier tables have no such column: all their rows are of test samples.
+    outside = rows["split"] == EXTERNAL if "split" in rows else pd.Series(False, rows.index)
+    table = _score_table("Cohort", rows.assign(about=rows["cohort"].mask(outside, rows["cohort"] + " (external)")))
     return f"{table}\n\nAll metrics, by class and fold too, stand in `{METRICS}`."
 
 
@@ -177,7 +180,7 @@ def _distances(folds: Mapping[int, FoldTraining]) -> Iterable[str]:
 
 def _limits(folder: Path, contents: BundleContents) -> Iterable[str]:
     tested = _rows(folder / METRICS)
-    if not (tested["cohort"].isin([ALL, *contents.study.cases]).all() and "external" in set(tested.get("split", ()))):
+    if EXTERNAL not in set(tested.get("split", ())):
         yield "The metrics are of cases of the same cohorts that it was trained on; expect less elsewhere."
     yield "Intervals are over test cases; they do not hold for another hospital, scanner, stain or unit of expression."
     if len(contents.folds) > 1:

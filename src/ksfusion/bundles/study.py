@@ -14,6 +14,7 @@ import pandas as pd
 
 from ksfusion.bundles.config import BundleExpression, BundleSettings, BundleStudy
 from ksfusion.bundles.contents import STAIN_TARGET
+from ksfusion.cohort.config import Labelling
 from ksfusion.core.errors import UserError
 from ksfusion.core.features_file import open_features
 from ksfusion.core.resources import resource
@@ -126,6 +127,11 @@ class StudyResults:
             if (task["name"], task["kind"], task["classes"]) == (own.name, own.kind, own.classes):
                 return ShownTask.model_validate(task)
         return own
+
+    def labelling(self) -> Labelling:
+        """Return from which columns of the table of cases the labels of the task come."""
+        made = read_provenance(self.results / "cohort/cases.parquet")["settings"]
+        return Labelling.model_validate(made["tasks"][self.task])
 
     def caveats(self) -> list[str]:
         """Return the sentences that stand wherever the study's results do."""
