@@ -6,7 +6,7 @@ noted with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,8 +110,8 @@ def collect_glioma_cohort(
     unused: list[Row] = []
     cases: dict[str, Row] = {}
     if tcga:
-        _check_folder(tcga, "--tcga")
-        _note_absent_sources(tcga, TCGA_SOURCES, missing)
+        check_folder(tcga, "--tcga")
+        note_absent_sources(tcga, TCGA_SOURCES, missing)
         sheets = gdc.read_sample_sheets(tcga)
         slides = gdc.find_files(tcga / "slides", gdc.SLIDE_ENDINGS, sheets, missing)
         profiles = gdc.find_files(tcga / "expression", GDC_SUFFIX, sheets, missing)
@@ -119,8 +119,8 @@ def collect_glioma_cohort(
         unused += unused_profiles(slides, profiles, samples)
         cases |= _tcga_cases(tcga, {row["case_id"] for row in samples}, missing)
     if ivygap:
-        _check_folder(ivygap, "--ivygap")
-        _note_absent_sources(ivygap, IVYGAP_SOURCES, missing)
+        check_folder(ivygap, "--ivygap")
+        note_absent_sources(ivygap, IVYGAP_SOURCES, missing)
         slides = atlas.find_slides(ivygap, ivygap_mpp, missing)
         profiles = atlas.find_profiles(ivygap)
         rows = pair_slides(slides, profiles, IVYGAP, pairs=pairs)
@@ -130,20 +130,22 @@ def collect_glioma_cohort(
         cases |= {case_id: _ivygap_case(case_id, tumours) for case_id in sorted({row["case_id"] for row in rows})}
     if not samples:
         raise UserError("no slide and no profile of a known case was found; see docs/data.md for where files belong")
-    more_columns = _overwrite(cases, known_cases, missing) if known_cases else ()
-    _note_what_is_empty(samples, cases, missing)
+    more_columns = overwrite(cases, known_cases, missing) if known_cases else ()
+    note_what_is_empty(samples, cases, missing, _why_empty)
     for profile in unused:
         missing.note(profile["id"], "expression_id", profile["reason"])
     in_order = [cases[case_id] for case_id in sorted(cases)]
     return GliomaCohort(samples, in_order, (*CASE_COLUMNS, *more_columns), missing)
 
 
-def _check_folder(folder: Path, option: str) -> None:
+def check_folder(folder: Path, option: str) -> None:
+    """Raise UserError where the folder that an option names is none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: is no folder; give {option} the folder of the downloads (docs/data.md)")
 
 
-def _note_absent_sources(folder: Path, sources: Mapping[str, Sequence[str]], missing: MissingData) -> None:
+def note_absent_sources(folder: Path, sources: Mapping[str, Sequence[str]], missing: MissingData) -> None:
+    """Note the sources of which a folder has no file: what they are called, and the patterns of their names."""
     for source, patterns in sources.items():
         if not find(folder, *patterns):
             missing.note(folder.as_posix(), "file", f"no {source} in it ({' or '.join(patterns)})")
@@ -172,12 +174,12 @@ def _tcga_cases(folder: Path, case_ids: set[str], missing: MissingData) -> dict[
                 break
         else:
             row["event"] = patient.get("event") or marked.get("event", "")
-        _note_conflicts(row, patient, marked, missing)
+        note_conflicts(row, patient, marked, missing)
         cases[case_id] = row
     return cases
 
 
-def _note_conflicts(row: Row, patient: Row, marked: Row, missing: MissingData) -> None:
+def note_conflicts(row: Row, patient: Row, marked: Row, missing: MissingData) -> None:
     """Note where the GDC and the marker table differ, or the GDC's own records do, and which value is used."""
     names_of: dict[str, dict[str, str]] = {"grade": {}, "event": {"0": "alive", "1": "dead"}}
     for column, names in names_of.items():
@@ -203,7 +205,7 @@ def _ivygap_case(case_id: str, tumours: dict[str, Row]) -> Row:
     return row | {"survival_source": IVYGAP if row.get("survival_days") else ""}
 
 
-def _overwrite(cases: dict[str, Row], path: Path, missing: MissingData) -> tuple[str, ...]:
+def overwrite(cases: dict[str, Row], path: Path, missing: MissingData) -> tuple[str, ...]:
     """Put the user's own values in place of the downloads'; return the columns that they bring."""
     table = read_user_table(str(path))
     map_columns(table, {})
@@ -224,8 +226,26 @@ def _overwrite(cases: dict[str, Row], path: Path, missing: MissingData) -> tuple
     return tuple(name for name in table.columns if name not in CASE_COLUMNS)
 
 
-def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: MissingData) -> None:
-    """Note the reason of each empty value that no source has said more of, and forget cases that are not used."""
+def _why_empty(cohort: str, column: str) -> str:
+    if cohort == IVYGAP:
+        return f"not in {atlas.TUMOURS}" if column == "survival_days" else NOT_IN_IVYGAP
+    return f"not in {WHERE[column]}"
+
+
+def note_what_is_empty(
+    samples: list[Row], cases: dict[str, Row], missing: MissingData, why: Callable[[str, str], str]
+) -> None:
+    """Note the reason of each empty value that no source has said more of, and forget cases that are not used.
+
+    Parameters
+    ----------
+    samples, cases
+        Rows of the two tables, those of the cases by case_id.
+    missing
+        Notes to which the reasons are added.
+    why
+        Returns the reason of an empty column of cases, given the cohort and the column.
+    """
     cohort_of = {row["case_id"]: row["cohort"] for row in samples}
     missing.rows = [row for row in missing.rows if row[0] in cases or row[1] in ("file", "case_id")]
     noted = {row[:2] for row in missing.rows}
@@ -241,10 +261,5 @@ def _note_what_is_empty(samples: list[Row], cases: dict[str, Row], missing: Miss
             missing.note(row["sample_id"], "mpp", "IvyGAP's images do not say their scale; give --ivygap-mpp")
     for case_id, row in cases.items():
         for column in WHERE:
-            if row.get(column) or (case_id, column) in noted:
-                continue
-            if cohort_of[case_id] == IVYGAP:
-                reason = f"not in {atlas.TUMOURS}" if column == "survival_days" else NOT_IN_IVYGAP
-            else:
-                reason = f"not in {WHERE[column]}"
-            missing.note(case_id, column, reason)
+            if not row.get(column) and (case_id, column) not in noted:
+                missing.note(case_id, column, why(cohort_of[case_id], column))

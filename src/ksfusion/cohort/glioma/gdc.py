@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ksfusion.cohort.glioma.downloads import MissingData, find, known, not_data, read_rows
 from ksfusion.cohort.glioma.specimens import Specimen
@@ -59,8 +61,54 @@ def read_sample_sheets(folder: Path) -> SampleSheets:
     return sheets
 
 
+class Tissue(NamedTuple):
+    """The case and the sample of a file, and why it is left out (empty where it is not)."""
+
+    case_id: str
+    sample_id: str
+    reason: str
+
+
+def without_vial(sample_id: str) -> str:
+    """Return the tumour of a sample: its barcode without the vial."""
+    return sample_id[:-1]
+
+
+def listed(row: Mapping[str, str], column: str) -> set[str]:
+    """Return what a field of a sample sheet lists, with commas between."""
+    return {known(part) for part in row.get(column, "").split(",")} - {""}
+
+
+def is_normal(row: Mapping[str, str]) -> bool:
+    """Return whether a sample sheet calls a tissue normal, or one of several."""
+    return "normal" in row.get("Tissue Type", row.get("Sample Type", "")).lower()
+
+
+def tcga_tissue(name: str, row: Mapping[str, str]) -> Tissue:
+    """Return the case and the sample of a file of TCGA, by its row of the sample sheet, else by its name."""
+    cases, samples = listed(row, "Case ID"), listed(row, "Sample ID")
+    barcode = BARCODE.match(name)
+    if not row and barcode:
+        cases, samples = {barcode[1]}, {barcode[0]} if barcode[3] else set()
+    if not cases:
+        return Tissue("", "", "not in a sample sheet")
+    if len(cases) > 1 or len(samples) > 1:
+        return Tissue("", "", "of several cases or samples")
+    case_id, sample_id = cases.pop(), samples.pop() if samples else ""
+    kind = BARCODE.match(sample_id)
+    if is_normal(row) or (kind and kind[4] and int(kind[4]) in NORMAL):
+        return Tissue("", "", "normal tissue")
+    return Tissue(case_id, sample_id, "")
+
+
 def find_files(
-    folder: Path, endings: tuple[str, ...] | str, sheets: SampleSheets, missing: MissingData
+    folder: Path,
+    endings: tuple[str, ...] | str,
+    sheets: SampleSheets,
+    missing: MissingData,
+    *,
+    tissue: Callable[[str, Mapping[str, str]], Tissue] = tcga_tissue,
+    tumour_of: Callable[[str], str] = without_vial,
 ) -> list[Specimen]:
     """Return the files of a download that come from tumours, with their case and sample.
 
@@ -79,13 +127,17 @@ def find_files(
         The sample sheets.
     missing
         Notes to which files that are left out, and those of one name, are added.
+    tissue
+        Returns case and sample of a file, given its name and its row of the sample sheet.
+    tumour_of
+        Returns the tumour of a sample.
     """
     specimens, names = [], Counter[str]()
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if not path.is_file() or not path.name.lower().endswith(endings):
             continue
         row, reason = sheets.row_of(path)
-        case_id, sample_id, tissue_reason = _tissue(path.name, row)
+        case_id, sample_id, tissue_reason = tissue(path.name, row)
         reason = reason or tissue_reason
         if reason:
             missing.note(path.name, "file", reason)
@@ -101,7 +153,7 @@ def find_files(
             Specimen(
                 id=path.parent.name if named_by_folder else short,
                 case_id=case_id,
-                tumour_id=sample_id[:-1],
+                tumour_id=tumour_of(sample_id),
                 specimen_id=sample_id,
                 site=barcode[2] if barcode else "",
                 path=path.as_posix(),
@@ -112,22 +164,3 @@ def find_files(
         if count > 1:
             missing.note(name, "file", f"{count} files have this name; each is taken as one of its own")
     return specimens
-
-
-def _tissue(name: str, row: dict[str, str]) -> tuple[str, str, str]:
-    """Return the case and the sample of a file, and why it is left out (empty where it is not)."""
-    cases = {known(case) for case in row.get("Case ID", "").split(",")} - {""}
-    samples = {known(sample) for sample in row.get("Sample ID", "").split(",")} - {""}
-    barcode = BARCODE.match(name)
-    if not row and barcode:
-        cases, samples = {barcode[1]}, {barcode[0]} if barcode[3] else set()
-    if not cases:
-        return "", "", "not in a sample sheet"
-    if len(cases) > 1 or len(samples) > 1:
-        return "", "", "of several cases or samples"
-    case_id, sample_id = cases.pop(), samples.pop() if samples else ""
-    kind = BARCODE.match(sample_id)
-    is_normal = "normal" in row.get("Tissue Type", row.get("Sample Type", "")).lower()
-    if is_normal or (kind and kind[4] and int(kind[4]) in NORMAL):
-        return "", "", "normal tissue"
-    return case_id, sample_id, ""

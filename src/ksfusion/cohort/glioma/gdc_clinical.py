@@ -28,9 +28,10 @@ def read_clinical(folder: Path, missing: MissingData) -> dict[str, dict[str, str
     Returns
     -------
     dict
-        case_id (the submitter's, TCGA-06-0125) to survival_days, event (1 = died), grade, age (years) and sex; empty
-        where unknown, noted in ``missing``. Where records contradict each other, ``{column}_conflict`` says so: a vital
-        status, a grade or a sex is then empty, of days of death the last and of ages the first is used.
+        case_id (the submitter's, TCGA-06-0125) to survival_days, event (1 = died), grade, age (years), sex and (of TSV
+        alone) primary_site; empty where unknown, noted in ``missing``. Where records contradict each other,
+        ``{column}_conflict`` says so: a vital status, a grade or a sex is then empty, of days of death the last and of
+        ages the first is used.
     """
     cases: dict[str, list[Node]] = {}
     for path in find(folder, *CLINICAL):
@@ -136,6 +137,7 @@ def _patient(case_id: str, records: list[Node], missing: MissingData) -> dict[st
         "age_conflict": _conflict_of_ages(ages),
         "sex": sexes[0] if sexes and not sex_conflict else "",
         "sex_conflict": sex_conflict,
+        "primary_site": next(iter(_values(records, "primary_site")), ""),
     }
 
 
