@@ -16,6 +16,7 @@ BY_HAND = {
     "adopt",
     "build_glioma_cohort",
     "bundle",
+    "evaluate",
     "export_features",
     "fit_stain_target",
     "init",

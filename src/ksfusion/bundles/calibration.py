@@ -103,7 +103,7 @@ def _log_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndar
     return logarithms
 
 
-def _hazard_logits(hazards: np.ndarray, temperature: float, centre: np.ndarray) -> np.ndarray:
+def _hazard_logits(hazards: np.ndarray, temperature: float, centre: np.ndarray | float) -> np.ndarray:
     """Return the logits of calibrated hazards, (n, intervals)."""
     logits: np.ndarray = centre + (logit(np.clip(hazards, SMALLEST, 1 - SMALLEST)) - centre) / temperature
     return logits
@@ -140,7 +140,7 @@ def fit_temperature(
         centre = logit(np.clip(hazards, SMALLEST, 1 - SMALLEST)).mean(axis=0)
 
     def loss(temperature: float) -> float:
-        return _loss(val, task, temperature, centre, cuts)
+        return log_loss(val, task, cuts, temperature=temperature, centre=centre)
 
     found = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=np.log(BOUNDS), method="bounded")
     value = float(np.exp(found.x))
@@ -151,10 +151,27 @@ def fit_temperature(
     )
 
 
-def _loss(
-    cases: pd.DataFrame, task: TaskOutcome, temperature: float, centre: np.ndarray, cuts: Sequence[float]
+def log_loss(
+    cases: pd.DataFrame,
+    task: TaskOutcome,
+    cuts: Sequence[float],
+    *,
+    temperature: float = 1.0,
+    centre: np.ndarray | float = 0.0,
 ) -> float:
-    """Return the mean negative log-likelihood of cases at a temperature."""
+    """Return the mean negative log-likelihood of cases of `mean_by_case`, all with their truth, at a temperature.
+
+    Parameters
+    ----------
+    cases : pandas.DataFrame
+        The cases.
+    task
+        What is predicted: classes, or survival.
+    cuts
+        Of survival, the days at which intervals end.
+    temperature, centre
+        See `ksfusion.bundles.config.Temperature`.
+    """
     rows = np.arange(len(cases))
     if task.kind == "classification":
         logarithms = _log_probabilities(cases[probability_columns(task)].to_numpy(float), temperature)

@@ -52,15 +52,16 @@ def require(samples: pd.DataFrame, good: np.ndarray, remedy: str) -> None:
         raise UserError(f"sample {row['sample_id']} (case {row['case_id']}, slide {row['slide_id']}): its {remedy}")
 
 
+def truth_columns(task: TaskOutcome) -> dict[str, str]:
+    """Return the columns of a table of labelled cases that hold the truth of a task, to their names in training."""
+    if task.kind == "survival":
+        return {f"days_{task.name}": "days", f"event_{task.name}": "event"}
+    return {f"{'value' if task.kind == 'regression' else 'label'}_{task.name}": "y"}
+
+
 def read_truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
     """Return the truth of a task by case_id, from the table of cases of `check-cohort`."""
-    if task.kind == "survival":
-        columns = {f"days_{task.name}": "days", f"event_{task.name}": "event"}
-    elif task.kind == "regression":
-        columns = {f"value_{task.name}": "y"}
-    else:
-        columns = {f"label_{task.name}": "y"}
-    table = read_parquet(cases)
+    columns, table = truth_columns(task), read_parquet(cases)
     if missing := [column for column in columns if column not in table]:
         raise UserError(f"{cases}: lacks {', '.join(missing)} of task {task.name}; check the cohort again")
     return table.astype({"case_id": str}).set_index("case_id")[list(columns)].rename(columns=columns)

@@ -1,0 +1,178 @@
+"""What is written of an evaluation: tables in the form of a study's, its figures, and a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ksfusion.bundles.contents import METRICS
+from ksfusion.bundles.evaluation import Evaluated, as_runs, calibration_table
+from ksfusion.bundles.read import Bundle
+from ksfusion.core.provenance import as_json
+from ksfusion.core.storage import read_tsv, write_text, write_tsv
+from ksfusion.methods.registry import METHODS
+from ksfusion.results.config import ALL, Times
+from ksfusion.results.measures import FurtherMeasures, paper_measure
+from ksfusion.results.metrics import NAN
+from ksfusion.results.metrics.names import UNORDERED
+from ksfusion.results.plots.figures import figures_of_task
+from ksfusion.results.plots.panels import save_figure
+from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.runs import Run, external_cohorts
+from ksfusion.results.statistics import RESAMPLES
+from ksfusion.results.tables.external import COLUMNS as DROP_COLUMNS
+from ksfusion.results.tables.external import KEY, on_each_cohort, outside
+from ksfusion.results.tables.external import as_text as drops_as_text
+from ksfusion.results.tables.layout import lay_out
+from ksfusion.results.tables.markdown import escape, to_markdown
+from ksfusion.results.tables.scores import as_text, result_table
+from ksfusion.results.tables.supplement import lay_out_supplement
+from ksfusion.terms.modalities import MODALITIES
+
+NO_INTERVAL = "no interval: the study's cases are not in the bundle"
+
+
+def write_evaluation(
+    bundle: Bundle, found: Evaluated, output: Path, made_by: Mapping[str, Any], *, resamples: int = RESAMPLES
+) -> list[str]:
+    """Write the results of a bundle on labelled cases.
+
+    Parameters
+    ----------
+    bundle
+        The bundle.
+    found
+        What it is evaluated on.
+    output
+        Folder that gets ``table.tsv`` and ``table_s1.tsv`` (`ksfusion.results.tables.scores.COLUMNS`), ``drops.tsv``
+        (beside the study's own test samples), ``calibration.tsv``, ``left_out.tsv``, ``figures/`` and
+        ``evaluation.md``.
+    made_by
+        Provenance of the files.
+    resamples
+        Draws of the cases for the intervals.
+
+    Returns
+    -------
+    list of str
+        The metrics of cases, a line for each cohort.
+    """
+    runs, times = as_runs(bundle, found.tables), Times().times
+
+    def scored(measures: Any) -> pd.DataFrame:
+        def score(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
+            asked = {"tasks": [bundle.task], "methods": [bundle.method], "measures": measures}
+            return result_table(of_runs, **asked, resamples=resamples, external=cohort)
+
+        return pd.concat(on_each_cohort(runs, score), ignore_index=True).assign(**{MODALITIES: ALL})
+
+    table, further = scored(paper_measure), scored(FurtherMeasures(times))
+    drops = _drops(bundle, pd.concat([table, further], ignore_index=True))
+    calibration = calibration_table(bundle, found.tables)
+    for name, content in (("table", as_text(table)), ("table_s1", as_text(further)), ("drops", drops_as_text(drops))):
+        write_tsv(content, output / f"{name}.tsv", made_by)
+    write_tsv(calibration, output / "calibration.tsv", made_by)
+    write_tsv(found.left_out, output / "left_out.tsv", made_by)
+    figures = _draw(bundle, runs, output / "figures", made_by, resamples=resamples)
+    write_text(_page(bundle, found, table, further, drops, calibration, figures), output / "evaluation.md", made_by)
+    own = table[(table["level"] == "case") & (table["fold"] == ALL)]
+    return [
+        f"cohort {cohort}: "
+        + ", ".join(f"{row.metric} {row.mean:.1f} ({row.ci_low:.1f} to {row.ci_high:.1f})" for row in rows.itertuples())
+        + f", {rows['n'].max()} cases"
+        for cohort, rows in own.groupby("cohort", sort=False)
+    ]
+
+
+def _drops(bundle: Bundle, external: pd.DataFrame) -> pd.DataFrame:
+    """Return how far results are below those of the study's own test samples, as the bundle has these."""
+    study = read_tsv(bundle.folder / METRICS, dtype=str).fillna("")
+    study = study[(study["cohort"] == ALL) & (study["fold"] == ALL)]
+    if MODALITIES in study:
+        study = study[study[MODALITIES].isin(["", ALL, "paired"])]
+    inside = {tuple(row[name] for name in KEY): row for row in study.to_dict("records")}
+    rows = []
+    for row in external[(external["fold"] == ALL) & ~external["metric"].isin(UNORDERED)].to_dict("records"):
+        own = inside.get(tuple(row[name] for name in KEY))
+        test = float(own["mean"]) if own and own["mean"] else NAN
+        reason = NO_INTERVAL if own and own["mean"] else "the bundle has no result of the study's test samples"
+        values = {"test": test, "external": row["mean"], "drop": test - row["mean"], "ci_low": NAN, "ci_high": NAN}
+        n_test = int(own["n"]) if own and own["n"] else 0
+        rows.append({**row, **values, "n_test": n_test, "reason": reason})
+    return pd.DataFrame(rows, columns=DROP_COLUMNS)
+
+
+def _draw(
+    bundle: Bundle, runs: Sequence[Run], output: Path, made_by: Mapping[str, Any], *, resamples: int
+) -> list[tuple[str, str]]:
+    """Draw the figures of each cohort; return the name and the title of each."""
+    drawn = []
+    with drawing_style():
+        for number, cohort in enumerate(external_cohorts(runs), start=1):
+            own = [run.on_external(cohort) for run in runs]
+            figures = figures_of_task(
+                own,
+                bundle.task,
+                methods=[bundle.method],
+                times=Times().times,
+                resamples=resamples,
+                external=cohort,
+            )
+            for entry, figure in figures:
+                name = f"{entry['name']}_external{number}"
+                save_figure(figure, output / name, as_json(made_by))
+                drawn.append((name, entry["title"]))
+    return drawn
+
+
+def _page(
+    bundle: Bundle,
+    found: Evaluated,
+    table: pd.DataFrame,
+    further: pd.DataFrame,
+    drops: pd.DataFrame,
+    calibration: pd.DataFrame,
+    figures: Sequence[tuple[str, str]],
+) -> str:
+    """Return the page of an evaluation."""
+    label, task = METHODS[bundle.method].label, bundle.task
+    without = found.left_out["case_id"].nunique()
+    parts = [
+        f"# {escape(label)} for {escape(task.heading)}, evaluated\n\nFor research only. Means over members (seeds, and "
+        "folds where there are several) with their 95 % intervals by bootstrap over the cases, as in a study's tables. "
+        f"A case that took part in training is left out; {without} cases are, for that or another reason: "
+        "`left_out.tsv`."
+    ]
+    for cohort in table["cohort"].unique():
+        shown = lay_out(table, cohort=cohort, drops=drops)
+        parts.append(to_markdown(shown, title=f"Samples of {outside(cohort)}"))
+        shown = lay_out(table, level="case", cohort=cohort, drops=drops)
+        parts.append(to_markdown(shown, title=f"Cases of {outside(cohort)}"))
+        for about, layout in lay_out_supplement(further, [task], cohort=cohort, drops=drops):
+            parts.append(to_markdown(layout, title=f"Further metrics, {outside(cohort)}: {about}"))
+    if len(calibration):
+        parts.append(_calibration_lines(calibration))
+    parts.append("# Figures\n\n" + "\n\n".join(f"![{escape(title)}](figures/{name}.png)" for name, title in figures))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _calibration_lines(calibration: pd.DataFrame) -> str:
+    """Return what is said of temperature and conformal sets."""
+    lines = ["# Calibration of the mean of members\n"]
+    for row in calibration.to_dict("records"):
+        where = f"Cohort {row['cohort']}, fold {row['fold']}, {row['cases']} cases"
+        said = f"mean negative log-likelihood {row['loss_raw']:.4g}"
+        if not pd.isna(row["loss_calibrated"]):
+            said += f", with the temperature ({row['temperature']:.3g}) {row['loss_calibrated']:.4g}"
+        if not pd.isna(row["covered"]):
+            said += (
+                f"; conformal sets of level {row['level']:.0%} hold the class of {row['covered']:.1%} of the cases, "
+                f"with {row['classes']:.2g} classes on average (for "
+                "other cohorts than the study's no coverage is claimed)"
+            )
+        said += f"; {row['reason']}" if row["reason"] else ""
+        lines.append(escape(f"{where}: {said}."))
+    return lines[0] + "\n" + "\n".join(f"- {line}" for line in lines[1:])
