@@ -41,9 +41,12 @@ SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id",
 def write_heatmaps(folder, seed, sample_ids):
     path = folder / "heatmaps/grading/ksfusion/fold0" / f"seed{seed}" / "heatmaps.tsv"
     table = pd.DataFrame({"sample_id": sample_ids, "heatmap": [f"{sample_id}.png" for sample_id in sample_ids]})
+    # The slide of the last one could not be read.
+    table["patches"] = [f"patches/{name}" if name != table["heatmap"].iloc[-1] else "" for name in table["heatmap"]]
     write_tsv(table, path)
-    for name in table["heatmap"]:
-        Image.new("RGB", (2000, 600), "teal").save(path.with_name(name))
+    (path.parent / "patches").mkdir(exist_ok=True)
+    for name in [*table["heatmap"], *filter(None, table["patches"])]:
+        Image.new("RGB", (2000, 600), "teal").save(path.parent / name)
     return path
 
 

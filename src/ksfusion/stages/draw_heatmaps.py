@@ -15,14 +15,14 @@ from ksfusion.core.storage import atomic, read_json, read_parquet, read_tsv, wri
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
 from ksfusion.results.attention.maps import sum_by_patch
-from ksfusion.results.attention.slide_picture import (
-    Patches,
-    SlidePicture,
-    on_slide,
-    on_white,
-    read_patches,
-    read_picture,
+from ksfusion.results.attention.patch_gallery import (
+    Gallery,
+    extreme_patches,
+    gallery,
+    gallery_png,
+    read_slide_and_patches,
 )
+from ksfusion.results.attention.slide_picture import Patches, SlidePicture, lay_on, on_white, read_patches
 from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
 from ksfusion.results.plots.attention import LONGEST_PX, attention_png
 from ksfusion.slides.config import Reading
@@ -35,8 +35,8 @@ from ksfusion.training.data import FoldFiles, read_fold
 
 log = logging.getLogger(__name__)
 
-TABLE, LIST = "attention.parquet", "heatmaps.tsv"
-COLUMNS = ["sample_id", "slide_id", "heatmap", "sha256", "reason"]
+TABLE, LIST, GALLERIES = "attention.parquet", "heatmaps.tsv", Path("patches")
+COLUMNS = ["sample_id", "slide_id", "heatmap", "sha256", "reason", "patches", "patches_sha256"]
 
 
 def draw_heatmaps(
@@ -62,9 +62,10 @@ def draw_heatmaps(
         The user's table of samples.
     output
         Folder: a PNG for each sample, named after it; ``heatmaps.tsv`` lists them (sample_id, slide_id, heatmap,
-        sha256, and the reason where the slide could not be read and its patches lie on white); ``attention.parquet``
-        has one row for each patch of each sample: sample_id, x and y of its upper left corner as in the features,
-        ``cells`` of the map in which it stands, and its share of the attention of each stream.
+        sha256, and the reason where the slide could not be read and its patches lie on white; else also a sheet of the
+        patches with most and least attention, in ``patches/``, and its digest); ``attention.parquet`` has one row for
+        each patch of each sample: sample_id, x and y of its upper left corner as in the features, ``cells`` of the map
+        in which it stands, and its share of the attention of each stream.
     settings
         Number of samples, what tasks and classes are called, and how slides are read; no slides are read where they
         are null.
@@ -90,35 +91,57 @@ def draw_heatmaps(
     shown = ShownTask.of(task, **settings.printing.get(task.name, Printing()).model_dump())
     which = f"{shown.heading}, {method.label}, fold {config['fold']}, seed {config['seed']}"
     sources = slide_sources(manifest) if settings.slides else {}
-    with IsolatedCalls(read_picture, settings.slides.timeout if settings.slides else 0) as read:
+    with IsolatedCalls(read_slide_and_patches, settings.slides.timeout if settings.slides else 0) as read:
         for sample_id, slide_id in chosen.items():
             here = patches[slide_id]
             shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention[sample_id].items()}
-            slide, reason = _picture_of(slide_id, here, read, sources, settings.slides)
-            lines = [which, outcome_text(predictions, sample_id, shown)]
-            png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=as_json(made_by))
-            file = output / f"{sample_id}.png"
-            with atomic(file) as temporary:
-                temporary.write_bytes(png)
-            rows.append((sample_id, slide_id, file.name, hashlib.sha256(png).hexdigest(), reason))
+            slide, sheet, reason = _pictures_of(slide_id, here, shares, read, sources, settings.slides)
+            lines, about = [which, outcome_text(predictions, sample_id, shown)], as_json(made_by)
+            file = Path(f"{sample_id}.png")
+            png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=about)
+            pictures = {str(file): png}
+            if sheet:
+                pictures[str(GALLERIES / file)] = gallery_png(
+                    sheet, title=f"{sample_id}: patches by attention. {which}", description=about
+                )
+            for name, picture in pictures.items():
+                with atomic(output / name) as temporary:
+                    temporary.write_bytes(picture)
+            (drawn, digest), *others = ((name, hashlib.sha256(png).hexdigest()) for name, png in pictures.items())
+            rows.append((sample_id, slide_id, drawn, digest, reason, *(others[0] if others else ("", ""))))
             place = {"sample_id": sample_id, "x": here.coords[:, 0], "y": here.coords[:, 1], "cells": here.cells}
             tables.append(pd.DataFrame({**place, **shares}))
-    for old in set(output.glob("*.png")) - {output / row[2] for row in rows}:
+    kept = {output / name for row in rows for name in (row[2], row[5]) if name}
+    for old in {*output.glob("*.png"), *output.glob(f"{GALLERIES}/*.png")} - kept:
         old.unlink()
     empty = pd.DataFrame(columns=["sample_id", "x", "y", "cells"])
     write_parquet(pd.concat(tables, ignore_index=True) if tables else empty, output / TABLE, made_by)
     write_tsv(pd.DataFrame(rows, columns=COLUMNS), output / LIST, made_by)
 
 
-def _picture_of(
-    slide_id: str, patches: Patches, read: IsolatedCalls, sources: Mapping[str, SlideSource], reading: Reading | None
-) -> tuple[SlidePicture, str]:
-    """Return a slide's picture; or its patches on white, and the reason where the slide could not be read."""
+def _pictures_of(
+    slide_id: str,
+    patches: Patches,
+    shares: Mapping[str, np.ndarray],
+    read: IsolatedCalls,
+    sources: Mapping[str, SlideSource],
+    reading: Reading | None,
+) -> tuple[SlidePicture, Gallery | None, str]:
+    """Return a slide's picture and its patches of most and least attention.
+
+    Where the slide could not be read, its patches on white, nothing, and the reason.
+    """
     reason = ""
     if reading:
+        ends = {stream: extreme_patches(own, patches.cells) for stream, own in shares.items()}
+        chosen = list(dict.fromkeys(patch for end in ends.values() for row in end for patch in row))
+        corners = [(int(x), int(y)) for x, y in patches.coords[chosen]]
+        source = sources[slide_id]
         try:
-            return on_slide(read, sources[slide_id], patches, settings=reading, longest=LONGEST_PX), ""
+            rgb, scale, pixels = read(source.path, source.mpp, reading, LONGEST_PX, corners)
+            of_patch = dict(zip(chosen, pixels, strict=True))
+            return lay_on(rgb, scale, patches, settings=reading), gallery(ends, of_patch, shares, patches.cells), ""
         except SlideError as error:
             reason = error.reason
             log.warning("%s\t%s: %s", slide_id, reason, error)
-    return on_white(patches, longest=LONGEST_PX), reason
+    return on_white(patches, longest=LONGEST_PX), None, reason

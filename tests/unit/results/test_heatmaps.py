@@ -343,6 +343,13 @@ def test_a_planted_peak_is_drawn_on_its_tile(project, monkeypatch):
         assert shift > 4 * size8[0]
         np.testing.assert_allclose(tumour, [x8 + shift, y8, *size8], atol=2)
         np.testing.assert_allclose(tme, [x1 + 2 * shift, y1, *size1], atol=3)
+    for name, digest in listed[["patches", "patches_sha256"]].itertuples(index=False):
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        sheet = np.asarray(Image.open(folder / name))
+        # Rows from the top: of each stream the patches with most attention, and with least.
+        first_of_row = [sheet[y, 60] for y in (130, 350, 570, 790)]
+        assert first_of_row[0].tolist() == [0, 0, 255] and first_of_row[2].tolist() == [0, 255, 0]
+        assert np.abs(first_of_row[1].astype(int) - TISSUE).max() < 12
 
 
 @pytest.mark.slow
@@ -350,8 +357,8 @@ def test_the_same_again_is_the_same_bytes(project):
     for path in project.slides:
         write_slide(path, plain(TILE * COLUMNS, TILE * 4), 0.5)
     first, second = project("first"), project("second")
-    names = sorted(path.name for path in first.iterdir())
-    assert len([name for name in names if name.endswith(".png")]) == 3
+    names = sorted(path.relative_to(first) for path in first.rglob("*.*"))
+    assert len([name for name in names if name.suffix == ".png"]) == 6
     assert {name: (first / name).read_bytes() for name in names} == {
         name: (second / name).read_bytes() for name in names
     }
@@ -365,6 +372,9 @@ def test_a_slide_that_is_gone_leaves_its_patches_on_white(project, caplog):
     folder = project(method="attmil")
     listed = read_tsv(folder / "heatmaps.tsv", dtype=str).fillna("")
     assert listed["reason"].tolist() == ["", "missing_file", "missing_file"]
+    # Only of the slide that was read.
+    sheets = [path.name for path in (folder / "patches").iterdir()]
+    assert listed["patches"].tolist() == [f"patches/{sheets[0]}", "", ""]
     assert "missing_file" in caplog.text
     on_tissue, *others = (np.asarray(Image.open(folder / name).convert("RGB")) for name in listed["heatmap"])
     # Only where the slide was read is its colour seen.

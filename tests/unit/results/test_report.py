@@ -168,10 +168,10 @@ def test_heatmaps_of_the_ends_are_shown_and_the_others_linked(page, tmp_path):
     assert re.findall(r"<h3>(.*?)</h3>", section) == ["Grading, KS-Fusion, fold 0, seed 0"]
     pictures = re.findall(r'<figure><a href="([^"]+)"><img src="data:image/jpeg;base64,([^"]+)"', section)
     assert [link for link, _ in pictures] == [
-        f"heatmaps/grading/ksfusion/fold0/seed0/{name}.png" for name in ("S1", "S9")
+        f"heatmaps/grading/ksfusion/fold0/seed0/{name}.png" for name in ("S1", "patches/S1", "S9")
     ]
-    sizes = {Image.open(io.BytesIO(base64.b64decode(image))).size for _, image in pictures}
-    assert sizes == {(1160, 348)}
+    sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for _, image in pictures]
+    assert sizes == [(1160, 348), (900, 270), (1160, 348)]
     linked = re.findall(r'<a href="heatmaps/grading/ksfusion/fold0/(seed\d)/(S\d).png">\2</a>', section)
     assert linked == [("seed0", "S2"), ("seed0", "S3"), *(("seed1", name) for name in ("S1", "S2", "S3", "S9"))]
     assert heatmap_gallery([write_heatmaps(tmp_path, 0, ["S1"])], report=tmp_path / "report.html")[0]["links"] == []

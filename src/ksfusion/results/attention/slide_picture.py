@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ksfusion.slides.config import Reading
-from ksfusion.slides.reading.slide import open_slide
-from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.reading.workers import IsolatedCalls
+from ksfusion.slides.reading.slide import Slide, open_slide
 
 UM_PER_MM = 1000
 
@@ -96,39 +94,27 @@ def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Pat
 def read_picture(path: str, mpp: float | None, settings: Reading, longest: int) -> tuple[np.ndarray, float]:
     """Return a slide as a picture of at most ``longest`` px, and its micrometres per px; runs in a worker process."""
     with open_slide(path, mpp, reader=settings.reader, icc=settings.icc) as slide:
-        scale = max(1.0, max(slide.dimensions) / longest) * slide.mpp
-        return slide.thumbnail(scale), scale
+        return picture_of(slide, longest)
 
 
-def on_slide(
-    read: IsolatedCalls, source: SlideSource, patches: Patches, *, settings: Reading, longest: int
-) -> SlidePicture:
-    """Lay patches on their slide.
-
-    Parameters
-    ----------
-    read
-        `read_picture` in a process of its own.
-    source
-        The slide.
-    patches
-        Upper left corners of the patches, in px of level 0.
-    settings
-        Reading of slides, and size of patches.
-    longest
-        Longest side of the picture, in px.
-
-    Raises
-    ------
-    SlideError
-        If the slide cannot be read.
-    """
-    rgb, scale = read(source.path, source.mpp, settings, longest)
-    return lay_on(rgb, scale, patches, settings=settings)
+def picture_of(slide: Slide, longest: int) -> tuple[np.ndarray, float]:
+    """Return an open slide as a picture of at most ``longest`` px, and its micrometres per px."""
+    scale = max(1.0, max(slide.dimensions) / longest) * slide.mpp
+    return slide.thumbnail(scale), scale
 
 
 def lay_on(rgb: np.ndarray, scale: float, patches: Patches, *, settings: Reading) -> SlidePicture:
-    """Lay patches on a picture of their slide; ``scale``: its micrometres per px. See `on_slide`."""
+    """Lay patches on a picture of their slide.
+
+    Parameters
+    ----------
+    rgb, scale
+        As `read_picture` returns them.
+    patches
+        Upper left corners of the patches, in px of level 0.
+    settings
+        Size of the patches.
+    """
     side = settings.patch_px * settings.mpp / scale
     return SlidePicture(rgb, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
 

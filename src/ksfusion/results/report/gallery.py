@@ -22,7 +22,7 @@ from ksfusion.results.wording import heading
 from ksfusion.terms.flags import FLAGS
 
 MOST_PICTURES = 24
-PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
+PICTURE_PX, HEATMAP_PX, SHEET_PX, JPEG_QUALITY = 420, 1160, 900, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
 WORTH_A_LOOK = 0.05
 SCREEN_DPI = 96
@@ -90,9 +90,11 @@ class HeatmapLink(TypedDict):
 
 
 class ShownHeatmap(HeatmapLink):
-    """A sample with the small picture of its heatmap."""
+    """A sample with small pictures of its heatmap and of its patches of most and least attention, if any."""
 
     image: str
+    patches: str
+    patches_link: str
 
 
 class HeatmapGallery(TypedDict):
@@ -246,7 +248,9 @@ def heatmap_gallery(
     shown: set[tuple[str, str]] = set()
     for path in lists:
         task, method, fold, seed = path.parts[-5:-1]
-        files = [file for name in read_tsv(path, dtype=str)["heatmap"] if (file := path.with_name(name)).is_file()]
+        listed = read_tsv(path, dtype=str).fillna("")
+        files = [file for name in listed["heatmap"] if (file := path.with_name(name)).is_file()]
+        sheets = {path.with_name(row.heatmap): path.parent / row.patches for row in listed.itertuples() if row.patches}
         if not files:
             continue
         ends = [] if (task, method) in shown else list(dict.fromkeys([files[0], files[-1]]))
@@ -256,11 +260,19 @@ def heatmap_gallery(
         runs.append(
             HeatmapGallery(
                 title=f"{heading(task, titles or {})}, {METHODS[method].label}, {which}",
-                pictures=[ShownHeatmap(**links[file], image=small_picture(file, path, HEATMAP_PX)) for file in ends],
+                pictures=[_shown_heatmap(links[file], file, sheets.get(file), path, report) for file in ends],
                 links=[link for file, link in links.items() if file not in ends],
             )
         )
     return runs
+
+
+def _shown_heatmap(link: HeatmapLink, file: Path, sheet: Path | None, listed_in: Path, report: Path) -> ShownHeatmap:
+    """Return the small picture of a heatmap, and that of its patches."""
+    patches = where = ""
+    if sheet is not None and sheet.is_file():
+        patches, where = small_picture(sheet, listed_in, SHEET_PX), _link(sheet, report)
+    return ShownHeatmap(**link, image=small_picture(file, listed_in, HEATMAP_PX), patches=patches, patches_link=where)
 
 
 def _link(file: Path, report: Path) -> str:

@@ -1,0 +1,137 @@
+"""The patches that a model looks at most, and least, from the slide's pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from ksfusion.results.attention.maps import WHOLE
+from ksfusion.results.attention.slide_picture import picture_of
+from ksfusion.slides.config import Reading
+from ksfusion.slides.reading.slide import open_slide
+
+# Patches of either end that are shown, and their side in px.
+SHOWN, PATCH_PX = 5, 168
+MARGIN, LINE_PX, TEXT_PX = 12, 22, 15
+STREAMS = {"tumour": "Tumour stream", "tme": "TME stream", WHOLE: "Attention"}
+
+
+class GalleryRow(NamedTuple):
+    """Patches of a stream, (px, px, 3) uint8 each, and the attention of each, times an even share."""
+
+    label: str
+    patches: Sequence[np.ndarray]
+    relative: Sequence[float]
+
+
+Gallery: TypeAlias = list[GalleryRow]
+
+
+def extreme_patches(shares: np.ndarray, cells: np.ndarray, most: int = SHOWN) -> tuple[list[int], list[int]]:
+    """Return the patches with most attention of their even share, the first first, and those with least, the last last.
+
+    No patch is in both: of fewer than twice as many patches each has half. Of equal ones the first is taken.
+
+    Parameters
+    ----------
+    shares : numpy.ndarray (patches,)
+        Attention of each patch.
+    cells : numpy.ndarray (patches,)
+        Number of cells of the map that hold it, to which its even share is proportional.
+    most
+        Patches of either end.
+    """
+    order = np.argsort(-shares / cells, kind="stable").tolist()
+    most = min(most, (len(order) + 1) // 2)
+    return order[:most], order[most:][-most:] if len(order) > most else []
+
+
+def read_slide_and_patches(
+    path: str, mpp: float | None, settings: Reading, longest: int, corners: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, float, list[np.ndarray]]:
+    """Return a slide as a picture, its micrometres per px, and some patches; runs in a worker process.
+
+    Parameters
+    ----------
+    path, mpp, settings, longest
+        See `ksfusion.results.attention.slide_picture.read_picture`.
+    corners
+        Upper left corners of the patches, in px of level 0.
+
+    Returns
+    -------
+    rgb : numpy.ndarray (H, W, 3), uint8
+    scale : float
+    patches : list of numpy.ndarray (patch_px, patch_px, 3), uint8
+        As the slide has them, at the scale at which patches are read.
+    """
+    with open_slide(path, mpp, reader=settings.reader, icc=settings.icc) as slide:
+        rgb, scale = picture_of(slide, longest)
+        return rgb, scale, [slide.read(x, y, settings.patch_px, settings.mpp) for x, y in corners]
+
+
+def gallery(
+    ends: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+    pixels: Mapping[int, np.ndarray],
+    shares: Mapping[str, np.ndarray],
+    cells: np.ndarray,
+) -> Gallery:
+    """Return the rows of a gallery: for each stream the patches with most attention, then those with least.
+
+    Parameters
+    ----------
+    ends
+        Stream to its patches of either end, as `extreme_patches` returns them.
+    pixels
+        Those patches.
+    shares, cells
+        Stream to the attention of each patch, and the number of cells of the map that hold it.
+    """
+    return [
+        GalleryRow(
+            label=f"{STREAMS.get(stream, stream)}, {label}",
+            patches=[pixels[patch] for patch in row],
+            relative=[float(shares[stream][patch] / cells[patch] * cells.sum()) for patch in row],
+        )
+        for stream, both in ends.items()
+        for label, row in zip(("most", "least"), both, strict=True)
+        if row
+    ]
+
+
+def gallery_png(rows: Gallery, *, title: str, description: str) -> bytes:
+    """Return a sheet of patches as a PNG.
+
+    Parameters
+    ----------
+    rows
+        Of `gallery`.
+    title
+        The line above.
+    description
+        A text that the file carries.
+    """
+    columns = max((len(row) for _, row, _ in rows), default=0)
+    width = max(2 * MARGIN + columns * (PATCH_PX + MARGIN) - MARGIN, 460)
+    height = 2 * MARGIN + LINE_PX + len(rows) * (PATCH_PX + 2 * LINE_PX + MARGIN)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT_PX)
+    draw.text((MARGIN, MARGIN), title, "black", font)
+    top = 2 * MARGIN + LINE_PX
+    for label, row, values in rows:
+        draw.text((MARGIN, top), label, "black", font)
+        for number, (patch, value) in enumerate(zip(row, values, strict=True)):
+            left = MARGIN + number * (PATCH_PX + MARGIN)
+            picture = Image.fromarray(patch).resize((PATCH_PX, PATCH_PX), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left, top + LINE_PX))
+            draw.text((left, top + LINE_PX + PATCH_PX + 2), f"{value:.2g} of even", (90, 90, 90), font)
+        top += PATCH_PX + 2 * LINE_PX + MARGIN
+    data, about = io.BytesIO(), PngInfo()
+    about.add_itxt("Description", description)
+    sheet.save(data, "PNG", pnginfo=about)
+    return data.getvalue()
