@@ -99,7 +99,7 @@ def _by_member(bundle: Bundle, new: NewSamples) -> tuple[dict[Member, pd.DataFra
     if new.usable.empty:
         return tables, looks
     for fold in bundle.folds:
-        data = fold_data(new, fold, modalities=bundle.modalities)
+        data = fold_data(new, fold, bundle.contents)
         looks[fold.number] = looks_of(new, data)
         for member in fold.members:
             tables[member] = member_predictions(member, data, batch_size=bundle.contents.batch_size)

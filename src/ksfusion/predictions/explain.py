@@ -14,6 +14,7 @@ from ksfusion.genes.scaling import POOLED
 from ksfusion.methods.output import Method
 from ksfusion.results.attention.heatmaps import attention_of_samples
 from ksfusion.results.attribution.integrated import explained_outputs, integrated_gradients
+from ksfusion.terms.modalities import MODALITIES, PAIRED
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.data import FoldData
 from ksfusion.training.reproducible import THREADS, reproducible
@@ -24,8 +25,15 @@ GENES_SHOWN = 15
 
 
 def shown_samples(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples of a case whose slides are drawn: of each slide the first, of at most four slides."""
-    return samples[samples["slide_id"] != ""].drop_duplicates("slide_id").head(MOST_SLIDES)
+    """Return the samples of a case whose slides are drawn: of each slide the first, of at most four slides.
+
+    A sample without the profile that models read is explained by none of them.
+    """
+    return (
+        samples[(samples["slide_id"] != "") & (samples[MODALITIES] == PAIRED)]
+        .drop_duplicates("slide_id")
+        .head(MOST_SLIDES)
+    )
 
 
 def mean_attention(
@@ -93,7 +101,9 @@ def mean_attributions(
     for member, model in members.items():
         own, genes = data[member.fold], folds[member.fold].genes
         assert genes is not None
-        positions = np.flatnonzero(own.samples["case_id"] == case_id)
+        positions = np.flatnonzero((own.samples["case_id"] == case_id) & own.present["p"] & own.present["g"])
+        if not len(positions):
+            return []
         outputs = explained_outputs(task, sd=member.config.get("sd", 1.0))
         target = outputs[predicted] if predicted else next(iter(outputs.values()))
         cpu = torch.device("cpu")

@@ -41,7 +41,7 @@ class Explainer:
     @cached_property
     def data(self) -> dict[int, FoldData]:
         """The usable samples as each fold reads them."""
-        return {fold.number: fold_data(self.new, fold, modalities=self.bundle.modalities) for fold in self.bundle.folds}
+        return {fold.number: fold_data(self.new, fold, self.bundle.contents) for fold in self.bundle.folds}
 
     @cached_property
     def models(self) -> dict[Member, Method]:

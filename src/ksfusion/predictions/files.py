@@ -61,7 +61,7 @@ def read_new(files: NewFiles, bundle: Bundle, stain: Sequence[Path] = ()) -> New
         slides,
         profiles,
         [fold.genes for fold in bundle.folds if fold.genes],
-        modalities=bundle.modalities,
+        bundle.contents,
         max_missing=(bundle.settings.genes or Genes()).max_missing,
     )
     stains = [read_profiles(path) for path in stain]

@@ -13,8 +13,15 @@ from ksfusion.bundles.members import Fold
 from ksfusion.predictions.answers import UNSEEN, counting_folds
 from ksfusion.predictions.samples import NewSamples, lacked_genes
 from ksfusion.terms.flags import FLAGS
+from ksfusion.terms.modalities import GENES_ONLY, PAIRED, SLIDES_ONLY
 
 TRAINED_ON, SEEN, GENES_MISSING, UNSEEN_COHORT = "trained_on", "seen_in_study", "genes_missing", "unseen_cohort"
+# Of a sample with one of the two that the models read.
+STANDS_IN = {SLIDES_ONLY: "without_profile", GENES_ONLY: "without_slide"}
+LESS_CERTAIN = (
+    "what the models learned of training as a whole stands in its place, and the answer is less certain than of "
+    "patients who have both"
+)
 # A tile's flag is told where at least this share of a slide's tiles has it.
 WORTH_A_LOOK = 0.05
 
@@ -84,8 +91,11 @@ def flags_of_samples(
             for code, details in told.items()
             if 2 * len(details) > len(counting)
         ]
-        own += _of_genes(row.sample_id, row.cohort, counting, lacked)
-        if row.slide_id in new.slides.index and "p" in _read(looks):
+        if row.modalities != PAIRED:
+            own.append(CaseFlag(STANDS_IN[row.modalities], row.sample_id, f"{row.detail}; {LESS_CERTAIN}"))
+        if row.modalities != SLIDES_ONLY:
+            own += _of_genes(row.sample_id, row.cohort, counting, lacked)
+        if looks[counting[0].number][number].features is not None:
             own += _of_quality(row.sample_id, new.slides.loc[row.slide_id])
         found.setdefault(row.case_id, []).extend(own)
     return found
@@ -117,10 +127,6 @@ def distances_of_samples(
             entry["farther"] = 1 - counting[0].training.known.quantile
             found.setdefault(row.case_id, []).append(entry)
     return found
-
-
-def _read(looks: Mapping[int, Sequence[Looks]]) -> str:
-    return "p" if any(look.features is not None for of_fold in looks.values() for look in of_fold) else ""
 
 
 def _of_genes(

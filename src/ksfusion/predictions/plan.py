@@ -173,7 +173,7 @@ def unit_problems(sources: Sequence[ExpressionSource], contents: BundleContents,
     """
     if "g" not in contents.modalities:
         return []
-    if not sources:
+    if not sources and not contents.partial:
         return [f"{source}: the bundle reads expression; say where it is (--expression, --format and --unit)"]
     trained = {entry.cohort: entry.unit for entry in contents.expression}
     problems = []
@@ -213,7 +213,7 @@ def _config(prediction: Prediction, contents: BundleContents, settings: BundleSe
         "methods": [contents.method],
     }
     config = Config.model_validate(blocks)
-    if "g" in contents.modalities:
+    if prediction.expression:
         return config
     return config.model_copy(update={"cohort": config.cohort.model_copy(update={"expression": []})})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,22 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ksfusion.bundles.config import BundleContents
 from ksfusion.bundles.distances import Looks
 from ksfusion.bundles.members import Fold, FoldGenes
 from ksfusion.core.feature_store import open_store
 from ksfusion.genes.unseen import lacking, profiles_by_cohort
 from ksfusion.slides.stain.profiles import arrays_of, profile_of
 from ksfusion.terms.gene_columns import PROFILE_KEYS, is_copy
+from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.training.covariates import mean_patches
 from ksfusion.training.data import FoldData
 
 NO_SLIDE, NO_PROFILE = "missing_file", "missing_profile"
+ASK_PARTIAL = (
+    "these models need slide and profile both; a bundle of models trained with training.modality_dropout would do with "
+    "one"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +37,8 @@ class NewSamples:
     ----------
     table : pandas.DataFrame
         All samples, by sample_id: sample_id, case_id, cohort, slide_id, expression_id, reason (why one cannot be
-        predicted, empty where it can) and detail.
+        predicted, empty where it can), detail, and of one that can modalities, what it has
+        (`ksfusion.terms.modalities`; of all that is read).
     slides : pandas.DataFrame
         The slides' ledger, by slide_id.
     stains : pandas.DataFrame
@@ -58,8 +66,8 @@ def judged(
     slides: pd.DataFrame,
     profiles: pd.DataFrame | None,
     genes: Sequence[FoldGenes],
+    contents: BundleContents,
     *,
-    modalities: str,
     max_missing: float,
 ) -> pd.DataFrame:
     """Return new samples with the reason why one cannot be predicted.
@@ -74,8 +82,8 @@ def judged(
         Expression, by cohort and expression_id; None where none is read.
     genes
         Of each fold.
-    modalities
-        What models read: ``p``, ``g`` or ``pg``.
+    contents
+        What models read, and whether one of two may be missing.
     max_missing
         Largest share of a fold's genes that a cohort may lack.
 
@@ -88,25 +96,45 @@ def judged(
     table = table.sort_values("sample_id", ignore_index=True)
     known = set() if profiles is None else set(profiles.index)
     short = {} if profiles is None else _cohorts_without_genes(table, profiles, genes, max_missing)
-    reasons = [_reason(row, slides, known, short, modalities) for row in table.itertuples()]
-    return table.assign(reason=[reason for reason, _ in reasons], detail=[detail for _, detail in reasons])
+    rows = []
+    for row in table.itertuples():
+        lacks = {}
+        if "p" in contents.modalities:
+            lacks["p"] = _of_slide(str(row.slide_id), slides)
+        if "g" in contents.modalities:
+            lacks["g"] = _of_profile(str(row.cohort), str(row.expression_id), known, short)
+        rows.append(_verdict(lacks, partial=contents.partial))
+    return table.assign(**{name: [row[name] for row in rows] for name in ("reason", "detail", MODALITIES)})
 
 
-def _reason(row: object, slides: pd.DataFrame, known: set, short: dict[str, str], modalities: str) -> tuple[str, str]:
-    slide_id, cohort, expression_id = row.slide_id, row.cohort, row.expression_id  # type: ignore[attr-defined]
-    if "p" in modalities:
-        if not slide_id or slide_id not in slides.index:
-            return NO_SLIDE, "the table names no slide"
-        if slides.at[slide_id, "status"] != "ok":
-            return str(slides.at[slide_id, "reason"]), f"slide {slide_id}"
-    if "g" in modalities:
-        if not expression_id:
-            return NO_PROFILE, "the table names no profile"
-        if (cohort, expression_id) not in known:
-            return NO_PROFILE, f"profile {expression_id} is not in the expression of {cohort}"
-        if cohort in short:
-            return NO_PROFILE, short[cohort]
-    return "", ""
+def _verdict(lacks: Mapping[str, tuple[str, str]], *, partial: bool) -> dict[str, str]:
+    """Return why a sample is not used, what is to be said of it, and what it has."""
+    missing = {letter: why for letter, why in lacks.items() if why[0]}
+    has = PAIRED if not missing else GENES_ONLY if "p" in missing else SLIDES_ONLY
+    if not missing:
+        return {"reason": "", "detail": "", MODALITIES: has}
+    reason, detail = next(iter(missing.values()))
+    if partial and len(missing) < len(lacks):
+        return {"reason": "", "detail": f"{reason}: {detail}", MODALITIES: has}
+    if len(lacks) == 2 and len(missing) == 1 and not partial:
+        detail += f"; {ASK_PARTIAL}"
+    return {"reason": reason, "detail": detail, MODALITIES: ""}
+
+
+def _of_slide(slide_id: str, slides: pd.DataFrame) -> tuple[str, str]:
+    """Return why a slide cannot be used, and a word on it; empty where it can."""
+    if not slide_id or slide_id not in slides.index:
+        return NO_SLIDE, "the table names no slide"
+    return ("", "") if slides.at[slide_id, "status"] == "ok" else (str(slides.at[slide_id, "reason"]), slide_id)
+
+
+def _of_profile(cohort: str, expression_id: str, known: set, short: Mapping[str, str]) -> tuple[str, str]:
+    """Return why a profile cannot be used, and a word on it; empty where it can."""
+    if not expression_id:
+        return NO_PROFILE, "the table names no profile"
+    if (cohort, expression_id) not in known:
+        return NO_PROFILE, f"profile {expression_id} is not in the expression of {cohort}"
+    return (NO_PROFILE, short[cohort]) if cohort in short else ("", "")
 
 
 def _cohorts_without_genes(
@@ -130,14 +158,15 @@ def _cohorts_without_genes(
 def lacked_genes(new: NewSamples, genes: FoldGenes) -> dict[str, list[str]]:
     """Return the genes of a fold that each cohort of usable samples lacks; they count as the mean of training."""
     assert new.profiles is not None
+    usable = new.usable
     return {
         cohort: missing
-        for cohort, own in profiles_by_cohort(new.profiles, new.usable).items()
+        for cohort, own in profiles_by_cohort(new.profiles, usable[usable[MODALITIES] != SLIDES_ONLY]).items()
         if (missing := lacking(own, genes.symbols))
     }
 
 
-def fold_data(new: NewSamples, fold: Fold, *, modalities: str) -> FoldData:
+def fold_data(new: NewSamples, fold: Fold, contents: BundleContents) -> FoldData:
     """Return the usable samples as the models of a fold read them.
 
     Parameters
@@ -146,33 +175,35 @@ def fold_data(new: NewSamples, fold: Fold, *, modalities: str) -> FoldData:
         The samples.
     fold
         The fold, by whose frozen scaling genes are scaled.
-    modalities
-        What models read: ``p``, ``g`` or ``pg``.
+    contents
+        What models read, and whether one of two may be missing.
     """
     samples, store = new.usable, open_store(new.store) if new.store else None
-    genes = fold.genes
-    values = {} if genes is None else _scaled(new, genes)
+    genes, n_features = fold.genes, contents.encoder.n_features if contents.encoder else 0
     slides = pd.Index(store.slide_ids if store else []).get_indexer(samples["slide_id"])
+    kept = ["sample_id", "case_id", "cohort", *([MODALITIES] if contents.partial else [])]
     return FoldData(
-        samples=samples[["sample_id", "case_id", "cohort"]].assign(split="new"),
-        features=store.features if store else np.empty((0, 0), dtype=np.float16),
-        rows=store.offsets[:, None] + store.index if store else np.empty((0, 0), dtype=np.int64),
-        slides=slides,
-        genes=values,
+        samples=samples[kept].assign(split="new"),
+        features=store.features if store else np.empty((0, n_features), dtype=np.float16),
+        rows=store.offsets[:, None] + store.index if store else np.empty((0, contents.n_patches or 0), dtype=np.int64),
+        slides=np.where(samples[MODALITIES] == GENES_ONLY, -1, slides),
+        genes={} if genes is None else _scaled(new, genes),
         niches={} if genes is None else genes.niches,
         groups={} if genes is None else genes.groups,
-        modalities=modalities,
+        modalities=contents.modalities,
         check=store.check if store else None,
+        partial=contents.partial,
     )
 
 
 def _scaled(new: NewSamples, genes: FoldGenes) -> dict[str, torch.Tensor]:
-    """Return the scaled genes of the usable samples, niche to (samples, genes)."""
+    """Return the scaled genes of the usable samples, niche to (samples, genes); NaN without a profile."""
     assert new.profiles is not None
     samples = new.usable
     symbols = [name for name in new.profiles.columns if not is_copy(name)]
-    own = new.profiles.loc[pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)]), symbols]
+    own = new.profiles[symbols].reindex(pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)]))
     scaled = genes.scaling.apply(own, samples["cohort"])
+    scaled[(samples[MODALITIES] == SLIDES_ONLY).to_numpy()] = np.nan
     return {niche: torch.from_numpy(scaled[list(names)].to_numpy(np.float32)) for niche, names in genes.niches.items()}
 
 
@@ -186,19 +217,24 @@ def looks_of(new: NewSamples, data: FoldData) -> list[Looks]:
     data
         The same, as the models of a fold read them.
     """
-    features = mean_patches(data) if "p" in data.modalities else None
+    features: dict[int, np.ndarray] = {}
+    if "p" in data.modalities:
+        has = np.flatnonzero(data.slides >= 0)
+        means = mean_patches(_rows_of(data, has)) if len(has) else ()
+        features = dict(zip(has.tolist(), means, strict=True))
     genes = np.concatenate([values.numpy() for values in data.genes.values()], axis=1) if data.genes else None
     looks = []
     for number, row in enumerate(new.usable.itertuples()):
-        of_slide = _looks_of_slide(new, row.slide_id) if features is not None else {}
-        looks.append(
-            Looks(
-                features=None if features is None else features[number],
-                expression=None if genes is None else genes[number],
-                **of_slide,
-            )
-        )
+        expression = genes[number] if genes is not None and row.modalities != SLIDES_ONLY else None
+        of_slide = _looks_of_slide(new, str(row.slide_id)) if number in features else {}
+        looks.append(Looks(features=features.get(number), expression=expression, **of_slide))
     return looks
+
+
+def _rows_of(data: FoldData, positions: np.ndarray) -> FoldData:
+    """Return some of the samples, by their positions, with what is read of their slides."""
+    samples = data.samples.iloc[positions].reset_index(drop=True)
+    return dataclasses.replace(data, samples=samples, slides=data.slides[positions], genes={}, partial=False)
 
 
 def _looks_of_slide(new: NewSamples, slide_id: str) -> dict:
