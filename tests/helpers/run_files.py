@@ -11,10 +11,10 @@ GRADING = ShownTask(name="grading", kind="classification", classes=["G2", "G3"])
 SURVIVAL = ShownTask(name="survival", kind="survival")
 
 
-def write_run(folder, task, rows, *, method="snn", fold=0, seed=0, reason="", best_epoch=2, external=()):
+def write_run(folder, task, rows, *, method="snn", fold=0, seed=0, reason="", best_epoch=2, external=(), has=None):
     """Write a run. Rows: sample_id, case_id, cohort, then y and the probabilities, or days, event and risk.
 
-    ``external``: such rows of external cohorts.
+    ``external``: such rows of external cohorts. ``has``: what the samples have, where they differ in that.
     """
     run = folder / task.name / method / f"fold{fold}" / f"seed{seed}"
     run.mkdir(parents=True)
@@ -22,6 +22,8 @@ def write_run(folder, task, rows, *, method="snn", fold=0, seed=0, reason="", be
     columns = ["sample_id", "case_id", "cohort", *outcome]
     predictions = pd.DataFrame([] if reason else [*rows, *external], columns=columns).assign(fold=fold)
     predictions["split"] = ["external" if number >= len(rows) else "test" for number in range(len(predictions))]
+    if has is not None:
+        predictions["modalities"] = has
     write_parquet(predictions, run / "predictions.parquet", {})
     metrics = {"status": "skipped" if reason else "ok", "reason": reason, "best_epoch": best_epoch}
     metrics.update(task=task.name, method=method, fold=fold, seed=seed)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_json, read_parquet
+from ksfusion.terms.modalities import MODALITIES, PAIRED
 from ksfusion.terms.splits import EXTERNAL
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 
@@ -59,6 +60,10 @@ class Run:
         The same as ``test`` for the samples of each external cohort.
     failure
         Why the run has no model; empty where it has one.
+    partial
+        The same as ``test`` for test samples with a slide or genes alone, by ``slides only`` and ``genes only``, of
+        those that the method serves; ``test`` has the paired ones then. None where all samples of the study have the
+        same.
     """
 
     task: str
@@ -72,6 +77,13 @@ class Run:
     curves: RunCurves = field(default_factory=RunCurves)
     external: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     failure: str = ""
+    partial: Mapping[str, pd.DataFrame] | None = None
+
+    def on_partial(self, kind: str) -> Run:
+        """Return the run with the test samples that have a slide or genes alone in the place of the paired ones."""
+        samples = (self.partial or {}).get(kind, self.test.iloc[:0])
+        reason = self.failure or _why_unscored(samples, f"no labelled test sample with {kind}")
+        return replace(self, test=samples, reason=reason, external={})
 
     def on_external(self, cohort: str) -> Run:
         """Return the run with an external cohort's samples in the place of the test samples.
@@ -164,6 +176,7 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, cu
     columns = ["sample_id", "case_id", "cohort", *truth, *prediction]
     failure = reason = "" if metrics["status"] == "ok" else str(metrics.get("reason") or metrics["status"])
     test, found, external = pd.DataFrame(columns=columns), RunCurves(), {}
+    partial: dict[str, pd.DataFrame] | None = None
     if not failure:
         table = read_parquet(folder / "predictions.parquet")
         if missing := [column for column in (*columns, "split") if column not in table]:
@@ -174,9 +187,10 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, cu
             columns += list(alive)
         table = table.sort_values("sample_id", ignore_index=True).astype(dict.fromkeys(truth + prediction, float))
         labelled = table[truth].notna().all(axis=1)
-        test = table.loc[labelled & (table["split"] == "test"), columns].reset_index(drop=True)
+        paired, partial = _by_modalities(table[labelled & (table["split"] == "test")], columns)
+        test = paired.reset_index(drop=True)
         external = {
-            cohort: rows.loc[labelled[rows.index], columns].reset_index(drop=True)
+            cohort: _paired_where_any(rows[labelled[rows.index]])[columns].reset_index(drop=True)
             for cohort, rows in table[table["split"] == EXTERNAL].groupby("cohort", sort=True)
         }
         reason = _why_unscored(test, "no labelled test sample")
@@ -192,7 +206,30 @@ def _read_run(folder: Path, metrics: Mapping[str, Any], task: TaskOutcome, *, cu
         curves=found,
         external=external,
         failure=failure,
+        partial=partial,
     )
+
+
+def _by_modalities(
+    samples: pd.DataFrame, columns: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame] | None]:
+    """Return the paired samples, and the others by what they have; all, and None, where they have the same."""
+    if MODALITIES not in samples:
+        return samples[columns], None
+    kinds = samples[samples[MODALITIES] != PAIRED].groupby(MODALITIES)
+    others = {kind: rows[columns].reset_index(drop=True) for kind, rows in kinds}
+    return paired_samples(samples)[columns], others
+
+
+def paired_samples(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired samples of a table of predictions; all where samples of the study do not differ in that."""
+    return table[table[MODALITIES] == PAIRED] if MODALITIES in table else table
+
+
+def _paired_where_any(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired samples of an external cohort; all where it has none, as one without RNA."""
+    paired = paired_samples(samples)
+    return paired if len(paired) else samples
 
 
 def _why_unscored(samples: pd.DataFrame, nothing: str) -> str:

@@ -22,9 +22,11 @@ from ksfusion.results.tables.external import cohorts_in, outside, score_all
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, Layout, lay_out
 from ksfusion.results.tables.markdown import to_markdown
+from ksfusion.results.tables.partial import compared_on, kinds_in, with_partial
 from ksfusion.results.tables.scores import TITLES, DrawsOfScores, as_text, choose_methods, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.tables.word import write_word
+from ksfusion.terms.modalities import MODALITIES
 
 
 def make_tables(
@@ -33,8 +35,9 @@ def make_tables(
     """Write the result tables: table1, table2, alpha and table_s1 (.tsv, .md, .tex, .docx), or some of them.
 
     Each ``.tsv`` is a long table (`ksfusion.results.tables.scores.COLUMNS`), the others are in the paper's layout,
-    with a part for each external cohort. A table without a method says so. Table S1 has the further metrics, a part for
-    each task and class. With external cohorts ``external.tsv`` has the drop of every result there.
+    with a part for each external cohort, and for test samples with a slide or genes alone. A table without a method
+    says so. Table S1 has the further metrics, a part for each task and class. With external cohorts ``external.tsv``
+    has the drop of every result there.
 
     Parameters
     ----------
@@ -69,6 +72,7 @@ def make_tables(
         )
 
     results = score_all(found, score)
+    table = with_partial(results.table, found, lambda of_runs: score(of_runs, "", {}))
     compared = read_comparisons(comparisons, settings)
     made_by = provenance(__name__, {**Compared.of(settings).record(), **TableContents.of(settings).record()})
     of_table = choose_methods(settings.methods)
@@ -76,7 +80,7 @@ def make_tables(
     for name in settings.names:
         if name == "table_s1":
             continue
-        long = results.table[results.table["method"].isin(of_table[name])]
+        long = table[table["method"].isin(of_table[name])]
         write_tsv(as_text(long), output / f"{name}.tsv", made_by)
         layout = shown(long)
         noted = (*layout.notes, PAPER_NOTE) if beside_paper else layout.notes
@@ -88,6 +92,10 @@ def make_tables(
                 shown(long, cohort=cohort, drops=results.drops),
             )
             for number, cohort in enumerate(cohorts_in(long), start=1)
+        ]
+        parts += [
+            Part(f"{TITLES[name]}: {kind}", f"{name}_{kind.replace(' ', '_')}", shown(long, modalities=kind))
+            for kind in kinds_in(long)
         ]
         _write_parts(parts, output / name, made_by, settings.title)
     if further:
@@ -130,13 +138,14 @@ def _write_supplement(
         )
 
     further = score_all(runs, score)
-    write_tsv(as_text(further.table), output / "table_s1.tsv", made_by)
+    table = further.table.assign(**{MODALITIES: compared_on(runs)})
+    write_tsv(as_text(table), output / "table_s1.tsv", made_by)
     title = TITLES["table_s1"]
-    shown = partial(lay_out_supplement, further.table, settings.tasks, caveats=settings.caveats)
+    shown = partial(lay_out_supplement, table, settings.tasks, caveats=settings.caveats)
     titled = [(f"{title}: {about}", layout) for about, layout in shown()]
     titled += [
         (f"{title}: {outside(cohort)}: {about}", layout)
-        for cohort in cohorts_in(further.table)
+        for cohort in cohorts_in(table)
         for about, layout in shown(cohort=cohort, drops=further.drops)
     ]
     parts = [Part(name, f"table_s1_{number}", layout) for number, (name, layout) in enumerate(titled, start=1)]

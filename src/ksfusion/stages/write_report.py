@@ -17,10 +17,11 @@ from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, pag
 from ksfusion.results.report.localisation import localisation_section
 from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
-from ksfusion.results.report.sections import gene_section
+from ksfusion.results.report.sections import gene_section, partial_layouts
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.external import read_drops
 from ksfusion.results.tables.modalities import read_modalities
+from ksfusion.results.tables.partial import of_modalities
 from ksfusion.results.tables.scores import read_table
 from ksfusion.results.tables.subgroups import read_subgroups
 from ksfusion.terms.findings import FINDING_COLUMNS
@@ -102,8 +103,10 @@ def write_report(
         lists.append(ALPHA_LIST)
     slide_ledger = read_tsv(slides, dtype={"slide_id": str})
     no_findings = pd.DataFrame(columns=FINDING_COLUMNS)
+    results = {name: read_table(tables / f"{name}.tsv") for name in names}
     contents = ReportContents(
-        results={name: read_table(tables / f"{name}.tsv") for name in names},
+        results={name: of_modalities(table) for name, table in results.items()},
+        partial=partial_layouts(results["table1"], settings.caveats, settings.titles),
         supplement=read_table(tables / "table_s1.tsv"),
         slides=slide_ledger,
         samples=read_tsv(samples, dtype=str).fillna(""),

@@ -51,7 +51,7 @@ from ksfusion.results.report.subgroups import subgroup_tables
 from ksfusion.results.report.within import within_cohorts
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.external import no_drops
-from ksfusion.results.tables.layout import PAPER_NOTE
+from ksfusion.results.tables.layout import PAPER_NOTE, Layout
 from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.wording import in_words, plain
 
@@ -105,6 +105,8 @@ class ReportContents:
         The table of `ksfusion.stages.make_subgroups`.
     drops
         How far results on external cohorts are below those on the test samples; empty without such cohorts.
+    partial
+        Table 1 of the test samples with a slide or genes alone, where there are such.
     """
 
     results: Mapping[TableName, pd.DataFrame]
@@ -126,6 +128,7 @@ class ReportContents:
     localisation: LocalisationSection | None = None
     subgroups: pd.DataFrame | None = None
     drops: pd.DataFrame = field(default_factory=no_drops)
+    partial: Sequence[tuple[str, Layout]] = ()
 
 
 def template_digest() -> str:
@@ -196,6 +199,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         forests=forests,
         oracles=oracle_layout(contents.oracles, titles),
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
+        partial=contents.partial,
         cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
         supplement=list(lay_out_supplement(contents.supplement, settings.tasks, caveats=caveats)),
         subgroups=subgroup_tables(contents.subgroups, titles, caveats),

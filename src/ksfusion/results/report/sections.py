@@ -15,8 +15,10 @@ from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import Layout, lay_out
+from ksfusion.results.tables.partial import kinds_in
 from ksfusion.results.tables.scores import TEST, TITLES
 from ksfusion.results.wording import heading
+from ksfusion.terms.modalities import MODALITIES, PAIRED
 from ksfusion.terms.splits import EXTERNAL
 
 TOP_GENES = 15
@@ -143,6 +145,7 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, 
         counts=[
             ("Cases", used["case_id"].nunique(), samples["case_id"].nunique()),
             ("Samples", len(used), len(samples)),
+            *_paired_count(used),
             ("Slides", int((slides["status"] == "ok").sum()), len(slides)),
             ("Cohorts", used["cohort"].nunique(), samples["cohort"].nunique()),
         ],
@@ -164,6 +167,12 @@ def summarise(slides: pd.DataFrame, samples: pd.DataFrame, table: pd.DataFrame, 
             for task in whole["task"].unique()
         ],
     )
+
+
+def _paired_count(used: pd.DataFrame) -> list[tuple[str, int, int]]:
+    """Return how many of the samples in use have slide and genes; nothing where all have the same."""
+    found = used.get(MODALITIES, pd.Series(dtype=str))
+    return [("Samples with slide and genes", int((found == PAIRED).sum()), len(used))] if found.nunique() > 1 else []
 
 
 def result_sections(
@@ -199,6 +208,11 @@ def cohort_layouts(
         (cohort, lay_out(table, cohort=cohort, caveats=caveats, titles=titles, comparisons=comparisons))
         for cohort in cohorts
     ]
+
+
+def partial_layouts(table: pd.DataFrame, caveats: Sequence[str], titles: Mapping[str, str]) -> list[tuple[str, Layout]]:
+    """Return a long table in the paper's layout for the test samples with a slide, and for those with genes, alone."""
+    return [(kind, lay_out(table, caveats=caveats, titles=titles, modalities=kind)) for kind in kinds_in(table)]
 
 
 def slide_problems(slides: pd.DataFrame) -> SlideProblems:

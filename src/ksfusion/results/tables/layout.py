@@ -20,6 +20,7 @@ from ksfusion.results.metrics.names import (
 )
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, marked_cells
+from ksfusion.results.tables.partial import of_modalities, whose
 from ksfusion.results.tables.scores import Level
 from ksfusion.results.wording import DASH, heading, in_words
 from ksfusion.terms.oracles import ORACLES
@@ -160,6 +161,7 @@ def lay_out(
     titles: Mapping[str, str] | None = None,
     comparisons: Comparisons | None = None,
     drops: pd.DataFrame | None = None,
+    modalities: str = "",
 ) -> Layout:
     """Arrange the rows of a long table over all folds.
 
@@ -177,8 +179,11 @@ def lay_out(
         Comparisons of these methods with a reference, by which values are marked.
     drops
         Drops against the test samples, where the cohort is an external one (`ksfusion.results.tables.external`).
+    modalities
+        Test samples with a slide or genes alone; those that methods are compared on else
+        (`ksfusion.results.tables.partial`).
     """
-    titles = titles or {}
+    titles, long = titles or {}, of_modalities(long, modalities)
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
     best = {
@@ -189,7 +194,7 @@ def lay_out(
     lost = _drops_of(drops, level, cohort)
     marked: set[tuple[str, str, str]] = set()
     footnotes: list[str] = []
-    if comparisons:
+    if comparisons and not modalities:
         compared = comparisons.shown(chosen["method"], level=level, cohort=cohort)
         marked, footnotes = marked_cells(compared), list(comparisons.footnotes(compared))
 
@@ -218,8 +223,8 @@ def lay_out(
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
-    whose = "Test" if drops is None else f"{cohort}:"
-    notes = [*_notes(chosen, level, n_folds, titles, whose), *(EXTERNAL_NOTES if drops is not None else ())]
+    called = whose(chosen) if drops is None else f"{cohort}:"
+    notes = [*_notes(chosen, level, n_folds, titles, called), *(EXTERNAL_NOTES if drops is not None else ())]
     return Layout(groups, rows, (*caveats, *notes, *footnotes))
 
 

@@ -27,6 +27,7 @@ from ksfusion.results.statistics import (
     draws_by_fold,
     interval,
 )
+from ksfusion.terms.modalities import MODALITIES
 from ksfusion.terms.splits import EXTERNAL
 
 TEST = "test"
@@ -44,6 +45,7 @@ COLUMNS = [
     "paper",
     "n",
     "reason",
+    MODALITIES,
     "split",
 ]
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "paper"]
@@ -155,12 +157,17 @@ def number_texts(values: pd.Series[float], metrics: pd.Series[str]) -> list[str]
 def read_table(path: Path) -> pd.DataFrame:
     """Read a long table as `ksfusion.stages.make_tables` writes it."""
     table = read_tsv(path, dtype={"fold": str, "cohort": str, "reason": str})
-    return with_split(table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""}))
+    return with_modalities(with_split(table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})))
 
 
 def with_split(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of results with the column that says of which split they are, which earlier ones lack."""
     return table if "split" in table else table.assign(split=TEST)
+
+
+def with_modalities(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a long table with the column that says what its samples have, which earlier ones lack."""
+    return table if MODALITIES in table else table.assign(**{MODALITIES: ALL})
 
 
 def result_table(
@@ -217,7 +224,7 @@ def result_table(
                 if published and is_published:
                     paper_value = published.get((_published_as(method), task.name, score.metric), NAN)
                 row = {"method": method, "task": task.name, "paper": paper_value, **score._asdict()}
-                rows.append({**row, "split": EXTERNAL if external else TEST})
+                rows.append({**row, "split": EXTERNAL if external else TEST, MODALITIES: ALL})
                 if draws is not None and drawn is not None and score.cohort in (ALL, external):
                     draws[method, task.name, score.metric, score.level] = drawn
     table = pd.DataFrame(rows, columns=COLUMNS)
