@@ -102,6 +102,8 @@ class CMDeform(nn.Module):
     """
 
     reference: Tensor
+    # What the offsets are made of: the queries, as in the released code, or the multi-modal map (eq. 1: psi(x_pg)).
+    offsets_from_queries = True
 
     def __init__(
         self,
@@ -122,8 +124,9 @@ class CMDeform(nn.Module):
         self.w_k = grouped_weight(heads, width // heads, head_width)
         self.w_v = grouped_weight(heads, width // heads, head_width)
         stride = side // (grid + 1) + 1  # the smallest that leaves no more
-        self.gather = nn.Conv2d(head_width, head_width, stride + 2, stride, padding=1, groups=head_width)
-        self.to_offset = nn.Linear(head_width, 2, bias=False)
+        guides = head_width if self.offsets_from_queries else width // heads
+        self.gather = nn.Conv2d(guides, guides, stride + 2, stride, padding=1, groups=guides)
+        self.to_offset = nn.Linear(guides, 2, bias=False)
         self.w_o = scaled_linear(heads * head_width, width)
         self.points_per_line = n_line = side // stride
         line = torch.linspace(-1, 1, n_line) if n_line > 1 else torch.zeros(1)
@@ -132,12 +135,12 @@ class CMDeform(nn.Module):
         self.reach = offset_cells * 2 / max(n_line - 1, 1)
 
     def offsets(self, q: Tensor) -> Tensor:
-        """Return the shift of each reference point, (heads, B, P, 2), from queries (heads, B, N, head_width).
+        """Return the shift of each reference point, (heads, B, P, 2), from queries (heads, B, N, channels).
 
         dp = reach tanh(W gelu(depthwise convolution of q)), the psi(q) of the paper.
         """
-        maps = q.flatten(0, 1).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)  # (heads B, head_width, ...)
-        gathered = functional.gelu(self.gather(maps)).flatten(2).transpose(1, 2)  # (heads B, P, head_width)
+        maps = q.flatten(0, 1).unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)  # (heads B, channels, ...)
+        gathered = functional.gelu(self.gather(maps)).flatten(2).transpose(1, 2)  # (heads B, P, channels)
         shifts = torch.tanh(self.to_offset(gathered).float()) * self.reach
         return shifts.unflatten(0, q.shape[:2])
 
@@ -168,7 +171,8 @@ class CMDeform(nn.Module):
         """
         grouped = teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)  # (heads, B, N, C)
         q = grouped @ self.w_q[:, None]  # (heads, B, N, head_width)
-        points = self.reference + self.offsets(q)  # (heads, B, P, 2), p + dp
+        shifts = self.offsets(q if self.offsets_from_queries else grouped)
+        points = self.reference + shifts  # (heads, B, P, 2), p + dp
         maps = patches.unflatten(2, (self.heads, -1)).unflatten(1, (self.side, self.side))  # (B, side, side, heads, C)
         sampled = self.sample(maps, points).to(patches.dtype)  # (heads, B, P, C)
 

@@ -61,7 +61,7 @@ class Stream(nn.Module):
         self.encode_genes = self_normalising_network((n_genes, *settings.gene_widths), dropout=settings.dropout)
         self.project = scaled_linear(n_features, width, gain=math.sqrt(2))  # for ReLU
         self.teach = scaled_linear(width + n_embedded, width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width)  # one for both maps, as in the released code
         self.attend = self.attention(
             side,
             width=width,
@@ -128,8 +128,12 @@ class Stream(nn.Module):
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
         teacher = taught + guidance.unsqueeze(1)  # (B, N, width), the multi-modal map
         attended, points, attention = self.attend(self.norm(teacher), patch)
-        z = self.pool(self.norm_out(teacher + attended).mean(dim=1))  # (B, width)
+        z = self.pool(self.norm_out(self.fuse(teacher, attended)).mean(dim=1))  # (B, width)
         return z, gene, points, attention
+
+    def fuse(self, teacher: Tensor, attended: Tensor) -> Tensor:
+        """Return what z is pooled from, (B, N, width): with the released code's residual from the multi-modal map."""
+        return teacher + attended
 
 
 @register(
