@@ -61,16 +61,8 @@ class Stream(nn.Module):
         self.encode_genes = self_normalising_network((n_genes, *settings.gene_widths), dropout=settings.dropout)
         self.project = scaled_linear(n_features, width, gain=math.sqrt(2))  # for ReLU
         self.teach = scaled_linear(width + n_embedded, width)
-        self.norm = nn.LayerNorm(width)  # one for both maps, as in the released code
-        self.attend = self.attention(
-            side,
-            width=width,
-            heads=settings.heads,
-            head_width=settings.head_width,
-            grid=settings.grid,
-            offset_cells=settings.offset_cells,
-            dropout=settings.dropout,
-        )
+        self.norm: nn.Module = nn.LayerNorm(width)  # one for both maps, as in the released code
+        self.attend = self.attention(side, **self.attention_sizes(settings))
         self.norm_out = nn.LayerNorm(width)
         self.pool = nn.Sequential(
             scaled_linear(width, width, gain=5 / 3),  # for tanh
@@ -79,6 +71,12 @@ class Stream(nn.Module):
         )
         if settings.stand_ins:
             self.no_patches, self.no_genes = StandIn(width), StandIn(n_embedded)
+
+    @classmethod
+    def attention_sizes(cls, settings: KSFusionSettings) -> dict[str, Any]:
+        """Return the arguments of the attention, beside the side of the map."""
+        names = ("width", "heads", "head_width", "grid", "offset_cells", "dropout")
+        return {name: getattr(settings, name) for name in names}
 
     def teaching(self) -> tuple[Tensor, Tensor]:
         """Return the teacher layer's weight in two parts: W_patch (width, width) and W_gene (width, n_embedded).
@@ -127,9 +125,22 @@ class Stream(nn.Module):
             gene = self.no_genes(gene, present.genes, present.n)
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
         teacher = taught + guidance.unsqueeze(1)  # (B, N, width), the multi-modal map
-        attended, points, attention = self.attend(self.norm(teacher), patch)
+        attended, points, attention = self.look(teacher, guidance, patch)
         z = self.pool(self.norm_out(self.fuse(teacher, attended)).mean(dim=1))  # (B, width)
         return z, gene, points, attention
+
+    def look(self, teacher: Tensor, guidance: Tensor, patch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Attend to the patch map: what the attention returns (`CMDeform.forward`).
+
+        Parameters
+        ----------
+        teacher, patch : Tensor (B, N, width)
+            Multi-modal map, and patch map, which is layer-normalised.
+        guidance : Tensor (B, width)
+            Share of the genes in the multi-modal map.
+        """
+        attended: tuple[Tensor, Tensor, Tensor | None] = self.attend(self.norm(teacher), patch)
+        return attended
 
     def fuse(self, teacher: Tensor, attended: Tensor) -> Tensor:
         """Return what z is pooled from, (B, N, width): with the released code's residual from the multi-modal map."""
@@ -169,10 +180,11 @@ class KSFusion(Method):
     """
 
     stream: type[Stream] = Stream
+    sizes: type[KSFusionSettings] = KSFusionSettings
 
     def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
-        self.settings = KSFusionSettings(**options)
+        self.settings = self.sizes(**options)
         side = math.isqrt(inputs.n_patches)
         if side * side != inputs.n_patches:
             raise UserError(f"ksfusion needs a square map; patches.count is {inputs.n_patches}: use {side * side}")
