@@ -84,6 +84,7 @@ class Plan(NamedFiles):
             "caveats": config.caveats(),
             "title": config.title,
         }
+        drawn = results.DrawTasksSettings(tasks=compared["tasks"], title=config.title)
         of_runs = {"tasks": compared["tasks"], "methods": config.methods, "shared": self._shared(config.methods)}
         by_alpha = {**compared, "methods": self.alphas, "shared": self._shared(self.alphas)}
         all_but_alphas = [name for name in config.methods if METHODS[name].alpha is None]
@@ -122,7 +123,7 @@ class Plan(NamedFiles):
             "make_subgroups": results.MakeSubgroupsSettings.of(config.results, **of_runs),
             "audit_modalities": results.AuditModalitiesSettings.of(config.results),
             "attribute_genes": AttributeGenesSettings.of(config.results.attributions),
-            "draw_attributions": results.DrawAttributionsSettings(tasks=compared["tasks"], title=config.title),
+            **dict.fromkeys(("draw_attributions", "draw_embeddings"), drawn),
             "make_modalities": results.MakeModalitiesSettings.of(
                 config.results, **compared, methods=config.audited(), shared=self._shared(config.audited())
             ),

@@ -51,3 +51,39 @@ rule draw_attributions:
         code=plan.code("draw_attributions"),
     shell:
         "ksfusion draw-attributions --attributions {input} --settings {params.settings:q} --output {params.stem} 2> {log}"
+
+
+# What the streams of those methods whose attention is shown make of test samples, with their first seed.
+EMBEDDED = (
+    [method for method in plan.trained(plan.config.heatmaps.methods) if method in METHODS] if plan.has_slides else []
+)
+EMBEDDED_SEED = (plan.config.heatmaps.seeds or SEEDS)[0]
+EMBEDDINGS = expand("results/figures/embeddings_{method}_fold{fold}.png", method=EMBEDDED, fold=FOLDS)
+
+
+rule draw_embeddings:
+    input:
+        **FOLD_FILES,
+        runs=expand(
+            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
+            task=TASKS,
+            seed=EMBEDDED_SEED,
+            file=["model.safetensors", "config.json"],
+        ),
+    output:
+        multiext("results/figures/embeddings_{method}_fold{fold}", ".svg", ".png"),
+    log:
+        "results/logs/draw_embeddings/{method}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/draw_embeddings/{method}/fold{fold}.tsv"
+    conda:
+        "../../envs/embeddings.yaml"
+    params:
+        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=EMBEDDED_SEED),
+        stem="results/figures/embeddings_{method}_fold{fold}",
+        settings=plan.settings("draw_embeddings"),
+        code=lambda wildcards: plan.code("draw_embeddings", method=wildcards.method),
+    shell:
+        "ksfusion draw-embeddings --store {input.store} --expression {input.expression} --selected {input.selected}"
+        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        " --settings {params.settings:q} --output {params.stem} 2> {log}"

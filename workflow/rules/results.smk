@@ -239,6 +239,7 @@ rule write_report:
         attributions=ATTRIBUTIONS,
         stability=STABILITY,
         attribution_figures=ATTRIBUTION_FIGURES,
+        embeddings=EMBEDDINGS,
         template=[shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")],
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
@@ -258,4 +259,5 @@ rule write_report:
         " --selected {input.selected} --overviews {input.overviews}"
         " --heatmaps {input.heatmaps} --oracles {input.oracles} --modalities {params.modalities}"
         " --localisation {input.localisation} --attributions {input.attributions}"
+        " --embeddings {input.embeddings}"
         " --settings {params.settings:q} --output {output} 2> {log}"

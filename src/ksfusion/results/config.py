@@ -240,8 +240,8 @@ class MakeModalitiesSettings(Resampling, Compared):
     """Of `ksfusion.stages.make_modalities`."""
 
 
-class DrawAttributionsSettings(Titles):
-    """Of `ksfusion.stages.draw_attributions`: tasks, in the order of the panels."""
+class DrawTasksSettings(Titles):
+    """Of `ksfusion.stages.draw_attributions` and `ksfusion.stages.draw_embeddings`: tasks, in the order of panels."""
 
     tasks: list[ShownTask]
 

@@ -13,7 +13,8 @@ from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.report.attributions import attribution_section
 from ksfusion.results.report.findings import findings_of_folds, read_findings
-from ksfusion.results.report.gallery import figure_gallery, heatmap_gallery, page_image, slide_gallery
+from ksfusion.results.report.gallery import figure_gallery, page_image, slide_gallery
+from ksfusion.results.report.heatmaps import embedding_figures, heatmap_gallery
 from ksfusion.results.report.localisation import localisation_section
 from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
@@ -47,6 +48,7 @@ def write_report(
     modalities: Sequence[Path] = (),
     localisation: Sequence[Path] = (),
     attributions: Sequence[Path] = (),
+    embeddings: Sequence[Path] = (),
     subgroups: Path | None = None,
     external: Sequence[Path] = (),
 ) -> None:
@@ -88,6 +90,8 @@ def write_report(
         The table of `make-localisation`, of the demo alone.
     attributions
         The tables of `attribute-genes`, whose figures stand among the others.
+    embeddings
+        The figures of `draw-embeddings`, PNG.
     modalities
         The table of `make-modalities`, whose figure stands among the others; none where nothing was audited.
     subgroups
@@ -131,6 +135,7 @@ def write_report(
         drops=read_drops(external),
         localisation=localisation_section(localisation),
         attributions=attribution_section(attributions, figures, settings.tasks),
+        embeddings=embedding_figures(embeddings),
         modalities=modality_section(
             read_modalities(modalities),
             page_image(figures / "modalities.png") if modalities else None,

@@ -21,7 +21,7 @@ from ksfusion.results.attribution.integrated import (
 )
 from ksfusion.results.attribution.permuted import permuted_labels
 from ksfusion.results.attribution.tables import read_attributions, read_checks
-from ksfusion.results.config import DrawAttributionsSettings, ShownTask
+from ksfusion.results.config import DrawTasksSettings, ShownTask
 from ksfusion.results.report.attributions import attribution_section
 from ksfusion.stages.attribute_genes import attribute_genes
 from ksfusion.stages.draw_attributions import draw_attributions
@@ -199,7 +199,7 @@ def explained(runs, drawn, tmp_path_factory):
         truth=[truth],
         device="cpu",
     )
-    settings = DrawAttributionsSettings(tasks=TASKS)
+    settings = DrawTasksSettings(tasks=TASKS)
     draw_attributions(output, folder / "attributions_snn_fold0", settings=settings)
     return folder, output
 

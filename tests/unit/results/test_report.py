@@ -17,7 +17,8 @@ from ksfusion.core.storage import write_tsv
 from ksfusion.results.config import (
     ShownTask,
 )
-from ksfusion.results.report.gallery import heatmap_gallery, slide_gallery
+from ksfusion.results.report.gallery import slide_gallery
+from ksfusion.results.report.heatmaps import heatmap_gallery
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.genes import NICHE_NAMES
@@ -51,6 +52,7 @@ def draw_attribution_ranks(
         heights=(height,),
         left=LABELS,
         between=LABELS,
+        gap=0.95,
         columns=len(NICHE_NAMES),
     )
     for number, (axes,) in enumerate(panels):
@@ -89,10 +91,13 @@ def _draw_genes(axes: Axes, table: pd.DataFrame, task: ShownTask) -> None:
     axes.set_ylim(SHOWN - 0.4, -0.6)
     axes.set_yticks(np.arange(len(genes)), genes, fontstyle="italic")
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
     if labels:
         keys = [
             Line2D([], [], color=CLASS_COLOURS[number % len(CLASS_COLOURS)], marker="o", markersize=3, label=label)
             for number, label in enumerate(labels.values())
         ]
-        axes.legend(handles=keys, loc="lower right", fontsize=6.5, handlelength=1)
+        axes.legend(
+            handles=keys, loc="upper left", bbox_to_anchor=(0, -0.08), fontsize=7, ncols=2, handlelength=1, borderpad=0
+        )

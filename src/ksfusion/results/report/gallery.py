@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,15 +14,13 @@ from PIL import Image
 
 from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.storage import read_json, read_tsv
-from ksfusion.methods.registry import METHODS
 from ksfusion.results.plots.figures import FigureEntry
 from ksfusion.results.plots.kinds import FOREST, KIND_ORDER
 from ksfusion.results.plots.style import DPI
-from ksfusion.results.wording import heading
 from ksfusion.terms.flags import FLAGS
 
 MOST_PICTURES = 24
-PICTURE_PX, HEATMAP_PX, SHEET_PX, JPEG_QUALITY = 420, 1160, 900, 82
+PICTURE_PX, HEATMAP_PX, JPEG_QUALITY = 420, 1160, 82
 # A slide is shown before others where at least so many of its tiles have a flag.
 WORTH_A_LOOK = 0.05
 SCREEN_DPI = 96
@@ -39,6 +37,13 @@ class PageImage(TypedDict):
 
 class PageFigure(FigureEntry, PageImage):
     """A figure with its title and caption."""
+
+
+class TitledImage(PageImage):
+    """A figure that no list names, with its title and caption."""
+
+    title: str
+    caption: str
 
 
 class FigureSection(TypedDict):
@@ -80,29 +85,6 @@ class SlideGallery(TypedDict):
     pictures: list[ShownSlide]
     links: list[SlideLink]
     flags: list[FlagCount]
-
-
-class HeatmapLink(TypedDict):
-    """A sample, and where its heatmap lies."""
-
-    sample_id: str
-    link: str
-
-
-class ShownHeatmap(HeatmapLink):
-    """A sample with small pictures of its heatmap and of its patches of most and least attention, if any."""
-
-    image: str
-    patches: str
-    patches_link: str
-
-
-class HeatmapGallery(TypedDict):
-    """The heatmaps of a run: those that are shown, and links to the others."""
-
-    title: str
-    pictures: list[ShownHeatmap]
-    links: list[HeatmapLink]
 
 
 def figure_gallery(lists: Iterable[Path]) -> list[PageFigure]:
@@ -175,7 +157,7 @@ def slide_gallery(slides: pd.DataFrame, overviews: Iterable[Path], *, report: Pa
     drawn["worst"] = drawn[list(FLAGS)].max(axis=1).where(drawn["stain"] != "fallback", 1.0)
     drawn["worst"] = drawn["worst"].where(drawn["warnings"].map(bool), 0.0)
     drawn = drawn.sort_values(["worst", "slide_id"], ascending=[False, True])
-    links = [SlideLink(slide_id=slide_id, link=_link(files[slide_id], report)) for slide_id in drawn["slide_id"]]
+    links = [SlideLink(slide_id=slide_id, link=link_from(report, files[slide_id])) for slide_id in drawn["slide_id"]]
     shown = drawn.iloc[:MOST_PICTURES]
     return SlideGallery(
         total=len(drawn),
@@ -225,57 +207,8 @@ def _count_flags(drawn: pd.DataFrame) -> list[FlagCount]:
     ]
 
 
-def heatmap_gallery(
-    lists: Sequence[Path], *, report: Path, titles: Mapping[str, str] | None = None
-) -> list[HeatmapGallery]:
-    """Choose the heatmaps to show: the first and the last of a task and method, which differ in class or risk.
-
-    Parameters
-    ----------
-    lists
-        The lists of `ksfusion.stages.draw_heatmaps`, in folders ``{task}/{method}/fold{fold}/seed{seed}``.
-    report
-        The page, from whose folder links start.
-    titles
-        Titles of tasks, by name, of those that have one.
-
-    Returns
-    -------
-    list of HeatmapGallery
-        One for each run that has any; pictures of the first run of a task and method alone.
-    """
-    runs: list[HeatmapGallery] = []
-    shown: set[tuple[str, str]] = set()
-    for path in lists:
-        task, method, fold, seed = path.parts[-5:-1]
-        listed = read_tsv(path, dtype=str).fillna("")
-        files = [file for name in listed["heatmap"] if (file := path.with_name(name)).is_file()]
-        sheets = {path.with_name(row.heatmap): path.parent / row.patches for row in listed.itertuples() if row.patches}
-        if not files:
-            continue
-        ends = [] if (task, method) in shown else list(dict.fromkeys([files[0], files[-1]]))
-        shown.add((task, method))
-        links = {file: HeatmapLink(sample_id=file.stem, link=_link(file, report)) for file in files}
-        which = f"fold {fold.removeprefix('fold')}, seed {seed.removeprefix('seed')}"
-        runs.append(
-            HeatmapGallery(
-                title=f"{heading(task, titles or {})}, {METHODS[method].label}, {which}",
-                pictures=[_shown_heatmap(links[file], file, sheets.get(file), path, report) for file in ends],
-                links=[link for file, link in links.items() if file not in ends],
-            )
-        )
-    return runs
-
-
-def _shown_heatmap(link: HeatmapLink, file: Path, sheet: Path | None, listed_in: Path, report: Path) -> ShownHeatmap:
-    """Return the small picture of a heatmap, and that of its patches."""
-    patches = where = ""
-    if sheet is not None and sheet.is_file():
-        patches, where = small_picture(sheet, listed_in, SHEET_PX), _link(sheet, report)
-    return ShownHeatmap(**link, image=small_picture(file, listed_in, HEATMAP_PX), patches=patches, patches_link=where)
-
-
-def _link(file: Path, report: Path) -> str:
+def link_from(report: Path, file: Path) -> str:
+    """Return the link from the report to a file."""
     return Path(os.path.relpath(file, report.parent)).as_posix()
 
 

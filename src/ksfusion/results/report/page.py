@@ -32,7 +32,8 @@ from ksfusion.results.report.findings import (
     cautions,
     slide_findings,
 )
-from ksfusion.results.report.gallery import FigureSection, HeatmapGallery, PageFigure, SlideGallery, figure_sections
+from ksfusion.results.report.gallery import FigureSection, PageFigure, SlideGallery, TitledImage, figure_sections
+from ksfusion.results.report.heatmaps import HeatmapGallery
 from ksfusion.results.report.localisation import LocalisationSection
 from ksfusion.results.report.modalities import ModalitySection
 from ksfusion.results.report.sections import (
@@ -95,8 +96,8 @@ class ReportContents:
         The long table of `ksfusion.stages.score_oracles`, of the demo alone.
     comparisons
         Of the methods with a reference.
-    attributions
-        Which genes the outputs of methods rest on.
+    attributions, embeddings
+        Which genes the outputs of methods rest on, and what methods make of test samples.
     localisation
         How well methods find what was planted, of the demo alone.
     modalities
@@ -125,6 +126,7 @@ class ReportContents:
     comparisons: Comparisons | None = None
     modalities: ModalitySection | None = None
     attributions: AttributionSection | None = None
+    embeddings: Sequence[TitledImage] = ()
     localisation: LocalisationSection | None = None
     subgroups: pd.DataFrame | None = None
     drops: pd.DataFrame = field(default_factory=no_drops)
@@ -208,6 +210,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         figures=figures,
         modalities=contents.modalities,
         attributions=contents.attributions,
+        embeddings=contents.embeddings,
         localisation=contents.localisation,
         heatmaps=contents.heatmaps,
         gallery=contents.gallery,
