@@ -89,7 +89,7 @@ def read_labels(path: Path, task: TaskOutcome, labelling: Labelling) -> pd.DataF
 
 
 def evaluated(
-    bundle: Bundle, predicted: pd.DataFrame, labels: pd.DataFrame, digests: Mapping[str, Iterable[str]]
+    bundle: Bundle, predicted: pd.DataFrame, labels: pd.DataFrame, asked: Mapping[str, Iterable[str]]
 ) -> Evaluated:
     """Join predictions with the truth, and leave out what a model was taught on.
 
@@ -101,14 +101,14 @@ def evaluated(
         What each member predicts of each sample: the columns of ``predictions.parquet``, and ``seed``.
     labels : pandas.DataFrame
         Of `read_labels`.
-    digests
-        case_id to the digests of its slides' files.
+    asked
+        Each case of the table of samples, to the digests of its slides' files.
     """
     truth, _ = outcome_columns(bundle.task)
     predicted = predicted.drop(columns=truth, errors="ignore").join(labels[truth], on="case_id")
     cases = sorted(predicted["case_id"].unique())
-    sides = {case: sides_of_case(bundle.cases, bundle.slides, case, digests.get(case, ())) for case in cases}
-    left_out = [(case, "", "no sample of it could be predicted") for case in labels.index.difference(cases)]
+    sides = {case: sides_of_case(bundle.cases, bundle.slides, case, asked.get(case, ())) for case in cases}
+    left_out = [(case, "", "no sample of it could be predicted") for case in sorted(set(asked) - set(cases))]
     unknown = [case for case in cases if case not in labels.index or labels.loc[case, truth].isna().any()]
     for case in unknown:
         reason = labels["reason"].get(case, "") or "not in the table of cases"
@@ -176,7 +176,7 @@ def _calibration_row(bundle: Bundle, fold: Fold, cases: pd.DataFrame, cohort: st
     task, known, cuts = bundle.task, fold.calibration, fold.members[0].cuts
     row: dict[str, Any] = {"cohort": cohort, "fold": fold.number, "cases": len(cases)}
     row["loss_raw"] = log_loss(cases, task, cuts)
-    reasons = [known.no_temperature, known.no_scores]
+    reasons = [known.no_temperature, known.no_scores if task.kind == "classification" else ""]
     shown = calibrated(cases, known, task)
     if known.temperature is not None and shown is not None:
         row["temperature"] = known.temperature.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import Run, external_cohorts
 from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.external import COLUMNS as DROP_COLUMNS
-from ksfusion.results.tables.external import KEY, on_each_cohort, outside
+from ksfusion.results.tables.external import KEY, on_each_cohort
 from ksfusion.results.tables.external import as_text as drops_as_text
-from ksfusion.results.tables.layout import lay_out
+from ksfusion.results.tables.layout import EXTERNAL_NOTES, lay_out
 from ksfusion.results.tables.markdown import escape, to_markdown
 from ksfusion.results.tables.scores import as_text, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
@@ -143,20 +144,38 @@ def _page(
     parts = [
         f"# {escape(label)} for {escape(task.heading)}, evaluated\n\nFor research only. Means over members (seeds, and "
         "folds where there are several) with their 95 % intervals by bootstrap over the cases, as in a study's tables. "
-        f"A case that took part in training is left out; {without} cases are, for that or another reason: "
-        "`left_out.tsv`."
+        f"A case that took part in training is left out. Left out, for that or another reason: {without} "
+        "(`left_out.tsv`)."
     ]
     for cohort in table["cohort"].unique():
-        shown = lay_out(table, cohort=cohort, drops=drops)
-        parts.append(to_markdown(shown, title=f"Samples of {outside(cohort)}"))
-        shown = lay_out(table, level="case", cohort=cohort, drops=drops)
-        parts.append(to_markdown(shown, title=f"Cases of {outside(cohort)}"))
+        notes = _notes(cohort, bundle)
+        titled = [
+            ("Samples", lay_out(table, cohort=cohort, drops=drops)),
+            ("Cases", lay_out(table, level="case", cohort=cohort, drops=drops)),
+        ]
         for about, layout in lay_out_supplement(further, [task], cohort=cohort, drops=drops):
-            parts.append(to_markdown(layout, title=f"Further metrics, {outside(cohort)}: {about}"))
+            titled.append((f"Further metrics of samples: {about}", layout))
+        for title, layout in titled:
+            said = (*(note for note in layout.notes if note not in EXTERNAL_NOTES), *notes)
+            parts.append(to_markdown(replace(layout, notes=said), title=f"{title}, cohort {cohort}"))
     if len(calibration):
         parts.append(_calibration_lines(calibration))
     parts.append("# Figures\n\n" + "\n\n".join(f"![{escape(title)}](figures/{name}.png)" for name, title in figures))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _notes(cohort: str, bundle: Bundle) -> tuple[str, str]:
+    """Return what stands under the tables of a cohort in the place of a study's notes on external cohorts."""
+    from_study = (
+        "Other cases of this cohort trained the models, or chose among them: this is no outside cohort."
+        if cohort in bundle.contents.study.cases
+        else "Nothing was fitted, chosen or trained on this cohort."
+    )
+    drop = (
+        "Drop: the mean on the study's test samples less that here, without an interval: the study's cases are not in "
+        "the bundle. Above 0 the bundle is worse here, where less is good better."
+    )
+    return from_study, drop
 
 
 def _calibration_lines(calibration: pd.DataFrame) -> str:

@@ -107,7 +107,7 @@ def evaluate(
     sys.stderr.flush()
     if subprocess.run(command, check=False).returncode:
         raise UserError(f"{output}: the prediction did not finish; what is wrong stands above")
-    found = evaluated(read, read_parquet(output / MEMBERS), labels, _digests(output))
+    found = evaluated(read, read_parquet(output / MEMBERS), labels, _asked(output))
     if not any(len(table) for table in found.tables.values()):
         reasons = "; ".join(found.left_out["reason"].value_counts().index[:3])
         raise UserError(f"{samples}: no case is left to score ({reasons})")
@@ -118,13 +118,10 @@ def evaluate(
     log.info("%s: the tables, the figures, and evaluation.md", output / FOLDER)
 
 
-def _digests(output: Path) -> dict[str, list[str]]:
-    """Return the digests of the files of the slides of each case."""
+def _asked(output: Path) -> dict[str, list[str]]:
+    """Return each case of the table of samples, and the digests of the files of its slides."""
     parts = [read_parquet(path, columns=["slide_id", "digest"]) for path in sorted((output / TILES).glob("*.parquet"))]
-    if not parts:
-        return {}
-    digests = pd.concat(parts).drop_duplicates("slide_id").set_index("slide_id")["digest"]
-    samples = read_tsv(output / SAMPLES, dtype={"case_id": str, "slide_id": str}).dropna(subset="slide_id")
-    samples = samples.assign(digest=samples["slide_id"].map(digests).fillna(""))
-    known = samples[samples["digest"] != ""]
-    return known.groupby("case_id")["digest"].agg(list).to_dict()
+    digests = dict(pd.concat(parts).drop_duplicates("slide_id").to_numpy()) if parts else {}
+    samples = read_tsv(output / SAMPLES, dtype={"case_id": str, "slide_id": str}).fillna({"slide_id": ""})
+    slides = samples.groupby("case_id")["slide_id"].agg(set)
+    return {case: sorted(filter(None, (digests.get(slide) for slide in own))) for case, own in slides.items()}

@@ -1,0 +1,173 @@
+"""External validation of a bundle: against scikit-learn, and what is left out of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from bundled_study import files_of, make_bundle, write_study
+from sklearn.metrics import log_loss, roc_auc_score
+from sksurv.metrics import concordance_index_censored
+from training_cohort import DIAGNOSIS, SURVIVAL, epochs
+
+from ksfusion.bundles import read_bundle
+from ksfusion.bundles.evaluation import calibration_table, evaluated, read_labels
+from ksfusion.bundles.evaluation_files import write_evaluation
+from ksfusion.bundles.predict import member_predictions
+from ksfusion.core.errors import UserError
+from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.training.data import read_fold
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PROBABILITIES = [f"prob_{name}" for name in DIAGNOSIS.classes]
+
+
+def predicted(bundle, study, task):
+    """Return what a prediction writes of the study's own samples: no truth, and no side."""
+    data = read_fold(files_of(study), task=task, fold=0, modalities=bundle.modalities)
+    tables = [
+        member_predictions(member, data, batch_size=8).assign(seed=member.seed, split="new")
+        for member in bundle.members
+    ]
+    return pd.concat(tables, ignore_index=True).drop(columns=["y", "days", "event"], errors="ignore")
+
+
+def write_cases(path, study, rename=lambda case: case):
+    cases = read_parquet(study / "cohort/cases.parquet")
+    names = pd.Series(DIAGNOSIS.classes)
+    table = pd.DataFrame({"case_id": cases["case_id"].map(rename)})
+    table["how_bad"] = cases["label_diagnosis"].map(names)
+    table["days"], table["died"] = cases["days_survival"], cases["event_survival"]
+    table.to_csv(path, sep="\t", index=False)
+    return path
+
+
+@pytest.fixture
+def own(bundled, study, tmp_path):
+    """Return the bundle, the predictions of its own study, and the truth."""
+    found = read_bundle(bundled)
+    labels = read_labels(write_cases(tmp_path / "cases.tsv", study), found.task, found.contents.labelling)
+    return found, predicted(found, study, DIAGNOSIS), labels
+
+
+def asked(rows):
+    return {case: [] for case in rows["case_id"].unique()}
+
+
+def test_labels_are_those_of_the_study(own, study):
+    _, _, labels = own
+    written = read_parquet(study / "cohort/cases.parquet").set_index("case_id")["label_diagnosis"]
+    assert labels["y"].dropna().astype(int).to_dict() == written.dropna().astype(int).to_dict()
+    assert labels.loc["058", "reason"] != "" and labels.loc["000", "reason"] == ""
+
+
+def test_a_case_that_took_part_in_training_is_left_out(own, study):
+    bundle, rows, labels = own
+    found = evaluated(bundle, rows, labels, asked(rows))
+    splits = read_tsv(study / "cohort/splits.tsv", dtype=str).set_index("case_id")["split"]
+    for table in found.tables.values():
+        assert set(splits[table["case_id"].unique()]) == {"test"}
+    reasons = found.left_out.set_index("case_id")["reason"]
+    assert reasons[splits.index[splits == "train"][0]] == "took part in training, on side train"
+    assert reasons[splits.index[splits == "val"][0]] == "took part in training, on side val"
+    assert reasons["058"] != "" and "training" not in reasons["058"]
+    more = evaluated(bundle, rows, labels, {**asked(rows), "new": []})
+    assert more.left_out.set_index("case_id").loc["new", "reason"] == "no sample of it could be predicted"
+
+
+def test_a_case_under_another_name_is_left_out_by_its_slides(own, study):
+    bundle, rows, labels = own
+    samples = read_tsv(study / "samples.tsv", dtype=str)
+    slides = samples.groupby("case_id")["slide_id"].agg(lambda ids: [f"digest of {name}" for name in ids]).to_dict()
+    renamed = rows.assign(case_id="other-" + rows["case_id"])
+    named = labels.rename(index=lambda case: f"other-{case}")
+    found = evaluated(bundle, renamed, named, {f"other-{case}": digests for case, digests in slides.items()})
+    before = evaluated(bundle, rows, labels, asked(rows))
+    taught = before.left_out[before.left_out["reason"].str.contains("training")]
+    assert len(taught) == 48  # three of five blocks of 60 cases train, one validates
+    of_other = found.left_out[found.left_out["reason"].str.contains("training")]
+    assert of_other["case_id"].tolist() == [f"other-{case}" for case in taught["case_id"]]
+    # With files of other digests all would be new.
+    unknown = evaluated(bundle, renamed, named, asked(renamed))
+    assert len(next(iter(unknown.tables.values()))) > len(next(iter(found.tables.values())))
+
+
+def test_metrics_are_those_of_scikit_learn(own, tmp_path):
+    bundle, rows, labels = own
+    rows = rows.assign(cohort=np.where(rows["case_id"].astype(int) % 2 == 0, "near", "far"))
+    found = evaluated(bundle, rows, labels, asked(rows))
+    lines = write_evaluation(bundle, found, tmp_path / "D", {}, resamples=100)
+    table = read_tsv(tmp_path / "D/table.tsv", dtype={"fold": str})
+    assert set(table["cohort"]) == {"near", "far"} and set(table["split"]) == {"external"}
+    for cohort in ("near", "far"):
+        aucs = []
+        for scored in found.tables.values():
+            cases = scored[scored["cohort"] == cohort].groupby("case_id")[["y", *PROBABILITIES]].mean()
+            aucs.append(100 * roc_auc_score(cases["y"], cases[PROBABILITIES], multi_class="ovr"))
+        row = table[(table["cohort"] == cohort) & (table["level"] == "case") & (table["metric"] == "auc")]
+        assert row.loc[row["fold"] == "all", "mean"].item() == pytest.approx(np.mean(aucs), abs=1e-4)
+    page = (tmp_path / "D/evaluation.md").read_text()
+    assert "Nothing was fitted, chosen or trained on this cohort." in page and "no outside cohort" not in page
+    assert {path.suffix for path in (tmp_path / "D/figures").iterdir()} == {".svg", ".png"}
+    assert len(lines) == 2 and lines[0].startswith("cohort ")
+    drops = read_tsv(tmp_path / "D/drops.tsv")
+    assert (drops["reason"] == "the bundle has no result of the study's test samples").all()
+
+
+def test_cases_of_the_studys_own_cohort_are_not_called_outside(own, tmp_path):
+    bundle, rows, labels = own
+    write_evaluation(bundle, evaluated(bundle, rows, labels, asked(rows)), tmp_path / "D", {}, resamples=100)
+    page = (tmp_path / "D/evaluation.md").read_text()
+    assert "this is no outside cohort" in page and "Nothing was fitted" not in page
+
+
+def test_calibration_and_coverage(drawn, study, tmp_path):
+    """Log-likelihood by scikit-learn; coverage by hand."""
+    results = write_study(drawn, tmp_path / "results", task=epochs(DIAGNOSIS, 2), calibration_fraction=0.5)
+    bundle = read_bundle(make_bundle(results, tmp_path / "B"))
+    labels = read_labels(write_cases(tmp_path / "cases.tsv", study), bundle.task, bundle.contents.labelling)
+    rows = predicted(bundle, results, DIAGNOSIS)
+    found = evaluated(bundle, rows, labels, asked(rows))
+    (scored,) = found.tables.values()
+    cases = scored.groupby("case_id")[["y", *PROBABILITIES]].mean()
+    (row,) = calibration_table(bundle, found.tables, level=0.5).to_dict("records")
+    assert row["cases"] == len(cases)
+    assert row["loss_raw"] == pytest.approx(log_loss(cases["y"], cases[PROBABILITIES], labels=[0, 1, 2]), rel=1e-6)
+    calibration = bundle.folds[0].calibration
+    sharpened = cases[PROBABILITIES].to_numpy() ** (1 / calibration.temperature.value)
+    shown = sharpened / sharpened.sum(axis=1, keepdims=True)
+    assert row["loss_calibrated"] == pytest.approx(log_loss(cases["y"], shown, labels=[0, 1, 2]), rel=1e-6)
+    rank = int(np.ceil(0.5 * (len(calibration.scores) + 1)))
+    limit = sorted(calibration.scores)[rank - 1]
+    covered = [1 - shown[number, int(y)] <= limit for number, y in enumerate(cases["y"])]
+    assert row["covered"] == pytest.approx(np.mean(covered))
+    assert row["classes"] == pytest.approx(((1 - shown) <= limit).sum(axis=1).mean())
+
+
+def test_survival_is_that_of_scikit_survival(study, tmp_path):
+    bundle = read_bundle(make_bundle(study, tmp_path / "B", task="survival", method="snn"))
+    labels = read_labels(write_cases(tmp_path / "cases.tsv", study), bundle.task, bundle.contents.labelling)
+    rows = predicted(bundle, study, SURVIVAL).assign(cohort="outside")
+    found = evaluated(bundle, rows, labels, asked(rows))
+    write_evaluation(bundle, found, tmp_path / "D", {}, resamples=100)
+    (scored,) = found.tables.values()
+    cases = scored.groupby("case_id")[["days", "event", "risk"]].mean()
+    expected = concordance_index_censored(cases["event"] == 1, cases["days"], cases["risk"])[0]
+    table = read_tsv(tmp_path / "D/table.tsv", dtype={"fold": str})
+    row = table[(table["level"] == "case") & (table["fold"] == "all")]
+    assert row["mean"].item() == pytest.approx(100 * expected, abs=1e-4)
+    assert any("kaplan_meier" in path.name for path in (tmp_path / "D/figures").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("case_id\tother\n000\tlow\n", "column how_bad is missing, task diagnosis needs it"),
+        ("id\thow_bad\n000\tlow\n", "case_id"),
+        ("case_id\thow_bad\n000\tworst\n", "how_bad is 'worst'"),
+        ("case_id\thow_bad\n000\t\n", "no case has a label of task diagnosis; it comes from how_bad"),
+    ],
+)
+def test_a_table_of_cases_that_says_nothing_is_told(bundled, tmp_path, text, said):
+    found = read_bundle(bundled)
+    (tmp_path / "cases.tsv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read_labels(tmp_path / "cases.tsv", found.task, found.contents.labelling)
