@@ -17,6 +17,7 @@ BY_HAND = {
     "build_glioma_cohort",
     "bundle",
     "evaluate",
+    "export_attention",
     "export_features",
     "fit_stain_target",
     "init",
