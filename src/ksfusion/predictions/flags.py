@@ -56,10 +56,11 @@ def flags_of_case(sides: Mapping[int, str], folds: Sequence[Fold]) -> Iterator[C
             "their certainty about it says nothing",
         )
         return
-    others = (
-        f"; the models of the {len(taught)} of {len(folds)} folds that it was used for are left out" if taught else ""
-    )
-    yield CaseFlag(SEEN, "", f"a test case of the study that the models come from: it taught them nothing{others}")
+    detail = "a test case of the study that the models come from: it taught them nothing"
+    if taught:
+        left_out = f"those of {len(taught)} of {len(folds)} folds, which it was used for, are left out"
+        detail = f"a case of the study that the models come from; {left_out}"
+    yield CaseFlag(SEEN, "", detail)
 
 
 def flags_of_samples(

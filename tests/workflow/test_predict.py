@@ -1,0 +1,179 @@
+"""New patients by a bundle, from raw slides and counts, as a user has it: another folder, another HOME, no config."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from fold_project import CLASSES, draw_slide, write_study
+
+pytestmark = [pytest.mark.workflow]
+PROBABILITIES = [f"prob_{name}" for name in CLASSES]
+KNOWN = ["case-00", "case-01", "case-02"]
+
+
+def call(*arguments, cwd: Path, check: bool = True, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "ksfusion", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+    if check and done.returncode:
+        pytest.fail(f"{arguments}\n{(done.stdout + done.stderr)[-6000:]}")
+    return done
+
+
+@dataclass
+class Predicted:
+    """A study, its bundle in another place, and what it said of new patients."""
+
+    study: Path
+    bundle: Path
+    output: Path
+    arguments: list[str]
+    environment: dict[str, str]
+    printed: str
+
+    def tsv(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.output / name, sep="\t", keep_default_na=False, dtype=str)
+
+    def of_study(self, fold: int | str, seed: int) -> pd.DataFrame:
+        run = self.study / f"results/models/mgmt/concat/fold{fold}/seed{seed}/predictions.parquet"
+        return pd.read_parquet(run).set_index("sample_id")
+
+    def page(self, case_id: str) -> str:
+        return (self.output / f"{case_id}.html").read_text()
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, int]]:
+    stats = {path: path.stat() for path in sorted(folder.rglob("*"))}
+    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def write_samples(folder: Path, study: Path) -> None:
+    """Write the new table: known cases, a new one with two slides, one known by its slide, one without any slide."""
+    draw_slide(folder / "new-1.png", 101)
+    draw_slide(folder / "new-2.png", 102)
+    shutil.copy2(study / "slides/case-05.png", folder / "renamed.png")
+    rows = [(case, case, study / f"slides/{case}.png", case) for case in KNOWN]
+    rows += [("new-a", "new", "new-1.png", "case-90"), ("new-b", "new", "new-2.png", "case-90")]
+    rows += [("renamed", "renamed", "renamed.png", "case-05"), ("lost", "lost", "nowhere.png", "case-06")]
+    lines = [f"{sample}\t{case}\tX\t{slide}\t{profile}\t0.5" for sample, case, slide, profile in rows]
+    header = "sample_id\tcase_id\tcohort\tslide\texpression_id\tmpp"
+    (folder / "new.tsv").write_text("\n".join([header, *lines]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory) -> Predicted:
+    study = tmp_path_factory.mktemp("study")
+    write_study(study)
+    config = yaml.safe_load((study / "folds.yaml").read_text())
+    config |= {"methods": ["concat"], "genes": {"top_fraction": 1.0}}
+    config["splits"] = {"scheme": "kfold", "k": 2, "fractions": [0.7, 0.3]}
+    config["tasks"]["mgmt"]["epochs"] = 2
+    (study / "my.yaml").write_text(yaml.safe_dump(config))
+    runs = [f"results/models/mgmt/concat/fold{fold}/seed{seed}/metrics.json" for fold in range(2) for seed in range(2)]
+    call("run", "my.yaml", *runs, "--cores", "2", cwd=study)
+    call("bundle", "--task", "mgmt", "--method", "concat", "--output", "bundle", cwd=study)
+
+    place = tmp_path_factory.mktemp("another hospital")
+    bundle = place / "B"
+    shutil.move(study / "bundle", bundle)
+    for path in [bundle, *bundle.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = files_of(bundle)
+    write_samples(place, study)
+    (place / "config.yaml").write_text("methods: [nothing that anyone reads]\n")
+    home = tmp_path_factory.mktemp("home")
+    environment = {**os.environ, "HOME": str(home)}
+    arguments = ["--bundle", "B", "--samples", "new.tsv", "--output", "out"]
+    arguments += ["--expression", str(study / "expression.tsv"), "--cores", "2"]
+    done = call("predict", *arguments, cwd=place, env=environment)
+    assert files_of(bundle) == before
+    return Predicted(study, bundle, place / "out", arguments, environment, done.stdout + done.stderr)
+
+
+def test_each_member_says_what_it_said_in_the_study(predicted):
+    members = pd.read_parquet(predicted.output / "results/predictions/members.parquet").set_index("sample_id")
+    by_member = members.groupby(["fold", "seed"])
+    assert list(by_member.groups) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for (fold, seed), table in by_member:
+        wanted = predicted.of_study(fold, seed).loc[KNOWN, PROBABILITIES]
+        assert (table.loc[KNOWN, PROBABILITIES] - wanted).abs().to_numpy().max() < 1e-6
+
+
+def test_a_case_of_the_study_is_told_by_the_fold_that_it_taught_nothing(predicted):
+    table = predicted.tsv("predictions.tsv").set_index("case_id")
+    splits = pd.read_csv(predicted.study / "results/cohort/splits.tsv", sep="\t", dtype=str)
+    tested = splits[splits["split"] == "test"].set_index("case_id")["fold"]
+    for case in KNOWN:
+        wanted = [predicted.of_study(tested[case], seed).loc[case, "prob_methylated"] for seed in range(2)]
+        assert float(table.loc[case, "prob_methylated"]) == pytest.approx(sum(wanted) / 2, abs=1e-5)
+        assert "seen_in_study" in table.loc[case, "flags"] and table.loc[case, "trained_on"] == "no"
+        assert table.loc[case, "models"] == "2"
+        assert "those of 1 of 2 folds, which it was used for, are left out" in predicted.page(case)
+    # Its slide tells who it is.
+    assert "seen_in_study" in table.loc["renamed", "flags"]
+
+
+def test_two_slides_and_one_profile_are_one_answer(predicted):
+    row = predicted.tsv("predictions.tsv").set_index("case_id").loc["new"]
+    assert list(row[["samples", "samples_used", "slides", "profiles", "models"]]) == ["2", "2", "2", "1", "4"]
+    assert "seen_in_study" not in row["flags"] and row["trained_on"] == "no"
+    members = pd.read_parquet(predicted.output / "results/predictions/members.parquet")
+    own = members[members["case_id"] == "new"]
+    # Of each member the mean over the slides, and of these the mean.
+    mean = own.groupby(["fold", "seed"])["prob_methylated"].mean().mean()
+    assert float(row["prob_methylated"]) == pytest.approx(mean, abs=1e-6)
+    assert float(row["prob_methylated"]) + float(row["prob_unmethylated"]) == pytest.approx(1, abs=1e-5)
+    page = predicted.page("new")
+    assert "2 samples (2 slides and 1 profile), 4 models" in page
+    assert page.count("Attention on the slide of new-") == 2 and "Genes that move the answer" in page
+
+
+def test_a_slide_that_is_not_there_is_a_row_and_a_line(predicted):
+    row = predicted.tsv("predictions.tsv").set_index("case_id").loc["lost"]
+    assert (row["status"], row["reason"], row["left_out"]) == ("failed", "missing_file", "lost:missing_file")
+    assert row["prob_methylated"] == ""
+    assert "1 of 6 patients are not in use: missing_file 1 (out/predictions.tsv)" in predicted.printed
+    assert "There is no answer" in predicted.page("lost")
+
+
+def test_a_page_needs_nothing_and_runs_nothing(predicted):
+    for case in (*KNOWN, "new", "lost"):
+        page = predicted.page(case)
+        assert "default-src 'none'; img-src data:; style-src 'sha256-" in page.replace("&#39;", "'")
+        assert "<script" not in page and not re.search(r"(src|href)=\"(?!data:)", page)
+        assert " style=" not in page
+
+
+def test_the_same_command_again_does_nothing(predicted):
+    place = predicted.output.parent
+    again = call("predict", *predicted.arguments, "--dry-run", cwd=place, env=predicted.environment)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    answers = json.loads((predicted.output / "results/predictions/answers.json").read_text())
+    assert [case["case_id"] for case in answers["cases"]] == [*KNOWN, "lost", "new", "renamed"]
+
+
+def test_mistakes_are_lines_before_any_job(predicted, tmp_path):
+    place = predicted.output.parent
+
+    def said(*changes: str) -> str:
+        arguments = dict(zip(predicted.arguments[::2], predicted.arguments[1::2], strict=True))
+        arguments |= {"--output": str(tmp_path / "other"), **dict(zip(changes[::2], changes[1::2], strict=True))}
+        flat = [part for pair in arguments.items() for part in pair]
+        done = call("predict", *flat, cwd=place, check=False)
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        assert not (tmp_path / "other/results").exists()
+        return "\n".join(line for line in done.stderr.splitlines() if line.startswith("error: "))
+
+    assert "is no bundle, it has no manifest.json" in said("--bundle", ".")
+    assert "expression.0.unit: tpm, and the bundle was trained on counts" in said("--unit", "tpm")
+    (tmp_path / "wrong.tsv").write_text("sample_id\tcase_id\nA\tB\n")
+    assert "column cohort is missing" in said("--samples", str(tmp_path / "wrong.tsv"))
+    assert "holds a study" in said("--output", str(predicted.study))
+    assert "lies in the bundle" in said("--output", "B/out")
