@@ -37,7 +37,8 @@ from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRICS, classification_metrics, survival_metrics
 from ksfusion.results.runs import Run, average_by_case, read_runs
 from ksfusion.results.statistics import RESAMPLES
-from ksfusion.results.tables.scores import LEVELS, result_table
+from ksfusion.results.tables.folds import LEVELS
+from ksfusion.results.tables.scores import result_table
 
 KIND = ShownTask(name="kind", kind="classification", classes=["a", "b", "c"])
 SURVIVAL = ShownTask(name="survival", kind="survival")

@@ -29,9 +29,8 @@ from ksfusion.results.permutation import (
 from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.statistics import LEAST_CASES, RESAMPLES, CaseDraws, all_cases
 from ksfusion.results.tables.differences import COLUMNS, FAMILY, NUMBERS, Difference
-from ksfusion.results.tables.scores import (
+from ksfusion.results.tables.folds import (
     LEVELS,
-    TEST,
     FoldScores,
     FoldTables,
     Level,
@@ -42,6 +41,7 @@ from ksfusion.results.tables.scores import (
     skipped_text,
     tables_by_fold,
 )
+from ksfusion.results.tables.scores import TEST
 from ksfusion.terms.splits import EXTERNAL
 from ksfusion.terms.tasks import PREDICTED
 

@@ -14,7 +14,8 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Comparing, Correction
 from ksfusion.results.statistics import COVERAGE, PERMUTATIONS
-from ksfusion.results.tables.scores import TEST, Level, number_texts, with_split
+from ksfusion.results.tables.folds import Level
+from ksfusion.results.tables.scores import TEST, number_texts, with_split
 
 NUMBERS = ["difference", "ci_low", "ci_high", "p", "p_corrected", "sd_seeds"]
 P_VALUES = ("p", "p_corrected")

@@ -20,8 +20,8 @@ from ksfusion.results.metrics.names import (
 )
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, marked_cells
+from ksfusion.results.tables.folds import Level
 from ksfusion.results.tables.partial import of_modalities, whose
-from ksfusion.results.tables.scores import Level
 from ksfusion.results.wording import DASH, heading, in_words
 from ksfusion.terms.oracles import ORACLES
 

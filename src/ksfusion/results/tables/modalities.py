@@ -17,7 +17,7 @@ from ksfusion.results.metrics.names import IN_ITS_UNIT, LOWER_IS_BETTER
 from ksfusion.results.modalities.changes import ADDITIVE, CHANGE, GENES, OWN, PATCHES, PERMUTATION, PERMUTATIONS, RUN
 from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.statistics import RESAMPLES
-from ksfusion.results.tables.scores import FoldScores, FoldTables, average, score_folds, skipped_text
+from ksfusion.results.tables.folds import FoldScores, FoldTables, average, score_folds, skipped_text
 
 NUMBERS = ["value", "drop", "ci_low", "ci_high"]
 COLUMNS = ["method", "task", "metric", "cohort", "permuted", *NUMBERS, "n", "reason"]

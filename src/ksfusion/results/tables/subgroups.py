@@ -23,20 +23,18 @@ from ksfusion.results.metrics import NAN
 from ksfusion.results.runs import Run
 from ksfusion.results.statistics import LEAST_CASES, CaseDraws, draws_by_fold
 from ksfusion.results.tables.external import on_each_cohort
-from ksfusion.results.tables.scores import (
+from ksfusion.results.tables.folds import (
     LEVELS,
-    TEST,
     FoldTables,
     Level,
     average,
     cases_by_fold,
-    number_texts,
     score_fold,
     score_folds,
     skipped_text,
     tables_by_fold,
-    with_split,
 )
+from ksfusion.results.tables.scores import TEST, number_texts, with_split
 from ksfusion.terms.splits import EXTERNAL
 
 NUMBERS = ["mean", "sd", "ci_low", "ci_high", "p"]
