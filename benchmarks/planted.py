@@ -57,6 +57,8 @@ TASKS = {
     "survival": TaskOutcome(name="survival", kind="survival"),
 }
 FILES = ["store", "expression.parquet", "selected.tsv", "samples.tsv", "cases.parquet", "splits.tsv"]
+# Of each sample, which of its patches show a pattern.
+TRUTH = "truth.npz"
 EPOCHS = {"diagnosis": 20, "survival": 10}
 
 
@@ -127,15 +129,20 @@ def draw_store(random: np.random.Generator, samples: pd.DataFrame, folder: Path,
     pattern = random.normal(size=(2, width))
     pattern *= 3 / np.linalg.norm(pattern, axis=1, keepdims=True)
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, (n * n_patches, width))
+    shown = {}
     for number, sample in enumerate(samples.itertuples()):
+        shown[sample.sample_id] = np.zeros(n_patches, bool)
         fields = np.stack([smooth_field(random, side, side / 8) for _ in kinds])
         patches = kinds[fields.argmax(axis=0)] + 0.3 * random.normal(size=width)
         patches = patches + random.standard_normal((n_patches, width), dtype=np.float32)
         for shift, spread in zip(pattern, (sample.p1, sample.p2), strict=True):
             field = smooth_field(random, side, side / 8)
-            patches[field > np.quantile(field, 1 - 0.5 * norm.cdf(spread))] += shift
+            here = field > np.quantile(field, 1 - 0.5 * norm.cdf(spread))
+            patches[here] += shift
+            shown[sample.sample_id] |= here
         features[number * n_patches : (number + 1) * n_patches] = patches
     features.flush()
+    np.savez_compressed(folder.parent / TRUTH, **shown)
     np.save(folder / "index.npy", np.tile(np.arange(n_patches, dtype=np.int32), (n, 1)))
     blocks = pd.DataFrame({"slide_id": samples["slide_id"], "offset": np.arange(n) * n_patches, "n_unique": n_patches})
     blocks.to_csv(folder / "slides.tsv", sep="\t", index=False)
