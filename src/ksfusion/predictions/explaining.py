@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ksfusion.bundles.members import Member
@@ -12,12 +11,8 @@ from ksfusion.bundles.read import Bundle
 from ksfusion.methods.output import Method
 from ksfusion.methods.registry import METHODS
 from ksfusion.predictions.explain import mean_attention, mean_attributions, shown_samples
-from ksfusion.predictions.pictures import DrawnSample, draw_sample
+from ksfusion.predictions.pictures import Drawing, DrawnSample
 from ksfusion.predictions.samples import NewSamples, fold_data
-from ksfusion.results.attention.slide_picture import Patches
-from ksfusion.slides.config import Reading
-from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.training.data import FoldData
 
 
@@ -53,38 +48,17 @@ class Explainer:
         known = {(entry["fold"], entry["seed"]) for entry in case["answer"]["members"]}
         return {member: model for member, model in self.models.items() if (member.fold, member.seed) in known}
 
-    def draw(
-        self,
-        case: Mapping[str, Any],
-        patches: Mapping[str, Patches],
-        sources: Mapping[str, SlideSource],
-        output: Path,
-        *,
-        read: IsolatedCalls | None,
-        reading: Reading | None,
-        description: str,
-    ) -> list[DrawnSample]:
-        """Draw the slides of a case; see `ksfusion.predictions.pictures.draw_sample`."""
+    def draw(self, case: Mapping[str, Any], drawing: Drawing) -> list[DrawnSample]:
+        """Draw the slides of a case; see `ksfusion.predictions.pictures.Drawing.draw`."""
         samples = self.new.usable
         chosen = shown_samples(samples[samples["case_id"] == case["case_id"]]) if self.looks else samples.iloc[:0]
         if chosen.empty:
             return []
         members = self.answering(case)
         attention = mean_attention(members, self.data, chosen["sample_id"].tolist())
-        lines = [f"{self.bundle.task.heading}, {METHODS[self.bundle.method].label}, mean of {len(members)} models"]
+        line = f"{self.bundle.task.heading}, {METHODS[self.bundle.method].label}, mean of {len(members)} models"
         return [
-            draw_sample(
-                row.sample_id,
-                row.slide_id,
-                attention[row.sample_id],
-                patches[row.slide_id],
-                sources.get(row.slide_id),
-                output,
-                read=read,
-                reading=reading,
-                lines=[*lines, f"Slide {row.slide_id}"],
-                description=description,
-            )
+            drawing.draw(row.sample_id, row.slide_id, attention[row.sample_id], [line, f"Slide {row.slide_id}"])
             for row in chosen.itertuples()
         ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from ksfusion.core.provenance import as_json
 from ksfusion.methods.registry import METHODS
 from ksfusion.predictions.charts import curve_chart, strip
 from ksfusion.predictions.page_text import cautions, figures, how_it_came, member_rows, notes, sentence
-from ksfusion.predictions.pictures import STREAMS
 from ksfusion.results.report.gallery import HEATMAP_PX, PICTURE_PX, small_picture
+from ksfusion.results.report.heatmaps import SHEET_PX
 from ksfusion.results.report.page import STYLE as REPORT_STYLE
 from ksfusion.results.report.policy import content_policy
 from ksfusion.terms.flags import FLAGS
@@ -167,13 +166,10 @@ def _explained(explanation: Mapping[str, Any] | None, files: PageFiles, contents
     folder, listed = files.explanations
     pictures = []
     for drawn in (explanation or {}).get("slides", ()):
-        streams = [
-            {"name": name, "images": [_data(folder / file) for file in drawn["top"][stream]]}
-            for stream, name in STREAMS.items()
-            if stream in drawn["top"]
-        ]
-        image = small_picture(folder / drawn["heatmap"], listed, HEATMAP_PX)
-        pictures.append({**drawn, "image": image, "streams": streams})
+        picture = {"image": small_picture(folder / drawn["heatmap"], listed, HEATMAP_PX), "sheet": ""}
+        if drawn["patches"]:
+            picture["sheet"] = small_picture(folder / drawn["patches"], listed, SHEET_PX)
+        pictures.append({**drawn, **picture})
     genes = _gene_rows((explanation or {}).get("genes", ()))
     kind = contents.task.kind
     of = {"classification": "the predicted class", "survival": "the risk", "regression": "the number"}[kind]
@@ -183,10 +179,6 @@ def _explained(explanation: Mapping[str, Any] | None, files: PageFiles, contents
         f"{of}, left of it: against."
     )
     return {"pictures": pictures, "genes": genes, "genes_said": said}
-
-
-def _data(path: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _gene_rows(genes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

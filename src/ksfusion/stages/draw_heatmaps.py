@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,11 @@ from ksfusion.core.storage import atomic, read_json, read_parquet, read_tsv, wri
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
 from ksfusion.results.attention.maps import sum_by_patch
-from ksfusion.results.attention.patch_gallery import (
-    Gallery,
-    extreme_patches,
-    gallery,
-    gallery_png,
-    read_slide_and_patches,
-)
-from ksfusion.results.attention.slide_picture import Patches, SlidePicture, lay_on, on_white, read_patches
+from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of, read_slide_and_patches
+from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
-from ksfusion.results.plots.attention import LONGEST_PX, attention_png
-from ksfusion.slides.config import Reading
-from ksfusion.slides.reading.errors import SlideError
-from ksfusion.slides.reading.slide_files import SlideSource, slide_sources
+from ksfusion.results.plots.attention import attention_png
+from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.training.checkpoint import CONFIG, PREDICTIONS, load_model
 from ksfusion.training.config import TrainedTask
@@ -95,7 +87,7 @@ def draw_heatmaps(
         for sample_id, slide_id in chosen.items():
             here = patches[slide_id]
             shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention[sample_id].items()}
-            slide, sheet, reason = _pictures_of(slide_id, here, shares, read, sources, settings.slides)
+            slide, sheet, reason = pictures_of(slide_id, here, shares, read, sources, settings.slides)
             lines, about = [which, outcome_text(predictions, sample_id, shown)], as_json(made_by)
             file = Path(f"{sample_id}.png")
             png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=about)
@@ -117,31 +109,3 @@ def draw_heatmaps(
     empty = pd.DataFrame(columns=["sample_id", "x", "y", "cells"])
     write_parquet(pd.concat(tables, ignore_index=True) if tables else empty, output / TABLE, made_by)
     write_tsv(pd.DataFrame(rows, columns=COLUMNS), output / LIST, made_by)
-
-
-def _pictures_of(
-    slide_id: str,
-    patches: Patches,
-    shares: Mapping[str, np.ndarray],
-    read: IsolatedCalls,
-    sources: Mapping[str, SlideSource],
-    reading: Reading | None,
-) -> tuple[SlidePicture, Gallery | None, str]:
-    """Return a slide's picture and its patches of most and least attention.
-
-    Where the slide could not be read, its patches on white, nothing, and the reason.
-    """
-    reason = ""
-    if reading:
-        ends = {stream: extreme_patches(own, patches.cells) for stream, own in shares.items()}
-        chosen = list(dict.fromkeys(patch for end in ends.values() for row in end for patch in row))
-        corners = [(int(x), int(y)) for x, y in patches.coords[chosen]]
-        source = sources[slide_id]
-        try:
-            rgb, scale, pixels = read(source.path, source.mpp, reading, LONGEST_PX, corners)
-            of_patch = dict(zip(chosen, pixels, strict=True))
-            return lay_on(rgb, scale, patches, settings=reading), gallery(ends, of_patch, shares, patches.cells), ""
-        except SlideError as error:
-            reason = error.reason
-            log.warning("%s\t%s: %s", slide_id, reason, error)
-    return on_white(patches, longest=LONGEST_PX), None, reason

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ksfusion.bundles import read_bundle
 from ksfusion.core.provenance import as_json, provenance
@@ -15,7 +14,8 @@ from ksfusion.core.storage import atomic, read_json, write_json
 from ksfusion.predictions.config import ExplainCasesSettings
 from ksfusion.predictions.explaining import Explainer
 from ksfusion.predictions.files import NewFiles, read_new
-from ksfusion.predictions.pictures import read_slide
+from ksfusion.predictions.pictures import Drawing
+from ksfusion.results.attention.patch_gallery import read_slide_and_patches
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
@@ -61,12 +61,12 @@ def explain_cases(
     with atomic(output) as temporary, contextlib.ExitStack() as stack:
         temporary.mkdir()
         # One process for all slides.
-        read = stack.enter_context(IsolatedCalls(read_slide, reading.timeout)) if reading else None
-        drawing: Any = {"read": read, "reading": reading, "description": as_json(made_by)}
+        read = stack.enter_context(IsolatedCalls(read_slide_and_patches, reading.timeout)) if reading else None
+        drawing = Drawing(patches, sources, temporary, read, reading, as_json(made_by))
         for case in read_json(answers)["cases"]:
             if not case["answer"]:
                 continue
-            drawn = explainer.draw(case, patches, sources, temporary, **drawing)
+            drawn = explainer.draw(case, drawing)
             told[case["case_id"]] = {"slides": [asdict(one) for one in drawn], "genes": explainer.genes(case)}
             log.info("%s: %d slides drawn", case["case_id"], len(drawn))
         write_json({"cases": told, "provenance": made_by}, temporary / LIST)

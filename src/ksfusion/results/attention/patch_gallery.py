@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -11,9 +12,15 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ksfusion.results.attention.maps import WHOLE
-from ksfusion.results.attention.slide_picture import picture_of
+from ksfusion.results.attention.slide_picture import Patches, SlidePicture, lay_on, on_white, picture_of
+from ksfusion.results.plots.attention import LONGEST_PX
 from ksfusion.slides.config import Reading
+from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide import open_slide
+from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.workers import IsolatedCalls
+
+log = logging.getLogger(__name__)
 
 # Patches of either end that are shown, and their side in px.
 SHOWN, PATCH_PX = 5, 168
@@ -102,6 +109,52 @@ def gallery(
         for label, row in zip(("most", "least"), both, strict=True)
         if row
     ]
+
+
+def pictures_of(
+    slide_id: str,
+    patches: Patches,
+    shares: Mapping[str, np.ndarray],
+    read: IsolatedCalls | None,
+    sources: Mapping[str, SlideSource],
+    reading: Reading | None,
+) -> tuple[SlidePicture, Gallery | None, str]:
+    """Return a slide's picture and its patches of most and least attention.
+
+    Parameters
+    ----------
+    slide_id
+        The slide.
+    patches
+        Its patches.
+    shares
+        Stream to the attention of each of them.
+    read
+        `read_slide_and_patches` in a process of its own.
+    sources
+        The slides' files.
+    reading
+        How slides are read; None where they are not.
+
+    Returns
+    -------
+    picture, gallery, reason
+        Where the slide could not be read, its patches on white, nothing, and the reason.
+    """
+    reason = ""
+    if read and reading:
+        ends = {stream: extreme_patches(own, patches.cells) for stream, own in shares.items()}
+        chosen = list(dict.fromkeys(patch for end in ends.values() for row in end for patch in row))
+        corners = [(int(x), int(y)) for x, y in patches.coords[chosen]]
+        source = sources[slide_id]
+        try:
+            rgb, scale, pixels = read(source.path, source.mpp, reading, LONGEST_PX, corners)
+            of_patch = dict(zip(chosen, pixels, strict=True))
+            return lay_on(rgb, scale, patches, settings=reading), gallery(ends, of_patch, shares, patches.cells), ""
+        except SlideError as error:
+            reason = error.reason
+            log.warning("%s\t%s: %s", slide_id, reason, error)
+    return on_white(patches, longest=LONGEST_PX), None, reason
 
 
 def gallery_png(rows: Gallery, *, title: str, description: str) -> bytes:
