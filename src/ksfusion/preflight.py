@@ -12,7 +12,7 @@ from typing import Any
 
 from ksfusion.cohort.external import split_problems
 from ksfusion.cohort.label_columns import label_warnings
-from ksfusion.cohort.needs import clinical_problems, slide_problems
+from ksfusion.cohort.needs import clinical_problems, slide_problems, stand_in_warnings
 from ksfusion.cohort.samples import CohortTables, read_cohort
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
@@ -263,12 +263,21 @@ class NamedFiles:
     def warnings(self) -> list[str]:
         """Return what is told before any job.
 
-        Tasks without labels, slide files that are not there or empty, and no method to compare the others with.
+        Tasks without labels, slide files that are not there or empty, no method to compare the others with, and samples
+        with one modality that methods could serve, or a setting for them that none reads.
         """
-        cohort = self.config.cohort
+        cohort, config = self.config.cohort, self.config
+        trained = {*config.methods, *(METHODS[name].teacher for name in config.methods)} - {""}
+        of_modalities = stand_in_warnings(
+            cohort.require,
+            self.tables,
+            cohort.samples,
+            with_stand_in=[name for name in METHODS if name in trained and METHODS[name].partial],
+            dropout=config.training.modality_dropout,
+        )
         of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
         of_masks = mask_warnings(self.config.slides.masks, self._mask_names, self.tables.slides())
-        return of_labels + self._slide_warnings() + of_masks + self._reference_warnings()
+        return of_labels + self._slide_warnings() + of_masks + self._reference_warnings() + of_modalities
 
     def _reference_warnings(self) -> list[str]:
         """Return a line where there is no method to compare the others with."""

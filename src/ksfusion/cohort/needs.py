@@ -100,3 +100,36 @@ def slide_problems(
             "them out (snn and the baselines on genes and clinical columns read none), or give slides"
         ]
     return []
+
+
+def stand_in_warnings(
+    require: Requirement, tables: CohortTables, path: str, *, with_stand_in: Sequence[str], dropout: float
+) -> list[str]:
+    """Return a line where methods could serve samples with one modality and do not, or no method reads the setting.
+
+    Parameters
+    ----------
+    require
+        Parts that a sample must have.
+    tables
+        The validated tables.
+    path
+        The table of samples, for messages.
+    with_stand_in
+        The methods that can have stand-ins for a slide or genes that are missing.
+    dropout
+        The modality dropout, by which they have them.
+    """
+    if dropout and not with_stand_in:
+        return [
+            "training.modality_dropout changes nothing: no method has a stand-in for what is missing; add ksfusion, "
+            "concat or add to methods, or set it to 0"
+        ]
+    alone = sum(bool(row["slide_id"]) != bool(row["expression_id"]) for row in tables.samples)
+    if require == "any" and with_stand_in and not dropout and 0 < alone < len(tables.samples):
+        return [
+            f"{path}: {alone} of {len(tables.samples)} samples have a slide or a profile alone, and "
+            f"{', '.join(with_stand_in)} are trained without them; with training.modality_dropout, such as 0.3, they "
+            "serve these too"
+        ]
+    return []

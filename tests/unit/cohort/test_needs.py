@@ -3,7 +3,7 @@
 import pytest
 
 from ksfusion.cohort.config import Labelling
-from ksfusion.cohort.needs import clinical_problems, label_sources, slide_problems
+from ksfusion.cohort.needs import clinical_problems, label_sources, slide_problems, stand_in_warnings
 from ksfusion.cohort.samples import CohortTables
 
 
@@ -50,3 +50,32 @@ def test_slides_that_are_needed(require, slides, methods, said):
 )
 def test_what_a_label_is_made_of(task, made_of):
     assert label_sources(Labelling(**task)) == made_of
+
+
+@pytest.mark.parametrize(
+    ("require", "samples", "methods", "dropout", "said"),
+    [
+        ("any", ["both", "both"], ["ksfusion"], 0, None),
+        ("any", ["both", "slide"], ["ksfusion"], 0.3, None),
+        ("any", ["both", "slide"], [], 0, None),
+        ("any", ["profile", "profile"], ["concat"], 0, None),
+        ("paired", ["both", "slide"], ["ksfusion"], 0, None),
+        ("paired", ["both"], [], 0.3, "training.modality_dropout changes nothing: no method has a stand-in"),
+        (
+            "any",
+            ["both", "slide", "profile", ""],
+            ["ksfusion", "concat"],
+            0,
+            "samples.tsv: 2 of 4 samples have a slide or a profile alone, and ksfusion, concat are trained",
+        ),
+    ],
+)
+def test_samples_that_methods_could_serve(require, samples, methods, dropout, said):
+    rows = [
+        {"slide_id": "x" * (has in ("both", "slide")), "expression_id": "y" * (has in ("both", "profile"))}
+        for has in samples
+    ]
+    found = stand_in_warnings(
+        require, CohortTables(rows, [], ()), "samples.tsv", with_stand_in=methods, dropout=dropout
+    )
+    assert [line[: len(said)] for line in found] == [said] if said else found == []

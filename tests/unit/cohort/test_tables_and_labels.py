@@ -295,3 +295,34 @@ def test_what_stands_in_a_tables_place_is_named(tmp_path, name, start, message, 
 def test_a_number_with_an_underscore_is_none(tmp_path):
     (line,) = problems(write(tmp_path, cases=CASES.replace("\t400\t", "\t1_000\t")))
     assert "cases.tsv: row 2: survival_days is '1_000'; a time in days is a number above 0" in line
+
+
+def test_with_any_a_slide_or_a_profile_alone_is_in_use_and_the_ledger_says_what_it_lacks():
+    rows = [
+        ("both", "A", "X", "good", "P1", "specimen"),
+        ("no slide named", "A", "X", "", "P2", ""),
+        ("slide failed", "A", "X", "bad", "P3", "block"),
+        ("no profile named", "A", "X", "other", "", ""),
+        ("profile lost", "A", "X", "other", "P9", "block"),
+        ("neither", "A", "X", "", "P9", ""),
+        ("neither, failed", "A", "X", "bad", "P9", "block"),
+        ("no label", "B", "X", "good", "", ""),
+    ]
+    samples = pd.DataFrame(rows, columns=["sample_id", "case_id", "cohort", "slide_id", "expression_id", "pairing"])
+    slides = pd.DataFrame({"slide_id": ["good", "other", "bad"], "status": ["ok", "ok", "failed"]})
+    slides["reason"] = ["", "", "no_tissue"]
+    profiles = {("X", f"P{number}") for number in range(1, 4)}
+    for pairing in ("any", "closest"):
+        ledger = sample_ledger(samples, slides, profiles, {"A"}, pairing=pairing, require="any").set_index("sample_id")
+        assert ledger[["status", "modalities", "reason"]].apply(tuple, axis=1).to_dict() == {
+            "both": ("ok", "paired", ""),
+            "no slide named": ("ok", "genes only", "missing_file"),
+            "slide failed": ("ok", "genes only", "no_tissue"),
+            "no profile named": ("ok", "slides only", "missing_profile"),
+            "profile lost": ("ok", "slides only", "missing_profile"),
+            "neither": ("excluded", "", "missing_profile"),
+            "neither, failed": ("excluded", "", "no_tissue"),
+            "no label": ("excluded", "", "missing_label"),
+        }
+    paired = sample_ledger(samples, slides, profiles, {"A"}, pairing="any").set_index("sample_id")
+    assert paired.loc["both", "modalities"] == "paired" and (paired["status"] == "ok").sum() == 1

@@ -16,6 +16,7 @@ from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write
 from ksfusion.genes import select_genes
 from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.genes.scaling import combat, fit_scaling
+from ksfusion.genes.selection import samples_with_profiles
 from ksfusion.stages.read_expression import read_expression
 from ksfusion.stages.select_genes import select_genes as select_genes_of_fold
 
@@ -428,3 +429,14 @@ def test_genes_that_cannot_be_chosen(study, tmp_path):
     study.splits["split"] = "test"
     with pytest.raises(UserError, match="no sample of fold 0 to choose genes on"):
         study.run()
+
+
+def test_samples_without_a_profile_by_the_ledger_are_left_out_without_a_warning(caplog):
+    ledger = pd.DataFrame({"sample_id": ["S1", "S2", "S3"], "case_id": ["A", "B", "C"], "cohort": "X"})
+    ledger["expression_id"], ledger["status"] = ["P1", None, "P3"], "ok"
+    ledger["modalities"] = ["paired", "slides only", "genes only"]
+    known = pd.MultiIndex.from_tuples([("X", "P1"), ("X", "P3")])
+    assert samples_with_profiles(ledger, known)["sample_id"].tolist() == ["S1", "S3"]
+    assert not caplog.records
+    assert samples_with_profiles(ledger.drop(columns="modalities"), known)["sample_id"].tolist() == ["S1", "S3"]
+    assert "1 samples in use have no expression profile" in caplog.text
