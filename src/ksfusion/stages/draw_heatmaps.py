@@ -19,6 +19,7 @@ from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of, r
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
 from ksfusion.results.plots.attention import attention_png
+from ksfusion.results.runs import paired_samples
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.training.checkpoint import CONFIG, PREDICTIONS, load_model
@@ -70,7 +71,7 @@ def draw_heatmaps(
     config = read_json(run / CONFIG)
     task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
     made_by = provenance((__name__, method.module), {"run": config["provenance"]["settings"], **settings.record()})
-    predictions = read_parquet(run / PREDICTIONS).query("split == 'test'")
+    predictions = paired_samples(read_parquet(run / PREDICTIONS).query("split == 'test'"))
     slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
     chosen = {sample_id: slide_of[sample_id] for sample_id in choose_samples(predictions, task, settings.samples)}
     patches = read_patches(features, set(chosen.values()))
