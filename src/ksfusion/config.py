@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Labelling, Pairing, Splits
 from ksfusion.cohort.needs import label_sources
-from ksfusion.core.config_block import AnyPath, Name, Positive
+from ksfusion.core.config_block import AnyPath, Name
+from ksfusion.core.config_problems import merged_problems, shown
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.reference import block_of
@@ -27,7 +28,7 @@ from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.tasks import SurvivalModel
-from ksfusion.training.config import Training
+from ksfusion.training.config import Epochs, Training
 
 
 class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
@@ -53,7 +54,7 @@ class Task(Labelling, ClassScoring, Printing):
     """What is predicted, how that is scored and called in print, and how long models are trained for it."""
 
     survival: SurvivalModel | None = Field(None, description="of survival: its intervals, loss and cuts")
-    epochs: Positive | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
+    epochs: Epochs | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
 
     @model_validator(mode="after")
     def _labels_are_of_classes(self) -> Task:
@@ -354,7 +355,8 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
     try:
         return Config.model_validate(_with_nulls(values))
     except ValidationError as error:
-        raise UserError("\n".join(_describe(problem, source) for problem in error.errors())) from None
+        problems = merged_problems(error.errors(), Config)
+        raise UserError("\n".join(_describe(problem, source) for problem in problems)) from None
 
 
 def located_config(
@@ -412,7 +414,7 @@ def _describe(problem: Mapping[str, Any], source: str) -> str:
     if problem["type"] == "missing":
         return f"{source}: {key}: missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {problem['input']!r})"
+    given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {shown(problem['input'])})"
     return f"{source}: {key}: {message}{given}"
 
 

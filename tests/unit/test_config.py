@@ -107,7 +107,7 @@ def own_task(**keys):
         (changed(genes={"harmonise": "quantile"}), ["genes.harmonise", "'none' or 'combat'", "'quantile'"]),
         (changed(genes={"harmonise": "combat"}), ["genes", "fit_on: all"]),
         (changed(genes={"harmonise": "none", "clip": 10}), ["genes", "clip counts standard deviations"]),
-        (changed(genes={"clip": 0}), ["genes.clip", "greater than 0"]),
+        (changed(genes={"clip": 0}), ["genes.clip", "greater than or equal to 0.1"]),
         (changed(genes={"harmonise": "combat", "fit_on": "all"}), ["combat needs expression of two cohorts"]),
         (changed(genes={"sets": {"stroma": "a.gmt"}}), ["genes.sets", "'stroma'", "tumour and tme"]),
         (changed(genes={"sets": {"tme": ["a.gmt"]}}), ["genes.sets", "mapping such as"]),

@@ -188,8 +188,8 @@ class Splits(Block):
     fractions: tuple[Fraction, ...] = Field(
         (0.8, 0.1, 0.1), description="training, validation, test; kfold and file need the first two alone"
     )
-    seed: int = Field(42, description="another seed, another split")
-    k: int = Field(5, ge=2, description="folds of kfold")
+    seed: int = Field(42, ge=-(2**63), lt=2**63, description="another seed, another split")
+    k: int = Field(5, ge=2, le=1000, description="folds of kfold")
     file: str | None = Field(
         None,
         description="of file: a table of fold, case_id, split, or a folder of splits_{k}.csv",

@@ -18,7 +18,9 @@ from pydantic import (
 from ksfusion.core.provenance import as_json
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+# More than any study has of whatever is counted.
+MOST = 1_000_000
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 

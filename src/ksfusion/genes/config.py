@@ -83,7 +83,9 @@ class Genes(Ranking):
     harmonise: Harmonise = Field(
         "zscore_by_cohort", description="how cohorts are brought to one scale; combat with fit_on: all alone"
     )
-    clip: float | None = Field(None, gt=0, description="standard deviations at which scaled values are cut off")
+    clip: float | None = Field(
+        None, ge=0.1, le=1000, description="standard deviations at which scaled values are cut off"
+    )
     sets: str | dict[str, str] = Field(
         BUILTIN,
         description="builtin: the newest of the shipped gene sets when the study begins; builtin-0.1.0: that version; "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import Block, Printed
+from ksfusion.core.config_block import MOST, Block, Positive, Printed
 from ksfusion.methods.registry import METHODS, NETWORKS, unknown_method
 from ksfusion.results.attribution.config import Attributions
 from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.units import Days
 
 TableName = Literal["table1", "table2", "alpha", "table_s1"]
 Correction = Literal["holm", "bh", "none"]
@@ -30,7 +31,7 @@ class Titles(Block):
 class Resampling(Block):
     """How often cases are drawn."""
 
-    resamples: int = Field(2000, ge=100, description="draws of cases by which 95 % intervals are told")
+    resamples: int = Field(2000, ge=100, le=100_000, description="draws of cases by which 95 % intervals are told")
 
 
 class Comparing(Resampling):
@@ -53,7 +54,7 @@ class Comparing(Resampling):
 class Times(Block):
     """When survival is looked at."""
 
-    times: list[Annotated[float, Field(gt=0)]] = Field(
+    times: list[Days] = Field(
         [365, 730, 1095],
         description="days at which areas under time-dependent ROC curves and the calibration of survival are told",
     )
@@ -116,6 +117,7 @@ class Auditing(Block):
     audit_samples: int = Field(
         32,
         ge=0,
+        le=1000,
         description="test samples, at most, all of whose pairs of slide and genes tell what needs both; 0: no audit of "
         "modalities",
     )
@@ -224,7 +226,7 @@ class MakeTablesSettings(TableContents, Compared):
     names: list[TableName] = Field(["table1", "table2", "alpha"])
 
 
-class MakeComparisonsSettings(Comparing, ComparedRuns):
+class MakeComparisonsSettings(Times, Comparing, ComparedRuns):
     """Of `ksfusion.stages.make_comparisons`."""
 
 
@@ -272,8 +274,8 @@ class ShownSamples(Block):
     @field_validator("samples", mode="before")
     @classmethod
     def _number_or_all(cls, samples: Any) -> Any:
-        if samples != "all" and (type(samples) is not int or samples < 1):
-            raise ValueError("must be a number of samples, at least 1, or all")
+        if samples != "all" and (type(samples) is not int or not 1 <= samples <= MOST):
+            raise ValueError(f"must be a number of samples, at least 1, or all; {MOST:,} at most")
         return samples
 
 

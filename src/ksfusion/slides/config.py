@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from ksfusion.core.config_block import PATH, Block, Fraction, Positive
+from ksfusion.core.config_block import PATH, Block, Fraction
 from ksfusion.terms.flags import Flag
 
 MasksOrigin = Literal["auto", "bounds", "level0"]
-# What the system can wait for is a little more: 2^31 ms.
-MOST_SECONDS = 2_000_000
+# What the system can wait for is a little more than the most: 2^31 ms.
+LEAST_SECONDS, MOST_SECONDS = 0.1, 2_000_000
+# Slides have 0.1 to 2 um per pixel; light shows nothing finer, and at the coarsest a patch spans centimetres.
+FINEST_MPP, COARSEST_MPP = 0.05, 50.0
+LARGEST_PATCH_PX = 4096
+# A slide of 100,000 x 100,000 pixels has 200,000 tiles of 224.
+MOST_TILES = 10_000_000
+MOST_PATCHES = 250_000
+Batches = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class TimeLimit(Block):
     """How long a slide may take."""
 
     timeout: float = Field(
-        600, gt=0, le=MOST_SECONDS, description="seconds a slide may take in each stage that reads it"
+        600, ge=LEAST_SECONDS, le=MOST_SECONDS, description="seconds a slide may take in each stage that reads it"
     )
 
 
 class EnoughTiles(Block):
     """How many tiles make a slide usable."""
 
-    min_tiles: Positive = Field(10, description="a slide with fewer tiles fails with too_few_tiles")
+    min_tiles: int = Field(10, ge=1, le=MOST_TILES, description="a slide with fewer tiles fails with too_few_tiles")
 
 
 class Reading(TimeLimit):
     """How slides are opened, and at which scale patches are read."""
 
     reader: Literal["auto", "openslide", "tiffslide", "image"] = Field("auto", description="what opens the slides")
-    mpp: float = Field(0.5, gt=0, description="micrometres per pixel at which patches are read")
-    patch_px: Positive = Field(224, description="side of a patch in pixels at that scale")
-    max_upsampling: float = Field(1.1, ge=1, description="a slide coarser than this times mpp fails with too_coarse")
+    mpp: float = Field(
+        0.5, ge=FINEST_MPP, le=COARSEST_MPP, description="micrometres per pixel at which patches are read"
+    )
+    patch_px: int = Field(224, ge=1, le=LARGEST_PATCH_PX, description="side of a patch in pixels at that scale")
+    max_upsampling: float = Field(
+        1.1, ge=1, le=100, description="a slide coarser than this times mpp fails with too_coarse"
+    )
     icc: Literal["srgb", "none"] = Field("none", description="srgb: slides with an ICC profile are brought to sRGB")
 
 
@@ -58,7 +69,7 @@ class Grid(EnoughTiles, Masks, Reading):
 class Tiling(Grid):
     """How the grid is laid, and on which slides: ``batches`` is how many batches there are."""
 
-    batches: Positive
+    batches: Batches
 
 
 class Sampling(EnoughTiles):
@@ -85,7 +96,7 @@ class FailureLimit(Block):
 class Slides(FailureLimit, Sampling, Grid):
     """How slides are read and tiled."""
 
-    batches: Positive | Literal["auto"] = Field(
+    batches: Batches | Literal["auto"] = Field(
         "auto", description="jobs that the slides are divided over; auto: one for 32 slides when the study begins"
     )
     masks: str | None = Field(
@@ -109,7 +120,7 @@ class Stain(Block):
 class Patches(Block):
     """How many patches stand for a slide, and how they fill the square map."""
 
-    count: Positive = Field(2500, description="patches per slide, a square number")
+    count: int = Field(2500, ge=1, le=MOST_PATCHES, description="patches per slide, a square number")
     order: Literal["raster", "hilbert"] = Field("raster", description="how they fill the map")
 
     @field_validator("count")
@@ -127,13 +138,16 @@ class Encoding(Block):
     weights: str | None = Field(
         None, description="a local weight file; null fetches the encoder's own", json_schema_extra=PATH
     )
-    batch_size: Positive = Field(256, description="patches encoded at once")
+    batch_size: int = Field(256, ge=1, le=65_536, description="patches encoded at once")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="of the products; on a GPU take bfloat16"
     )
     compile: bool = Field(False, description="compile the encoder first (torch.compile); worth it on a GPU")
     input_px: int | None = Field(
-        None, ge=32, description="side in pixels to which patches are shrunk for the encoder; null: as they are"
+        None,
+        ge=32,
+        le=LARGEST_PATCH_PX,
+        description="side in pixels to which patches are shrunk for the encoder; null: as they are",
     )
 
     @model_serializer(mode="wrap")
@@ -201,7 +215,7 @@ class ExtractFeaturesSettings(Block):
 class ImportTilesSettings(TimeLimit, EnoughTiles):
     """Of `ksfusion.stages.import_tiles`."""
 
-    batches: Positive
+    batches: Batches
     path: str
 
 

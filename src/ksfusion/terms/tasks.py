@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ksfusion.core.config_block import Block, Name
+from ksfusion.terms.units import Days
 
 TaskKind = Literal["classification", "survival", "regression"]
 # Of regression, the column of what is predicted.
@@ -22,7 +23,7 @@ class SurvivalModel(Block):
         description="nll: of discrete-time survival; cox: Cox's partial likelihood of each batch (ties by Efron), and "
         "Breslow's curve at the cuts",
     )
-    cuts: Literal["quartiles"] | list[Annotated[float, Field(gt=0)]] = Field(
+    cuts: Literal["quartiles"] | list[Days] = Field(
         "quartiles", description="quartiles of the training cases' event times (or other quantiles), or days"
     )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 TimeUnit = Literal["days", "months", "years"]
 # Of a month and a year as calendars have them on average.
 DAYS_IN: dict[TimeUnit, float] = {"days": 1, "months": 30.4375, "years": 365.25}
+# Longer than anyone lives.
+MOST_DAYS = 150 * 366
+Days = Annotated[float, Field(gt=0, le=MOST_DAYS)]
 
 ExpressionFormat = Literal["gdc-star", "ivygap", "matrix", "h5ad"]
 ExpressionUnit = Literal["counts", "tpm", "fpkm", "log", "zscore"]
