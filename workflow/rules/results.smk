@@ -23,6 +23,7 @@ rule make_comparisons:
     input:
         predictions=expand("{run}/predictions.parquet", run=RUNS),
         metrics=expand("{run}/metrics.json", run=RUNS),
+        config=expand("{run}/config.json", run=RUNS),
     output:
         "results/tables/comparisons.tsv",
     log:

@@ -16,7 +16,8 @@ from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Times
-from ksfusion.results.measures import FurtherMeasures, paper_measure
+from ksfusion.results.further_measures import FurtherMeasures
+from ksfusion.results.measures import paper_measure
 from ksfusion.results.metrics import NAN
 from ksfusion.results.metrics.names import UNORDERED
 from ksfusion.results.plots.figures import figures_of_task

@@ -1,9 +1,9 @@
 """Every method compared with the reference: the paired difference of each metric, its interval and its p-value.
 
-The difference is that of the means over seeds, fold by fold, on the samples that both methods have. Its interval comes
-from the same draws of cases for both. The p-value is DeLong's for an area under a curve (`ksfusion.results.delong`),
-and that of a permutation test for any other metric (`ksfusion.results.permutation`). Both take the trained models as
-they are; how much these differ from seed to seed is told apart, by ``sd_seeds``.
+The difference is that of the means over seeds, fold by fold, on the samples that both methods have, of the metrics of
+the paper's tables and of Table S1, but for those of single classes. Its interval comes from the same draws of cases for
+both, its p-value from a test of `ksfusion.results.paired_tests`. Both take the trained models as they are; how much
+these differ from seed to seed is told apart, by ``sd_seeds``.
 """
 
 from __future__ import annotations
@@ -16,18 +16,12 @@ import pandas as pd
 
 from ksfusion.results.config import ALL, Correction, ShownTask
 from ksfusion.results.correction import correct
-from ksfusion.results.delong import AreaDifference, area_difference, delong_p_value
-from ksfusion.results.measures import PaperMeasure
-from ksfusion.results.metrics import METRICS, NAN, comparable_pairs
-from ksfusion.results.permutation import (
-    draw_swaps,
-    permutation_p_value,
-    swapped_classification,
-    swapped_regression,
-    swapped_survival,
-)
-from ksfusion.results.runs import Run, outcome_columns
-from ksfusion.results.statistics import LEAST_CASES, RESAMPLES, CaseDraws, all_cases
+from ksfusion.results.further_measures import AllMeasures
+from ksfusion.results.measures import Measure
+from ksfusion.results.metrics.names import UNORDERED
+from ksfusion.results.paired_tests import Tested, p_of_difference, prepare_tests
+from ksfusion.results.runs import Run
+from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.differences import COLUMNS, FAMILY, NUMBERS, Difference
 from ksfusion.results.tables.folds import (
     LEVELS,
@@ -35,7 +29,6 @@ from ksfusion.results.tables.folds import (
     FoldTables,
     Level,
     average,
-    cases_by_fold,
     cohorts_of,
     score_folds,
     skipped_text,
@@ -43,9 +36,6 @@ from ksfusion.results.tables.folds import (
 )
 from ksfusion.results.tables.scores import TEST
 from ksfusion.terms.splits import EXTERNAL
-from ksfusion.terms.tasks import PREDICTED
-
-DELONG, PERMUTATION = "delong", "permutation"
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,12 @@ class Scope:
     cohort: str
     folds: Sequence[int]
     resamples: int
+    times: Sequence[float]
     external: str = ""
+
+    def measure(self, runs: Sequence[Run]) -> Measure:
+        """Return what is measured of the runs of a method."""
+        return AllMeasures(self.times)(self.task, runs)
 
 
 @dataclass(frozen=True)
@@ -89,22 +84,6 @@ class Scored:
     scores: Mapping[int, FoldScores]
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What a fold gives to the tests of a pair of methods.
-
-    Attributes
-    ----------
-    areas
-        The difference of the areas under curves, where there are any.
-    swapped
-        Of any other metric the difference, the mean over seeds, for each permutation.
-    """
-
-    areas: AreaDifference | None
-    swapped: Mapping[str, np.ndarray]
-
-
 def comparison_table(
     runs: Sequence[Run],
     *,
@@ -114,6 +93,7 @@ def comparison_table(
     correction: Correction,
     resamples: int = RESAMPLES,
     external: str = "",
+    times: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Compare all methods with the reference.
 
@@ -131,6 +111,8 @@ def comparison_table(
         Number of bootstrap resamples of the cases for an interval.
     external
         The external cohort that the runs are of (`ksfusion.results.runs.Run.on_external`); empty for the test samples.
+    times
+        Days at which areas are told, for survival.
 
     Returns
     -------
@@ -150,7 +132,7 @@ def comparison_table(
         for level_number, level in enumerate(LEVELS):
             cohorts = () if external else cohorts_of(own[reference])
             for cohort_number, cohort in enumerate((ALL, *cohorts)):
-                scope = Scope(task, level, cohort, folds, resamples, external)
+                scope = Scope(task, level, cohort, folds, resamples, times, external)
                 whole = score_runs(own[reference], scope)
                 for number, pair in enumerate(pairs):
                     theirs = whole if set(map(id, pair.theirs)) == set(map(id, own[reference])) else None
@@ -201,7 +183,7 @@ def _on_common_samples(run: Run, other: Run) -> tuple[Run, Run]:
 def score_runs(runs: Sequence[Run], scope: Scope) -> Scored:
     """Score the runs of a method and task."""
     tables = tables_by_fold(runs, scope.task, scope.level, scope.cohort, scope.folds)
-    return Scored(tables, score_folds(tables, PaperMeasure(scope.task), scope.resamples))
+    return Scored(tables, score_folds(tables, scope.measure(runs), scope.resamples))
 
 
 def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> Iterator[list[Difference]]:
@@ -221,18 +203,20 @@ def compare_pair(pair: Pair, scope: Scope, *, theirs: Scored | None = None) -> I
     if pair.ours:
         ours, theirs = score_runs(pair.ours, scope), theirs or score_runs(pair.theirs, scope)
         differences = _subtract(ours.scores, theirs.scores)
-        tested = _prepare_tests(ours.tables, theirs.tables, scope.task)
+        tested = prepare_tests(pair.ours, pair.theirs, ours.tables, theirs.tables, task=scope.task, times=scope.times)
     elif scope.cohort != ALL:
         return
     folds: list[tuple[str, Sequence[int]]] = [(ALL, list(differences)), *((str(fold), [fold]) for fold in differences)]
-    for metric in METRICS[scope.task.kind]:
+    for metric in scope.measure(pair.ours).metrics:
+        if metric in UNORDERED:
+            continue
         rows = []
         for fold, numbers in folds:
             by_fold = {number: differences[number] for number in numbers}
             repeated = bool(scope.external)
             score = average(by_fold, metric, scope.level, scope.cohort, fold, pair.reason, repeated=repeated)
             defined = [number for number in numbers if np.isfinite(list(by_fold[number].values[metric].values())).any()]
-            p, test, untested = _test(metric, [tested[number] for number in defined], scope.task)
+            p, test, untested = p_of_difference(metric, [tested[number] for number in defined], scope.task)
             rows.append(
                 Difference(
                     method=pair.method,
@@ -272,61 +256,3 @@ def _subtract(ours: Mapping[int, FoldScores], theirs: Mapping[int, FoldScores]) 
         )
         for fold, scores in ours.items()
     }
-
-
-def _prepare_tests(ours: FoldTables, theirs: FoldTables, task: ShownTask) -> dict[int, Tested]:
-    """Return what each fold gives to the tests; a case is swapped in all folds, or in none."""
-    cases = all_cases(np.array(sorted(ids), dtype=str) for ids in cases_by_fold(ours).values())
-    swaps = CaseDraws(cases, draw_swaps(len(cases)))
-    return {fold: _prepare_fold(by_seed, theirs[fold], task, swaps) for fold, by_seed in ours.items()}
-
-
-def _prepare_fold(
-    ours: Mapping[int, pd.DataFrame], theirs: Mapping[int, pd.DataFrame], task: ShownTask, swaps: CaseDraws
-) -> Tested:
-    truth, prediction = outcome_columns(task)
-    swapped: list[dict[str, np.ndarray]] = []
-    for seed, table in ours.items():
-        other, swap = theirs[seed], swaps.of_samples(table["case_id"])
-        if task.kind == "survival":
-            days, event = (table[column].to_numpy() for column in truth)
-            (risk,) = prediction
-            if comparable_pairs(days, event > 0).any():
-                swapped.append(swapped_survival(days, event, table[risk].to_numpy(), other[risk].to_numpy(), swap))
-        elif task.kind == "regression":
-            mine, his = table[PREDICTED].to_numpy(), other[PREDICTED].to_numpy()
-            swapped.append(swapped_regression(table["y"].to_numpy(), mine, his, swap))
-        else:
-            mine, his = table[prediction].to_numpy(), other[prediction].to_numpy()
-            swapped.append(
-                swapped_classification(table["y"].to_numpy(), mine, his, swap, positive=task.positive_number)
-            )
-    areas = None
-    if task.kind == "classification" and ours:
-        table = next(iter(ours.values()))
-        labels = table["y"].to_numpy().astype(int)
-        if len(np.unique(labels)) > 1:
-            areas = area_difference(
-                labels,
-                np.stack([by_seed[prediction].to_numpy() for by_seed in ours.values()]),
-                np.stack([by_seed[prediction].to_numpy() for by_seed in theirs.values()]),
-                table["case_id"].to_numpy(),
-            )
-    metrics = swapped[0] if swapped else ()
-    return Tested(areas, {metric: np.mean([seed[metric] for seed in swapped], axis=0) for metric in metrics})
-
-
-def _test(metric: str, folds: Sequence[Tested], task: ShownTask) -> tuple[float, str, str]:
-    """Return the p-value of the mean difference over folds, the test that gave it, and why there is none."""
-    if not folds:
-        return NAN, "", ""
-    if metric != "auc":
-        return permutation_p_value(np.mean([fold.swapped[metric] for fold in folds], axis=0)), PERMUTATION, ""
-    areas = [fold.areas for fold in folds if fold.areas]
-    if len(all_cases(fold.cases for fold in areas)) < LEAST_CASES:
-        return NAN, "", ""  # said of the interval already
-    if alone := sorted({number for fold in areas for number in fold.alone}):
-        labels = task.class_labels()
-        return NAN, "", f"no p: fewer than two test cases of, or beside, {', '.join(labels[n] for n in alone)}"
-    p = delong_p_value(areas)
-    return (NAN, "", "no p: the areas have no variance") if np.isnan(p) else (p, DELONG, "")

@@ -1,4 +1,7 @@
-"""What is measured of a table of test samples: the metrics of the paper's tables, or the further ones of Table S1."""
+"""What is measured of a table of test samples: the metrics of the paper's tables.
+
+The further ones are in `ksfusion.results.further_measures`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,8 @@ from ksfusion.results.metrics import (
     classification_metrics,
     survival_metrics,
 )
-from ksfusion.results.metrics.further_classes import ClassScoring, further_classification
-from ksfusion.results.metrics.further_survival import Curves, FollowUp, Survivors, further_survival
-from ksfusion.results.metrics.names import FURTHER_MACRO_METRICS, OF_CLASS, further_survival_metrics
 from ksfusion.results.metrics.regression import regression_metrics, resampled_regression
-from ksfusion.results.runs import Run, RunCurves, outcome_columns, survival_columns
+from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.statistics import resampled_classification, resampled_survival
 from ksfusion.terms.tasks import PREDICTED
 
@@ -99,11 +99,11 @@ class PaperMeasure:
     def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
         """See `Measure`."""
         if self.quick:
-            values, draws = _apart(self._draw(table, with_all(weights)))
+            values, draws = apart(self._draw(table, with_all(weights)))
         else:
             values, draws = self._score(table), self._draw(table, weights)
         if self.task.kind == "classification":
-            return Measured(values, draws, _of_absent_classes(MACRO_METRICS, table, self.task))
+            return Measured(values, draws, of_absent_classes(MACRO_METRICS, table, self.task))
         unknown = [metric for metric, value in values.items() if np.isnan(value)]
         return Measured(values, draws, dict.fromkeys(unknown, WHY_UNKNOWN[self.task.kind]))
 
@@ -127,115 +127,6 @@ class PaperMeasure:
         return outcome_columns(self.task)[1]
 
 
-@dataclass(frozen=True)
-class FurtherMeasure:
-    """The further metrics of a task of classification."""
-
-    task: ShownTask
-
-    @property
-    def metrics(self) -> Sequence[str]:
-        """Those of the task's classes."""
-        return self._scoring.metrics
-
-    @property
-    def _scoring(self) -> ClassScoring:
-        return ClassScoring(self.task.classes, ordered=self.task.ordered, positive=self.task.positive_number)
-
-    def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
-        """See `Measure`."""
-        _, prediction = outcome_columns(self.task)
-        labels, probabilities = table["y"].to_numpy(), table[prediction].to_numpy()
-        both = further_classification(
-            labels, probabilities, table["cohort"].to_numpy(str), with_all(weights), self._scoring
-        )
-        values, draws = _apart(both)
-        reasons = _of_absent_classes(FURTHER_MACRO_METRICS, table, self.task)
-        several = labels.min() < labels.max()
-        for metric, value in values.items():
-            if np.isnan(value) and not several:
-                reasons[metric] = ONE_CLASS
-            elif np.isnan(value) and metric == "auc_within":
-                reasons[metric] = "no two test samples of one cohort and different classes"
-            elif np.isnan(value) and OF_CLASS in metric:
-                reasons[metric] = "no test sample of this class"
-        return Measured(values, draws, reasons)
-
-
-@dataclass(frozen=True, eq=False)
-class FurtherSurvivalMeasure:
-    """The further metrics of a task of survival.
-
-    Attributes
-    ----------
-    task
-        The task.
-    curves
-        Of each fold and seed, the cuts of its curves and the cases on which censoring is estimated.
-    times
-        Days at which areas are told.
-    """
-
-    task: ShownTask
-    curves: Mapping[tuple[int, int], RunCurves]
-    times: Sequence[float]
-
-    @property
-    def metrics(self) -> Sequence[str]:
-        """Those of survival, with an area for each time."""
-        return further_survival_metrics(self.times)
-
-    def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
-        """See `Measure`."""
-        known = self.curves[fold, seed]
-        samples = Survivors(
-            *(table[column].to_numpy(float) for column in ("days", "event")),
-            *(table[column].to_numpy(str) for column in ("case_id", "cohort")),
-        )
-        survival = table[survival_columns(len(known.cuts))].to_numpy(float)
-        both, reasons = further_survival(
-            samples,
-            Curves(table["risk"].to_numpy(float), survival, np.array(known.cuts)),
-            with_all(weights),
-            censoring=FollowUp(known.days, known.event),
-            times=self.times,
-        )
-        values, draws = _apart(both)
-        return Measured(values, draws, reasons)
-
-
-@dataclass(frozen=True)
-class NoMeasure:
-    """Nothing: regression has no further metrics."""
-
-    metrics: Sequence[str] = ()
-
-    def __call__(self, table: pd.DataFrame, weights: np.ndarray, *, fold: int, seed: int) -> Measured:
-        """See `Measure`."""
-        return Measured({}, {}, {})
-
-
-@dataclass(frozen=True)
-class FurtherMeasures:
-    """The further metrics of every task.
-
-    Attributes
-    ----------
-    times
-        Days at which areas are told, for survival.
-    """
-
-    times: Sequence[float] = ()
-
-    def __call__(self, task: ShownTask, runs: Sequence[Run]) -> Measure:
-        """Return what is measured of a task, given the runs of a method."""
-        if task.kind == "regression":
-            return NoMeasure()
-        if task.kind == "survival":
-            return FurtherSurvivalMeasure(task, {(run.fold, run.seed): run.curves for run in runs}, self.times)
-        return FurtherMeasure(task)
-
-
 def paper_measure(task: ShownTask, runs: Sequence[Run]) -> Measure:
     """Return the metrics of the paper's tables for a task."""
     return PaperMeasure(task)
@@ -246,13 +137,13 @@ def with_all(weights: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((1, weights.shape[1])), weights])
 
 
-def _apart(both: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def apart(both: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Return the metrics themselves, and those of the draws; see `with_all`."""
     values = {metric: float(found[0]) for metric, found in both.items()}
     return values, {metric: found[1:] for metric, found in both.items()}
 
 
-def _of_absent_classes(metrics: Sequence[str], table: pd.DataFrame, task: ShownTask) -> dict[str, str]:
+def of_absent_classes(metrics: Sequence[str], table: pd.DataFrame, task: ShownTask) -> dict[str, str]:
     """Return what averages over classes lack: metric to reason."""
     absent = [task.class_labels()[number] for number in absent_classes(table["y"], len(task.classes))]
     if not absent:

@@ -9,6 +9,7 @@ first, since runs have no common scale.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -82,20 +83,49 @@ def swapped_survival(
     """
     followed, died, first = check_survival(days, event, ours)
     _, _, second = check_survival(days, event, theirs)
-    first, second = ranks(first), ranks(second)
-    comparable = comparable_pairs(followed, died)
+    terms = concordance_terms(ranks(first), ranks(second), comparable_pairs(followed, died))
+    return swapped_sums({"c_index": terms}, swaps)
+
+
+def concordance_terms(ours: np.ndarray, theirs: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return what each sample adds to the difference of the shares of concordant pairs, in percent: (n_samples,).
+
+    A concordant pair counts for the method that has both of its predictions after the swap. With 1 for a sample that
+    stays and -1 for one that is swapped, the difference of the two sums is linear in these.
+
+    Parameters
+    ----------
+    ours, theirs : numpy.ndarray, shape (n_samples,)
+        Ranks by each of the two methods.
+    pairs : numpy.ndarray, shape (n_samples, n_samples)
+        How much each pair weighs; the sample of the row should have the higher rank.
+    """
 
     def concordant(of_first: np.ndarray, of_second: np.ndarray) -> np.ndarray:
-        difference = np.sign(of_first[:, None] - of_second)
-        return np.where(comparable, (1 + difference) / 2, 0.0)
+        shares: np.ndarray = pairs * (1 + np.sign(of_first[:, None] - of_second)) / 2
+        return shares
 
-    # A concordant pair counts for the method that has both of its predictions after the swap. With e = 1 for a sample
-    # that stays and -1 for one that is swapped, what is left of the difference of the two sums is linear in e.
-    apart = concordant(first, first) - concordant(second, second)
-    across = concordant(first, second) - concordant(second, first)
+    apart = concordant(ours, ours) - concordant(theirs, theirs)
+    across = concordant(ours, theirs) - concordant(theirs, ours)
     gains = (apart.sum(axis=1) + apart.sum(axis=0) + across.sum(axis=1) - across.sum(axis=0)) / 2
+    terms: np.ndarray = 100 * gains / pairs.sum()
+    return terms
+
+
+def swapped_sums(terms: Mapping[str, np.ndarray], swaps: np.ndarray) -> dict[str, np.ndarray]:
+    """Return sums over samples, whose terms a swap turns round, for each permutation.
+
+    Parameters
+    ----------
+    terms : mapping of str to numpy.ndarray (n_samples,)
+        Of each metric what a sample adds to the difference of the two methods.
+    swaps : numpy.ndarray of bool, shape (permutations, n_samples)
+        Whether each sample is swapped, in each permutation.
+    """
+    if not terms:
+        return {}
     stays = np.where(swaps, -1.0, 1.0)
-    return {"c_index": 100 * (stays @ gains) / comparable.sum()}
+    return dict(zip(terms, (stays @ np.column_stack(list(terms.values()))).T, strict=True))
 
 
 def swapped_regression(
@@ -113,15 +143,13 @@ def swapped_regression(
         Whether each sample is swapped, in each permutation.
     """
     (truth, first), (_, second) = check_regression(y_true, ours), check_regression(y_true, theirs)
-    # Both are sums over samples, whose terms a swap turns round.
-    stays = np.where(swaps, -1.0, 1.0)
-    absolute = np.abs(first - truth) - np.abs(second - truth)
-    squared = np.square(first - truth) - np.square(second - truth)
     spread = np.square(truth - truth.mean()).sum()
-    metrics = {
-        "mae": stays @ absolute / len(truth),
-        "r2": -100 * (stays @ squared) / (spread if spread > 0 else np.nan),
+    squared = np.square(first - truth) - np.square(second - truth)
+    terms = {
+        "mae": (np.abs(first - truth) - np.abs(second - truth)) / len(truth),
+        "r2": -100 * squared / (spread if spread > 0 else np.nan),
     }
+    metrics = swapped_sums(terms, swaps)
     places, of_truth = [rankdata(values) for values in (first, second)], rankdata(truth)[None]
     once = np.ones((1, len(truth)))
     parts = []

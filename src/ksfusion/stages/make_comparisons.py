@@ -22,12 +22,12 @@ def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeCompar
     Parameters
     ----------
     runs
-        Folders of runs, each with ``predictions.parquet`` and ``metrics.json``.
+        Folders of runs, each with ``predictions.parquet``, ``metrics.json`` and ``config.json``.
     output
         The table (`ksfusion.results.tables.differences.COLUMNS`).
     settings
-        Tasks and methods in the order of the table, the reference, how p-values are corrected, and how often cases are
-        drawn.
+        Tasks and methods in the order of the table, the reference, how p-values are corrected, how often cases are
+        drawn, and when survival is looked at.
 
     Raises
     ------
@@ -43,9 +43,10 @@ def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeCompar
             reference=settings.reference,
             correction=settings.correction,
             resamples=settings.resamples,
+            times=settings.times,
             external=cohort,
         )
 
-    found = read_runs(runs, settings.tasks, shared=settings.shared)
+    found = read_runs(runs, settings.tasks, shared=settings.shared, curves=True)
     table = pd.concat([compare(found, ""), *on_each_cohort(found, compare)], ignore_index=True)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))

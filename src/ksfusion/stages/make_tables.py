@@ -14,9 +14,9 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
 from ksfusion.results.config import Compared, MakeTablesSettings, TableContents
-from ksfusion.results.measures import FurtherMeasures
+from ksfusion.results.further_measures import FurtherMeasures
 from ksfusion.results.runs import Run, external_cohorts, read_runs
-from ksfusion.results.tables.differences import read_comparisons
+from ksfusion.results.tables.differences import Comparisons, read_comparisons
 from ksfusion.results.tables.external import as_text as drops_as_text
 from ksfusion.results.tables.external import cohorts_in, outside, score_all
 from ksfusion.results.tables.latex import to_latex
@@ -99,7 +99,7 @@ def make_tables(
         ]
         _write_parts(parts, output / name, made_by, settings.title)
     if further:
-        drops = _write_supplement(found, of_table["table_s1"], output, settings, made_by)
+        drops = _write_supplement(found, of_table["table_s1"], output, settings, made_by, compared)
         if external_cohorts(found):
             write_tsv(drops_as_text(pd.concat([results.drops, drops])), output / "external.tsv", made_by)
 
@@ -122,7 +122,12 @@ def _write_parts(parts: Sequence[Part], stem: Path, made_by: Mapping[str, Any], 
 
 
 def _write_supplement(
-    runs: Sequence[Run], methods: Sequence[str], output: Path, settings: MakeTablesSettings, made_by: Mapping[str, Any]
+    runs: Sequence[Run],
+    methods: Sequence[str],
+    output: Path,
+    settings: MakeTablesSettings,
+    made_by: Mapping[str, Any],
+    compared: Comparisons | None,
 ) -> pd.DataFrame:
     """Write Table S1: a long table, and a part for each task and class in the layout; return the drops."""
 
@@ -141,7 +146,7 @@ def _write_supplement(
     table = further.table.assign(**{MODALITIES: compared_on(runs)})
     write_tsv(as_text(table), output / "table_s1.tsv", made_by)
     title = TITLES["table_s1"]
-    shown = partial(lay_out_supplement, table, settings.tasks, caveats=settings.caveats)
+    shown = partial(lay_out_supplement, table, settings.tasks, caveats=settings.caveats, comparisons=compared)
     titled = [(f"{title}: {about}", layout) for about, layout in shown()]
     titled += [
         (f"{title}: {outside(cohort)}: {about}", layout)

@@ -37,6 +37,12 @@ def test_each_stage_that_shows_a_comparison_is_told_how_it_is_made():
         assert json.loads(own.settings(stage))["resamples"] == 10_000
 
 
+def test_times_are_of_all_that_looks_at_survival_then():
+    plan = plan_of(results={"times": [100, 200]})
+    for stage in ("make_comparisons", "make_tables", "draw_figures", "write_report"):
+        assert json.loads(plan.settings(stage))["times"] == [100, 200], stage
+
+
 def test_a_variant_that_is_the_reference_is_known_as_that():
     plan = plan_of(methods=["snn", "ksfusion", "ksfusion-alpha050"])
     settings = json.loads(plan.settings("make_comparisons"))

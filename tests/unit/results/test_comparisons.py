@@ -1,5 +1,6 @@
 """Comparisons with the reference: differences by hand, draws in common, and what is said where there is none."""
 
+import json
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from run_files import GRADING, SURVIVAL, write_run
 from scipy.stats import binom
 
-from ksfusion.core.storage import read_provenance
+from ksfusion.core.storage import read_parquet, read_provenance, write_parquet
 from ksfusion.results.comparisons import comparison_table
 from ksfusion.results.config import (
     DrawFiguresSettings,
@@ -16,7 +17,9 @@ from ksfusion.results.config import (
     MakeTablesSettings,
     ShownTask,
 )
+from ksfusion.results.further_measures import AllMeasures, FurtherMeasures
 from ksfusion.results.metrics import METRICS
+from ksfusion.results.paired_tests import OTHER_CURVES
 from ksfusion.results.plots.figures import figures_of_task
 from ksfusion.results.report.comparisons import comparison_section, printed_p
 from ksfusion.results.runs import read_runs
@@ -97,7 +100,10 @@ def test_the_difference_is_that_of_the_means_over_seeds(tmp_path):
     assert row_of(table, "auc").test == "delong"
     # Every difference is that of the table of results.
     results = result_table(
-        read_runs(write_runs(tmp_path / "again", rows_of), [GRADING]), tasks=[GRADING], methods=list(rows_of)
+        read_runs(write_runs(tmp_path / "again", rows_of), [GRADING]),
+        tasks=[GRADING],
+        methods=list(rows_of),
+        measures=AllMeasures(),
     )
     keys = ["metric", "level", "cohort", "fold"]
     means = {method: rows.set_index(keys)["mean"] for method, rows in results.groupby("method")}
@@ -197,6 +203,51 @@ def test_survival_is_compared_by_ranks(tmp_path):
     assert row.p == pytest.approx(2 / 2**12, abs=0.0015)  # all swapped, or none
 
 
+def write_survival(folder, method, risks, cuts, *, train=30):
+    """Write a run of survival of cases that die in order, with training cases of another follow-up by their number."""
+    rows = [(f"S{i}", f"C{i:02d}", "ab"[i % 2], 100 * i + 100, i % 3 > 0, risk) for i, risk in enumerate(risks)]
+    run = write_run(folder, SURVIVAL, rows, method=method)
+    test = read_parquet(run / "predictions.parquet")
+    known = pd.DataFrame({"sample_id": [f"T{i}" for i in range(train)], "case_id": [f"T{i}" for i in range(train)]})
+    known = known.assign(cohort="a", days=50.0 * np.arange(1, train + 1), event=1, risk=0.0, fold=0, split="train")
+    table = pd.concat([test, known], ignore_index=True)
+    for number in range(len(cuts)):
+        table[f"hazard_{number}"] = 0.2 + 0.01 * table.index
+    write_parquet(table, run / "predictions.parquet", {})
+    (run / "config.json").write_text(json.dumps({"bins": cuts}))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("cuts", "train", "tested"),
+    [
+        ([300, 600], 30, {"uno_c", "c_index_within", "auc_at_365", "integrated_brier", "d_calibration"}),
+        ([300, 700], 30, {"c_index_within", "auc_at_365"}),
+        ([300, 600], 40, {"c_index_within"}),
+    ],
+)
+def test_survival_is_compared_in_the_metrics_of_table_s1(tmp_path, cuts, train, tested):
+    """But where the two predict it at other times, or know censoring from other cases, by what the risks tell alone."""
+    risks = np.random.default_rng(1).normal(size=(2, 12))
+    runs = [
+        write_survival(tmp_path, "snn", risks[0], cuts, train=train),
+        write_survival(tmp_path, "ksfusion", risks[1], [300, 600]),
+    ]
+    found = read_runs(runs, [SURVIVAL], curves=True)
+    methods = {"tasks": [SURVIVAL], "methods": ["snn", "ksfusion"]}
+    table = comparison_table(found, **methods, reference="ksfusion", correction="holm", times=[365])
+    further = {"uno_c", "c_index_within", "auc_at_365", "integrated_brier", "d_calibration"}
+    assert set(table["metric"]) == {"c_index"} | further
+    results = result_table(found, **methods, measures=FurtherMeasures([365]))
+    for metric in further:
+        row = row_of(table, metric)
+        mine, theirs = (row_of(results, metric, method=method).mean for method in ("snn", "ksfusion"))
+        assert row.difference == pytest.approx(mine - theirs) and row.ci_low <= row.difference <= row.ci_high
+        assert np.isfinite(row.p) == (metric in tested)
+        assert row.reason == ("" if metric in tested else OTHER_CURVES)
+    assert row_of(table, "c_index").test == "permutation"
+
+
 def test_holm_is_over_the_methods_of_one_task_metric_level_and_cohort(tmp_path):
     rows_of = {"snn": [right_of(22)], "attmil": [right_of(26, seed=1)], "add": [right_of(33, seed=2)]}
     table = compared(tmp_path, {**rows_of, "ksfusion": [right_of(38, seed=3)]})
@@ -231,7 +282,7 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     }
     assert row_of(table, "accuracy", method="mcat").n == 20
     missing = table[table["method"].isin(["cmta", "attmil"])]
-    assert len(missing) == 2 * 2 * len(METRICS["classification"])  # methods, levels, metrics
+    assert len(missing) == 2 * 2 * (5 + 7)  # methods, levels, metrics of Tables 1 and S1
     assert missing[["difference", "ci_low", "p", "p_corrected"]].isna().all(axis=None)
     _, said = reasons(["snn", "add"], reference="transmil")
     assert said == dict.fromkeys(["snn", "add"], "transmil: no run")
@@ -335,17 +386,18 @@ def test_the_report_says_of_a_method_no_more_than_its_test(study):
     section = comparison_section(read, {"grading": "WHO grade"})
     (task,) = section["tasks"]
     assert (section["reference"], task["heading"]) == ("KS-Fusion", "WHO grade")
-    text = " ".join(task["sentences"])
-    assert "SNN" not in text
+    first, further = task["parts"]
+    text = " ".join(first["sentences"])
+    assert "SNN" not in text + " ".join(further["sentences"])
     accuracy = row_of(read.table, "accuracy", method="attmil")
     assert accuracy.difference == -42.5
     assert f"AttMIL is 42.5 points below (95 % interval {-accuracy.ci_high:.1f} to {-accuracy.ci_low:.1f})" in text
-    cell = dict(zip(task["metrics"], task["rows"][0]["cells"], strict=True))["Acc."]
+    cell = dict(zip(first["metrics"], first["rows"][0]["cells"], strict=True))["Acc."]
     assert (cell["value"], cell["seeds"], cell["differs"]) == ("\N{MINUS SIGN}42.5", "\N{PLUS-MINUS SIGN}3.5", True)
     said = " ".join(section["notes"])
     assert "Spread over cases" in said and "Spread over seeds" in said and "10,000 permutations" in said
     none = comparison_section(type(read)(read.table.assign(p_corrected=1.0), "ksfusion", "bh"), {})
-    assert none["tasks"][0]["sentences"] == [
+    assert none["tasks"][0]["parts"][0]["sentences"] == [
         "No difference is shown by a test (p < 0.05, after Benjamini and Hochberg's correction for the number of "
         "methods compared)."
     ]
@@ -357,7 +409,7 @@ def test_a_difference_above_is_told_from_its_side(study):
     turned = read.table.assign(
         difference=-read.table["difference"], ci_low=-read.table["ci_high"], ci_high=-read.table["ci_low"]
     )
-    text = " ".join(comparison_section(type(read)(turned, "ksfusion", "holm"), {})["tasks"][0]["sentences"])
+    text = " ".join(comparison_section(type(read)(turned, "ksfusion", "holm"), {})["tasks"][0]["parts"][0]["sentences"])
     assert re.search(r"Acc\.: AttMIL is 42\.5 points above \(95 % interval \d", text) and "below" not in text
 
 

@@ -231,7 +231,8 @@ def test_methods_are_compared_on_each_cohort_by_itself(results):
     settings = MakeComparisonsSettings(tasks=[GRADING], methods=["snn", "ksfusion"])
     comparisons = read_comparisons(folder / "comparisons.tsv", settings)
     shown = comparisons.shown(["snn"], cohort="z")
-    assert list(shown["metric"]) == list(METRICS["classification"]) and set(shown["n"]) == {80}
+    of_s1 = ["auprc", "precision", "balanced_accuracy", "mcc", "brier", "calibration_error", "auc_within"]
+    assert list(shown["metric"]) == [*METRICS["classification"], *of_s1] and set(shown["n"]) == {80}
     assert set(shown["split"]) == {"external"} and shown["p"].between(0, 1).all()
     assert set(comparisons.shown(["snn"])["split"]) == {"test"}
 

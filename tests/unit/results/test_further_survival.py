@@ -7,13 +7,12 @@ from sksurv.metrics import brier_score, concordance_index_ipcw, cumulative_dynam
 from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
+from ksfusion.results.metrics.d_calibration import chi_square_p, in_tenths
 from ksfusion.results.metrics.further_survival import (
     Curves,
     FollowUp,
     Survivors,
-    chi_square_p,
     further_survival,
-    in_tenths,
     integrated_errors,
 )
 

@@ -214,7 +214,9 @@ def test_differences_from_the_reference_have_a_section_and_marks(page, tmp_path)
     assert section.startswith("Differences from KS-Fusion</h2>") and '<a href="#comparisons">Differences</a>' in shown
     assert "Acc.: SNN is 70.0 points below (95 % interval" in section and "<h3>Grading</h3>" in section
     assert "spread over cases" in section and "spread over seeds" in section and "whole cases" in section
-    assert section.count("†") == section.count('<span class="best">') + 1 == 6  # five metrics, and the key
+    assert (
+        section.count("†") == section.count('<span class="best">') + 1 == 13
+    )  # five metrics, seven of Table S1, and the key
     table = shown.split('<h2 id="table1">')[1].split("<h2")[0]
     assert "†: differs from KS-Fusion (p &lt; 0.05, after Holm" in table and "<span>30.0</span>†<small>" in table
     assert shown.index("Grading: differences from KS-Fusion.") < shown.index("Grading: ROC curves.")

@@ -95,6 +95,32 @@ def test_a_column_is_sorted_by_its_numbers_and_back_again(page):
     ]
 
 
+def test_what_a_cell_tells_a_mouse_it_tells_the_keyboard_and_a_finger(page):
+    script = """
+      const table = document.querySelector("table.results");
+      const line = table.closest(".scroll").nextElementSibling;
+      const found = [table.querySelectorAll("td[tabindex='0']").length, line.getAttribute("role")];
+      const tell = () => found.push([line.textContent, document.activeElement.title]);
+      table.querySelector("td[tabindex='0']").focus();
+      tell();
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      ["ArrowRight", "ArrowDown", "ArrowDown"].forEach((key) => { press(key); tell(); });
+      table.tBodies[0].rows[0].cells[4].querySelector("span").click();
+      found.push(line.textContent, table.querySelectorAll("td[tabindex='0']").length);
+    """
+    dom, console = opened(with_script(page, script + TELL))
+    assert console == []
+    one_stop, role, *moves, tapped, still_one = told(dom)
+    assert (one_stop, role, still_one) == (1, "status", 1)
+    assert [line.partition(": ")[0] for line, _ in moves] == [
+        "SNN, Grading, AUC",
+        "SNN, Grading, Acc.",
+        *["KS-Fusion, Grading, Acc."] * 2,
+    ]
+    assert all(line.endswith(f": {title}") and title.startswith("n = 15, 95 % interval ") for line, title in moves)
+    assert tapped.startswith("SNN, Grading, Sens.: n = 15")
+
+
 @pytest.mark.parametrize("width", [390, 1000, 1600])
 def test_it_is_no_wider_than_the_window(page, width):
     script = "const found = [document.documentElement.scrollWidth, window.innerWidth];"

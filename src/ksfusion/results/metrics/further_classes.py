@@ -31,17 +31,30 @@ class ClassScoring:
         Whether they have an order.
     positive
         Number of the class that counts, of two; None where all do.
+    by_class
+        Whether each class is scored by itself too, where none counts.
     """
 
     classes: Sequence[str]
     ordered: bool = False
     positive: int | None = None
+    by_class: bool = True
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics, in the order of Table S1."""
         counts = None if self.positive is None else self.classes[self.positive]
-        return further_class_metrics(self.classes, ordered=self.ordered, positive=counts)
+        return further_class_metrics(self.classes, ordered=self.ordered, positive=counts, by_class=self.by_class)
+
+    def told(self, present: np.ndarray) -> np.ndarray:
+        """Return the numbers of the classes that areas and precision are about: those present, or the one that counts.
+
+        Parameters
+        ----------
+        present : numpy.ndarray of int
+            Numbers of the classes that have samples.
+        """
+        return present if self.positive is None else np.array([self.positive])
 
 
 def further_classification(
@@ -75,44 +88,86 @@ def further_classification(
     metrics = dict.fromkeys(scoring.metrics, np.full(len(weights), NAN))
     if not len(labels):
         return metrics
-    confusion = _confusion(labels, scores.argmax(axis=1), counts, scores.shape[1])
-    metrics["brier"] = 100 * _brier(labels, scores, counts, scoring.positive)
-    metrics["calibration_error"] = 100 * _calibration_error(labels, scores, counts, scoring.positive)
+    sums = counts @ sample_terms(labels, scores, scoring)
+    metrics |= metrics_of_sums(sums, present, scoring)
     if len(present) < 2:
         return metrics
-    told = present if scoring.positive is None else [scoring.positive]
-    by_class = {number: _of_class(labels == number, scores[:, number], counts, confusion, number) for number in present}
-    metrics["balanced_accuracy"] = np.mean([by_class[number]["sensitivity"] for number in present], axis=0)
-    for metric in ("auprc", "precision"):
-        metrics[metric] = np.mean([by_class[number][metric] for number in told], axis=0)
-    metrics["mcc"] = 100 * _matthews(confusion)
-    if scoring.ordered:
-        metrics["quadratic_kappa"] = 100 * _quadratic_kappa(confusion)
+    told = scoring.told(present)
+    areas = {number: _area_under_precision(labels == number, scores[:, number], counts) for number in told}
+    metrics["auprc"] = np.mean([areas[number] for number in told], axis=0)
     within = [area_within(labels == number, scores[:, number], cohorts, counts) for number in told]
     if known := [area for area in within if np.isfinite(area).any()]:
         metrics["auc_within"] = 100 * np.mean(known, axis=0)
-    for number, values in by_class.items():
-        named = {f"{metric}{OF_CLASS}{scoring.classes[number]}": values[metric] for metric in OF_EACH_CLASS}
-        metrics |= {name: values for name, values in named.items() if name in metrics}
+    if scoring.by_class and scoring.positive is None:
+        confusion = _confusion(sums, len(scoring.classes))
+        for number in present:
+            auc = 100 * weighted_auc(labels == number, scores[:, number], counts)
+            values = {"auc": auc, "auprc": areas[number], **_of_class(confusion, number)}
+            metrics |= {f"{metric}{OF_CLASS}{scoring.classes[number]}": values[metric] for metric in OF_EACH_CLASS}
     return metrics
 
 
-def _confusion(labels: np.ndarray, predicted: np.ndarray, counts: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the confusion matrix of each draw: (resamples, true class, predicted class)."""
-    cells = np.eye(n_classes**2)[labels * n_classes + predicted]
-    return (counts @ cells).reshape(-1, n_classes, n_classes)
+def sample_terms(labels: np.ndarray, scores: np.ndarray, scoring: ClassScoring) -> np.ndarray:
+    """Return what each sample adds to the sums that `metrics_of_sums` reads: (n_samples, n_terms).
+
+    Its cell of the confusion matrix, its squared error, and its gap between probability and frequency by bin.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of int, shape (n_samples,)
+        Class numbers.
+    scores : numpy.ndarray, shape (n_samples, n_classes)
+        Probability of each class.
+    scoring
+        Classes of the task, and which of them is the positive one.
+    """
+    n_classes = scores.shape[1]
+    cells = np.eye(n_classes**2)[labels * n_classes + scores.argmax(axis=1)]
+    errors = np.square(scores - np.eye(n_classes)[labels])
+    error = errors.sum(axis=1) if scoring.positive is None else errors[:, scoring.positive]
+    return np.column_stack([cells, error, _gaps(labels, scores, scoring.positive)])
 
 
-def _of_class(
-    positive: np.ndarray, score: np.ndarray, counts: np.ndarray, confusion: np.ndarray, number: int
-) -> dict[str, np.ndarray]:
-    """Return the metrics of one class against the rest, in percent: each (resamples,)."""
+def metrics_of_sums(sums: np.ndarray, present: np.ndarray, scoring: ClassScoring) -> dict[str, np.ndarray]:
+    """Return the metrics that sums over samples determine, in percent: Brier score, calibration error and confusion.
+
+    Parameters
+    ----------
+    sums : numpy.ndarray, shape (draws, n_terms)
+        Of `sample_terms`, over the samples of each draw.
+    present : numpy.ndarray of int
+        Numbers of the classes that have samples.
+    scoring
+        Classes of the task, and which of them is the positive one.
+    """
+    confusion, after = _confusion(sums, len(scoring.classes)), len(scoring.classes) ** 2
+    total = or_undefined(confusion.sum(axis=(1, 2)))
+    metrics = {
+        "brier": 100 * sums[:, after] / total,
+        "calibration_error": 100 * np.abs(sums[:, after + 1 :]).sum(axis=1) / total,
+    }
+    if len(present) < 2:
+        return metrics
+    by_class = {number: _of_class(confusion, number) for number in present}
+    metrics["balanced_accuracy"] = np.mean([by_class[number]["sensitivity"] for number in present], axis=0)
+    metrics["precision"] = np.mean([by_class[number]["precision"] for number in scoring.told(present)], axis=0)
+    metrics["mcc"] = 100 * _matthews(confusion)
+    if scoring.ordered:
+        metrics["quadratic_kappa"] = 100 * _quadratic_kappa(confusion)
+    return metrics
+
+
+def _confusion(sums: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the confusion matrix of each draw: (draws, true class, predicted class)."""
+    return sums[:, : n_classes**2].reshape(-1, n_classes, n_classes)
+
+
+def _of_class(confusion: np.ndarray, number: int) -> dict[str, np.ndarray]:
+    """Return what the confusion matrix of each draw says of one class against the rest, in percent: each (draws,)."""
     right, true, called = confusion[:, number, number], confusion[:, number].sum(1), confusion[:, :, number].sum(1)
     others = confusion.sum(axis=(1, 2)) - true
     known = np.where((true > 0) & (others > 0), 100.0, NAN)
     parts = {
-        "auc": weighted_auc(positive, score, counts),
-        "auprc": average_precision(positive, score, counts),
         "sensitivity": right / or_undefined(true),
         "specificity": 1 - (called - right) / or_undefined(others),
         # A class that is never called has a precision of 0, as in scikit-learn.
@@ -120,6 +175,12 @@ def _of_class(
         "f1": 2 * right / or_undefined(true + called),
     }
     return {metric: known * values for metric, values in parts.items()}
+
+
+def _area_under_precision(positive: np.ndarray, score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the area of each draw in percent; NaN where a draw has the class alone, or lacks it: (draws,)."""
+    has_others = (counts[:, ~positive] > 0).any(axis=1)
+    return np.where(has_others, 100 * average_precision(positive, score, counts), NAN)
 
 
 def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -184,28 +245,16 @@ def _quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
     return kappa
 
 
-def _mean(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = counts @ values / or_undefined(counts.sum(axis=1))
-    return mean
+def _gaps(labels: np.ndarray, scores: np.ndarray, positive: int | None) -> np.ndarray:
+    """Return how far the probability of each sample is from what happened, in the bin of that: (n_samples, bins).
 
-
-def _brier(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray, positive: int | None) -> np.ndarray:
-    """Return the mean squared error of the probabilities, of the class that counts or summed over all."""
-    errors = np.square(scores - np.eye(scores.shape[1])[labels])
-    return _mean(errors.sum(axis=1) if positive is None else errors[:, positive], counts)
-
-
-def _calibration_error(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray, positive: int | None) -> np.ndarray:
-    """Return how far probabilities are from frequencies, over bins by their share of the samples.
-
-    The probability is that of the predicted class and the frequency that of its being right; or both are of the class
-    that counts.
+    The probability is that of the predicted class and what happened its being right; or both are of the class that
+    counts.
     """
     if positive is None:
         probability, happened = scores.max(axis=1), scores.argmax(axis=1) == labels
     else:
         probability, happened = scores[:, positive], labels == positive
     bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.eye(CALIBRATION_BINS)[bins] * (probability - happened)[:, None]
-    error: np.ndarray = np.abs(counts @ gaps).sum(axis=1) / or_undefined(counts.sum(axis=1))
-    return error
+    gaps: np.ndarray = np.eye(CALIBRATION_BINS)[bins] * (probability - happened)[:, None]
+    return gaps

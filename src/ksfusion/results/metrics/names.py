@@ -63,6 +63,16 @@ def metric_label(metric: str) -> str:
     return METRIC_LABELS[metric.partition(OF_CLASS)[0]]
 
 
+def is_low_best(metric: str) -> bool:
+    """Return whether lower is better; of one class too."""
+    return metric.partition(OF_CLASS)[0] in LOWER_IS_BETTER
+
+
+def label_with_direction(metric: str) -> str:
+    """Return what a metric is called in print, and whether low is good."""
+    return f"{metric_label(metric)} (low is good)" if is_low_best(metric) else metric_label(metric)
+
+
 def printed_value(metric: str, value: float) -> str:
     """Return the value of a metric in print: with one decimal, or with three digits where it has a unit.
 
@@ -87,7 +97,9 @@ def metric_at(days: float) -> str:
     return f"{AT_TIME}{days:g}"
 
 
-def further_class_metrics(classes: Sequence[str], *, ordered: bool, positive: str | None) -> tuple[str, ...]:
+def further_class_metrics(
+    classes: Sequence[str], *, ordered: bool, positive: str | None, by_class: bool = True
+) -> tuple[str, ...]:
     """Return the further metrics of a task of classification, in the order of Table S1.
 
     Parameters
@@ -98,11 +110,17 @@ def further_class_metrics(classes: Sequence[str], *, ordered: bool, positive: st
         Whether they have an order.
     positive
         Positive class, where there is one.
+    by_class
+        Add those of each class, where none is positive.
     """
     whole = ["auprc", "precision", "balanced_accuracy", "mcc", "brier", "calibration_error", "auc_within"]
     if ordered:
         whole.insert(whole.index("brier"), "quadratic_kappa")
-    each = () if positive else (f"{metric}{OF_CLASS}{name}" for name in classes for metric in OF_EACH_CLASS)
+    each = (
+        ()
+        if positive or not by_class
+        else (f"{metric}{OF_CLASS}{name}" for name in classes for metric in OF_EACH_CLASS)
+    )
     return (*whole, *each)
 
 

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ShownTask
-from ksfusion.results.metrics import METRIC_LABELS, METRICS
+from ksfusion.results.metrics import METRICS
+from ksfusion.results.metrics.names import label_with_direction
 from ksfusion.results.plots.panels import label_outer, note_in, panel_figure, sentence_figure, wrapped
 from ksfusion.results.plots.style import DIFFERS, INK, SEED_SPREAD
 from ksfusion.results.runs import Run
@@ -63,7 +64,7 @@ def draw_forest(
     )
     figure.texts[0].set_x(LABEL_GAP / figure.get_figwidth())  # a title is measured for the whole width
     for metric, (axes,) in zip(metrics, panels, strict=True):
-        axes.set_title(METRIC_LABELS[metric])
+        axes.set_title(label_with_direction(metric))
         rows = shown[shown["metric"] == metric].set_index("method").reindex(names)
         if rows["difference"].isna().all():
             note_in(axes, "; ".join(sorted(set(rows["reason"]))))

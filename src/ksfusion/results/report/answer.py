@@ -10,7 +10,7 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
-from ksfusion.results.metrics.names import LOWER_IS_BETTER, metric_label, printed_value
+from ksfusion.results.metrics.names import is_low_best, metric_label, printed_value
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons, survives
 from ksfusion.results.wording import in_words
@@ -99,13 +99,13 @@ def leads_of(table: pd.DataFrame) -> Iterator[Lead]:
     for task, rows in whole.groupby("task", sort=False):
         metric = rows["metric"].iloc[0]
         found = rows[(rows["metric"] == metric) & rows["mean"].notna()]
-        ordered = list(found.sort_values("mean", ascending=metric in LOWER_IS_BETTER, kind="stable").itertuples())
+        ordered = list(found.sort_values("mean", ascending=is_low_best(metric), kind="stable").itertuples())
         if ordered:
             yield Lead(str(task), metric, ordered[0], ordered[1] if len(ordered) > 1 else None)
 
 
 def _best(lead: Lead, titles: Mapping[str, str]) -> str:
-    first, end = lead.first, "lowest" if lead.metric in LOWER_IS_BETTER else "highest"
+    first, end = lead.first, "lowest" if is_low_best(lead.metric) else "highest"
     mean, low, high = (printed_value(lead.metric, value) for value in (first.mean, first.ci_low, first.ci_high))
     certain = "too few for an interval" if math.isnan(first.ci_low) else f"{COVERAGE} % interval {low} to {high}"
     chance = ", below chance" if lead.metric in CHANCE and first.mean < CHANCE[lead.metric] else ""
@@ -138,14 +138,15 @@ def _tested(leads: list[Lead], table: pd.DataFrame, comparisons: Comparisons | N
     if found.empty:
         return f"{counted} none is shown by a test ({comparisons.threshold()}), so that none of the methods stands out."
     said = [
-        f"{in_words(row.task, titles)}, {METHODS[row.method].label} {_side(row.difference)}"
+        f"{in_words(row.task, titles)}, {METHODS[row.method].label} {_side(row.metric, row.difference)}"
         for row in found.itertuples()
     ]
     return f"{counted} {len(found)} {_is(len(found))} shown by a test ({comparisons.threshold()}): {'; '.join(said)}."
 
 
-def _side(difference: float) -> str:
-    return f"{abs(difference):.1f} {'above' if difference > 0 else 'below'}"
+def _side(metric: str, difference: float) -> str:
+    side = "above" if difference > 0 else "below"
+    return f"{printed_value(metric, abs(difference))} {side}{', where low is good' if is_low_best(metric) else ''}"
 
 
 def _is(count: int) -> str:

@@ -9,11 +9,14 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.metrics import METRIC_LABELS
-from ksfusion.results.metrics.names import IN_ITS_UNIT, printed_value
+from ksfusion.results.metrics import METRICS
+from ksfusion.results.metrics.names import IN_ITS_UNIT, label_with_direction, metric_label, printed_value
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import NULLS, SPREADS, Comparisons, survives
 from ksfusion.results.wording import DASH, heading
+
+# Those of the paper's tables; the others are of Table S1.
+METRIC_NAMES = [metric for metrics in METRICS.values() for metric in metrics]
 
 
 class ComparedCell(TypedDict):
@@ -33,14 +36,21 @@ class ComparedRow(TypedDict):
     cells: list[ComparedCell]
 
 
-class ComparedTask(TypedDict):
-    """The differences of a task, what is to be said of them, and what is missing."""
+class ComparedMetrics(TypedDict):
+    """The differences of a task in some metrics, what is to be said of them, and what is missing."""
 
-    heading: str
+    name: str
     sentences: list[str]
     metrics: list[str]
     rows: list[ComparedRow]
     missing: list[str]
+
+
+class ComparedTask(TypedDict):
+    """The differences of a task: in the metrics of the paper's tables, then in those of Table S1."""
+
+    heading: str
+    parts: list[ComparedMetrics]
 
 
 class ComparisonSection(TypedDict):
@@ -77,21 +87,37 @@ def comparison_section(comparisons: Comparisons | None, titles: Mapping[str, str
 
 
 def _task(rows: pd.DataFrame, printed: str, comparisons: Comparisons) -> ComparedTask:
+    of_paper = rows["metric"].isin(METRIC_NAMES)
+    parts = [("All differences", rows[of_paper]), ("In the metrics of Table S1", rows[~of_paper])]
+    return ComparedTask(heading=printed, parts=[_metrics(name, own, comparisons) for name, own in parts if len(own)])
+
+
+def _metrics(name: str, rows: pd.DataFrame, comparisons: Comparisons) -> ComparedMetrics:
     cells = {(row.method, row.metric): _cell(row, differs) for row, differs in _with_verdict(rows)}
     metrics = list(rows["metric"].unique())
-    return ComparedTask(
-        heading=printed,
+    return ComparedMetrics(
+        name=name,
         sentences=list(_sentences(rows, comparisons)),
-        metrics=[METRIC_LABELS[metric] for metric in metrics],
+        metrics=[label_with_direction(metric) for metric in metrics],
         rows=[
             ComparedRow(label=METHODS[method].label, cells=[cells[method, metric] for metric in metrics])
             for method in rows["method"].unique()
         ],
-        missing=[
-            f"{', '.join(METHODS[method].label for method in of_reason['method'].unique())}: {reason}"
-            for reason, of_reason in rows[rows["reason"] != ""].groupby("reason", sort=False)
-        ],
+        missing=[_missing(reason, of_reason, rows) for reason, of_reason in _by_reason(rows)],
     )
+
+
+def _by_reason(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield from rows[rows["reason"] != ""].groupby("reason", sort=False)
+
+
+def _missing(reason: str, rows: pd.DataFrame, whole: pd.DataFrame) -> str:
+    """Return what is missing of which methods, and in which metrics where not in all."""
+    methods, metrics = rows["method"].unique(), rows["metric"].unique()
+    about = [metric_label(metric) for metric in metrics] if len(metrics) < whole["metric"].nunique() else []
+    every = len(methods) == whole["method"].nunique() and about
+    about += [] if every else [METHODS[method].label for method in methods]
+    return f"{', '.join(about)}: {reason}"
 
 
 def _with_verdict(rows: pd.DataFrame) -> Iterator[tuple[Any, bool]]:
@@ -130,7 +156,7 @@ def _sentences(rows: pd.DataFrame, comparisons: Comparisons) -> Iterator[str]:
     if found.empty:
         yield f"No difference is shown by a test ({comparisons.threshold()})."
     for metric, of_metric in found.groupby("metric", sort=False):
-        yield f"{METRIC_LABELS[metric]}: {'; '.join(_said(row) for row in of_metric.itertuples())}."
+        yield f"{label_with_direction(metric)}: {'; '.join(_said(row) for row in of_metric.itertuples())}."
 
 
 def _said(row: Any) -> str:

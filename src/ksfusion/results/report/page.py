@@ -203,7 +203,9 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         paper_note=PAPER_NOTE if settings.published == "paper" else None,
         partial=contents.partial,
         cohorts=cohort_layouts(table1, caveats, titles, contents.comparisons),
-        supplement=list(lay_out_supplement(contents.supplement, settings.tasks, caveats=caveats)),
+        supplement=list(
+            lay_out_supplement(contents.supplement, settings.tasks, caveats=caveats, comparisons=contents.comparisons)
+        ),
         subgroups=subgroup_tables(contents.subgroups, titles, caveats),
         subgroup_section=SUBGROUP_SECTION,
         subgroup_notes=SUBGROUP_NOTES,

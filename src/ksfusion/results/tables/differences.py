@@ -116,10 +116,10 @@ class Comparisons:
 
 
 NULLS = (
-    "The p-values are of these nulls: of an AUC, that the two are equal (DeLong's test in Obuchowski's form, samples "
-    "clustered in cases, placements averaged over seeds); of any other metric, that it does not matter for a case "
-    f"which of its two sets of predictions is whose ({PERMUTATIONS:,} permutations that swap whole cases, risks ranked "
-    "within each run)."
+    "The p-values are of these nulls: of the AUC, that the two are equal (DeLong's test in Obuchowski's form, samples "
+    "clustered in cases, placements averaged over seeds); of any other metric, areas within cohorts or at a time among "
+    "them, that it does not matter for a case which of its two sets of predictions is whose "
+    f"({PERMUTATIONS:,} permutations that swap whole cases; for metrics of ranks, ranked within each run)."
 )
 SPREADS = (
     f"Spread over cases: the {COVERAGE} % interval, by bootstrap over the test cases, the same draws for both methods, "

@@ -209,8 +209,12 @@ def average(
     repeated
         Whether the models of all folds score the same samples, as those of an external cohort, which count once.
     """
-    values = pd.DataFrame({number: pd.Series(scores.values[metric], dtype=float) for number, scores in by_fold.items()})
-    per_seed = values.mean(axis=1).dropna()
+    known = {
+        number: {seed: value for seed, value in scores.values[metric].items() if not np.isnan(value)}
+        for number, scores in by_fold.items()
+    }
+    seeds = sorted({seed for by_seed in known.values() for seed in by_seed})
+    per_seed = np.array([np.mean([by_seed[seed] for by_seed in known.values() if seed in by_seed]) for seed in seeds])
     drawn = mean_draws(by_fold, metric)
     low, high = (NAN, NAN) if drawn is None else interval(drawn)
     reasons = [skipped] if skipped else []
@@ -218,7 +222,7 @@ def average(
     if any(scores.n for scores in by_fold.values()) or not skipped:
         told = {number: scores.reasons[metric] for number, scores in by_fold.items() if scores.reasons[metric]}
         reasons += [f"fold {number}: {text}" if len(by_fold) > 1 else text for number, text in told.items()]
-    if values.notna().any(axis=None) and np.isnan(low) and metric not in UNORDERED:
+    if seeds and np.isnan(low) and metric not in UNORDERED:
         reasons.append("too few test cases for an interval")
     return Score(
         metric=metric,

@@ -12,9 +12,8 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
 from ksfusion.results.metrics.names import (
     IN_ITS_UNIT,
-    LOWER_IS_BETTER,
-    OF_CLASS,
     UNORDERED,
+    is_low_best,
     metric_label,
     printed_value,
 )
@@ -134,11 +133,14 @@ class Layout:
         One per method.
     notes
         Sentences to stand under the table.
+    low_is_best
+        Labels of the metrics of which lower is better.
     """
 
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    low_is_best: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> list[str]:
@@ -187,7 +189,7 @@ def lay_out(
     chosen = long[(long["level"] == level) & (long["cohort"] == cohort) & (long["fold"] == ALL)]
     columns = list(dict.fromkeys(zip(chosen["task"], chosen["metric"], strict=True)))
     best = {
-        (task, metric): rows["mean"].min() if _is_low_best(metric) else rows["mean"].max()
+        (task, metric): rows["mean"].min() if is_low_best(metric) else rows["mean"].max()
         for (task, metric), rows in chosen.groupby(["task", "metric"])
     }
     found = {(row.method, row.task, row.metric): row for row in chosen.itertuples()}
@@ -196,6 +198,7 @@ def lay_out(
     footnotes: list[str] = []
     if comparisons and not modalities:
         compared = comparisons.shown(chosen["method"], level=level, cohort=cohort)
+        compared = compared[compared["metric"].isin(chosen["metric"])]
         marked, footnotes = marked_cells(compared), list(comparisons.footnotes(compared))
 
     def cell(method: str, task: str, metric: str) -> Cell:
@@ -225,7 +228,8 @@ def lay_out(
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
     called = whose(chosen) if drops is None else f"{cohort}:"
     notes = [*_notes(chosen, level, n_folds, titles, called), *(EXTERNAL_NOTES if drops is not None else ())]
-    return Layout(groups, rows, (*caveats, *notes, *footnotes))
+    lowest = tuple(dict.fromkeys(metric_label(metric) for _, metric in columns if is_low_best(metric)))
+    return Layout(groups, rows, (*caveats, *notes, *footnotes), lowest)
 
 
 def _drops_of(
@@ -236,10 +240,6 @@ def _drops_of(
         return {}
     own = drops[(drops["cohort"] == cohort) & (drops["level"] == level)]
     return {(row.method, row.task, row.metric): (row.drop, row.ci_low, row.ci_high) for row in own.itertuples()}
-
-
-def _is_low_best(metric: str) -> bool:
-    return metric.partition(OF_CLASS)[0] in LOWER_IS_BETTER
 
 
 def _printed(method: str) -> tuple[str, str]:

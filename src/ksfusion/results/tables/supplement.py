@@ -8,9 +8,10 @@ from dataclasses import replace
 import pandas as pd
 
 from ksfusion.results.config import ALL, ShownTask
+from ksfusion.results.metrics.d_calibration import TENTHS
 from ksfusion.results.metrics.further_classes import CALIBRATION_BINS
-from ksfusion.results.metrics.further_survival import TENTHS
 from ksfusion.results.metrics.names import class_of
+from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import Layout, lay_out
 
 CLASS_NOTES = (
@@ -36,6 +37,7 @@ def lay_out_supplement(
     caveats: Sequence[str] = (),
     cohort: str = ALL,
     drops: pd.DataFrame | None = None,
+    comparisons: Comparisons | None = None,
 ) -> Iterator[tuple[str, Layout]]:
     """Yield the parts of Table S1: what each is about, and its layout.
 
@@ -49,6 +51,8 @@ def lay_out_supplement(
         Sentences that stand first among the notes of each; one that begins with a task, at those of this alone.
     cohort, drops
         An external cohort, and the drops of results there; all test samples else.
+    comparisons
+        Comparisons of the methods with a reference, by which values are marked.
     """
     classes = long["metric"].map(class_of)
     for task in tasks:
@@ -62,7 +66,7 @@ def lay_out_supplement(
             label = dict(zip(task.classes, task.class_labels(), strict=True)).get(name)
             about = f"{task.heading}: {label} against the rest" if label else task.heading
             titles = {task.name: task.title} if task.title else None
-            layout = lay_out(rows, cohort=cohort, caveats=said, titles=titles, drops=drops)
+            layout = lay_out(rows, cohort=cohort, caveats=said, titles=titles, drops=drops, comparisons=comparisons)
             (_, labels), *_ = layout.groups
             notes = layout.notes if label else (*layout.notes, _note(task, ON_TRAINING if drops is None else ON_ITSELF))
             yield about, replace(layout, groups=((label or task.heading, labels),), notes=notes)
