@@ -326,3 +326,20 @@ def test_with_any_a_slide_or_a_profile_alone_is_in_use_and_the_ledger_says_what_
         }
     paired = sample_ledger(samples, slides, profiles, {"A"}, pairing="any").set_index("sample_id")
     assert paired.loc["both", "modalities"] == "paired" and (paired["status"] == "ok").sum() == 1
+
+
+def test_the_ledger_of_a_paired_study_is_the_same_with_any():
+    rows = [
+        ("s1", "A", "X", "one", "P1", "case"),
+        ("s2", "B", "X", "two", "P2", "case"),
+        ("s3", "C", "X", "two", "P2", ""),
+    ]
+    columns = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "pairing"]
+    samples, profiles = pd.DataFrame(rows, columns=columns), {("X", "P1"), ("X", "P2")}
+    slides = pd.DataFrame({"slide_id": ["one", "two"], "status": "ok", "reason": ""})
+    for pairing in ("any", "closest"):
+        of_both = [
+            sample_ledger(samples, slides, profiles, {"A", "B"}, pairing=pairing, require=require)
+            for require in ("paired", "any")
+        ]
+        pd.testing.assert_frame_equal(*of_both)

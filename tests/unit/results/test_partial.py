@@ -107,6 +107,13 @@ def test_they_stand_below_the_main_table_with_their_number(results):
     assert "KS-Fusion" in main and "KS-Fusion" not in slides and "SNN" not in slides and "AttMIL" not in genes
 
 
+def test_published_values_stand_beside_the_paired_samples_alone(runs, tmp_path):
+    options = {"tasks": [GRADING], "methods": list(SERVED), "names": ["table1"], "resamples": 100}
+    make_tables(runs, tmp_path, settings=MakeTablesSettings(**options, published="paper"))
+    table = read_table(tmp_path / "table1.tsv")
+    assert set(table.loc[table["paper"].notna(), "modalities"]) == {PAIRED}
+
+
 def test_the_report_has_them_apart(results):
     table = read_table(results / "table1.tsv")
     layouts = dict(partial_layouts(table, [], {}))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from ksfusion.results.config import ALL
+from ksfusion.results.metrics import NAN
 from ksfusion.results.runs import Run
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 
@@ -42,7 +43,8 @@ def with_partial(
     for kind in ALONE:
         if own := [run.on_partial(kind) for run in runs if kind in (run.partial or {})]:
             rows = score(own)
-            parts.append(rows[rows["method"].isin({run.method for run in own})].assign(**{MODALITIES: kind}))
+            # What a paper has published is of its own samples, paired ones.
+            parts.append(rows[rows["method"].isin({run.method for run in own})].assign(paper=NAN, **{MODALITIES: kind}))
     return pd.concat(parts, ignore_index=True)
 
 
