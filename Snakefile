@@ -114,7 +114,7 @@ include: "workflow/rules/attributions.smk"
 
 
 LOCALISATION = []
-if plan.config.demo:
+if plan.config.demo or plan.regions():
 
     include: "workflow/rules/localisation.smk"
 

@@ -204,8 +204,11 @@ class Config(Titles):
 
     @model_validator(mode="after")
     def _flags_need_pixels(self) -> Config:
-        if self.features.source == "precomputed" and (self.slides.exclude or self.slides.masks):
-            raise ValueError("slides.exclude and slides.masks need the slides; remove them, or set features.source")
+        reading = (self.slides.exclude, self.slides.masks, self.slides.regions)
+        if self.features.source == "precomputed" and any(reading):
+            raise ValueError(
+                "slides.exclude, slides.masks and slides.regions need the slides; remove them, or set features.source"
+            )
         return self
 
     @model_validator(mode="after")

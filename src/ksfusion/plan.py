@@ -112,6 +112,7 @@ class Plan(NamedFiles):
             "import_features": slides.ImportFeaturesSettings.of(
                 config.slides, features=slides.FeatureFiles.of(config.features)
             ),
+            "read_regions": slides.ReadRegionsSettings.of(config.slides),
             "check_tiles": slides.CheckTilesSettings.of(config.slides),
             "build_store": slides.BuildStoreSettings.of(config.slides),
             "read_expression": ReadExpressionSettings(

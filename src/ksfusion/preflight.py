@@ -31,7 +31,7 @@ from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
-from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_warnings, masks_of
+from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_problems, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
 from ksfusion.terms.gene_sets import NEWEST, VERSIONS, shipped_tables
 from ksfusion.terms.niches import NICHES
@@ -60,6 +60,7 @@ def file_problems(config: Config, source: str) -> list[str]:
     """
     expression = misplaced_sources(config.cohort.expression, source)
     masks = mask_problems(config.slides.masks, source)
+    masks += mask_problems(config.slides.regions, source, key="slides.regions")
     return [*_missing_files(config, source), *expression, *masks, *_feature_problems(config, source)]
 
 
@@ -276,7 +277,10 @@ class NamedFiles:
             dropout=config.training.modality_dropout,
         )
         of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
-        of_masks = mask_warnings(self.config.slides.masks, self._mask_names, self.tables.slides())
+        slides = self.config.slides
+        of_masks = mask_warnings(slides.masks, self._mask_names, self.tables.slides())
+        regions = mask_names(slides.regions)
+        of_masks += mask_warnings(slides.regions, regions, self.tables.slides(), key="slides.regions")
         return of_labels + self._slide_warnings() + of_masks + self._reference_warnings() + of_modalities
 
     def _reference_warnings(self) -> list[str]:
@@ -307,6 +311,12 @@ class NamedFiles:
         """
         slides = [row["slide_id"] for row in self.batches[batch]]
         return masks_of(self.config.slides.masks, self._mask_names, slides)
+
+    def regions(self) -> list[str]:
+        """Return the user's annotations by class of slides that have some."""
+        folder = self.config.slides.regions
+        names = {name for name in mask_names(folder) if name.endswith(REGIONS)}
+        return masks_of(folder, names, self.tables.slides())
 
     @cached_property
     def _mask_names(self) -> set[str]:

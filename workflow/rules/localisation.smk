@@ -1,12 +1,39 @@
-# Of the demo, where it is known what was drawn: whether attention falls on it.
+# Where it is known what patches show: planted in the demo, or annotated by the user. Whether attention falls on it.
 LOCATED = [method for method in METHODS if method in registry.NETWORKS and "p" in registry.METHODS[method].modalities]
 LOCALISATION = ["results/localisation.tsv"]
+KNOWN = {
+    "truth": "truth/tiles.parquet" if plan.config.demo else [],
+    "regions": [] if plan.config.demo else "results/regions.parquet",
+}
+
+
+rule read_regions:
+    input:
+        regions=plan.regions(),
+        features=expand("results/features/{batch}.h5", batch=BATCHES),
+    output:
+        patches="results/regions.parquet",
+        listed="results/regions.tsv",
+    log:
+        "results/logs/read_regions.log",
+    benchmark:
+        "results/benchmarks/read_regions.tsv"
+    conda:
+        "../../envs/heatmaps.yaml"
+    params:
+        samples=MANIFEST,
+        settings=plan.settings("read_regions"),
+        code=plan.code("read_regions"),
+    shell:
+        "ksfusion read-regions --samples {params.samples:q} --regions {input.regions:q} --features {input.features}"
+        " --settings {params.settings:q} --output {output.patches} --listed {output.listed} 2> {log}"
 
 
 # All runs of a fold share a job: starting Python takes longer than most of them.
 rule locate_attention:
     input:
         **FOLD_FILES,
+        **KNOWN,
         runs=expand(
             "results/models/{task}/{method}/fold{{fold}}/seed{seed}/{file}",
             task=TASKS,
@@ -15,7 +42,6 @@ rule locate_attention:
             file=["model.safetensors", "config.json"],
         ),
         features=expand("results/features/{batch}.h5", batch=BATCHES),
-        truth="truth/tiles.parquet",
     output:
         "results/localisation/fold{fold}.tsv",
     log:
@@ -31,17 +57,18 @@ rule locate_attention:
     shell:
         "ksfusion locate-attention --store {input.store} --expression {input.expression} --selected {input.selected}"
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
-        " --features {input.features} --truth {input.truth} --settings {params.settings:q} --output {output} 2> {log}"
+        " --features {input.features} --truth {input.truth} --regions {input.regions} --settings {params.settings:q}"
+        " --output {output} 2> {log}"
 
 
 rule make_localisation:
     input:
+        **KNOWN,
         located=expand("results/localisation/fold{fold}.tsv", fold=FOLDS),
         store="results/features/store",
         features=expand("results/features/{batch}.h5", batch=BATCHES),
         samples="results/samples.tsv",
         splits="results/cohort/splits.tsv",
-        truth="truth/tiles.parquet",
     output:
         "results/localisation.tsv",
     log:
@@ -53,5 +80,5 @@ rule make_localisation:
         code=plan.code("make_localisation"),
     shell:
         "ksfusion make-localisation --located {input.located} --store {input.store} --features {input.features}"
-        " --samples {input.samples} --splits {input.splits} --truth {input.truth} --settings {params.settings:q}"
-        " --output {output} 2> {log}"
+        " --samples {input.samples} --splits {input.splits} --truth {input.truth} --regions {input.regions}"
+        " --settings {params.settings:q} --output {output} 2> {log}"

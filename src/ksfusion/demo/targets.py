@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ksfusion.core.errors import UserError
-
 # Settled from the truth alone, before any model was looked at. Of patches with tissue some 67 % show tumour, 18 %
 # immune clusters, 10 % vessels.
 TUMOUR_NUCLEI, TUMOUR_SHARE = 10, 0.5
@@ -33,19 +31,3 @@ def planted_targets(tiles: pd.DataFrame) -> pd.DataFrame:
     immune, vessels = tiles["lymphocytes"] >= LYMPHOCYTES, tiles["vessels"] >= VESSEL_SHARE
     found = dict(zip(TARGETS, (tumour, immune, vessels, immune | vessels), strict=True))
     return tiles[["slide_id", "x", "y"]].assign(**found)
-
-
-def with_targets(patches: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
-    """Return patches, given by slide_id, x and y, with what they show.
-
-    Raises
-    ------
-    UserError
-        If a patch is no tile of the truth.
-    """
-    known = patches.merge(targets, on=["slide_id", "x", "y"], how="left", validate="many_to_one", indicator="found")
-    lost = known[known["found"] != "both"]
-    if len(lost):
-        row = lost.iloc[0]
-        raise UserError(f"truth of the demo: {row.slide_id} has no tile at {row.x}, {row.y}; draw the demo anew")
-    return known.drop(columns="found").astype(dict.fromkeys(TARGETS, bool))

@@ -93,6 +93,10 @@ class FailureLimit(Block):
     )
 
 
+class ReadRegionsSettings(Masks, Reading):
+    """Of `ksfusion.stages.read_regions`."""
+
+
 class Slides(FailureLimit, Sampling, Grid):
     """How slides are read and tiled."""
 
@@ -102,6 +106,12 @@ class Slides(FailureLimit, Sampling, Grid):
     masks: str | None = Field(
         None,
         description="a folder of {slide_id}.geojson or .png to take in place of the tissue found",
+        json_schema_extra=PATH,
+    )
+    regions: str | None = Field(
+        None,
+        description="a folder of {slide_id}.geojson, annotations by class as QuPath exports them: whether models look "
+        "there is told in results/localisation.tsv",
         json_schema_extra=PATH,
     )
 

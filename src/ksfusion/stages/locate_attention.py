@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_json, read_parquet, read_tsv, write_tsv
-from ksfusion.demo.targets import TARGETS, planted_targets, with_targets
+from ksfusion.core.storage import read_json, read_tsv, write_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.attribution import attribution
 from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, patch_means
 from ksfusion.results.attention.maps import WHOLE, attention_maps
 from ksfusion.results.attention.slide_picture import Patches, read_patches
+from ksfusion.results.attention.targets import Targets
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.training.checkpoint import CONFIG, load_model
 from ksfusion.training.config import TrainedTask
@@ -33,11 +33,12 @@ def locate_attention(
     *,
     runs: Sequence[Path],
     features: Sequence[Path],
-    truth: Path,
     output: Path,
     settings: LocateAttentionSettings,
+    truth: Sequence[Path] = (),
+    regions: Sequence[Path] = (),
 ) -> None:
-    """Compare where models look on test slides with what was planted there.
+    """Compare where models look on test slides with what was planted there, or with what the user has annotated.
 
     Parameters
     ----------
@@ -47,15 +48,18 @@ def locate_attention(
         Folders of runs of one fold; one without a model adds nothing.
     features
         ``features/{batch}.h5`` of all batches.
-    truth
-        What was drawn on each tile, of `draw-demo-slides`.
     output
         A table (`ksfusion.results.attention.localisation.COLUMNS`).
     settings
         Draws of cases by which intervals are told.
+    truth
+        What was drawn on each tile of the demo, of `draw-demo-slides`; at most one.
+    regions
+        Else the regions of `read-regions`; slides without any are left out.
     """
-    targets = planted_targets(read_parquet(truth))
+    targets = Targets.read(truth, regions)
     slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
+    slide_of = slide_of[slide_of.isin(targets.slides)]
     patches = read_patches(features, set(slide_of))
     tested: dict[tuple[str, str], FoldData] = {}
     rows = []
@@ -70,11 +74,14 @@ def locate_attention(
             tested[read] = data.only("test")
         data = tested[read]
         with reproducible(config["seed"], device=torch.device("cpu"), threads=1):
-            scored = pd.concat(_scored(run, data, task, slide_of, patches), ignore_index=True)
-        table = with_targets(scored, targets)
+            found_in = list(_scored(run, data, task, slide_of, patches))
+        if not found_in:
+            continue
+        scored = pd.concat(found_in, ignore_index=True)
+        table = targets.of(scored)
         streams = [name for name in scored if name.startswith((ATTENTION, ATTRIBUTION))]
         identity = (method.name, task.name, config["fold"], config["seed"])
-        for name, target, found in locate_all(table, streams, TARGETS, resamples=settings.resamples):
+        for name, target, found in locate_all(table, streams, targets.names, resamples=settings.resamples):
             measure, _, stream = name.partition(":")
             rows.append((*identity, stream, target, measure, *found))
     made_by = provenance(__name__, settings.record())
@@ -86,13 +93,13 @@ def _scored(
 ) -> Iterator[pd.DataFrame]:
     """Yield the scores of the patches of each test sample: attention of each stream, and attribution."""
     model, cpu = load_model(run), torch.device("cpu")
-    for start in range(0, len(data.samples), AT_ONCE):
-        samples = data.samples[["sample_id", "case_id"]].iloc[start : start + AT_ONCE]
+    known = data.samples[data.samples["sample_id"].isin(slide_of.index)]
+    for start in range(0, len(known), AT_ONCE):
+        samples = known[["sample_id", "case_id"]].iloc[start : start + AT_ONCE]
         read, genes = data.gather(samples.index.to_numpy(), cpu)
         assert read is not None  # these methods read patches
-        with torch.no_grad():
-            maps = attention_maps(model, model(read, genes))
-        owed = attribution(model, read, genes, task.kind)
+        out, owed = attribution(model, read, genes, task.kind)
+        maps = attention_maps(model, out)
         for number, (sample_id, case_id) in enumerate(samples.itertuples(index=False)):
             slide_id = slide_of[sample_id]
             here = patches[slide_id]

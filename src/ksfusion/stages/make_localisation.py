@@ -9,11 +9,11 @@ import pandas as pd
 
 from ksfusion.core.feature_store import open_store
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
-from ksfusion.demo.targets import TARGETS, planted_targets
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.attention.localisation import COLUMNS, ORACLE, as_text, locate_all, read_localisation
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
+from ksfusion.results.attention.targets import Targets
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.terms.split_table import read_splits, sides_of_fold
 
@@ -25,9 +25,10 @@ def make_localisation(
     features: Sequence[Path],
     samples: Path,
     splits: Path,
-    truth: Path,
     output: Path,
     settings: LocateAttentionSettings,
+    truth: Sequence[Path] = (),
+    regions: Sequence[Path] = (),
 ) -> None:
     """Put the tables of where methods look into one, and add an oracle that is taught the targets.
 
@@ -43,21 +44,23 @@ def make_localisation(
         Ledger of the samples, of `write-ledger`.
     splits
         Table of folds, cases and their split, of `split-cases`.
-    truth
-        What was drawn on each tile, of `draw-demo-slides`.
     output
         The table (`ksfusion.results.attention.localisation.COLUMNS`).
     settings
         Draws of cases by which intervals are told.
+    truth
+        What was drawn on each tile of the demo, of `draw-demo-slides`; at most one.
+    regions
+        Else the regions of `read-regions`.
     """
     used = read_tsv(samples, dtype=str).query("status == 'ok'").sort_values("sample_id")
     patches = read_patches(features, set(used["slide_id"]))
-    targets, opened = planted_targets(read_parquet(truth)), open_store(store)
+    targets, opened = Targets.read(truth, regions), open_store(store)
     rows = []
     for fold in sorted(read_splits(splits)[0]["fold"].unique()):
         sides = used.assign(split=used["case_id"].map(sides_of_fold(splits, int(fold), used["case_id"])))
-        scored = patch_oracle(opened, patches, sides, targets, TARGETS)
-        for target in TARGETS:
+        scored = patch_oracle(opened, patches, sides, targets)
+        for target in targets.names:
             for _, _, found in locate_all(scored, [f"{ORACLE}:{target}"], [target], resamples=settings.resamples):
                 rows.append((ORACLE, "", int(fold), "", "", target, ORACLE, *found))
     tables = [read_localisation(path) for path in located]

@@ -87,7 +87,7 @@ def write_report(
     comparisons
         The table of `make-comparisons`.
     localisation
-        The table of `make-localisation`, of the demo alone.
+        The table of `make-localisation`, where it is known what patches show.
     attributions
         The tables of `attribute-genes`, whose figures stand among the others.
     embeddings
@@ -133,7 +133,7 @@ def write_report(
         comparisons=read_comparisons(comparisons, settings),
         subgroups=read_subgroups(subgroups),
         drops=read_drops(external),
-        localisation=localisation_section(localisation),
+        localisation=localisation_section(localisation, planted=settings.notice is not None),
         attributions=attribution_section(attributions, figures, settings.tasks),
         embeddings=embedding_figures(embeddings),
         modalities=modality_section(

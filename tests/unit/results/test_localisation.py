@@ -7,10 +7,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ksfusion.core.errors import UserError
-from ksfusion.demo.targets import planted_targets, with_targets
+from ksfusion.demo.targets import planted_targets
 from ksfusion.methods.output import MethodOutput
 from ksfusion.results.attention.attribution import attribution
 from ksfusion.results.attention.localisation import locate, pairs_won, patch_means
+from ksfusion.results.attention.targets import Targets
 
 
 def drawn(n_samples=14, seed=0, shift=0.8):
@@ -83,10 +84,11 @@ class Linear(torch.nn.Module):
 
 def test_attribution_of_a_linear_model_is_its_terms():
     patches = torch.tensor([[[2.0, 9.0], [-0.5, 9.0]], [[-3.0, 1.0], [1.0, 1.0]]])
-    found = attribution(Linear(), patches, {}, "classification")
+    out, found = attribution(Linear(), patches, {}, "classification")
+    assert out.logits.tolist() == [[1.5, -1.5], [-2.0, 2.0]] and not out.logits.requires_grad
     # The first sample is of the first class (1.5), the second of the second (2.0).
     assert found.tolist() == [[2.0, -0.5], [3.0, -1.0]]
-    assert attribution(Linear(), patches, {}, "regression").tolist() == [[2.0, -0.5], [-3.0, 1.0]]
+    assert attribution(Linear(), patches, {}, "regression")[1].tolist() == [[2.0, -0.5], [-3.0, 1.0]]
 
 
 def test_what_counts_as_planted():
@@ -105,6 +107,8 @@ def test_what_counts_as_planted():
     assert found["vessels"].tolist() == [False, False, True, False]
     assert found["tme"].tolist() == [False, True, True, False]
     patches = pd.DataFrame({"slide_id": ["A", "A"], "x": [1, 1], "y": [0, 0]})
-    assert with_targets(patches, found)["immune"].tolist() == [True, True]
-    with pytest.raises(UserError, match="A has no tile at 7, 0; draw the demo anew"):
-        with_targets(patches.assign(x=[1, 7]), found)
+    targets = Targets(found)
+    assert targets.names == ["tumour", "immune", "vessels", "tme"] and targets.slides == {"A"}
+    assert targets.of(patches)["immune"].tolist() == [True, True]
+    with pytest.raises(UserError, match="A: it is not known what the patch at 7, 0 shows; run again"):
+        targets.of(patches.assign(x=[1, 7]))

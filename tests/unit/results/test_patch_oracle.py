@@ -9,6 +9,7 @@ from ksfusion.core.feature_store import FeatureStore
 from ksfusion.demo.targets import TARGETS
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import Patches
+from ksfusion.results.attention.targets import Targets
 
 N = 30
 
@@ -37,7 +38,7 @@ def samples(*splits):
 
 def test_features_that_show_a_target_find_it_on_slides_it_has_not_seen():
     store, patches, targets = drawn(shown=True)
-    found = patch_oracle(store, patches, samples("train", "val", "test"), targets, TARGETS)
+    found = patch_oracle(store, patches, samples("train", "val", "test"), Targets(targets))
     assert found["sample_id"].unique().tolist() == ["U"] and len(found) == N
     # In the order of the features, whatever the order of the truth.
     assert found["tumour"].tolist() == (store.features[2 * N :, 0] > 0).tolist()
@@ -49,11 +50,11 @@ def test_features_that_show_a_target_find_it_on_slides_it_has_not_seen():
 
 def test_features_that_show_nothing_find_nothing():
     store, patches, targets = drawn(shown=False)
-    found = patch_oracle(store, patches, samples("train", "train", "test"), targets, TARGETS)
+    found = patch_oracle(store, patches, samples("train", "train", "test"), Targets(targets))
     shows = found["tumour"]
     assert found.loc[shows, "oracle:tumour"].min() < found.loc[~shows, "oracle:tumour"].max()
 
 
 def test_nothing_to_learn_from():
     store, patches, targets = drawn(shown=True)
-    assert patch_oracle(store, patches, samples("val", "val", "test"), targets, TARGETS).empty
+    assert patch_oracle(store, patches, samples("val", "val", "test"), Targets(targets)).empty

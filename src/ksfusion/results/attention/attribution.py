@@ -22,8 +22,10 @@ def output_of(out: MethodOutput, kind: TaskKind) -> Tensor:
     return out.logits[:, 0]
 
 
-def attribution(model: Method, patches: Tensor, genes: Mapping[str, Tensor], kind: TaskKind) -> np.ndarray:
-    """Return the gradient of the output times the input, summed over the features of each cell of the map.
+def attribution(
+    model: Method, patches: Tensor, genes: Mapping[str, Tensor], kind: TaskKind
+) -> tuple[MethodOutput, np.ndarray]:
+    """Return a model's output, and its gradient times the input, summed over the features of each cell of the map.
 
     Parameters
     ----------
@@ -38,11 +40,25 @@ def attribution(model: Method, patches: Tensor, genes: Mapping[str, Tensor], kin
 
     Returns
     -------
-    numpy.ndarray (B, n_patches), float64
+    out : MethodOutput
+        Without gradients.
+    parts : numpy.ndarray (B, n_patches), float64
         Its sign says whether a cell adds to the output or takes from it. For a model without biases that is linear in
         patches the cells sum to the output.
     """
     with torch.enable_grad():
         patches = patches.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(output_of(model(patches, genes), kind).sum(), patches)
-    return (gradient * patches.detach()).sum(dim=2).double().cpu().numpy()
+        out: MethodOutput = model(patches, genes)
+        (gradient,) = torch.autograd.grad(output_of(out, kind).sum(), patches)
+    return _detached(out), (gradient * patches.detach()).sum(dim=2).double().cpu().numpy()
+
+
+def _detached(out: MethodOutput) -> MethodOutput:
+    """Return the logits, the attention and the sampling points of an output, without gradients."""
+    attention = out.attention
+    if isinstance(attention, Mapping):
+        attention = {stream: values.detach() for stream, values in attention.items()}
+    elif attention is not None:
+        attention = attention.detach()
+    points = {stream: values.detach() for stream, values in out.points.items()}
+    return MethodOutput(out.logits.detach(), attention=attention, points=points)

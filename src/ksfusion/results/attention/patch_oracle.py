@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ksfusion.core.feature_store import FeatureStore
-from ksfusion.demo.targets import with_targets
 from ksfusion.results.attention.localisation import ORACLE
 from ksfusion.results.attention.slide_picture import Patches
+from ksfusion.results.attention.targets import Targets
 
 # Of standardised features, and fixed: nothing is chosen by what comes out.
 PENALTY = 10_000.0
@@ -21,8 +21,7 @@ def patch_oracle(
     store: FeatureStore,
     patches: Mapping[str, Patches],
     samples: pd.DataFrame,
-    targets: pd.DataFrame,
-    names: Sequence[str],
+    targets: Targets,
 ) -> pd.DataFrame:
     """Return how much each patch of the test samples looks like each target.
 
@@ -35,9 +34,7 @@ def patch_oracle(
     samples
         sample_id, case_id, slide_id and split of the samples in use.
     targets
-        slide_id, x, y, and whether the tile shows each target.
-    names
-        The targets.
+        What the patches of some slides show; samples of others are left out.
 
     Returns
     -------
@@ -49,16 +46,17 @@ def patch_oracle(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    names, samples = targets.names, samples[samples["slide_id"].isin(targets.slides)]
     train = samples[samples["split"] == "train"].drop_duplicates("slide_id")
     test = samples[samples["split"] == "test"]
     columns = ["sample_id", "case_id", *names, *(f"{ORACLE}:{name}" for name in names)]
     if train.empty or test.empty:
         return pd.DataFrame(columns=columns)
-    learnt = list(_with_truth(store, patches, train, targets, names))
+    learnt = list(_with_truth(store, patches, train, targets))
     model = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY))
     model.fit(np.concatenate([features for _, features, _ in learnt]), np.concatenate([truth for *_, truth in learnt]))
     found = []
-    for row, features, truth in _with_truth(store, patches, test, targets, names):
+    for row, features, truth in _with_truth(store, patches, test, targets):
         scores = model.predict(features).reshape(len(features), len(names))
         known = {"sample_id": row.sample_id, "case_id": row.case_id, **dict(zip(names, truth.T > 0, strict=True))}
         predicted = {f"{ORACLE}:{name}": score for name, score in zip(names, scores.T, strict=True)}
@@ -70,8 +68,7 @@ def _with_truth(
     store: FeatureStore,
     patches: Mapping[str, Patches],
     samples: pd.DataFrame,
-    targets: pd.DataFrame,
-    names: Sequence[str],
+    targets: Targets,
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
     """Yield each sample with the features (patches, d) and the truth (patches, targets) of its patches."""
     position = {slide_id: number for number, slide_id in enumerate(store.slide_ids)}
@@ -81,4 +78,4 @@ def _with_truth(
         start = store.offsets[number]
         features = np.asarray(store.features[start : start + store.n_unique[number]], dtype=np.float32)
         place = {"slide_id": row.slide_id, "x": here.coords[:, 0], "y": here.coords[:, 1]}
-        yield row, features, with_targets(pd.DataFrame(place), targets)[list(names)].to_numpy(float)
+        yield row, features, targets.of(pd.DataFrame(place))[targets.names].to_numpy(float)

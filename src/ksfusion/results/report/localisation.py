@@ -1,4 +1,4 @@
-"""How well methods find what was planted, as the report shows it: areas under the ROC curve over slides."""
+"""How well methods find what was planted, or annotated, as the report shows it: areas over slides."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ STREAM_LABELS = {"tumour": ", tumour stream", "tme": ", TME stream"}
 ORACLE_LABEL = "Oracle: ridge taught what patches show"
 
 
+PLANTED = {
+    "question": "Does it find what was planted?",
+    "about": "what was drawn there against all other tissue",
+    "note": "what counts as tumour, immune cluster and vessel is in docs/demo.md",
+}
+ANNOTATED = {
+    "question": "Does it find the annotated regions?",
+    "about": "the annotated regions of each class against all other patches of the annotated slides",
+    "note": "the files that were read, and those that could not be, in results/regions.tsv",
+}
+
+
 class LocatedRow(TypedDict):
     """What finds the targets, and how well, in print."""
 
@@ -28,34 +40,48 @@ class LocatedRow(TypedDict):
 
 
 class LocalisationSection(TypedDict):
-    """How well methods find what was planted."""
+    """How well methods find what was planted, or annotated."""
 
+    question: str
+    about: str
+    note: str
     targets: list[str]
     rows: list[LocatedRow]
 
 
-def localisation_section(paths: Sequence[Path]) -> LocalisationSection | None:
+def localisation_section(paths: Sequence[Path], *, planted: bool) -> LocalisationSection | None:
     """Return the table of `make-localisation`, averaged over tasks, folds and seeds; None where there is none.
 
     Parameters
     ----------
     paths
         The table; at most one.
+    planted
+        Whether the targets are the demo's; else they are regions that the user has annotated.
     """
     if not paths:
         return None
     table = read_localisation(paths[0])
     table = table[table["over"] == BY_SLIDE]
+    labels = TARGET_LABELS if planted else {}
+    targets = list(labels) or list(table["target"].unique())
     means = table.groupby(["method", "measure", "stream", "target"], sort=False)["auc"].mean()
     rows = [
         LocatedRow(
             label=ORACLE_LABEL if method == ORACLE else METHODS[method].label + STREAM_LABELS.get(stream, ""),
             measure="" if method == ORACLE else measure,
-            cells=[_printed(means.get((method, measure, stream, target), np.nan)) for target in TARGET_LABELS],
+            cells=[_printed(means.get((method, measure, stream, target), np.nan)) for target in targets],
         )
         for method, measure, stream in table[["method", "measure", "stream"]].drop_duplicates().itertuples(index=False)
     ]
-    return LocalisationSection(targets=list(TARGET_LABELS.values()), rows=rows)
+    said = PLANTED if planted else ANNOTATED
+    return LocalisationSection(
+        question=said["question"],
+        about=said["about"],
+        note=said["note"],
+        targets=[labels.get(target, target) for target in targets],
+        rows=rows,
+    )
 
 
 def _printed(area: float) -> str:

@@ -99,7 +99,7 @@ class ReportContents:
     attributions, embeddings
         Which genes the outputs of methods rest on, and what methods make of test samples.
     localisation
-        How well methods find what was planted, of the demo alone.
+        How well methods find what was planted, or annotated, where that is known.
     modalities
         What the methods lose without one of them, where they were audited.
     subgroups
