@@ -243,7 +243,7 @@ def test_layouts_show_the_cohort_apart_with_the_drop(results):
     inside, _, outside = markdown.partition("# Methods compared on the test samples: external cohort y")
     assert "*drop*" not in inside and "Test samples: grading 100." in inside
     _, _, of_z = outside.partition("# Methods compared on the test samples: external cohort z")
-    assert "*drop*" in of_z and "z: samples: grading 80." in of_z
+    assert "*drop*" in of_z and "Samples of z: grading 80." in of_z
     assert "Nothing was fitted, chosen or trained on this cohort." in of_z
     drops = read_drops([folder / "external.tsv"])
     row = drops.query("method == 'snn' and metric == 'auc' and level == 'sample' and cohort == 'z'").iloc[0]

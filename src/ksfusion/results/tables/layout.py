@@ -226,8 +226,8 @@ def lay_out(
         for task in chosen["task"].unique()
     )
     n_folds = long.loc[long["fold"] != ALL, "fold"].nunique()
-    called = whose(chosen) if drops is None else f"{cohort}:"
-    notes = [*_notes(chosen, level, n_folds, titles, called), *(EXTERNAL_NOTES if drops is not None else ())]
+    counted = f"{whose(chosen)} {level}s" if drops is None else f"{level.capitalize()}s of {cohort}"
+    notes = [*_notes(chosen, counted, n_folds, titles), *(EXTERNAL_NOTES if drops is not None else ())]
     lowest = tuple(dict.fromkeys(metric_label(metric) for _, metric in columns if is_low_best(metric)))
     return Layout(groups, rows, (*caveats, *notes, *footnotes), lowest)
 
@@ -247,7 +247,7 @@ def _printed(method: str) -> tuple[str, str]:
     return ORACLES[method] if method in ORACLES else (METHODS[method].label, METHODS[method].modalities)
 
 
-def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str, str], whose: str) -> Iterator[str]:
+def _notes(chosen: pd.DataFrame, counted: str, n_folds: int, titles: Mapping[str, str]) -> Iterator[str]:
     """Yield sentences on how many samples or cases were scored, and what is missing."""
     counts = chosen.groupby("task", sort=False)["n"].max()
     if len(counts):
@@ -256,7 +256,7 @@ def _notes(chosen: pd.DataFrame, level: Level, n_folds: int, titles: Mapping[str
         how = f"mean over {over}, with the {COVERAGE} % interval by bootstrap over cases"
         own_unit = [metric_label(metric) for metric in chosen["metric"].unique() if metric in IN_ITS_UNIT]
         unit = f", {', '.join(own_unit)} in the unit of what is predicted" if own_unit else ""
-        yield f"In percent{unit}: {how}. {whose} {level}s: {scored}."
+        yield f"In percent{unit}: {how}. {counted}: {scored}."
         read = {letter for method in chosen["method"].unique() for letter in _printed(method)[1]}
         yield "; ".join(f"{letter}: {what}" for letter, what in MODALITIES.items() if letter in read | {"p", "g"}) + "."
     missing = chosen[chosen["reason"] != ""]
