@@ -30,13 +30,17 @@ from ksfusion.training.data import FoldFiles
 MODULE = "ksfusion.stages.bundle"
 
 
-def write_study(cohort: Cohort, results: Path, *, seeds=(0,), method="ksfusion", task=DIAGNOSIS, **settings) -> Path:
-    """Write the results of a study that trained one method on a cohort; return their folder."""
+def write_study(
+    cohort: Cohort, results: Path, *, seeds=(0,), method="ksfusion", task=DIAGNOSIS, fold=0, **settings
+) -> Path:
+    """Write the results of a study that trained one method on a fold of a cohort; return their folder."""
     results.mkdir(parents=True, exist_ok=True)
     if not (results / "samples.tsv").exists():
         _write_inputs(cohort, results)
-    folders = {seed: results / f"models/{task.name}/{method}/fold0/seed{seed}" for seed in seeds}
-    cohort.train_seeds(folders, task=task, method=method, **settings)
+    if not (genes := results / f"genes/fold{fold}").exists():
+        shutil.copytree(results / "genes/fold0", genes)
+    folders = {seed: results / f"models/{task.name}/{method}/fold{fold}/seed{seed}" for seed in seeds}
+    cohort.train_seeds(folders, task=task, method=method, fold=fold, **settings)
     return results
 
 

@@ -47,6 +47,7 @@ class Cohort:
         chosen: Sequence[Path] = (),
         teacher: Sequence[Path] | None = None,
         tensorboard: bool = False,
+        fold: int = 0,
         **settings,
     ) -> None:
         """Train a method; a teacher that is not given is trained for one epoch."""
@@ -65,7 +66,7 @@ class Cohort:
             self.files,
             list(outputs.values()),
             method=method,
-            fold=0,
+            fold=fold,
             seed=list(outputs),
             settings=TrainModelSettings(task=task, training=SETTINGS.model_copy(update=settings)),
             chosen=chosen,

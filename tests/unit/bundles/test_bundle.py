@@ -223,3 +223,56 @@ def test_conformal_scores_are_of_cases_on_which_nothing_was_chosen(drawn, bundle
     by_hand = 1 - shown[np.arange(len(held_out)), held_out["y"].to_numpy(int)]
     assert found.scores == pytest.approx(sorted(by_hand), abs=1e-9)
     assert found.no_scores == ""
+
+
+def test_a_bundle_of_two_folds(cohort, tmp_path):
+    """Each fold has its own members, cuts, calibration, and sides of the cases."""
+    splits = read_tsv(cohort.folder / "splits.tsv", dtype=str)
+    other = splits.assign(fold="1", split=splits["split"].map({"train": "train", "val": "test", "test": "val"}))
+    pd.concat([splits, other]).to_csv(cohort.folder / "splits.tsv", sep="\t", index=False)
+    task = epochs(SURVIVAL, 2)
+    for fold in (0, 1):
+        results = write_study(cohort, tmp_path / "results", task=task, method="snn", fold=fold)
+    found = read_bundle(make_bundle(results, tmp_path / "B", task="survival", method="snn"))
+    assert [(member.fold, member.seed) for member in found.members] == [(0, 0), (1, 0)]
+    tested = splits.loc[splits["split"] == "test", "case_id"].iloc[0]
+    assert sides_of_case(found.cases, found.slides, tested) == {0: "test", 1: "val"}
+    for fold in found.folds:
+        side = "val" if fold.number == 0 else "test"
+        labelled = read_parquet(cohort.folder / "cases.parquet").set_index("case_id")["days_survival"].notna()
+        of_fold = splits.loc[splits["split"] == side, "case_id"]
+        used = set(read_tsv(cohort.folder / "samples.tsv", dtype=str).query("status == 'ok'")["case_id"])
+        assert fold.calibration.temperature.cases == sum(labelled[case] and case in used for case in of_fold)
+        data = read_fold(files_of(results), task=task, fold=fold.number, modalities="g")
+        (member,) = fold.members
+        run = results / f"models/survival/snn/fold{fold.number}/seed0/predictions.parquet"
+        predicted = member_predictions(member, data, batch_size=found.contents.batch_size)
+        pd.testing.assert_frame_equal(predicted, read_parquet(run), check_exact=True)
+    assert "The members of several folds are averaged" in (tmp_path / "B/model_card.md").read_text()
+
+
+def test_a_bundle_of_models_with_stand_ins(cohort, tmp_path):
+    """Samples with slide or genes alone: the bundle says that it takes them, and predicts them as the run did."""
+    ledger = read_tsv(cohort.folder / "samples.tsv", dtype=str).fillna("")
+    numbers = ledger["sample_id"].str[1:].astype(int)
+    kinds = np.where(numbers % 7 == 3, "genes only", np.where(numbers % 7 == 5, "slides only", "paired"))
+    ledger["modalities"] = np.where(ledger["status"] == "ok", kinds, "")
+    ledger.loc[ledger["modalities"] == "genes only", "slide_id"] = ""
+    ledger.to_csv(cohort.folder / "samples.tsv", sep="\t", index=False)
+    expression = read_parquet(cohort.folder / "expression.parquet")
+    without = ledger.loc[ledger["modalities"] == "slides only", "sample_id"]
+    expression.drop(without).to_parquet(cohort.folder / "expression.parquet")
+    short = epochs(DIAGNOSIS, 2)
+    results = write_study(cohort, tmp_path / "results", task=short, method="concat", modality_dropout=0.3)
+    found = read_bundle(make_bundle(results, tmp_path / "B", method="concat"))
+    assert found.contents.partial
+    data = read_fold(files_of(results), task=short, fold=0, modalities="pg", partial=True)
+    written = read_parquet(results / "models/diagnosis/concat/fold0/seed0/predictions.parquet")
+    predicted = member_predictions(found.members[0], data, batch_size=found.contents.batch_size)
+    pd.testing.assert_frame_equal(predicted, written, check_exact=True)
+    assert set(written["modalities"]) == {"paired", "genes only", "slides only"}
+    limits = found.folds[0].training.known.limits
+    used = ledger[ledger["status"] == "ok"].merge(read_tsv(cohort.folder / "splits.tsv", dtype=str), on="case_id")
+    train = used[used["split"] == "train"]
+    assert limits["features"].samples == (train["modalities"] != "genes only").sum()
+    assert limits["expression"].samples == (train["modalities"] != "slides only").sum()
