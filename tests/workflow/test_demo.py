@@ -217,6 +217,44 @@ def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
     assert text.count("truth/") == 8  # once in a comment
 
 
+def test_what_is_known_of_where_models_look(demo):
+    """A random number finds nothing, and the ridge that is taught what patches show finds all that was drawn."""
+    table = demo.tsv("results/localisation.tsv")
+    beside = table[table["method"].isin(["chance", "oracle"])].set_index(["method", "over", "target"])
+    assert set(beside.index.get_level_values("target")) == {"tumour", "immune", "vessels", "tme"}
+    chance = beside.loc["chance"]
+    known = chance.dropna(subset=["ci_low"])
+    assert len(known) >= 4 and ((known["ci_low"] < 50) & (known["ci_high"] > 50)).all(), known
+    assert chance["auc"].between(42, 58).all(), chance
+    assert (beside.loc[("oracle", "pooled"), "auc"] > 80).all(), beside
+    # Every method that reads patches stands there, with attention and attribution, KS-Fusion's by stream.
+    methods = table[~table["method"].isin(["chance", "oracle"])]
+    assert set(methods["method"]) == {*NETWORKS, "ksfusion-no-gecon", "ksfusion-no-cgcoord"} - {"snn"}
+    own = methods[(methods["method"] == "ksfusion") & (methods["measure"] == "attention")]
+    assert set(own["stream"]) == {"tumour", "tme"}
+    page = (demo.folder / "results/report.html").read_text()
+    assert "Does it find what was planted?" in page and "Chance: a random number" in page
+
+
+def test_genes_that_explain_are_told_of_every_task(demo):
+    selected = demo.tsv("results/genes/fold0/selected.tsv")
+    classes = {"diagnosis": 4, "grading": 3, "survival": 1}
+    for task, n_classes in classes.items():
+        table = demo.tsv(f"results/attributions/{task}/ksfusion/fold0.tsv")
+        assert list(table) == ["gene", "niche", "category", "class", "mean", "sd", "rank", "direction"]
+        assert table["class"].nunique() == n_classes
+        for _, rows in table.groupby("class"):
+            assert sorted(rows["gene"]) == sorted(selected["symbol"])
+            assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+            assert rows["mean"].is_monotonic_decreasing and rows["mean"].iloc[0] > 0
+        checks = demo.tsv(f"results/attributions/{task}/ksfusion/fold0.stability.tsv")
+        # One seed: nothing to agree; a tenth of the genes are found by chance.
+        assert set(checks["measure"]) == {"planted"} and np.allclose(checks["by_chance"], 10, atol=0.5)
+    page = (demo.folder / "results/report.html").read_text()
+    assert 'id="attributions"' in page and "Test samples as KS-Fusion sees them" in page
+    assert page.count("Patches with most and least attention") == 6
+
+
 def test_every_tile_has_its_truth(demo):
     truth = pd.read_parquet(demo.folder / "truth/tiles.parquet").set_index(["slide_id", "x", "y"])
     slides = demo.tsv("truth/slides.tsv").set_index("slide_id")

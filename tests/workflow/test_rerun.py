@@ -15,13 +15,18 @@ TRAINED = {"train_model", "fit_baseline"}
 # What follows a change of methods that read no slide with its genes.
 COMPARED = {rule: jobs for rule, jobs in ONCE.items() if rule not in AUDIT}
 LOCATED = {"locate_attention", "make_localisation"}
-WITH_NETWORKS = {**ONCE, **dict.fromkeys(LOCATED, 1)}
-AFTER_FEATURES = (
-    {"build_store", "write_ledger", "select_genes", "check_expression", "draw_genes", "score_oracles"}
-    | TRAINED
-    | RESULTS
-    | LOCATED
-)
+# What is told of KS-Fusion: its genes, and its embeddings.
+EXPLAINED = {"attribute_genes", "draw_attributions", "draw_embeddings"}
+WITH_NETWORKS = {**ONCE, **dict.fromkeys(LOCATED | EXPLAINED, 1)}
+AFTER_GENES = TRAINED | RESULTS | LOCATED | EXPLAINED
+AFTER_FEATURES = AFTER_GENES | {
+    "build_store",
+    "write_ledger",
+    "select_genes",
+    "check_expression",
+    "draw_genes",
+    "score_oracles",
+}
 
 
 @contextlib.contextmanager
@@ -119,6 +124,14 @@ def test_the_number_of_audited_samples_reruns_the_audit_alone(demo):
     assert (planned["train_model"], planned["audit_modalities"], planned["make_modalities"]) == (3, 1, 1)
 
 
+def test_the_number_of_explained_samples_reruns_that_alone(demo):
+    samples = "attributions:\n    methods:\n    - ksfusion\n    samples: 64"
+    with edited(demo.folder / demo.configfile, samples, samples.replace("64", "8")):
+        assert demo.planned() == {"attribute_genes": 1, "draw_attributions": 1, "write_report": 1}
+    with edited(demo.folder / demo.configfile, samples, "attributions:\n    methods: []\n    samples: 64"):
+        assert demo.planned() == {"write_report": 1} and demo.planned("attributions") == {}
+
+
 def test_clinical_columns_rerun_the_baselines_that_read_them(demo):
     with edited(demo.folder / demo.configfile, "  - age\n  - sex\n", "  - age\n"):
         assert demo.planned() == {"fit_baseline": 2, **COMPARED}
@@ -156,7 +169,7 @@ def test_gene_set_reruns_genes_and_what_follows(demo):
     shipped = (demo.folder / "resources/gene_sets/tme.tsv").read_text().splitlines(keepends=True)
     (demo.folder / "tme.tsv").write_text("".join(shipped[:-1]))
     with edited(demo.folder / demo.configfile, "sets: builtin-0.1.0", "sets: {tme: tme.tsv, tumour: builtin-0.1.0}"):
-        assert set(demo.planned()) == {"select_genes", "check_expression", "draw_genes"} | TRAINED | RESULTS | LOCATED
+        assert set(demo.planned()) == {"select_genes", "check_expression", "draw_genes"} | AFTER_GENES
 
 
 def test_a_line_of_the_stain_module_reruns_stain_and_what_follows(demo):

@@ -10,7 +10,15 @@ import pandas as pd
 from ksfusion.core.feature_store import open_store
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_tsv
-from ksfusion.results.attention.localisation import COLUMNS, ORACLE, as_text, locate_all, read_localisation
+from ksfusion.results.attention.localisation import (
+    CHANCE,
+    COLUMNS,
+    ORACLE,
+    as_text,
+    locate_all,
+    random_scores,
+    read_localisation,
+)
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.attention.targets import Targets
@@ -30,7 +38,7 @@ def make_localisation(
     truth: Sequence[Path] = (),
     regions: Sequence[Path] = (),
 ) -> None:
-    """Put the tables of where methods look into one, and add an oracle that is taught the targets.
+    """Put the tables of where methods look into one, and add chance, and an oracle that is taught the targets.
 
     Parameters
     ----------
@@ -60,9 +68,11 @@ def make_localisation(
     for fold in sorted(read_splits(splits)[0]["fold"].unique()):
         sides = used.assign(split=used["case_id"].map(sides_of_fold(splits, int(fold), used["case_id"])))
         scored = patch_oracle(opened, patches, sides, targets)
+        scored = scored.assign(**{CHANCE: random_scores(scored["sample_id"])})
         for target in targets.names:
-            for _, _, found in locate_all(scored, [f"{ORACLE}:{target}"], [target], resamples=settings.resamples):
-                rows.append((ORACLE, "", int(fold), "", "", target, ORACLE, *found))
+            for name, score in ((CHANCE, CHANCE), (ORACLE, f"{ORACLE}:{target}")):
+                for _, _, found in locate_all(scored, [score], [target], resamples=settings.resamples):
+                    rows.append((name, "", int(fold), "", "", target, name, *found))
     tables = [read_localisation(path) for path in located]
     table = pd.concat([*tables, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))

@@ -10,7 +10,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.demo.targets import planted_targets
 from ksfusion.methods.output import MethodOutput
 from ksfusion.results.attention.attribution import attribution
-from ksfusion.results.attention.localisation import locate, pairs_won, patch_means
+from ksfusion.results.attention.localisation import locate, pairs_won, patch_means, random_scores
 from ksfusion.results.attention.targets import Targets
 
 
@@ -89,6 +89,14 @@ def test_attribution_of_a_linear_model_is_its_terms():
     # The first sample is of the first class (1.5), the second of the second (2.0).
     assert found.tolist() == [[2.0, -0.5], [3.0, -1.0]]
     assert attribution(Linear(), patches, {}, "regression")[1].tolist() == [[2.0, -0.5], [-3.0, 1.0]]
+
+
+def test_random_scores_are_those_of_their_sample():
+    samples = pd.Series(["A"] * 500 + ["B"] * 400)
+    scores = random_scores(samples)
+    assert np.array_equal(random_scores(samples[500:]), scores[500:]) and len(set(scores)) == 900
+    assert abs(scores[:400].mean() - 0.5) < 0.05 and abs(np.corrcoef(scores[:400], scores[500:])[0, 1]) < 0.15
+    assert len(random_scores(pd.Series([], dtype=str))) == 0
 
 
 def test_what_counts_as_planted():

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.ids import stable_hash
 from ksfusion.core.storage import read_tsv
 from ksfusion.results.statistics import LEAST_CASES, draw_cases, interval, or_undefined
 
 NAN = float("nan")
 BY_SLIDE, POOLED = "slide", "pooled"
-# In the place of a method and of a measure: what is taught the targets.
-ORACLE = "oracle"
+# In the place of a method and of a measure: what is taught the targets, and what knows nothing.
+ORACLE, CHANCE = "oracle", "chance"
 
 
 # Of the table; ``stream`` is ``attention`` where a method has no streams.
@@ -136,6 +137,19 @@ def patch_means(cells: np.ndarray, index: np.ndarray) -> np.ndarray:
     """
     means: np.ndarray = np.bincount(index, weights=cells) / np.bincount(index)
     return means
+
+
+def random_scores(samples: pd.Series[str]) -> np.ndarray:
+    """Return a number for each patch that says nothing, the same whenever its sample is scored.
+
+    Parameters
+    ----------
+    samples : pandas.Series (patches,)
+        The sample of each patch; those of a sample stand together, always in one order.
+    """
+    counts = samples.groupby(samples, sort=False).size()
+    drawn = [np.random.default_rng(stable_hash(str(name))).random(count) for name, count in counts.items()]
+    return np.concatenate([np.empty(0), *drawn])
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:

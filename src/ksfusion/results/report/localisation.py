@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.attention.localisation import BY_SLIDE, ORACLE, read_localisation
+from ksfusion.results.attention.localisation import BY_SLIDE, CHANCE, ORACLE, read_localisation
 from ksfusion.results.wording import DASH
 
 # What the targets and the streams are called.
 TARGET_LABELS = {"tumour": "Tumour", "immune": "Immune clusters", "vessels": "Vessels", "tme": "Immune or vessels"}
 STREAM_LABELS = {"tumour": ", tumour stream", "tme": ", TME stream"}
-ORACLE_LABEL = "Oracle: ridge taught what patches show"
+# In the place of methods.
+BESIDE = {CHANCE: "Chance: a random number", ORACLE: "Oracle: ridge taught what patches show"}
 
 
 PLANTED = {
@@ -68,8 +69,8 @@ def localisation_section(paths: Sequence[Path], *, planted: bool) -> Localisatio
     means = table.groupby(["method", "measure", "stream", "target"], sort=False)["auc"].mean()
     rows = [
         LocatedRow(
-            label=ORACLE_LABEL if method == ORACLE else METHODS[method].label + STREAM_LABELS.get(stream, ""),
-            measure="" if method == ORACLE else measure,
+            label=BESIDE.get(method) or METHODS[method].label + STREAM_LABELS.get(stream, ""),
+            measure="" if method in BESIDE else measure,
             cells=[_printed(means.get((method, measure, stream, target), np.nan)) for target in targets],
         )
         for method, measure, stream in table[["method", "measure", "stream"]].drop_duplicates().itertuples(index=False)
