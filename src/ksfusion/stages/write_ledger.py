@@ -15,6 +15,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, write_tsv
 from ksfusion.core.timing import read_timing
 from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.modalities import MODALITIES
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ def write_ledger(
         log.warning("slide %s: %s", slide_id, reason)
     excluded = sample_table.loc[sample_table["status"] != "ok", "reason"].value_counts().to_dict()
     log.info("%d samples, excluded: %s", len(sample_table), json.dumps(excluded))
+    used = sample_table.loc[sample_table["status"] == "ok"]
+    log.info("cases in use: %s", json.dumps(used.groupby(MODALITIES)["case_id"].nunique().to_dict()))
     made_by = provenance(__name__, settings.record())
     write_tsv(slide_table, slides_output, made_by)
     write_tsv(sample_table, samples_output, made_by)

@@ -12,8 +12,10 @@ from training_cohort import DIAGNOSIS, SETTINGS, Cohort, epochs, read_metrics
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
 from ksfusion.methods.registry import METHODS
+from ksfusion.stages.fit_baseline import fit_baseline
+from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.checkpoint import load_model
-from ksfusion.training.config import RunSettings, TrainedTask, Training, TrainModelSettings
+from ksfusion.training.config import FitBaselineSettings, RunSettings, TrainedTask, Training, TrainModelSettings
 from ksfusion.training.data import read_fold
 from ksfusion.training.fit import drop_modalities
 
@@ -191,3 +193,20 @@ def test_dropout_needs_a_share_below_one():
     assert RunSettings(**SETTINGS.record()).modality_dropout is None
     with pytest.raises(ValueError, match="less than 1"):
         Training(modality_dropout=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "served"),
+    [
+        ("cohort", ["paired", "slides only", "genes only"]),
+        ("logistic-genes", ["paired", "genes only"]),
+        ("mean-patch", ["paired", "slides only"]),
+    ],
+)
+def test_a_baseline_has_the_samples_with_what_it_reads(mixed, method, served):
+    settings = FitBaselineSettings(task=TaskOutcome.model_validate(DIAGNOSIS.model_dump(exclude={"epochs"})))
+    folder = mixed.folder / "run"
+    fit_baseline(mixed.files, [folder], method=method, fold=0, seed=[0], settings=[settings])
+    counts = kinds_in_use(mixed)
+    assert kinds_predicted(folder) == {kind: counts[kind] for kind in served}
+    assert read_parquet(folder / "predictions.parquet").filter(like="prob_").notna().all(axis=None)
