@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ksfusion.bundles.config import BundleEncoder, BundleSettings
+from ksfusion.bundles.config import BundleContents, BundleEncoder, BundleSettings
 from ksfusion.core.errors import UserError
 from ksfusion.slides.encoders.build import Encoder, build_encoder
 from ksfusion.slides.encoders.digest import encoder_digest
@@ -37,7 +37,7 @@ def bundle_encoder(wanted: BundleEncoder, settings: BundleSettings, weights: Pat
     file = settings.features.weights
     if file is not None and weights is None:
         raise UserError(
-            f"encoder {wanted.name} of the bundle needs the weight file {file}, which is not in it; name it"
+            f"encoder {wanted.name} needs the weight file {file}, which the bundle lacks; name it (--weights)"
         )
     try:
         encoder = build_encoder(wanted.name, weights if file is not None else None)
@@ -55,3 +55,9 @@ def bundle_encoder(wanted: BundleEncoder, settings: BundleSettings, weights: Pat
             f"{wanted.weights_sha256[:12]}...); give those of training"
         )
     return encoder
+
+
+def check_encoder(contents: BundleContents, settings: BundleSettings, weights: Path | None = None) -> None:
+    """Raise UserError unless the encoder that a bundle reads slides with can be built here, with the same weights."""
+    if contents.encoder is not None and contents.encoder.source == "extract":
+        bundle_encoder(contents.encoder, settings, weights)

@@ -10,6 +10,7 @@ import yaml
 
 from ksfusion.bundles.config import BundleContents
 from ksfusion.bundles.contents import read_contents
+from ksfusion.bundles.encoder import check_encoder
 from ksfusion.cohort.user_table import read_user_table
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import write_text
@@ -54,10 +55,12 @@ def write_request(
     Raises
     ------
     UserError
-        If the bundle is none, the output cannot be its folder, or the sources of expression are not told.
+        If the bundle is none, its encoder is not here, the output cannot be its folder, or the sources of expression
+        are not told.
     """
-    contents, _ = read_contents(bundle)
+    contents, settings = read_contents(bundle)
     _check_output(output, bundle)
+    check_encoder(contents, settings, weights)
     given: dict[str, Any] = {"bundle": bundle, "samples": samples, "weights": weights}
     given |= {"features": features, "masks": masks}
     values: dict[str, Any] = {name: str(path.resolve()) for name, path in given.items() if path is not None}

@@ -13,6 +13,7 @@ from ksfusion.bundles import read_bundle
 from ksfusion.bundles.encoder import bundle_encoder
 from ksfusion.bundles.manifest import write_manifest
 from ksfusion.core.errors import UserError
+from ksfusion.predictions.request import NewExpression, write_request
 
 MEMBER = "members/fold0/seed0"
 
@@ -223,3 +224,11 @@ def test_a_bundle_in_need_of_an_encoder_that_is_not_there(bundled, tmp_path):
     with pytest.raises(UserError, match="encoder timm:of_another_day, which the bundle needs, is not there") as told:
         bundle_encoder(found.contents.encoder, found.settings)
     assert "\n" not in str(told.value)
+
+
+def test_nothing_is_asked_of_a_bundle_whose_encoder_is_not_there(bundled, tmp_path):
+    """`ksfusion predict` and `evaluate` say so before a slide is read, and write nothing."""
+    asked = NewExpression(None, None, None)
+    with pytest.raises(UserError, match="encoder seeded-conv gives 192 features here, and the bundle needs 12"):
+        write_request(bundled, tmp_path / "new.tsv", tmp_path / "D", asked)
+    assert not (tmp_path / "D").exists()
