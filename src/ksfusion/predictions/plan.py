@@ -23,7 +23,7 @@ from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import located
 from ksfusion.core.strict_yaml import read_yaml
-from ksfusion.core.study import study_here
+from ksfusion.core.study import RESULTS, read_study, study_here
 from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.plan import Plan
 from ksfusion.predictions.config import (
@@ -139,6 +139,11 @@ def _planned(
     source: str,
 ) -> PredictionPlan:
     cases = [row["case_id"] for row in tables.cases]
+    found = read_study(RESULTS)
+    if found and not found.is_same(replace(found, name=None, cases=frozenset(cases))):
+        raise UserError(
+            f"{RESULTS}: holds the predictions of other patients ({found.describe()}); name another --output"
+        )
     batches, n_slides = config.slides.batches, len(tables.slides())
     study = study_here(None, cases, (prediction.samples,), batches=batches, n_slides=n_slides)
     study = replace(study, gene_sets=settings.names or NEWEST)
