@@ -67,13 +67,18 @@ def test_every_rule_names_an_environment_that_exists():
 NOT_CALLED = {"fit_stain": {"torch"}, "draw_heatmaps": {"scikit-learn", "scikit-survival"}}
 
 
+# They call methods, whose modules are found by name.
+OF_METHODS = {"train-model", "fit-baseline", "search-settings", "draw-heatmaps", "audit-modalities"}
+OF_METHODS |= {"attribute-genes", "draw-embeddings", "locate-attention"}
+
+
 def imported(verb: str) -> set[str]:
     """Return the third-party packages that the code of a verb imports anywhere in it."""
     from ksfusion.core.provenance import imported_names
     from ksfusion.methods.registry import METHODS
 
     pending, seen, packages = [f"ksfusion.stages.{verb.replace('-', '_')}"], set(), set()
-    if verb in ("train-model", "fit-baseline", "search-settings", "draw-heatmaps", "audit-modalities"):
+    if verb in OF_METHODS:
         pending += [method.module for method in METHODS.values()]
     while pending:
         module = pending.pop()

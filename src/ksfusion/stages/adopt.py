@@ -119,8 +119,10 @@ def _settings(rule: str, file: str, plan: Plan) -> Block:
 
 
 def _current_code(rule: str, file: str, plan: Plan) -> str:
-    of_method = rule in ("train_model", "search_settings", "draw_heatmaps", "audit_modalities")
+    of_method = rule in ("train_model", "search_settings", "draw_heatmaps", "audit_modalities", "attribute_genes")
     method = Path(file).parts[3] if of_method else None
+    if rule == "draw_embeddings":
+        method = Path(file).stem.removeprefix("embeddings_").rpartition("_fold")[0]
     return plan.code(SAME_CODE.get(rule, rule), method=method)
 
 
