@@ -107,7 +107,7 @@ def test_results_of_other_patients_are_not_written_over(place, bundled, monkeypa
     (place / "new.tsv").write_text((place / "new.tsv").read_text().replace("\tP\t", "\tQ\t"))
     with pytest.raises(
         UserError,
-        match=r"results: holds other patients \(a study of 1 cases .*; name another --output",
+        match=r"results: holds the predictions of other patients \(a study of 1 cases .*; name another --output",
     ):
         planned(config)
 
