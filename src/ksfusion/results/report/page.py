@@ -60,6 +60,7 @@ TEMPLATE, STYLE, SCRIPT = (Path(__file__).with_name(f"report.{ending}") for endi
 PACKAGES = (
     "torch",
     "torchvision",
+    "captum",
     "timm",
     "numpy",
     "pandas",
