@@ -12,11 +12,12 @@ from ksfusion.bundles.members import FoldGenes
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_tsv
 from ksfusion.genes.config import Genes
+from ksfusion.genes.repeated import COPY_COLUMNS
 from ksfusion.genes.scaling import POOLED, Scaling
 from ksfusion.terms.gene_categories import gene_groups
 from ksfusion.terms.niches import NICHES
 
-SELECTED, SCALING = "selected.tsv", "scaling.tsv"
+SELECTED, SCALING, COPIES = "selected.tsv", "scaling.tsv", "copies.tsv"
 PARTS = ("mean", "sd", "fill")
 
 
@@ -26,7 +27,7 @@ def read_genes(folder: Path, settings: Genes | None) -> FoldGenes:
     Parameters
     ----------
     folder
-        With ``selected.tsv`` and ``scaling.tsv``.
+        With ``selected.tsv``, ``scaling.tsv`` and, where genes share a symbol, ``copies.tsv``.
     settings
         Where scaled values are cut off.
 
@@ -41,7 +42,19 @@ def read_genes(folder: Path, settings: Genes | None) -> FoldGenes:
     symbols = [symbol for of_niche in niches.values() for symbol in of_niche]
     if len(set(symbols)) != len(selected) or set(symbols) != set(scaling.mean.columns):
         raise UserError(f"{folder}: {SELECTED} and {SCALING} are not of the same genes; {AGAIN}")
-    return FoldGenes(niches, gene_groups(selected), scaling)
+    return FoldGenes(niches, gene_groups(selected), scaling, _read_copies(folder / COPIES, symbols))
+
+
+def _read_copies(path: Path, symbols: list[str]) -> dict[str, dict[str, str]]:
+    """Return, by cohort, the columns that count for symbols; a bundle without repeated genes has no such file."""
+    if not path.is_file():
+        return {}
+    table = _table(path, *COPY_COLUMNS)
+    if not table["symbol"].isin(symbols).all() or table.isna().any(axis=None):
+        raise UserError(f"{path}: names a gene that is not one of the fold's; {AGAIN}")
+    return {
+        str(cohort): dict(zip(own["symbol"], own["column"], strict=True)) for cohort, own in table.groupby("cohort")
+    }
 
 
 def read_scaling(path: Path, *, clip: float | None) -> Scaling:

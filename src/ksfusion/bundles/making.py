@@ -30,14 +30,17 @@ from ksfusion.bundles.contents import (
     member_folder,
 )
 from ksfusion.bundles.distances import Kind, TrainingSummary, write_summary
-from ksfusion.bundles.genes import SCALING, SELECTED
+from ksfusion.bundles.genes import COPIES, SCALING, SELECTED
 from ksfusion.bundles.members import REFERENCE
 from ksfusion.bundles.predict import is_predictable
 from ksfusion.bundles.seen import case_digest
 from ksfusion.bundles.study import StudyResults, TrainedRun, versions
 from ksfusion.bundles.summary import Numbers, fit_summary, once
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet
+from ksfusion.genes.config import Genes
+from ksfusion.genes.repeated import chosen_copies
+from ksfusion.genes.selection import fitted_samples, samples_with_profiles
 from ksfusion.methods.registry import method_info
 from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import outcome_columns
@@ -46,6 +49,8 @@ from ksfusion.results.tables.subgroups import COLUMNS as SUBGROUP_COLUMNS
 from ksfusion.slides.encoders.build import build_encoder
 from ksfusion.slides.encoders.digest import encoder_digest
 from ksfusion.slides.stain.profiles import arrays_of, profile_of, read_profiles
+from ksfusion.terms.gene_columns import PROFILE_KEYS
+from ksfusion.terms.split_table import sides_of_fold
 from ksfusion.terms.splits import CALIBRATION
 from ksfusion.terms.tasks import PREDICTED
 from ksfusion.training.checkpoint import CONFIG, MODEL, PREDICTIONS
@@ -198,8 +203,21 @@ class Draft:
             target.mkdir(parents=True)
             for name in (SELECTED, SCALING):
                 shutil.copyfile(source / name, target / name)
+            if len(copies := self._copies(fold)):
+                write_table(copies, target / COPIES)
         data = {letter: self._data(fold, letter) for letter in self.modalities}
         write_summary(folder, fold, self._summary(data))
+
+    def _copies(self, fold: int) -> pd.DataFrame:
+        """Return which of several genes counts for a symbol of the fold, where it is not the first of its file."""
+        files, settings = self.study.files(fold, "g"), self.settings.genes or Genes()
+        profiles = read_wide_parquet(self.study.results / "genes/profiles.parquet", PROFILE_KEYS)
+        text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
+        used = samples_with_profiles(read_tsv(files.samples, dtype=text), profiles.index)
+        sides = sides_of_fold(files.splits, fold, used["case_id"])
+        copies = chosen_copies(profiles, fitted_samples(used, sides, settings.fit_on))
+        genes = read_tsv(self.study.results / f"genes/fold{fold}" / SELECTED, dtype={"symbol": str})
+        return copies[copies["symbol"].isin(genes["symbol"])]
 
     def _data(self, fold: int, letter: str) -> FoldData:
         """Return the samples of a fold with slides, or with profiles, that trained models or chose among them."""

@@ -35,11 +35,15 @@ class FoldGenes:
         Group (see `ksfusion.terms.gene_categories`) to its symbols.
     scaling
         Of all these genes; `ksfusion.genes.scaling.Scaling.apply` takes profiles x genes in log units.
+    copies
+        Cohort to the column that counts for a symbol, where several genes of its files have that symbol and it is not
+        the first (`ksfusion.genes.repeated`).
     """
 
     niches: Mapping[str, list[str]]
     groups: Mapping[str, list[str]]
     scaling: Scaling
+    copies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def symbols(self) -> list[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from ksfusion.terms.gene_columns import is_copy, symbol_of
+from ksfusion.terms.gene_columns import PROFILE_KEYS, is_copy, symbol_of
 
 log = logging.getLogger(__name__)
 
 # Columns looked at together: bounds the memory of their copy.
 COLUMNS_AT_A_TIME = 2048
+COPY_COLUMNS = ["cohort", "symbol", "column"]
 
 
 def most_expressed(means: np.ndarray, symbols: np.ndarray) -> np.ndarray:
@@ -27,6 +29,30 @@ def most_expressed(means: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     """
     ranked = pd.Series(np.where(np.isnan(means), -np.inf, means))
     return np.sort(ranked.groupby(symbols, sort=False).idxmax().to_numpy())
+
+
+def chosen_copies(profiles: pd.DataFrame, fitted: pd.DataFrame) -> pd.DataFrame:
+    """Return which gene counts for a symbol where it is not the first of its file: what `resolve_repeated` goes by.
+
+    Parameters
+    ----------
+    profiles : pandas.DataFrame, profiles x columns
+        As in ``genes/profiles.parquet``, indexed by cohort and expression_id; nothing is changed.
+    fitted : pandas.DataFrame
+        Samples whose profiles may be used.
+
+    Returns
+    -------
+    pandas.DataFrame
+        cohort, symbol and column.
+    """
+    keys = pd.MultiIndex.from_frame(fitted[list(PROFILE_KEYS)]).unique().sort_values()
+    rows = [
+        (cohort, symbol_of(profiles.columns[column]), profiles.columns[column])
+        for cohort, columns in _chosen(profiles, profiles.index.get_indexer(keys))
+        for column in columns
+    ]
+    return pd.DataFrame(rows, columns=COPY_COLUMNS)
 
 
 def resolve_repeated(table: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
@@ -49,6 +75,20 @@ def resolve_repeated(table: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
     n_symbols = len(table.columns) - sum(map(is_copy, table.columns))
     if n_symbols == len(table.columns):
         return table
+    values, cohorts = table.to_numpy(), table.index.get_level_values("cohort").to_numpy()
+    for cohort, copied in _chosen(table, fitted):
+        symbols = [symbol_of(table.columns[column]) for column in copied]
+        rows = cohorts == cohort
+        for column, place in zip(copied, table.columns.get_indexer(symbols), strict=True):
+            values[rows, place] = values[rows, column]
+    return pd.DataFrame(values, table.index, table.columns, copy=False).iloc[:, :n_symbols]
+
+
+def _chosen(table: pd.DataFrame, fitted: np.ndarray) -> Iterator[tuple[str, list[int]]]:
+    """Yield each cohort with fitted profiles, and the columns of the copies that count there in place of the first."""
+    n_symbols = len(table.columns) - sum(map(is_copy, table.columns))
+    if n_symbols == len(table.columns):
+        return
     symbols = np.array([symbol_of(name) for name in table.columns], object)
     shared = np.flatnonzero(np.isin(symbols, symbols[n_symbols:]))
     values, cohorts = table.to_numpy(), table.index.get_level_values("cohort").to_numpy()
@@ -61,13 +101,9 @@ def resolve_repeated(table: pd.DataFrame, fitted: np.ndarray) -> pd.DataFrame:
             continue
         means = _means(values, own, shared)
         best = shared[most_expressed(means, symbols[shared])]
-        copied = best[best >= n_symbols]
-        rows = cohorts == cohort
-        for column, place in zip(copied, table.columns.get_indexer(symbols[copied]), strict=True):
-            values[rows, place] = values[rows, column]
         dropped = (~np.isnan(means)).sum() - len(set(symbols[shared[~np.isnan(means)]]))
         log.info("cohort %s: %d genes share a symbol with a more expressed one and are dropped", cohort, dropped)
-    return pd.DataFrame(values, table.index, table.columns, copy=False).iloc[:, :n_symbols]
+        yield cohort, best[best >= n_symbols].tolist()
 
 
 def _means(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from ksfusion.bundles.members import Fold, FoldGenes
 from ksfusion.core.feature_store import open_store
 from ksfusion.genes.unseen import lacking, profiles_by_cohort
 from ksfusion.slides.stain.profiles import arrays_of, profile_of
-from ksfusion.terms.gene_columns import PROFILE_KEYS, is_copy
+from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.training.covariates import mean_patches
 from ksfusion.training.data import FoldData
@@ -200,8 +200,13 @@ def _scaled(new: NewSamples, genes: FoldGenes) -> dict[str, torch.Tensor]:
     """Return the scaled genes of the usable samples, niche to (samples, genes); NaN without a profile."""
     assert new.profiles is not None
     samples = new.usable
-    symbols = [name for name in new.profiles.columns if not is_copy(name)]
-    own = new.profiles[symbols].reindex(pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)]))
+    own = new.profiles.reindex(pd.MultiIndex.from_frame(samples[list(PROFILE_KEYS)]))
+    for cohort, columns in genes.copies.items():
+        rows = (samples["cohort"] == cohort).to_numpy()
+        for symbol, column in columns.items():
+            # A file of later that has the gene once has it under its symbol.
+            if column in own and own.loc[rows, column].notna().any():
+                own.loc[rows, symbol] = own.loc[rows, column]
     scaled = genes.scaling.apply(own, samples["cohort"])
     scaled[(samples[MODALITIES] == SLIDES_ONLY).to_numpy()] = np.nan
     return {niche: torch.from_numpy(scaled[list(names)].to_numpy(np.float32)) for niche, names in genes.niches.items()}
