@@ -177,3 +177,34 @@ def test_mistakes_are_lines_before_any_job(predicted, tmp_path):
     assert "column cohort is missing" in said("--samples", str(tmp_path / "wrong.tsv"))
     assert "holds a study" in said("--output", str(predicted.study))
     assert "lies in the bundle" in said("--output", "B/out")
+
+
+def test_evaluate_scores_what_was_predicted(predicted):
+    """The same folder: no slide is read again. A case is scored by the fold that it taught nothing, new ones by all."""
+    place = predicted.output.parent
+    cases = (
+        predicted.study / "cases.tsv"
+    ).read_text() + f"new\t{CLASSES[0]}\nrenamed\t{CLASSES[0]}\nlost\t{CLASSES[1]}\n"
+    (place / "truth.tsv").write_text(cases)
+    done = call("evaluate", *predicted.arguments, "--cases", "truth.tsv", cwd=place, env=predicted.environment)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    splits = pd.read_csv(predicted.study / "results/cohort/splits.tsv", sep="\t", dtype=str)
+    taught = splits[splits["split"] != "test"].set_index("case_id")["fold"]
+    left_out = predicted.tsv("evaluation/left_out.tsv")
+    expected = {(case, taught[case]) for case in KNOWN} | {("renamed", taught["case-05"]), ("lost", "")}
+    assert set(zip(left_out["case_id"], left_out["fold"], strict=True)) == expected
+    table = predicted.tsv("evaluation/table.tsv")
+    own = table[(table["metric"] == "accuracy") & (table["level"] == "case")].set_index("fold")
+    # By hand, from what each model says of the cases that it was not taught on: the mean over a case's slides.
+    truth = dict(line.split("\t") for line in cases.splitlines()[1:])
+    members = pd.read_parquet(predicted.output / "results/predictions/members.parquet")
+    for fold in ("0", "1"):
+        asked = {case for case in truth if (case, fold) not in expected and case in set(members["case_id"])}
+        rows = members[(members["fold"] == int(fold)) & members["case_id"].isin(asked)]
+        means = rows.groupby(["seed", "case_id"])[PROBABILITIES].mean()
+        right = means.idxmax(axis=1).str.removeprefix("prob_") == means.index.get_level_values("case_id").map(truth)
+        assert float(own.loc[fold, "mean"]) == pytest.approx(100 * right.groupby("seed").mean().mean(), abs=1e-3)
+    page = (predicted.output / "evaluation/evaluation.md").read_text()
+    assert "Other cases of this cohort trained the models" in page
+    missing = call("evaluate", *predicted.arguments, "--cases", "none.tsv", cwd=place, check=False)
+    assert "error: none.tsv: cannot be read" in missing.stderr
