@@ -18,7 +18,7 @@ from ksfusion.results.further_measures import FurtherMeasures
 from ksfusion.results.runs import Run, external_cohorts, read_runs
 from ksfusion.results.tables.differences import Comparisons, read_comparisons
 from ksfusion.results.tables.external import as_text as drops_as_text
-from ksfusion.results.tables.external import cohorts_in, outside, score_all
+from ksfusion.results.tables.external import cohorts_in, score_all, title_outside
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, Layout, lay_out
 from ksfusion.results.tables.markdown import to_markdown
@@ -87,7 +87,7 @@ def make_tables(
         parts = [Part(TITLES[name], name, replace(layout, notes=noted))]
         parts += [
             Part(
-                f"{TITLES[name]}: {outside(cohort)}",
+                title_outside(TITLES[name], cohort),
                 f"{name}_external_{number}",
                 shown(long, cohort=cohort, drops=results.drops),
             )
@@ -149,7 +149,7 @@ def _write_supplement(
     shown = partial(lay_out_supplement, table, settings.tasks, caveats=settings.caveats, comparisons=compared)
     titled = [(f"{title}: {about}", layout) for about, layout in shown()]
     titled += [
-        (f"{title}: {outside(cohort)}: {about}", layout)
+        (f"{title_outside(title, cohort)}: {about}", layout)
         for cohort in cohorts_in(table)
         for about, layout in shown(cohort=cohort, drops=further.drops)
     ]

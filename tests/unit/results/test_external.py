@@ -240,9 +240,9 @@ def test_methods_are_compared_on_each_cohort_by_itself(results):
 def test_layouts_show_the_cohort_apart_with_the_drop(results):
     folder, tables = results
     markdown = (folder / "table1.md").read_text()
-    inside, _, outside = markdown.partition("# Methods compared on the test samples: external cohort y")
+    inside, _, outside = markdown.partition("# Methods compared on the samples: external cohort y")
     assert "*drop*" not in inside and "Test samples: grading 100." in inside
-    _, _, of_z = outside.partition("# Methods compared on the test samples: external cohort z")
+    _, _, of_z = outside.partition("# Methods compared on the samples: external cohort z")
     assert "*drop*" in of_z and "Samples of z: grading 80." in of_z
     assert "Nothing was fitted, chosen or trained on this cohort." in of_z
     drops = read_drops([folder / "external.tsv"])
@@ -299,6 +299,6 @@ def test_figures_of_external_cohorts_stand_beside_those_of_the_test_samples(runs
 def test_words_of_the_test_side_are_left_out():
     assert (
         without_test("How well it is told, on the test samples; p by test")
-        == "How well it is told, on samples; p by test"
+        == "How well it is told, on the samples; p by test"
     )
     assert without_test("no pair of test samples can be compared") == "no pair of samples can be compared"

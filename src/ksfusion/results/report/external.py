@@ -68,7 +68,7 @@ def external_sections(
         tables = [
             ResultSection(
                 id=name,
-                title=SECTION_TITLES[name],
+                title=SECTION_TITLES[name].partition(". ")[0],
                 samples=shown(long, cohort=cohort),
                 cases=shown(long, cohort=cohort, level="case"),
             )

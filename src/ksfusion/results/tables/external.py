@@ -26,7 +26,7 @@ KEY = ["method", "task", "metric", "level"]
 COLUMNS = [*KEY, "cohort", "test", "external", "drop", "ci_low", "ci_high", "n_test", "n", "reason"]
 NUMBERS = ["test", "external", "drop", "ci_low", "ci_high"]
 # Of samples or cases that are not those of the test side.
-TEST_WORD = re.compile(r"\b(?:the )?test (samples?|cases?)\b")
+TEST_WORD = re.compile(r"\btest (samples?|cases?)\b")
 
 
 @dataclass(frozen=True)
@@ -145,3 +145,8 @@ def cohorts_in(table: pd.DataFrame) -> list[str]:
 def outside(cohort: str) -> str:
     """Return what an external cohort is called in titles."""
     return f"external cohort {cohort}"
+
+
+def title_outside(title: str, cohort: str) -> str:
+    """Return the title of a table of the test samples for the same of an external cohort."""
+    return f"{without_test(title)}: {outside(cohort)}"
