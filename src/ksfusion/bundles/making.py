@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class Draft:
     modalities: str
     settings: BundleSettings
     partial: bool
+    _means: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, study: StudyResults) -> Draft:
@@ -235,13 +236,20 @@ class Draft:
             numbers["expression"] = _numbers(values, data["g"].samples)
         if "p" in data:
             samples = data["p"].samples
-            numbers["features"] = _numbers(mean_patches(data["p"]), samples)
+            numbers["features"] = _numbers(self._mean_features(data["p"]), samples)
             of_sample = self.study.samples().set_index("sample_id").loc[samples["sample_id"], "slide_id"].to_numpy()
             if (stains := self._stains(of_sample, samples)) is not None:
                 numbers["stain"] = stains
             train = np.unique(of_sample[(samples["split"] == "train").to_numpy()])
             slides = self.study.slides().reindex(columns=slides.columns).loc[train]
         return fit_summary(numbers, slides)
+
+    def _mean_features(self, data: FoldData) -> np.ndarray:
+        """Return the mean features of the slide of each sample; all slides are read once for all folds."""
+        ids = data.samples["sample_id"]
+        if not self._means.keys() >= set(ids):
+            self._means.update(zip(ids, mean_patches(data), strict=True))
+        return np.stack([self._means[sample_id] for sample_id in ids])
 
     def _stains(self, slides: np.ndarray, samples: pd.DataFrame) -> Numbers | None:
         """Return the numbers of the stain of each slide that was fitted; None where slides are not normalised."""

@@ -68,6 +68,8 @@ def _model(contents: BundleContents, label: str) -> Iterable[str]:
         yield "It predicts a risk and a survival curve in days; a higher risk means an earlier death."
     else:
         yield "It predicts a number."
+    if contents.partial:
+        yield "A sample may lack its slide or its profile: learned numbers stand in for it, and less is known of it."
     for part in contents.folds:
         yield f"Fold {part.fold}: seeds {', '.join(map(str, part.seeds))}{_skipped(part)}."
     if (encoder := contents.encoder) is not None:
@@ -91,6 +93,7 @@ def _data(folder: Path, contents: BundleContents) -> Iterable[str]:
     sides = read_tsv(folder / "cases.tsv", dtype={"case": str}).groupby(["fold", "split"]).size()
     for fold, counts in sides.groupby(level="fold"):
         yield f"Fold {fold}: {', '.join(f'{count} cases {split}' for (_, split), count in counts.items())}."
+    yield f"Labels come from the columns {', '.join(contents.labelling.columns)} of the table of cases."
     for source in contents.expression:
         yield f"Expression of cohort {source.cohort}: {source.format}, unit {source.unit}."
     yield "Neither case ids nor slides nor profiles stand in the bundle; of case ids their SHA-256."
