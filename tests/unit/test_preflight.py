@@ -50,6 +50,7 @@ def test_a_time_limit_that_no_system_can_wait_for(told, seconds):
 PATHS = {
     "stain.target": lambda path: {"stain": {"target": path}},
     "slides.masks": lambda path: {"slides": {"masks": path}},
+    "slides.regions": lambda path: {"slides": {"regions": path}},
     "features.weights": lambda path: {"features": {"weights": path}},
     "splits.file": lambda path: {"splits": {"scheme": "file", "file": path}},
     "genes.sets": lambda path: {"genes": {"sets": {"tme": path}}},

@@ -45,6 +45,31 @@ class TestStrayMasks:
         assert mask_warnings(None, mask_names(None), ["a"]) == []
 
 
+class TestRegions:
+    def plan_of(self, folder, *slide_ids, **more):
+        rows = [{"slide_id": slide_id, "slide": "", "mpp": "", "case_id": slide_id} for slide_id in slide_ids]
+        rows = [row | {"sample_id": row["slide_id"], "expression_id": "e"} for row in rows]
+        config = parse_config({"cohort": COHORT, "slides": {"regions": folder and str(folder)}, **more})
+        return Plan(config, CohortTables(rows, [], ()), Study(None, frozenset(), (), batches=1))
+
+    def test_those_of_slides_are_read_and_strays_are_told(self, tmp_path):
+        for name in ("a.geojson", "b.png", "c.geojson", "stray.geojson"):
+            (tmp_path / name).touch()
+        plan = self.plan_of(tmp_path, "a", "b", "c")
+        assert plan.regions() == [str(tmp_path / name) for name in ("a.geojson", "c.geojson")]
+        told = [line for line in plan.warnings() if line.startswith("slides.regions: ")]
+        assert len(told) == 1 and "match no slide, such as stray.geojson" in told[0]
+        assert self.plan_of(None, "a").regions() == []
+
+    def test_they_need_the_slides(self, tmp_path):
+        with pytest.raises(UserError, match=r"slides\.regions need the slides"):
+            self.plan_of(tmp_path, "a", features={"source": "precomputed", "path": "features"})
+
+    def test_what_is_no_folder(self):
+        (line,) = mask_problems("gone", "mine.yaml", key="slides.regions")
+        assert line.startswith("mine.yaml: slides.regions: gone is not a folder that can be read")
+
+
 class TestOddPaths:
     @pytest.mark.parametrize("make", ["folder", "device", "lost"])
     def test_what_is_no_mask_in_the_folder(self, tmp_path, make):
