@@ -36,6 +36,7 @@ from ksfusion.bundles.predict import is_predictable
 from ksfusion.bundles.seen import case_digest
 from ksfusion.bundles.study import StudyResults, TrainedRun, versions
 from ksfusion.bundles.summary import Numbers, fit_summary, once
+from ksfusion.bundles.writing import write_block, write_table
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet
 from ksfusion.genes.config import Genes
@@ -278,17 +279,6 @@ class Draft:
         slides = slides[slides["digest"].fillna("") != ""]
         known = pd.DataFrame({"slide": slides["digest"], "case": slides["case_id"].map(digests)})
         write_table(known.sort_values(["slide", "case"]), folder / SLIDES)
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of a bundle: its checksum is in the manifest, and no file stands beside it."""
-    path.write_text(table.to_csv(sep="\t", index=False, lineterminator="\n"), encoding="utf-8")
-
-
-def write_block(values: dict[str, Any], path: Path) -> None:
-    """Write a JSON file of a bundle."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _numbers(values: np.ndarray, samples: pd.DataFrame) -> Numbers:

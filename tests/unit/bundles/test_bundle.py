@@ -11,16 +11,21 @@ import pandas as pd
 import pytest
 import torch
 from bundled_study import files_of, make_bundle, write_study
+from safetensors.torch import load_file, save_file
 from scipy.special import softmax
 from training_cohort import DIAGNOSIS, NICHES, SURVIVAL, epochs
 
 from ksfusion.bundles import read_bundle
 from ksfusion.bundles.encoder import bundle_encoder
+from ksfusion.bundles.manifest import write_manifest
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.bundles.seen import sides_of_case
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
 from ksfusion.slides.encoders.build import build_encoder
+from ksfusion.stages.fit_baseline import fit_baseline
+from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.training.config import FitBaselineSettings
 from ksfusion.training.data import read_fold
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -276,3 +281,23 @@ def test_a_bundle_of_models_with_stand_ins(cohort, tmp_path):
     train = used[used["split"] == "train"]
     assert limits["features"].samples == (train["modalities"] != "genes only").sum()
     assert limits["expression"].samples == (train["modalities"] != "slides only").sum()
+
+
+@pytest.mark.parametrize("method", ["mean-patch", "logistic-genes"])
+def test_a_baseline_is_a_bundle_too(study, tmp_path, method):
+    results = shutil.copytree(study, tmp_path / "results")
+    task, files = TaskOutcome.of(DIAGNOSIS), files_of(results)
+    run = results / f"models/diagnosis/{method}/fold0/seed0"
+    fit_baseline(files, [run], method=method, fold=0, seed=[0], settings=[FitBaselineSettings(task=task)])
+    found = read_bundle(make_bundle(results, tmp_path / "B", method=method))
+    data = read_fold(files, task=task, fold=0, modalities=found.modalities)
+    predicted = member_predictions(found.members[0], data, batch_size=1)
+    pd.testing.assert_frame_equal(predicted, read_parquet(run / "predictions.parquet"), check_exact=True)
+    other = {"mean-patch": "genes", "logistic-genes": "slides.tsv"}[method]
+    assert not (tmp_path / "B" / other).exists()
+    coefficients = tmp_path / "B/members/fold0/seed0/model.safetensors"
+    tensors = load_file(coefficients)
+    save_file({**tensors, "scale": tensors["scale"][:-1].clone()}, coefficients)
+    write_manifest(tmp_path / "B", {})
+    with pytest.raises(UserError, match="weight scale has 11, and the method wants 12"):
+        read_bundle(tmp_path / "B")
