@@ -220,7 +220,7 @@ def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
 def test_what_is_known_of_where_models_look(demo):
     """A random number finds nothing, and the ridge that is taught what patches show finds all that was drawn."""
     table = demo.tsv("results/localisation.tsv")
-    beside = table[table["method"].isin(["chance", "oracle"])].set_index(["method", "over", "target"])
+    beside = table[table["method"].isin(["chance", "oracle"])].set_index(["method", "over", "target"]).sort_index()
     assert set(beside.index.get_level_values("target")) == {"tumour", "immune", "vessels", "tme"}
     chance = beside.loc["chance"]
     known = chance.dropna(subset=["ci_low"])

@@ -1,10 +1,7 @@
 # Where it is known what patches show: planted in the demo, or annotated by the user. Whether attention falls on it.
 LOCATED = [method for method in METHODS if method in registry.NETWORKS and "p" in registry.METHODS[method].modalities]
 LOCALISATION = ["results/localisation.tsv"]
-KNOWN = {
-    "truth": "truth/tiles.parquet" if plan.config.demo else [],
-    "regions": [] if plan.config.demo else "results/regions.parquet",
-}
+REGIONS = [] if plan.config.demo else ["results/regions.parquet"]
 
 
 rule read_regions:
@@ -33,7 +30,8 @@ rule read_regions:
 rule locate_attention:
     input:
         **FOLD_FILES,
-        **KNOWN,
+        truth="truth/tiles.parquet" if plan.config.demo else [],
+        regions=REGIONS,
         runs=expand(
             "results/models/{task}/{method}/fold{{fold}}/seed{seed}/{file}",
             task=TASKS,
@@ -63,7 +61,8 @@ rule locate_attention:
 
 rule make_localisation:
     input:
-        **KNOWN,
+        truth="truth/tiles.parquet" if plan.config.demo else [],
+        regions=REGIONS,
         located=expand("results/localisation/fold{fold}.tsv", fold=FOLDS),
         store="results/features/store",
         features=expand("results/features/{batch}.h5", batch=BATCHES),
