@@ -14,6 +14,7 @@ from ksfusion.bundles.config import BundleContents
 from ksfusion.core.provenance import as_json
 from ksfusion.methods.registry import METHODS
 from ksfusion.predictions.charts import curve_chart, strip
+from ksfusion.predictions.page_scores import score_rows
 from ksfusion.predictions.page_text import cautions, figures, how_it_came, member_rows, notes, sentence
 from ksfusion.results.report.gallery import HEATMAP_PX, PICTURE_PX, small_picture
 from ksfusion.results.report.heatmaps import SHEET_PX
@@ -28,7 +29,7 @@ BAR_PX = 140
 
 @dataclass(frozen=True, eq=False)
 class PageFiles:
-    """The pictures that a page may hold.
+    """What a page may hold of files.
 
     Attributes
     ----------
@@ -36,10 +37,13 @@ class PageFiles:
         Folder of `ksfusion.stages.explain_cases`, and its list.
     overviews
         slide_id to its picture, and the list that names it.
+    metrics : pandas.DataFrame
+        ``metrics.tsv`` of the bundle, as text.
     """
 
     explanations: tuple[Path, Path]
     overviews: Mapping[str, tuple[Path, Path]]
+    metrics: pd.DataFrame
 
 
 def render_case(
@@ -63,7 +67,7 @@ def render_case(
     contents
         What the bundle is.
     files
-        The pictures.
+        Pictures, and how good the models are.
     made_by
         The provenance of the page.
     """
@@ -100,6 +104,7 @@ def render_case(
         slides=[_slide_row(slide_id, row) for slide_id, row in own.iterrows()],
         flag_names=list(FLAGS),
         overviews=_overviews(list(own.index), files.overviews),
+        scores=score_rows(files.metrics, case, task),
         about=_about(contents),
         made_by=as_json(made_by),
     )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ksfusion.bundles.contents import read_contents
+from ksfusion.bundles.contents import METRICS, read_contents
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_json, read_tsv, write_text
 from ksfusion.predictions.config import WritePagesSettings
@@ -49,7 +49,8 @@ def write_pages(
     made_by = provenance(__name__, settings.record())
     told = read_json(explanations)["cases"]
     ledger = read_tsv(slides, dtype={"slide_id": str, "reason": str, "stain": str}).set_index("slide_id")
-    files = PageFiles((explanations.parent, explanations), overview_lists(overviews))
+    metrics = read_tsv(bundle / METRICS, dtype=str).fillna("")
+    files = PageFiles((explanations.parent, explanations), overview_lists(overviews), metrics)
     for case in read_json(answers)["cases"]:
         page = render_case(case, told.get(case["case_id"]), ledger, contents, files, made_by)
         write_text(page, output / f"{case['case_id']}.html", made_by)

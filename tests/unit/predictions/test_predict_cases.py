@@ -15,10 +15,24 @@ from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.files import read_new
 from ksfusion.predictions.flags import flags_of_samples
 from ksfusion.predictions.page import PageFiles, render_case
+from ksfusion.predictions.page_scores import score_rows
 from ksfusion.predictions.samples import fold_data, judged, looks_of
+from ksfusion.results.config import ShownTask
 from ksfusion.stages.predict_cases import predict_cases
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 
+METRICS = pd.DataFrame(
+    [
+        ("auc", "case", "all", "all", "71.2345", "60", "80", "30", "paired", ""),
+        ("auc", "sample", "all", "all", "70", "60", "80", "40", "paired", ""),
+        ("auc", "case", "A", "all", "75", "60", "80", "20", "paired", ""),
+        ("auc", "case", "all", "0", "74", "60", "80", "30", "paired", ""),
+        ("auc", "case", "all", "all", "50", "40", "60", "30", "paired", "external"),
+        ("auc", "sample", "all", "all", "55", "35", "75", "12", "slides only", ""),
+        ("auc", "sample", "all", "all", "52", "35", "75", "12", "genes only", ""),
+    ],
+    columns=["metric", "level", "cohort", "fold", "mean", "ci_low", "ci_high", "n", "modalities", "split"],
+)
 SETTINGS = PredictCasesSettings(bundle="0")
 
 
@@ -140,11 +154,28 @@ def test_a_page_is_one_file_that_escapes_what_it_is_given(said, bundled, files, 
     slides = read_tsv(files.slides, dtype={"slide_id": str}).set_index("slide_id")
     contents = contents.model_copy(update={"task": named})
     case = json.loads(json.dumps(cases[0]))
-    page = render_case(case, None, slides, contents, PageFiles((tmp_path, tmp_path), {}), {"code": "0"})
+    page = render_case(case, None, slides, contents, PageFiles((tmp_path, tmp_path), {}, METRICS), {"code": "0"})
     assert "<script" not in page and "&lt;script&gt;" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page) and " style=" not in page
     best = max(case["answer"]["values"], key=lambda name: case["answer"]["values"][name]["mean"])
     assert f"probability {case['answer']['values'][best]['mean']:.2f}" in page
+
+
+def test_how_good_the_models_are_with_what_the_patient_has(said):
+    _, _, cases = said
+    task = ShownTask(name="t", kind="classification", classes=["a", "b"])
+    # The mean over models on all test cases; of single cohorts, folds and samples the bundle has it.
+    (row,) = score_rows(METRICS, cases[0], task)
+    assert row == {
+        "metric": "AUC",
+        "of": "with slide and profile",
+        "value": "71.2",
+        "interval": "60.0 to 80.0",
+        "n": "30",
+    }
+    alone = {**cases[0], "flags": [{"code": "without_profile", "sample_id": "s", "detail": ""}]}
+    assert [(row["of"], row["value"]) for row in score_rows(METRICS, alone, task)][1:] == [("slides only", "55.0")]
+    assert score_rows(METRICS.iloc[:0], cases[0], task) == []
 
 
 def test_nobody_with_an_answer_is_no_error(files, tmp_path):
