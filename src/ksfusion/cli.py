@@ -34,7 +34,7 @@ NAMES = {
     "fit_stain_target": "stain-target",
     "export_features": "export",
 }
-ALIASES = {"gate": "check-leakage"}
+ALIASES = {"gate": "check-leakage", "attribute": "attribute-genes"}
 # Given by position.
 POSITIONAL = {"recipe", "config", "targets"}
 # Given as often as wanted, one value each.

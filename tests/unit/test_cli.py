@@ -80,6 +80,13 @@ def test_verbs_that_are_called_by_hand_keep_their_names():
     assert build_parser("gate").parse_args(["gate", *options]).tiles[0].name == "t"
 
 
+def test_a_shorter_name_is_the_same_verb(capsys):
+    for verb in ("attribute", "attribute-genes"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        assert "--stability" in capsys.readouterr().out
+
+
 def test_a_file_that_a_job_does_not_read_is_an_option_without_a_value():
     """As the rules have it: the input of a method that reads no patches is empty, and so is what stands behind it."""
     given = ["fit-baseline", "--store", "--expression", "e", "--selected", "s", "--samples", "t", "--cases", "c"]
