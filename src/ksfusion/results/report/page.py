@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from ksfusion.results.report.gallery import FigureSection, PageFigure, SlideGall
 from ksfusion.results.report.heatmaps import HeatmapGallery
 from ksfusion.results.report.localisation import LocalisationSection
 from ksfusion.results.report.modalities import ModalitySection
+from ksfusion.results.report.policy import content_policy
 from ksfusion.results.report.sections import (
     GeneSection,
     ResultSection,
@@ -186,7 +186,7 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
     return environment.get_template(TEMPLATE.name).render(
         title=settings.title or _title_of_tasks(table1, titles),
         notice=settings.notice,
-        policy=f"default-src 'none'; img-src data:; style-src '{_hash_of(style)}'; script-src '{_hash_of(script)}'",
+        policy=content_policy(style, script),
         css=style,
         script=script,
         menu=_menu(contents, sections, compared, figures, external=bool(outside)),
@@ -228,11 +228,6 @@ def render_page(contents: ReportContents, settings: WriteReportSettings, made_by
         versions=_versions(made_by["code"]),
         made_by=as_json(made_by),
     )
-
-
-def _hash_of(text: str) -> str:
-    """Return what a Content-Security-Policy lets pass: the hash of a style or script within the page."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
 def _menu(
