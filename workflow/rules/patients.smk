@@ -41,7 +41,7 @@ rule predict_cases:
     benchmark:
         "results/benchmarks/predict_cases.tsv"
     conda:
-        "../../envs/training.yaml"
+        "../../envs/predictions.yaml"
     params:
         bundle=plan.prediction.bundle,
         settings=plan.settings("predict_cases"),
@@ -65,7 +65,7 @@ rule explain_cases:
     benchmark:
         "results/benchmarks/explain_cases.tsv"
     conda:
-        "../../envs/heatmaps.yaml"
+        "../../envs/predictions.yaml"
     params:
         bundle=plan.prediction.bundle,
         manifest=MANIFEST,
@@ -91,7 +91,7 @@ rule write_pages:
     log:
         "results/logs/write_pages.log",
     conda:
-        "../../envs/results.yaml"
+        "../../envs/predictions.yaml"
     params:
         bundle=plan.prediction.bundle,
         settings=plan.settings("write_pages"),
