@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from ksfusion.core.feature_store import FeatureStore
 from ksfusion.demo.targets import TARGETS
+from ksfusion.results.attention.localisation import locate_all
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import Patches
 from ksfusion.results.attention.targets import Targets
@@ -55,6 +57,11 @@ def test_features_that_show_nothing_find_nothing():
     assert found.loc[shows, "oracle:tumour"].min() < found.loc[~shows, "oracle:tumour"].max()
 
 
-def test_nothing_to_learn_from():
+@pytest.mark.parametrize("splits", [("val", "val", "test"), ("train", "val", "val")])
+def test_nothing_to_learn_from_or_nobody_to_ask_finds_nothing(splits):
     store, patches, targets = drawn(shown=True)
-    assert patch_oracle(store, patches, samples("val", "val", "test"), Targets(targets)).empty
+    found = patch_oracle(store, patches, samples(*splits), Targets(targets))
+    assert found.empty
+    over_slides, pooled = (located for *_, located in locate_all(found, ["oracle:tumour"], ["tumour"], resamples=100))
+    for _, area, low, high, n_slides, n_cases in (over_slides, pooled):
+        assert np.isnan([area, low, high]).all() and n_slides == n_cases == 0

@@ -49,9 +49,10 @@ def patch_oracle(
     names, samples = targets.names, samples[samples["slide_id"].isin(targets.slides)]
     train = samples[samples["split"] == "train"].drop_duplicates("slide_id")
     test = samples[samples["split"] == "test"]
-    columns = ["sample_id", "case_id", *names, *(f"{ORACLE}:{name}" for name in names)]
     if train.empty or test.empty:
-        return pd.DataFrame(columns=columns)
+        scores = {f"{ORACLE}:{name}": float for name in names}
+        types: dict[str, type] = {"sample_id": str, "case_id": str, **dict.fromkeys(names, bool), **scores}
+        return pd.DataFrame(columns=list(types)).astype(types)
     learnt = list(_with_truth(store, patches, train, targets))
     model = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY))
     model.fit(np.concatenate([features for _, features, _ in learnt]), np.concatenate([truth for *_, truth in learnt]))
