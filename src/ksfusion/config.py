@@ -324,8 +324,8 @@ class Config(Titles):
         if self.splits.external and self.genes.unseen == "own":
             cohorts = ", ".join(self.splits.external)
             said.append(
-                f"Expression of the external cohorts ({cohorts}) was scaled by their own mean and sd, of their profiles "
-                "without labels (genes.unseen: own)."
+                f"Expression of the external cohorts ({cohorts}) was scaled by their own mean and sd, of their "
+                "profiles without labels (genes.unseen: own)."
             )
         if any("c" in METHODS[method].modalities for method in self.methods):
             for name in self.tasks:

@@ -143,6 +143,15 @@ def own_task(**keys):
         (changed(tasks={"age": {"kind": "regression"}}), ["tasks.age: a regression task needs column"]),
         (changed(results={"times": [730, 365]}), ["results.times: must be ascending"]),
         (changed(results={"times": [0]}), ["results.times"]),
+        (
+            changed(slides={"batches": 0}),
+            ["slides.batches: Input should be greater than or equal to 1, or 'auto' (given: 0)"],
+        ),
+        (changed(slides={"batches": "many"}), ["slides.batches: ", "as an integer, or 'auto' (given: 'many')"]),
+        (
+            changed(tasks={"os": {"kind": "survival", "time": "t", "event": "e", "survival": {"cuts": "days"}}}),
+            ["tasks.os.survival.cuts: Input should be a valid list, or 'quartiles' (given: 'days')"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(values, words):

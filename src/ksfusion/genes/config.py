@@ -167,7 +167,7 @@ def unseen_problem(genes: Genes, sources: Sequence[ExpressionSource], external: 
         if genes.unseen == "pooled" and units and source.cohort in external and source.unit not in units:
             known = " or ".join(sorted(units))
             return (
-                f"genes.unseen: pooled takes the mean and sd of the training samples (unit {known}), and external cohort "
-                f"{source.cohort} is given in {source.unit}; give it in the same unit, or use own"
+                f"genes.unseen: pooled takes the mean and sd of the training samples (unit {known}), and external "
+                f"cohort {source.cohort} is given in {source.unit}; give it in the same unit, or use own"
             )
     return ""

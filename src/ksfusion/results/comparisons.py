@@ -47,7 +47,7 @@ class Scope:
     cohort: str
     folds: Sequence[int]
     resamples: int
-    times: Sequence[float]
+    times: Sequence[float] = ()
     external: str = ""
 
     def measure(self, runs: Sequence[Run]) -> Measure:
