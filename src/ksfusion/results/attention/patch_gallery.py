@@ -182,7 +182,7 @@ def gallery_png(rows: Gallery, *, title: str, description: str) -> bytes:
             left = MARGIN + number * (PATCH_PX + MARGIN)
             picture = Image.fromarray(patch).resize((PATCH_PX, PATCH_PX), Image.Resampling.LANCZOS)
             sheet.paste(picture, (left, top + LINE_PX))
-            draw.text((left, top + LINE_PX + PATCH_PX + 2), f"{value:.2g} of even", (90, 90, 90), font)
+            draw.text((left, top + LINE_PX + PATCH_PX + 2), f"{value:.2g} times even", (90, 90, 90), font)
         top += PATCH_PX + 2 * LINE_PX + MARGIN
     data, about = io.BytesIO(), PngInfo()
     about.add_itxt("Description", description)
