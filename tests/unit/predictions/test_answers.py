@@ -10,6 +10,8 @@ import pytest
 from ksfusion.bundles.config import FoldCalibration, Temperature
 from ksfusion.bundles.members import Member
 from ksfusion.predictions.answers import Curve, Spread, alive_at, answer_of, counting_folds, percentile
+from ksfusion.predictions.charts import curve_chart
+from ksfusion.predictions.page_text import member_rows, notes, sentence
 from ksfusion.results.config import ShownTask
 
 CLASSES = ShownTask(name="mgmt", kind="classification", classes=["a", "b"])
@@ -111,3 +113,35 @@ def test_a_curve_falls_at_its_days_and_is_not_known_beyond_the_last():
     curve = Curve([10.0, 20.0], [0.6, 0.3])
     assert [alive_at(curve, day) for day in (0, 9.9, 10, 19, 20)] == [1, 1, 0.6, 0.6, 0.3]
     assert np.isnan(alive_at(curve, 20.1))
+
+
+def test_a_number_has_a_percentile_and_no_temperature():
+    age = ShownTask(name="age", kind="regression", title="Age")
+    models = [member(0, seed, reference=[20, 40, 60, 80]) for seed in range(2)]
+    tables = {
+        one: pd.DataFrame([{"sample_id": "s", "case_id": "P", "predicted": value}])
+        for one, value in zip(models, (50.0, 70.0), strict=True)
+    }
+    answer = answer_of("P", tables, [fold_of(*models, why="no classes")], {}, age).record()
+    assert (answer["values"]["predicted"]["mean"], answer["percentile"]["mean"]) == (60, 62.5)
+    assert sentence(answer, age) == "60 (models: 50 to 70), above 62 % of the training cases."
+    rows = member_rows(answer, age)
+    assert rows["member_columns"] == ["Age", "Percentile"]
+    assert [row["numbers"] for row in rows["members"]] == [["50.000", "50"], ["70.000", "75"]]
+
+
+def test_survival_in_a_sentence_and_a_drawing():
+    one = member(0, 0, reference=[-3, -2, -1, 0], cuts=[100, 200])
+    tables = {one: survival_table(0.5, 0.5, 0.1, risk=-0.5)}
+    answer = answer_of("P", tables, [fold_of(one, temperature=None)], {}, SURVIVAL).record()
+    assert sentence(answer, SURVIVAL) == "High risk, higher than that of 75 % of the training cases."
+    assert "Not calibrated: too few." in notes(answer, SURVIVAL)
+    chart = curve_chart(answer)
+    # From 100 % at the left, down to half after half the time, and to a quarter at the right end.
+    left, right, top, bottom = chart.left, chart.right, chart.top, chart.bottom
+    middle, half, quarter = (left + right) / 2, (top + bottom) / 2, top + 0.75 * (bottom - top)
+    corners = [(left, top), (middle, top), (middle, half), (right, half), (right, quarter)]
+    assert chart.mean == " ".join(f"{x:g},{round(y, 1):g}" for x, y in corners)
+    # 200 days are 6.6 months.
+    assert [text for _, text in chart.months] == ["0", "2", "4", "6"]
+    assert chart.months[1][0] == pytest.approx(left + (right - left) * 2 * 365.25 / 12 / 200, abs=0.1)
