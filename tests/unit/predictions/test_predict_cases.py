@@ -10,7 +10,7 @@ import pytest
 
 from ksfusion.bundles import read_bundle
 from ksfusion.bundles.contents import read_contents
-from ksfusion.core.storage import read_json, read_parquet, read_tsv, write_tsv
+from ksfusion.core.storage import read_json, read_parquet, read_provenance, read_tsv, write_parquet, write_tsv
 from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.files import read_new
 from ksfusion.predictions.flags import flags_of_samples
@@ -159,6 +159,26 @@ def test_a_page_is_one_file_that_escapes_what_it_is_given(said, bundled, files, 
     assert not re.search(r"(src|href)=\"(?!data:)", page) and " style=" not in page
     best = max(case["answer"]["values"], key=lambda name: case["answer"]["values"][name]["mean"])
     assert f"probability {case['answer']['values'][best]['mean']:.2f}" in page
+
+
+def test_a_profile_unlike_those_of_training_is_scored_and_flagged(files, said, tmp_path):
+    table, _, _ = said
+    ledger = read_tsv(files.samples, dtype=str).query("status == 'ok'").drop_duplicates("case_id")
+    sample = ledger[~ledger["case_id"].map(table["flags"]).str.contains("expression_far")].iloc[0]
+    profiles = read_parquet(files.profiles)
+    row = profiles["expression_id"] == sample["expression_id"]
+    genes = [name for name in profiles if name not in ("cohort", "expression_id")]
+    profiles.loc[row, genes] = profiles.loc[row, genes] + 20
+    write_parquet(profiles, tmp_path / "profiles.parquet", read_provenance(files.profiles))
+    odd = dataclasses.replace(files, profiles=tmp_path / "profiles.parquet")
+    outputs = {"output": "p.tsv", "members_output": "m.parquet", "answers_output": "a.json"}
+    predict_cases(odd, **{name: tmp_path / file for name, file in outputs.items()}, settings=SETTINGS)
+    rows = read_tsv(tmp_path / "p.tsv", dtype=str).set_index("case_id")
+    assert rows.loc[sample["case_id"], "status"] == "ok"
+    assert "expression_far" in rows.loc[sample["case_id"], "flags"].split(";")
+    (case,) = [case for case in read_json(tmp_path / "a.json")["cases"] if case["case_id"] == sample["case_id"]]
+    (said_of,) = {flag["detail"] for flag in case["flags"] if flag["code"] == "expression_far"}
+    assert re.fullmatch(r"its scaled genes: distance [\d.e+]+ from training, of which [\d.e+]+ is the limit", said_of)
 
 
 def test_how_good_the_models_are_with_what_the_patient_has(said):
