@@ -4,50 +4,39 @@ The stages are called as Snakemake calls them, by their command lines, on the fi
 """
 
 import re
-import shlex
-import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from fold_project import make_project
+from damaged_studies import (
+    RULES,
+    make_demo,
+    make_folds,
+    make_patients,
+    make_precomputed,
+    remove,
+    restore,
+    written,
+)
+from project import ROOT, Project
 
 from ksfusion.cli import main
 from ksfusion.core.storage import read_provenance, read_tsv
 
-RULES = [
-    "audit_modalities",
-    "build_store",
+# These read what a user gives, or nothing.
+FIRST = (
     "check_cohort",
-    "check_expression",
-    "check_leakage",
-    "check_tiles",
-    "draw_figures",
-    "draw_genes",
-    "draw_heatmaps",
-    "draw_overviews",
-    "extract_features",
-    "fit_baseline",
-    "fit_stain",
-    "make_comparisons",
-    "make_modalities",
-    "make_subgroups",
-    "make_tables",
+    "check_patients",
     "read_expression",
-    "sample_patches",
-    "search_settings",
-    "select_genes",
-    "split_cases",
-    "tile_slides",
-    "train_model",
-    "write_ledger",
-    "write_report",
-]
+    "draw_demo_expression",
+    "draw_demo_slides",
+    "import_tiles",
+)
 SAID = re.compile(r"^error: (\S+) is damaged; delete (\S+) and run again$", re.MULTILINE)
 # Its user may edit it: it is told as changed.
 EDITED = "results/cohort/splits.tsv"
-NOTHING_DEPENDS_ON = ("logs", "benchmarks")
+NOTHING_DEPENDS_ON = ("results/logs/", "results/benchmarks/")
 
 
 def flipped(content: bytes) -> bytes:
@@ -63,32 +52,29 @@ DAMAGES = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """Return a finished run that has a file of every kind."""
-    project = make_project(tmp_path_factory.mktemp("damage") / "project")
-    project.configure(
-        splits={"k": 2},
-        methods=["attmil", "concat", "logistic-genes"],
-        heatmaps={"methods": ["attmil"], "samples": 1},
-        training={"seeds": [0], "epochs": {"mgmt": 3}, "search": {"trials": 1}},
-    )
-    tasks = {"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["unmethylated", "methylated"]}}
-    project.configure(tasks={**tasks, "mgmt": tasks["mgmt"] | {"epochs": 3}})
-    project.snakemake()
-    shutil.copytree(project.folder / "results", project.folder / "whole")
-    return project
+def folds(tmp_path_factory):
+    return make_folds(tmp_path_factory.mktemp("damage") / "project")
 
 
 @pytest.fixture(scope="module")
-def commands(project):
-    """Return the arguments of the first job of each rule, as Snakemake would call it."""
-    printed = project.snakemake("--forceall", "--dry-run", "--printshellcmds")
-    text, found = printed.stdout + printed.stderr, {}
-    shown = r"^rule (\w+):\n.*?^Shell command: ksfusion (.*?)$"
-    for rule, command in re.findall(shown, text, re.MULTILINE | re.DOTALL):
-        found.setdefault(rule, shlex.split(command.partition(" 2> ")[0].replace("$TENSORBOARD", "")))
-    assert sorted(found) == RULES
-    return found
+def demo(tmp_path_factory):
+    return make_demo(tmp_path_factory.mktemp("damage") / "demo")
+
+
+@pytest.fixture(scope="module")
+def precomputed(folds, tmp_path_factory):
+    return make_precomputed(tmp_path_factory.mktemp("damage") / "precomputed", folds)
+
+
+@pytest.fixture(scope="module")
+def patients(folds, tmp_path_factory):
+    return make_patients(tmp_path_factory.mktemp("damage") / "patients", folds)
+
+
+def test_every_rule_is_damaged():
+    files = sorted((ROOT / "workflow/rules").glob("*.smk"))
+    known = {rule for file in files for rule in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)}
+    assert known == {rule for rules in RULES.values() for rule in rules}
 
 
 opened: list[str] | None = None
@@ -100,11 +86,6 @@ def note_opened(event, arguments):
 
 
 sys.addaudithook(note_opened)
-
-
-def restore(folder):
-    shutil.rmtree(folder / "results")
-    shutil.copytree(folder / "whole", folder / "results")
 
 
 def call(arguments, capsys, caplog):
@@ -120,9 +101,8 @@ def call(arguments, capsys, caplog):
 
 
 def made_at(folder):
-    """Return when each file of the results was written."""
-    paths = [path for path in (folder / "results").rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in paths}
+    """Return when each file that a rule writes was written."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in written(folder)}
 
 
 def files_read(arguments, folder, capsys, caplog):
@@ -138,18 +118,17 @@ def files_read(arguments, folder, capsys, caplog):
     restore(folder)
     kinds = {}
     for name in sorted(inputs & set(names)):
-        is_read = not name.startswith(tuple(f"results/{part}/" for part in NOTHING_DEPENDS_ON))
-        if is_read and (folder / name).stat().st_size:
-            kinds.setdefault(re.sub(r"(fold|seed|case-)\d+", r"\1", name), name)
+        if not name.startswith(NOTHING_DEPENDS_ON) and (folder / name).stat().st_size:
+            kinds.setdefault(re.sub(r"(fold|seed|case-|-alpha)\d+", r"\1", name).replace("-alpha", ""), name)
     return list(kinds.values())
 
 
-def contents(results):
-    """Return the files of a results folder, but for times."""
+def contents(folder):
+    """Return the files that rules write, but for times."""
     found = {}
-    for path in results.rglob("*"):
-        name = str(path.relative_to(results))
-        if path.is_file() and not name.startswith(NOTHING_DEPENDS_ON) and "timing" not in name:
+    for path in written(folder):
+        name = str(path.relative_to(folder))
+        if not name.startswith(NOTHING_DEPENDS_ON) and "timing" not in name:
             found[name] = path.read_bytes()
         if path.name == "history.tsv":
             found[name] = read_tsv(path).drop(columns="seconds", errors="ignore").to_csv()
@@ -157,46 +136,48 @@ def contents(results):
     return {name: content for name, content in found.items() if not name.endswith(".snakemake_timestamp")}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_damage_is_noticed_or_harmless(project, commands, rule, monkeypatch, capsys, caplog):
-    monkeypatch.chdir(project.folder)
-    restore(project.folder)
-    read = files_read(commands[rule], project.folder, capsys, caplog)
+@pytest.mark.parametrize(("study", "rule"), [(study, rule) for study, rules in RULES.items() for rule in rules])
+def test_damage_is_noticed_or_harmless(request, study, rule, monkeypatch, capsys, caplog):
+    known = request.getfixturevalue(study)
+    folder, command = known.folder, known.commands[rule]
+    monkeypatch.chdir(folder)
+    restore(folder)
+    read = files_read(command, folder, capsys, caplog)
     if rule == "extract_features":
         read.append("results/features/.0.kept.h5")
-    assert read or rule in ("check_cohort", "read_expression")
-    wanted, wrong = contents(project.folder / "whole"), []
+    assert read or rule in FIRST
+    wanted, wrong = contents(folder / "whole"), []
     for name in read:
         for way, damage in DAMAGES.items():
-            path = project.folder / name
+            path = folder / name
             path.write_bytes(damage(path.read_bytes()))
-            well, said = call(commands[rule], capsys, caplog)
+            well, said = call(command, capsys, caplog)
             if name == EDITED:
                 noticed = EDITED in said and "was changed" in said
             elif well:
-                found = contents(project.folder / "results")
+                found = contents(folder)
                 # What is not made anew is still damaged.
                 changed = {other for other in found | wanted if found.get(other) != wanted.get(other)}
-                noticed = changed <= {name.removeprefix("results/")}
+                noticed = changed <= {name}
                 said += f"changed: {sorted(changed)}"
             elif name.endswith(".splits.tsv.provenance.json"):
                 noticed = f"error: {EDITED}: " in said and "delete it and run again" in said
             else:
-                noticed = any(is_made_by_a_job(target, path, project) for path, target in SAID.findall(said))
+                noticed = any(is_made_by_a_job(target, path, folder) for path, target in SAID.findall(said))
             if not noticed or "Traceback" in said:
                 wrong.append((name, way, said[-1500:]))
-            restore(project.folder)
+            restore(folder)
     assert not wrong
 
 
-def is_made_by_a_job(target, path, project):
+def is_made_by_a_job(target, path, folder):
     """Return whether what is to be deleted is what Snakemake makes again."""
     target = path if target == "it" else target
-    return (project.folder / target).exists() and not Path(target).name.startswith(".")
+    return (folder / target).exists() and not Path(target).name.startswith(".")
 
 
-def test_after_deleting_what_was_damaged_all_is_as_before(project):
-    folder = project.folder
+def test_after_deleting_what_was_damaged_all_is_as_before(folds):
+    folder, project = folds.folder, Project(folds.folder, "folds.yaml")
     restore(folder)
     (folder / "results/features/.0.kept.h5").unlink()
     (folder / "results/features/.0.kept.h5").hardlink_to(folder / "results/features/0.h5")
@@ -207,8 +188,8 @@ def test_after_deleting_what_was_damaged_all_is_as_before(project):
         "samples.tsv",
         "genes/fold0/selected.tsv",
         "features/store/features.npy",
-        "search/mgmt/attmil/fold1/chosen.json",
-        "models/mgmt/attmil/fold0/seed0/predictions.parquet",
+        "search/mgmt/ksfusion/fold1/chosen.json",
+        "models/mgmt/ksfusion/fold0/seed0/predictions.parquet",
         "slides/case-03.png",
         "tables/table1.tsv",
     ):
@@ -226,8 +207,8 @@ def test_after_deleting_what_was_damaged_all_is_as_before(project):
         assert found, printed[-3000:]
         told += found
         for target in found:
-            shutil.rmtree(folder / target) if (folder / target).is_dir() else (folder / target).unlink()
+            remove(folder / target)
     assert done.returncode == 0 and "results/features/0.h5" in told and len(told) > 1
-    found = contents(folder / "results")
+    found = contents(folder)
     assert sorted(found) == sorted(wanted)
     assert [name for name in wanted if found[name] != wanted[name]] == []
