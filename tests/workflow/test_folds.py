@@ -1,9 +1,11 @@
 """A task of one's own over three folds: trained, tabled, enlarged by a case, and stopped by a leak."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -63,6 +65,35 @@ def test_snakemakes_own_report_is_made_without_a_warning(project, tmp_path):
     assert "never awaited" not in printed and "Warning" not in printed, printed
     page = (tmp_path / "report.html").read_text()
     assert "mean over the folds and seeds" in page and "The method without one of its components" in page
+
+
+def test_snakemakes_own_report_as_an_archive_has_the_results_with_captions_and_categories(project, tmp_path):
+    project.snakemake("--report", str(tmp_path / "report.zip"))
+    with ZipFile(tmp_path / "report.zip") as archive:
+        assert archive.testzip() is None
+        page = archive.read("report/report.html").decode()
+        results, categories = (
+            json.loads(re.search(rf"var {name} = ({{.*}});?$", page, re.MULTILINE)[1])
+            for name in ("results", "categories")
+        )
+        for path, result in results.items():
+            assert archive.read(f"report/{result['data_uri']}") == (project.folder / path).read_bytes()
+    captions = {
+        "results/tables/table1.md": "Every method on the test cases: mean over the folds and seeds",
+        "results/tables/table2.md": "The method without one of its components",
+        "results/tables/table_s1.md": "Further metrics",
+        "results/report.html": "Everything on one page",
+    }
+    assert categories == {"Results": {"Other": sorted(captions, key=list(results).index)}}
+    assert results.keys() == captions.keys()
+    for path, caption in captions.items():
+        assert caption in results[path]["caption"], path
+    assert [results[path]["labels"] for path in captions] == [
+        {"table": "Table 1", "what": "all methods"},
+        {"table": "Table 2", "what": "ablation"},
+        {"table": "Table S1", "what": "further metrics"},
+        {"what": "report"},
+    ]
 
 
 def test_epochs_rerun_the_training_and_its_results(project):
