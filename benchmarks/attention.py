@@ -78,7 +78,9 @@ ROWS: dict[str, Row] = {
     "focus, not dense": Row("ksfusion-focus", {"dense": False}),
     "focus, not mixed": Row("ksfusion-focus", {"mixed": False}),
     "focus, patches ask": Row("ksfusion-focus", {"gene_queries": False}),
-    "focus, softmax": Row("ksfusion-focus", {"gate": False}),
+    "focus, map residual": Row("ksfusion-focus", {"genes_residual": False}),
+    "focus, gate": Row("ksfusion-focus", {"gate": True}),
+    "focus, gate, map residual": Row("ksfusion-focus", {"gate": True, "genes_residual": False}),
     "focus without Ge-Con": Row("ksfusion-focus-no-gecon"),
     "focus without CG-Coord": Row("ksfusion-focus-no-cgcoord"),
 }

@@ -30,7 +30,7 @@ class EquationsStream(Stream):
         super().__init__(n_features, n_genes, side, settings)
         self.norm = nn.Identity()
 
-    def fuse(self, teacher: Tensor, attended: Tensor) -> Tensor:
+    def fuse(self, teacher: Tensor, guidance: Tensor, attended: Tensor) -> Tensor:
         """Return the output of the attention: genes reach z by where and with what queries it looks alone."""
         return attended
 

@@ -1,6 +1,6 @@
 """KS-Fusion with an attention that can find a patch: the fewest changes with which it does, each of them an option.
 
-The attention of `ksfusion` stays where it starts, near to even, for three reasons that were measured one by one
+The attention of `ksfusion` stays where it starts, near to even. What keeps it there, as far as it was tried out
 (benchmarks/RESULTS.md, "Where it looks"):
 
 - Its sampling points are a grid of at most 12 x 12 points that move little: a patch between them is never looked at.
@@ -9,9 +9,11 @@ The attention of `ksfusion` stays where it starts, near to even, for three reaso
   reads all channels, and its logits start with unit variance.
 - Each patch asks, and the attention that is averaged over all of them is even. With ``gene_queries`` the genes ask, one
   query a head.
+- The patches' own mean reaches z through the residual, so that nothing is gained by looking. With ``genes_residual`` it
+  is the genes alone that do, and with ``unit_values`` what is attended starts as large as they.
 
-``gate`` weighs each point by a sigmoid in place of the softmax: that one patch is looked at takes nothing from another.
-Everything else is `ksfusion`: two streams, offsets, Ge-Con, CG-Coord, the residual from the multi-modal map.
+``gate``, off by default, weighs each point by a sigmoid in place of the softmax. Everything else is `ksfusion`: two
+streams, offsets, Ge-Con, CG-Coord.
 """
 
 from __future__ import annotations
@@ -30,20 +32,24 @@ from ksfusion.methods.registry import register
 
 @dataclass(frozen=True)
 class FocusSettings(KSFusionSettings):
-    """What sets it apart; all four False give the attention of `ksfusion`, but for the reach of the offsets."""
+    """What sets it apart; all False give the attention of `ksfusion`, but for the reach of the offsets."""
 
     offset_cells: float = 1.0
     dense: bool = True
     mixed: bool = True
     gene_queries: bool = True
-    gate: bool = True
+    genes_residual: bool = True
+    unit_values: bool = True
+    gate: bool = False
     key_width: int = 16  # of each head, where queries and keys are mixed
 
 
 class FocusDeform(CMDeform):
     """Deformable attention that genes ask, of keys that read all channels."""
 
-    def __init__(self, side: int, *, dense: bool, mixed: bool, gate: bool, key_width: int, **sizes: Any) -> None:
+    def __init__(
+        self, side: int, *, dense: bool, mixed: bool, gate: bool, unit_values: bool, key_width: int, **sizes: Any
+    ) -> None:
         super().__init__(side, **{**sizes, "grid": side if dense else sizes["grid"]})
         self.key_width = key_width
         self.ask, self.key = (
@@ -51,6 +57,8 @@ class FocusDeform(CMDeform):
         )
         if mixed:
             del self.w_k
+        if unit_values:
+            nn.init.normal_(self.w_v, std=self.w_v.shape[1] ** -0.5)
         self.threshold = nn.Parameter(torch.zeros(self.heads, 1, 1, 1)) if gate else None
 
     def forward(
@@ -108,12 +116,12 @@ class FocusStream(Stream):
 
     def __init__(self, n_features: int, n_genes: int, side: int, settings: FocusSettings) -> None:
         super().__init__(n_features, n_genes, side, settings)
-        self.gene_queries = settings.gene_queries
+        self.gene_queries, self.genes_residual = settings.gene_queries, settings.genes_residual
 
     @classmethod
     def attention_sizes(cls, settings: KSFusionSettings) -> dict[str, Any]:
         """Return the arguments of the attention: its sizes, and what sets it apart."""
-        names = ("dense", "mixed", "gate", "key_width")
+        names = ("dense", "mixed", "gate", "unit_values", "key_width")
         return {**super().attention_sizes(settings), **{name: getattr(settings, name) for name in names}}
 
     def look(self, teacher: Tensor, guidance: Tensor, patch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -121,6 +129,10 @@ class FocusStream(Stream):
         asking = self.norm(guidance).unsqueeze(1) if self.gene_queries else None
         attended: tuple[Tensor, Tensor, Tensor | None] = self.attend(self.norm(teacher), patch, asking)
         return attended
+
+    def fuse(self, teacher: Tensor, guidance: Tensor, attended: Tensor) -> Tensor:
+        """Return what z is pooled from, (B, N or Q, width): with the residual of the genes, or of the whole map."""
+        return (guidance.unsqueeze(1) if self.genes_residual else teacher) + attended
 
 
 @register(

@@ -126,7 +126,7 @@ class Stream(nn.Module):
         guidance = functional.linear(gene, self.teaching()[1], self.teach.bias)  # (B, width)
         teacher = taught + guidance.unsqueeze(1)  # (B, N, width), the multi-modal map
         attended, points, attention = self.look(teacher, guidance, patch)
-        z = self.pool(self.norm_out(self.fuse(teacher, attended)).mean(dim=1))  # (B, width)
+        z = self.pool(self.norm_out(self.fuse(teacher, guidance, attended)).mean(dim=1))  # (B, width)
         return z, gene, points, attention
 
     def look(self, teacher: Tensor, guidance: Tensor, patch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -142,7 +142,7 @@ class Stream(nn.Module):
         attended: tuple[Tensor, Tensor, Tensor | None] = self.attend(self.norm(teacher), patch)
         return attended
 
-    def fuse(self, teacher: Tensor, attended: Tensor) -> Tensor:
+    def fuse(self, teacher: Tensor, guidance: Tensor, attended: Tensor) -> Tensor:
         """Return what z is pooled from, (B, N, width): with the released code's residual from the multi-modal map."""
         return teacher + attended
 

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 NICHES = {"tumour": ["A", "B", "C"], "tme": ["D", "E"]}
 SIDE, HEADS = 14, 8
-OFF = {"dense": False, "mixed": False, "gene_queries": False, "gate": False, "offset_cells": 4.0}
+CHANGES = ("dense", "mixed", "gene_queries", "genes_residual", "unit_values", "gate")
+OFF = {**dict.fromkeys(CHANGES, False), "offset_cells": 4.0}
 
 
 def make(name: str, **options):
@@ -63,9 +64,9 @@ def written_out(attend, teacher, patch, asking, points, *, gate):
 
 @pytest.mark.parametrize("gate", [True, False])
 @pytest.mark.parametrize("gene_queries", [True, False])
-@pytest.mark.parametrize("dense", [True, False])
-def test_streams_as_written_out(inputs, gate, gene_queries, dense):
-    model = make("ksfusion-focus", gate=gate, gene_queries=gene_queries, dense=dense)
+@pytest.mark.parametrize(("dense", "genes_residual"), [(True, True), (False, False)])
+def test_streams_as_written_out(inputs, gate, gene_queries, dense, genes_residual):
+    model = make("ksfusion-focus", gate=gate, gene_queries=gene_queries, dense=dense, genes_residual=genes_residual)
     patches, genes = inputs
     if gate:
         for stream in model.streams.values():
@@ -82,7 +83,8 @@ def test_streams_as_written_out(inputs, gate, gene_queries, dense):
             attended, attention = written_out(
                 stream.attend, teacher, stream.norm(patch), asking, out.points[niche][sample], gate=gate
             )
-            z = stream.pool(stream.norm_out(teacher + attended).mean(dim=0))
+            residual = guidance if genes_residual else teacher
+            z = stream.pool(stream.norm_out(residual + attended).mean(dim=0))
             torch.testing.assert_close(out.embeddings[niche][sample], z, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(out.attention[niche][sample], attention, rtol=1e-4, atol=1e-7)
 

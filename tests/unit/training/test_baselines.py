@@ -359,5 +359,5 @@ def test_mistakes_are_lines(drawn):
         fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0], settings=[settings])
     with pytest.raises(UserError, match="--method snn: is no baseline; ksfusion train-model trains it"):
         fit_baseline(drawn.files, one, method="snn", fold=0, seed=[0], settings=[settings])
-    with pytest.raises(UserError, match="--output: 1 folders for 2 seeds"):
+    with pytest.raises(UserError, match="--output: 1 folders for 1 tasks with 2 seeds"):
         fit_baseline(drawn.files, one, method="clinical", fold=0, seed=[0, 1], settings=[settings])
