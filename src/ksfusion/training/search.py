@@ -13,7 +13,7 @@ import optuna
 import pandas as pd
 import torch
 
-from ksfusion.training.config import RunSettings, SearchSettings
+from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldData
 from ksfusion.training.distillation import Teacher
 from ksfusion.training.fit import NotFiniteLossError, fit_method
@@ -70,7 +70,7 @@ def run_trials(
                     task=settings.task,
                     method=method,
                     seed=settings.seed,
-                    settings=RunSettings.model_validate({**settings.training.record(), **values}),
+                    settings=settings.training.model_copy(update=values),
                     device=device,
                     name=f"{name}, trial {number}",
                     teacher=Teacher.read(teacher) if teacher else None,

@@ -82,10 +82,7 @@ def test_where_every_trial_fails_the_configured_settings_stay_and_the_run_says_w
     chosen, trials = search(cohort, "search", space={"lr": [1e30, 1e31]}, trials=1, lr=1e30)
     assert chosen["settings"] == {"lr": 1e30} and chosen["trial"] is None and trials["value"].isna().all()
     assert chosen["reason"].startswith("all trials failed, the first: ") and "trial 0" in chosen["reason"]
-    cohort.train_seeds(
-        {0: cohort.folder / "run"}, task=SHORT, method="snn", chosen=[cohort.folder / "search/chosen.json"]
-    )
-    metrics = read_metrics(cohort.folder / "run")
+    metrics = read_metrics(cohort.train("run", task=SHORT, method="snn", lr=chosen["settings"]["lr"]))
     assert metrics["status"] == "failed" and "is not finite; lower training.lr (1e+30)" in metrics["reason"]
 
 
@@ -104,7 +101,7 @@ def test_without_a_class_in_validation_the_loss_decides(cohort):
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [({"lr": [0, 1]}, "above 0"), ({"alpha": [0.5, 0.1]}, "lowest"), ({"dropout": [0, 1]}, "below 1")],
+    [({"lr": [0, 1]}, "greater than 0"), ({"alpha": [0.5, 0.1]}, "lowest"), ({"dropout": [0, 1]}, "below 1")],
 )
 def test_a_range_that_cannot_be_searched(values, words):
     cohort = {
