@@ -149,7 +149,7 @@ class FocusStream(Stream):
     },
 )
 class FocusKSFusion(KSFusion):
-    """KS-Fusion whose attention finds patches.
+    """KS-Fusion whose attention can find patches.
 
     Parameters
     ----------
