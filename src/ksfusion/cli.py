@@ -124,8 +124,8 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
                                     help=texts.get(field.name))  # fmt: skip
         else:
             options = _option(hints[name], parameter.default)
-            if name in POSITIONAL:
-                options.pop("required", None)
+            if name in POSITIONAL and not options.pop("required", None):
+                options.setdefault("nargs", "?")
             if name in REPEATED:
                 options = {"action": "append", "default": [], "metavar": options["metavar"]}
             flag = name if name in POSITIONAL else _flag(name)

@@ -16,6 +16,7 @@ BY_HAND = {
     "adopt",
     "build_glioma_cohort",
     "bundle",
+    "doctor",
     "evaluate",
     "export_attention",
     "export_features",

@@ -1,6 +1,7 @@
 """The SLURM profile on a real SLURM: what its jobs ask for, one that needs more memory, Ctrl-C, and the same bytes."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -191,6 +192,23 @@ def test_ksfusion_run_submits_jobs_too(project, cluster, training):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (project.folder / "results/genes/fold1/selected.tsv").is_file()
     assert [(job.rule, job.state) for job in cluster.jobs()[before:]] == [("select_genes", "COMPLETED")]
+
+
+def test_the_doctor_sees_what_the_cluster_has(project, cluster):
+    """It keeps no accounts of jobs, so that a profile without squeue would wait for ever."""
+
+    def told(profile, code):
+        command = [sys.executable, "-m", "ksfusion", "doctor", "--profile", str(profile), "--format", "json"]
+        done = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == code, done.stdout + done.stderr
+        return {finding["subject"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+    found = told(project.folder / "profiles/slurm", 0)
+    assert found["SLURM"]["said"].endswith("partitions: main, gpu")
+    assert [found[name]["level"] for name in ("SLURM plugin", "accounting", "partitions")] == ["ok"] * 3
+    found = told("slurm", 1)
+    assert (found["accounting"]["level"], found["partitions"]["level"]) == ("problem", "ok")
+    assert found["accounting"]["remedy"].startswith("write slurm-status-command: squeue in ")
 
 
 def test_the_documented_requests_are_those_of_the_profile():

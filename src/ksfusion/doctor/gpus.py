@@ -1,0 +1,58 @@
+"""Which GPUs PyTorch can use, and why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from ksfusion.doctor.findings import Finding
+
+DRIVER = Path("/proc/driver/nvidia/version")
+# Less holds neither an encoder at features.batch_size 256 nor a training at the paper's size.
+LEAST_GPU = 6 * 10**9
+
+
+def gpu_findings() -> Iterator[Finding]:
+    """Yield what was found of the GPUs, of their driver and of CUDA in PyTorch."""
+    import torch
+
+    driver, built = _driver(), torch.version.cuda
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        usable = torch.cuda.is_available()
+    about = f"PyTorch {torch.__version__} ({f'CUDA {built}' if built else 'without CUDA'})"
+    if usable:
+        yield Finding("ok", "CUDA", f"{about}, driver {driver or 'unknown'}")
+        for number in range(torch.cuda.device_count()):
+            yield _gpu(torch.cuda.get_device_properties(number), number, torch.cuda.is_bf16_supported())
+    elif driver is None:
+        yield Finding("note", "CUDA", f"{about}, no NVIDIA driver: encoding and training take the processor")
+    elif os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        yield Finding("note", "CUDA", f"driver {driver}, hidden", "unset CUDA_VISIBLE_DEVICES to use the GPUs")
+    elif built is None:
+        yield Finding("problem", "CUDA", f"driver {driver}, but {about}", "install a PyTorch with CUDA (pytorch.org)")
+    else:
+        why = " ".join(str(said[0].message).split()) if said else "finds no GPU"
+        remedy = f"update the driver to one for CUDA {built}, or install a PyTorch for the CUDA of the driver"
+        yield Finding("problem", "CUDA", f"driver {driver}, but {about} cannot use it ({why[:200]})", remedy)
+
+
+def _gpu(properties: object, number: int, has_bfloat16: bool) -> Finding:
+    name, memory = getattr(properties, "name", ""), getattr(properties, "total_memory", 0)
+    said = f"{name}, {memory / 10**9:.0f} GB"
+    if memory < LEAST_GPU:
+        remedy = "lower features.batch_size and training.batch_size if memory runs out"
+        return Finding("note", f"GPU {number}", said, remedy)
+    return Finding("ok", f"GPU {number}", said + (", bfloat16" if has_bfloat16 else ", no bfloat16: take float16"))
+
+
+def _driver() -> str | None:
+    """Return the version of the NVIDIA driver of the kernel; None where there is none."""
+    try:
+        found = re.search(r"\b\d+\.\d+(\.\d+)?\b", DRIVER.read_text())
+    except OSError:
+        return None
+    return found[0] if found else "of unknown version"

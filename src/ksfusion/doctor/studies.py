@@ -1,0 +1,81 @@
+"""What is wrong with a study's configuration and tables: what a run would say before its first job."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ksfusion.core.errors import UserError
+from ksfusion.core.strict_yaml import read_yaml
+from ksfusion.core.workflow import folder_of, parse_settings
+from ksfusion.doctor.findings import Finding, from_lines
+from ksfusion.plan import Plan, make_plan
+from ksfusion.preflight import missing_packages
+from ksfusion.slides.encoders.hub import check_weights
+
+OF_GENES = ("read_expression", "select_genes", "train_model", "search_settings")
+OF_SLIDES = ("fit_stain", "extract_features")
+
+
+@contextlib.contextmanager
+def planned_study(config: Path, settings: Sequence[str] = ()) -> Iterator[Plan]:
+    """Yield the plan of a study, in whose folder the block runs; where there is none yet, in an empty one.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    settings
+        See `ksfusion.core.workflow.parse_settings`.
+
+    Raises
+    ------
+    UserError
+        With a line for each problem of configuration and tables.
+    """
+    folder, started_in = folder_of(config, settings), Path.cwd()
+    values = _merged(read_yaml(config), parse_settings(settings))
+    with contextlib.ExitStack() as stack:
+        here = folder if folder.is_dir() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(contextlib.chdir(here))
+        full = started_in / config
+        yield make_plan(values, source=str(config), files=[full], started_in=started_in)
+
+
+def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
+    """Yield what was found of a study that can be planned.
+
+    Parameters
+    ----------
+    plan
+        Its plan.
+    weights
+        Whether to ask for the encoder's weights, which may be a question to the Hugging Face hub.
+    """
+    tables = plan.tables
+    said = f"{len(tables.samples):,} samples of {len(tables.cases):,} cases, {len(tables.slides()):,} slides"
+    yield Finding("ok", "tables", said)
+    yield from from_lines("note", "tables", plan.warnings())
+    reads = plan.extracts and plan.has_slides
+    yield from from_lines(
+        "problem", "settings", missing_packages(plan.config, {*OF_GENES, *(OF_SLIDES if reads else ())})
+    )
+    features = plan.config.features
+    if weights and reads and features.weights is None:
+        try:
+            check_weights(features.encoder)
+        except UserError as error:
+            yield from from_lines("problem", "weights", [str(error)])
+        else:
+            yield Finding("ok", "weights", f"of {features.encoder} are here, or can be had")
+
+
+def _merged(values: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with changes of single keys."""
+    merged = dict(values) if isinstance(values, Mapping) else {}
+    for key, value in changes.items():
+        merged[key] = _merged(merged.get(key), value) if isinstance(value, Mapping) else value
+    return merged
