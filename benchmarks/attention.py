@@ -1,15 +1,19 @@
 """Where KS-Fusion looks and why: one change at a time, on cohorts whose truth is known patch by patch.
 
-    python benchmarks/attention.py planted [--draw 0] [--rows ...] [--tasks ...] [--seeds 0 1 2]
+    python benchmarks/attention.py planted [--draw 0] [--placed] [--rows ...] [--tasks ...] [--seeds 0 1 2]
     python benchmarks/attention.py demo [--folder demo] ...
     python benchmarks/attention.py ceilings [--folder demo]
 
 `planted` draws the cohort of `benchmarks/planted.py` (`--draw` is its seed: 0 is what the changes were developed on,
-any other is new to them); a patch that shows either pattern is the target of both streams. `demo` takes the finished
-demo's results; targets are those of `ksfusion.demo.targets`, tumour for the tumour's stream and immune clusters and
+any other is new to them); the target of both streams is a patch that shows either pattern, and, beside, one that shows
+the pattern that matters by the case's genes. With `--placed` the patterns look alike, and which one matters is told by
+the half of the map that it lies in. `demo` takes the finished demo's results; targets are those of `ksfusion.demo.targets`, tumour for the tumour's stream and immune clusters and
 vessels (`tme`) for the microenvironment's. Models train as the pipeline trains them, for 8 epochs with weight decay
 0.01, and are measured on test samples: the AUC or C-index of the task, and for each stream the mean over slides of the
-area under the ROC curve of a patch's attention against the target. All in percent; mean and sd over seeds.
+area under the ROC curve of a patch's attention against the target; the share of steps in which the halves of the
+classifier's gradient conflict, and the mean of their cosine. All in percent; mean and sd over seeds. `--output` keeps
+every run, and `--against ROW` tells the difference of each row's score to that of another, a mean over seeds with its
+95 % interval by bootstrap over test cases.
 
 `ceilings` asks how much a slide's label can say at all of its patches: ridge regressions from the mean feature of the
 demo's training slides to something that is known of a slide, whose coefficients then score each patch of test slides.
@@ -18,13 +22,14 @@ demo's training slides to something that is known of a slide, whose coefficients
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,9 +37,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from attention_rows import ROWS, Row
+
+from ksfusion.core.ids import stable_hash
 from ksfusion.methods import METHODS, build
+from ksfusion.methods.registry import Inputs
 from ksfusion.results.attention.localisation import locate, patch_means
 from ksfusion.results.attention.maps import attention_maps
+from ksfusion.slides.tiles.sampling import map_order
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import RunSettings, TrainedTask
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
@@ -45,67 +55,63 @@ from ksfusion.training.predict import predict
 from ksfusion.training.reproducible import reproducible
 
 CPU = torch.device("cpu")
-EPOCHS, DECAY, AT_ONCE = 8, 0.01, 16
-Scale = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method, what it is built with, what some of its first weights are multiplied by, and the weight decay."""
-
-    method: str
-    options: dict[str, Any] = field(default_factory=dict)
-    scale: Scale = field(default_factory=dict)
-    decay: float = DECAY
-
-
-QUERIES_AND_KEYS = {"attend.w_q": 4.0, "attend.w_k": 4.0}
-ROWS: dict[str, Row] = {
-    "ksfusion": Row("ksfusion"),
-    "equations alone": Row("ksfusion-equations"),
-    "equations, W_q and W_k x 4": Row("ksfusion-equations", scale=QUERIES_AND_KEYS),
-    "W_q and W_k x 4": Row("ksfusion", scale=QUERIES_AND_KEYS),
-    "offsets x 16": Row("ksfusion", scale={"attend.to_offset": 16.0}),
-    "reach 1 cell": Row("ksfusion", {"offset_cells": 1.0}),
-    "reach 0": Row("ksfusion", {"offset_cells": 0.0}),
-    "a point each patch": Row("ksfusion", {"grid": 64}),
-    "without Ge-Con": Row("ksfusion-no-gecon"),
-    "without CG-Coord": Row("ksfusion-no-cgcoord"),
-    "decay 0.1": Row("ksfusion", decay=0.1),
-    "decay 0.03": Row("ksfusion", decay=0.03),
-    "decay 0.001": Row("ksfusion", decay=0.001),
-    "focus": Row("ksfusion-focus"),
-    "focus, not dense": Row("ksfusion-focus", {"dense": False}),
-    "focus, not mixed": Row("ksfusion-focus", {"mixed": False}),
-    "focus, patches ask": Row("ksfusion-focus", {"gene_queries": False}),
-    "focus, map residual": Row("ksfusion-focus", {"genes_residual": False}),
-    "focus, gate": Row("ksfusion-focus", {"gate": True}),
-    "focus, gate, map residual": Row("ksfusion-focus", {"gate": True, "genes_residual": False}),
-    "focus without Ge-Con": Row("ksfusion-focus-no-gecon"),
-    "focus without CG-Coord": Row("ksfusion-focus-no-cgcoord"),
-}
+EPOCHS, AT_ONCE = 8, 16
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Files of a fold, tasks, the target of each stream, and what shows each target: sample_id to target to cells."""
+    """A cohort whose patches are known.
+
+    Attributes
+    ----------
+    files, tasks
+        Files of its fold, and its tasks.
+    targets
+        Streams, each with a target that it should find.
+    truth
+        Sample to target to which of its slide's patches show that.
+    cells
+        Sample and order to which of its slide's patches stands in each cell of the map.
+    """
 
     files: FoldFiles
     tasks: Mapping[str, TaskOutcome]
-    targets: Mapping[str, str]
-    truth: Callable[[str], tuple[Mapping[str, np.ndarray], np.ndarray]]
+    targets: Sequence[tuple[str, str]]
+    truth: Callable[[str], Mapping[str, np.ndarray]]
+    cells: Callable[[str, str], np.ndarray]
+
+    def ordered(self, data: FoldData, order: str) -> FoldData:
+        """Return data whose maps are laid in an order."""
+        rows = data.rows.copy()
+        for slide, sample_id in zip(data.slides, data.samples["sample_id"], strict=True):
+            rows[slide] = data.rows[slide].min() + self.cells(sample_id, order)
+        return dataclasses.replace(data, rows=rows)
 
 
-def planted_cohort(folder: Path, *, draw: int, n_test: int) -> Cohort:
+def planted_cohort(folder: Path, **drawn: Any) -> Cohort:
     """Draw the cohort of `benchmarks/planted.py`."""
     import planted
 
-    planted.draw_cohort(folder, n_test=n_test, n_patches=256, width=64, seed=draw)
-    shown = np.load(folder / planted.TRUTH)
-    cells = np.arange(shown[next(iter(shown))].size)
-    truth = {name: {"pattern": shown[name]} for name in shown.files}
+    cases = planted.draw_cohort(folder, n_patches=256, width=64, **drawn).set_index("case_id")
+    samples = pd.read_csv(folder / "samples.tsv", sep="\t").set_index("sample_id")
+    with np.load(folder / planted.TRUTH) as file:
+        shown = {name: file[name] for name in file.files}
+
+    def truth(sample_id: str) -> dict[str, np.ndarray]:
+        first, second = shown[sample_id]
+        by_genes = cases.loc[samples.loc[sample_id, "case_id"], "t"] > 0
+        return {"pattern": first | second, "matters": first if by_genes else second}
+
+    def cells(sample_id: str, order: str) -> np.ndarray:
+        count = shown[sample_id].shape[1]
+        if order == "shuffled":
+            return np.random.default_rng(stable_hash(sample_id)).permutation(count)
+        return np.arange(count)
+
     files = FoldFiles(*(folder / name for name in planted.FILES))
-    return Cohort(files, planted.TASKS, dict.fromkeys(("tumour", "tme"), "pattern"), lambda name: (truth[name], cells))
+    targets = [(stream, target) for target in ("pattern", "matters") for stream in ("tumour", "tme")]
+    return Cohort(files, planted.TASKS, targets, truth, cells)
 
 
 def demo_cohort(folder: Path) -> Cohort:
@@ -118,11 +124,18 @@ def demo_cohort(folder: Path) -> Cohort:
     patches = read_patches(sorted((results / "features").glob("*.h5")), set(samples["slide_id"]))
     tiles = planted_targets(pd.read_parquet(folder / "truth/tiles.parquet")).set_index(["slide_id", "x", "y"])
 
-    def truth(sample_id: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def truth(sample_id: str) -> dict[str, np.ndarray]:
         slide_id = samples.loc[sample_id, "slide_id"]
-        here = patches[slide_id]
-        shown = tiles.loc[[(slide_id, int(x), int(y)) for x, y in here.coords]]
-        return {name: shown[name].to_numpy(bool) for name in TARGETS}, here.index
+        shown = tiles.loc[[(slide_id, int(x), int(y)) for x, y in patches[slide_id].coords]]
+        return {name: shown[name].to_numpy(bool) for name in TARGETS}
+
+    def cells(sample_id: str, order: str) -> np.ndarray:
+        here = patches[samples.loc[sample_id, "slide_id"]]
+        if order == "hilbert":
+            return map_order(pd.DataFrame(here.coords, columns=["x", "y"]), len(here.index), "hilbert")
+        if order == "shuffled":
+            return np.random.default_rng(stable_hash(sample_id)).permutation(here.index)
+        return here.index
 
     tasks = {}
     for name in ("diagnosis", "grading", "survival"):
@@ -139,13 +152,29 @@ def demo_cohort(folder: Path) -> Cohort:
         results / "cohort/cases.parquet",
         results / "cohort/splits.tsv",
     )
-    return Cohort(files, tasks, {"tumour": "tumour", "tme": "tme"}, truth)
+    return Cohort(files, tasks, [("tumour", "tumour"), ("tme", "tme")], truth, cells)
 
 
-def run(cohort: Cohort, data: FoldData, outcome: TaskOutcome, row: Row, seed: int) -> dict[str, float]:
-    """Train once; return score, localisation by stream, and shares of steps with conflicting gradients."""
+class Tested(NamedTuple):
+    """Figures of a run in percent, and what it says of the test samples."""
+
+    figures: dict[str, float]
+    outputs: np.ndarray
+    truth: pd.DataFrame
+
+
+def score_of(outputs: np.ndarray, truth: pd.DataFrame) -> float:
+    """Return the AUC of probabilities (samples, classes), or the C-index of risks (samples,)."""
     from ksfusion.results.metrics import classification_metrics, survival_metrics
 
+    if outputs.ndim == 1:
+        return survival_metrics(truth["days"].astype(float), truth["event"].astype(int), outputs)["c_index"]
+    return classification_metrics(truth["y"].astype(int), outputs)["auc"]
+
+
+def run(cohort: Cohort, data: FoldData, outcome: TaskOutcome, row: Row, seed: int) -> Tested:
+    """Train once, and test: score, localisation by stream, and what CG-Coord saw."""
+    data = cohort.ordered(data, row.order)
     task, info = TrainedTask.of(outcome, epochs=EPOCHS), METHODS[row.method]
     settings = RunSettings(batch_size=8, lr=1e-3, dropout=0.1, alpha=0.5, weight_by="sample", weight_decay=row.decay)
     strategy = STRATEGIES[info.training]
@@ -155,12 +184,11 @@ def run(cohort: Cohort, data: FoldData, outcome: TaskOutcome, row: Row, seed: in
         objective = objective_class(task).fit(samples, weights, task, strategy)
         sizes = {"n_features": data.n_features, "n_patches": data.n_patches, "n_outputs": objective.n_outputs}
         options = {**method_options(info, settings), **row.options}
-        model = build(row.method, niches=data.niches, groups=data.groups, **sizes, **options)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                for part, factor in row.scale.items():
-                    if part in name:
-                        parameter.mul_(factor)
+        if row.trial is None:
+            model = build(row.method, niches=data.niches, groups=data.groups, **sizes, **options)
+        else:
+            model = row.trial(Inputs(niches=data.niches, groups=data.groups, **sizes), **options)
+        row.start(model)
         fitted = fit(
             model, data, objective, epochs=EPOCHS, seed=seed, settings=settings, strategy=strategy, name="benchmark"
         )
@@ -168,18 +196,33 @@ def run(cohort: Cohort, data: FoldData, outcome: TaskOutcome, row: Row, seed: in
         model.eval()
         tested = data.labelled("test")
         logits, truth = predict(model, data, tested, batch_size=8), data.samples.iloc[tested]
-    if task.kind == "survival":
-        score = survival_metrics(truth["days"].astype(float), truth["event"].astype(int), risk(logits).numpy())[
-            "c_index"
+    outputs = (risk(logits) if task.kind == "survival" else logits.softmax(1)).numpy()
+    found = {"score": score_of(outputs, truth), **localisation(cohort, model, data, row.order)}
+    for name in ("conflict", "cosine"):
+        values = fitted.history.get(f"coordination_{name}")
+        found[name] = np.nan if values is None else 100 * values.mean()
+    return Tested(found, outputs, truth)
+
+
+def difference(tested: Sequence[Tested], others: Sequence[Tested]) -> tuple[float, float, float]:
+    """Return the difference of two rows' mean scores, and its interval over the cases of the test samples."""
+    from ksfusion.results.statistics import draw_cases, interval
+
+    truth = tested[0].truth
+    case = np.unique(truth["case_id"].to_numpy(str), return_inverse=True)[1]
+
+    def between(rows: np.ndarray) -> float:
+        scores = [
+            [score_of(one.outputs[rows], one.truth.iloc[rows]) for one in several] for several in (tested, others)
         ]
-    else:
-        score = classification_metrics(truth["y"].astype(int), logits.softmax(1).numpy())["auc"]
-    history = fitted.history
-    conflict = history["coordination_conflict"].mean() if "coordination_conflict" in history else np.nan
-    return {"score": score, **localisation(cohort, model, data), "conflict": 100 * conflict}
+        return float(np.mean(scores[0]) - np.mean(scores[1]))
+
+    draws = draw_cases(case.max() + 1, resamples=RESAMPLES).astype(int)
+    low, high = interval(np.array([between(np.repeat(np.arange(len(case)), draw[case])) for draw in draws]))
+    return between(np.arange(len(case))), low, high
 
 
-def localisation(cohort: Cohort, model: Any, data: FoldData) -> dict[str, float]:
+def localisation(cohort: Cohort, model: Any, data: FoldData, order: str) -> dict[str, float]:
     """Return the mean over test slides of how well each stream's attention finds its target."""
     positions, tables = np.flatnonzero(data.samples["split"] == "test"), []
     for start in range(0, len(positions), AT_ONCE):
@@ -187,14 +230,14 @@ def localisation(cohort: Cohort, model: Any, data: FoldData) -> dict[str, float]
         with torch.no_grad():
             maps = attention_maps(model, model(*data.gather(part, CPU)))
         for number, row in enumerate(data.samples.iloc[part].itertuples()):
-            shown, index = cohort.truth(row.sample_id)
+            shown, index = cohort.truth(row.sample_id), cohort.cells(row.sample_id, order)
             scores = {stream: patch_means(cells[number], index) for stream, cells in maps.items()}
             table = pd.DataFrame({**scores, **{f"target_{name}": values for name, values in shown.items()}})
             tables.append(table.assign(sample_id=row.sample_id, case_id=row.case_id))
     table = pd.concat(tables, ignore_index=True)
     return {
-        stream: next(iter(locate(table, stream, f"target_{target}", resamples=2))).auc
-        for stream, target in cohort.targets.items()
+        f"{stream}: {target}": next(iter(locate(table, stream, f"target_{target}", resamples=2))).auc
+        for stream, target in cohort.targets
     }
 
 
@@ -204,7 +247,7 @@ def ceilings(cohort: Cohort, folder: Path) -> None:
 
     data = read_fold(cohort.files, task=cohort.tasks["diagnosis"], fold=0, modalities="pg")
     cases = pd.read_csv(folder / "truth/cases.tsv", sep="\t").set_index("case_id").loc[data.samples["case_id"]]
-    shown = [cohort.truth(name) for name in data.samples["sample_id"]]
+    shown = [(cohort.truth(name), cohort.cells(name, "raster")) for name in data.samples["sample_id"]]
     train, test = (np.flatnonzero(data.samples["split"] == split) for split in ("train", "test"))
     maps = [np.asarray(data.features[data.rows[slide]], dtype=np.float32) for slide in data.slides]
     learnt = np.concatenate([maps[position] for position in train])
@@ -244,26 +287,42 @@ def main() -> None:
     parser.add_argument("what", choices=["planted", "demo", "ceilings"])
     parser.add_argument("--draw", type=int, default=0, help="seed by which the planted cohort is drawn [0]")
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="of the finished demo [demo]")
+    parser.add_argument("--placed", action="store_true", help="planted patterns are told by their place alone")
+    parser.add_argument("--train-cases", type=int, default=534, help="of the planted cohort [534]")
+    parser.add_argument("--steepness", type=float, default=3.0, help="how sure its labels are [3]")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--against", choices=ROWS, metavar="ROW", help="row that the others are compared with")
     parser.add_argument("--tasks", nargs="+", help="[all]")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--test-cases", type=int, default=200, help="of the planted cohort [200]")
+    parser.add_argument("--output", type=Path, help="table of all runs")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         if args.what == "planted":
-            cohort = planted_cohort(Path(temporary), draw=args.draw, n_test=args.test_cases)
+            drawn = {"n_test": args.test_cases, "n_train": args.train_cases, "steepness": args.steepness}
+            cohort = planted_cohort(Path(temporary), seed=args.draw, placed=args.placed, **drawn)
         else:
             cohort = demo_cohort(args.folder)
         if args.what == "ceilings":
             ceilings(cohort, args.folder)
             return
-        print("row | task | score | tumour stream | TME stream | steps in conflict")
+        places = [f"{stream} stream: {target}" for stream, target in cohort.targets]
+        print(" | ".join(["row", "task", "score", *places, "steps in conflict", "cosine"]), flush=True)
+        kept = []
         for name in args.tasks or list(cohort.tasks):
             data = read_fold(cohort.files, task=cohort.tasks[name], fold=0, modalities="pg")
+            tested = {}
             for row in args.rows:
-                found = pd.DataFrame([run(cohort, data, cohort.tasks[name], ROWS[row], seed) for seed in args.seeds])
+                tested[row] = [run(cohort, data, cohort.tasks[name], ROWS[row], seed) for seed in args.seeds]
+                found = pd.DataFrame([one.figures for one in tested[row]])
                 cells = [f"{found[column].mean():.1f} ({found[column].std():.1f})" for column in found]
                 print(" | ".join([row, name, *cells]), flush=True)
+                kept.append(found.assign(row=row, task=name, seed=args.seeds))
+                if args.output:
+                    pd.concat(kept).to_csv(args.output, sep="\t", index=False, float_format="%.4f")
+            for row in [row for row in args.rows if args.against in args.rows and row != args.against]:
+                mean, low, high = difference(tested[row], tested[args.against])
+                print(f"{row} less {args.against} | {name} | {mean:+.1f} ({low:+.1f} to {high:+.1f})", flush=True)
 
 
 if __name__ == "__main__":

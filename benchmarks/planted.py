@@ -57,9 +57,11 @@ TASKS = {
     "survival": TaskOutcome(name="survival", kind="survival"),
 }
 FILES = ["store", "expression.parquet", "selected.tsv", "samples.tsv", "cases.parquet", "splits.tsv"]
-# Of each sample, which of its patches show a pattern.
+# Of each sample, which of its patches show each of the two patterns: (2, n_patches) bool.
 TRUTH = "truth.npz"
 EPOCHS = {"diagnosis": 20, "survival": 10}
+# Of the logit of a bit of the diagnosis in what it depends on.
+STEEPNESS = 3.0
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -73,17 +75,21 @@ def smooth_field(random: np.random.Generator, side: int, scale: float) -> np.nda
     return gaussian_filter(random.normal(size=(side, side)), scale, mode="wrap").ravel()
 
 
-def draw_cases(random: np.random.Generator, n_cases: int) -> pd.DataFrame:
-    """Draw latents, labels, and what the oracle says of them."""
+def draw_cases(
+    random: np.random.Generator, n_test: int, *, n_train: int = N_TRAIN, steepness: float = STEEPNESS
+) -> pd.DataFrame:
+    """Draw latents, labels, and what the oracle says of them; ``steepness`` says how sure the labels are."""
+    n_cases = n_train + N_VAL + n_test
     cases = pd.DataFrame(random.normal(size=(n_cases, 4)), columns=["t", "e", "p1", "p2"])
     cases["case_id"] = [f"C{number:04d}" for number in range(n_cases)]
     matters = np.where(cases["t"] > 0, cases["p1"], cases["p2"])
-    p_first, p_second = sigmoid(3 * (cases["t"] + cases["e"]) / np.sqrt(2)), sigmoid(3 * matters)
+    p_first = sigmoid(steepness * (cases["t"] + cases["e"]) / np.sqrt(2))
+    p_second = sigmoid(steepness * matters)
     first, second = (random.random(n_cases) < p for p in (p_first, p_second))
     cases["label_diagnosis"] = pd.array(2 * first + second, dtype="Int64")
     genes_risk, even = 0.6 * (cases["t"] + cases["e"]), np.full(n_cases, 0.5)
     p_either, either_risk = (
-        (sigmoid(3 * cases["p1"]) + sigmoid(3 * cases["p2"])) / 2,
+        (sigmoid(steepness * cases["p1"]) + sigmoid(steepness * cases["p2"])) / 2,
         0.45 * (cases["p1"] + cases["p2"]),
     )
     for known, bits, log_hazard in (
@@ -99,7 +105,7 @@ def draw_cases(random: np.random.Generator, n_cases: int) -> pd.DataFrame:
     censoring = 1500 * random.exponential(size=n_cases)
     cases["days_survival"] = np.minimum(death, censoring).round() + 1
     cases["event_survival"] = pd.array((death <= censoring).astype(int), dtype="Int64")
-    cases["split"] = np.repeat(["train", "val", "test"], [N_TRAIN, N_VAL, n_cases - N_TRAIN - N_VAL])
+    cases["split"] = np.repeat(["train", "val", "test"], [n_train, N_VAL, n_test])
     return cases
 
 
@@ -119,8 +125,20 @@ def draw_genes(random: np.random.Generator, samples: pd.DataFrame) -> tuple[pd.D
     return pd.concat(tables, axis=1), pd.concat(rows)
 
 
-def draw_store(random: np.random.Generator, samples: pd.DataFrame, folder: Path, n_patches: int, width: int) -> None:
-    """Draw the maps of all samples into a store."""
+def draw_store(
+    random: np.random.Generator,
+    samples: pd.DataFrame,
+    folder: Path,
+    n_patches: int,
+    width: int,
+    *,
+    placed: bool = False,
+) -> None:
+    """Draw the maps of all samples into a store.
+
+    With ``placed`` the two patterns look alike: one lies in the left half of each map, the other in the right, so that
+    what matters is told by its place alone.
+    """
     from scipy.stats import norm
 
     folder.mkdir()
@@ -128,18 +146,22 @@ def draw_store(random: np.random.Generator, samples: pd.DataFrame, folder: Path,
     kinds = random.normal(size=(6, width))
     pattern = random.normal(size=(2, width))
     pattern *= 3 / np.linalg.norm(pattern, axis=1, keepdims=True)
+    left = np.tile(np.arange(side) < side // 2, side)
+    halves = [left, ~left] if placed else [np.ones(n_patches, bool)] * 2
+    if placed:
+        pattern[1] = pattern[0]
     features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, (n * n_patches, width))
     shown = {}
     for number, sample in enumerate(samples.itertuples()):
-        shown[sample.sample_id] = np.zeros(n_patches, bool)
+        shown[sample.sample_id] = np.zeros((2, n_patches), bool)
         fields = np.stack([smooth_field(random, side, side / 8) for _ in kinds])
         patches = kinds[fields.argmax(axis=0)] + 0.3 * random.normal(size=width)
         patches = patches + random.standard_normal((n_patches, width), dtype=np.float32)
-        for shift, spread in zip(pattern, (sample.p1, sample.p2), strict=True):
+        for kind, (shift, spread, half) in enumerate(zip(pattern, (sample.p1, sample.p2), halves, strict=True)):
             field = smooth_field(random, side, side / 8)
-            here = field > np.quantile(field, 1 - 0.5 * norm.cdf(spread))
+            here = half & (field > np.quantile(field[half], 1 - 0.5 * norm.cdf(spread)))
             patches[here] += shift
-            shown[sample.sample_id] |= here
+            shown[sample.sample_id][kind] = here
         features[number * n_patches : (number + 1) * n_patches] = patches
     features.flush()
     np.savez_compressed(folder.parent / TRUTH, **shown)
@@ -149,15 +171,25 @@ def draw_store(random: np.random.Generator, samples: pd.DataFrame, folder: Path,
     (folder / "store.json").write_text(json.dumps({"d": width, "count": n_patches}), encoding="utf-8")
 
 
-def draw_cohort(folder: Path, *, n_test: int, n_patches: int, width: int, seed: int) -> pd.DataFrame:
+def draw_cohort(
+    folder: Path,
+    *,
+    n_test: int,
+    n_patches: int,
+    width: int,
+    seed: int,
+    n_train: int = N_TRAIN,
+    steepness: float = STEEPNESS,
+    placed: bool = False,
+) -> pd.DataFrame:
     """Draw a cohort and write it as the earlier stages would; return its cases."""
     random = np.random.default_rng(seed)
-    cases = draw_cases(random, N_TRAIN + N_VAL + n_test)
+    cases = draw_cases(random, n_test, n_train=n_train, steepness=steepness)
     samples = pd.concat([cases, cases.iloc[::4]], ignore_index=True)
     samples["sample_id"] = [f"S{number:04d}" for number in range(len(samples))]
     samples["slide_id"], samples["cohort"], samples["status"] = samples["sample_id"], "planted", "ok"
     expression, genes = draw_genes(random, samples)
-    draw_store(random, samples, folder / "store", n_patches, width)
+    draw_store(random, samples, folder / "store", n_patches, width, placed=placed)
     expression.to_parquet(folder / "expression.parquet")
     genes.to_csv(folder / "selected.tsv", sep="\t", index=False)
     columns = ["sample_id", "case_id", "cohort", "slide_id", "status"]
