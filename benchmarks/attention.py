@@ -7,13 +7,14 @@
 `planted` draws the cohort of `benchmarks/planted.py` (`--draw` is its seed: 0 is what the changes were developed on,
 any other is new to them); the target of both streams is a patch that shows either pattern, and, beside, one that shows
 the pattern that matters by the case's genes. With `--placed` the patterns look alike, and which one matters is told by
-the half of the map that it lies in. `demo` takes the finished demo's results; targets are those of `ksfusion.demo.targets`, tumour for the tumour's stream and immune clusters and
-vessels (`tme`) for the microenvironment's. Models train as the pipeline trains them, for 8 epochs with weight decay
-0.01, and are measured on test samples: the AUC or C-index of the task, and for each stream the mean over slides of the
-area under the ROC curve of a patch's attention against the target; the share of steps in which the halves of the
-classifier's gradient conflict, and the mean of their cosine. All in percent; mean and sd over seeds. `--output` keeps
-every run, and `--against ROW` tells the difference of each row's score to that of another, a mean over seeds with its
-95 % interval by bootstrap over test cases.
+the half of the map that it lies in. `demo` takes the finished demo's results; targets are those of
+`ksfusion.demo.targets`, tumour for the tumour's stream and immune clusters and vessels (`tme`) for the
+microenvironment's. Models train as the pipeline trains them, for 8 epochs with weight decay 0.01, and are measured on
+test samples: the AUC or C-index of the task, and for each stream the mean over slides of the area under the ROC curve
+of a patch's attention against the target; the share of steps in which the halves of the classifier's gradient conflict,
+and the mean of their cosine. All in percent; mean and sd over seeds. `--output` keeps every run, and `--against ROW`
+tells the difference of each row's score to that of another, a mean over seeds with its 95 % interval by bootstrap over
+test cases.
 
 `ceilings` asks how much a slide's label can say at all of its patches: ridge regressions from the mean feature of the
 demo's training slides to something that is known of a slide, whose coefficients then score each patch of test slides.
