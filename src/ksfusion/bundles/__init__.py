@@ -35,6 +35,8 @@ it runs nothing from it (`ksfusion.bundles.read.read_bundle`). Its files:
     name; only with patches.
 ``metrics.tsv``, ``subgroups.tsv``
     The rows of the study's tables that are about this task and method.
+``draws.safetensors``
+    What each metric of the test cases is in each bootstrap draw of them (`ksfusion.bundles.draws`).
 ``model_card.md``
     Intended use, data, limits, metrics, subgroups.
 """

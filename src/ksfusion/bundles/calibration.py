@@ -6,15 +6,20 @@ mean curve, about the mean logit of each interval over the training cases, so th
 curve closer to their mean curve and one of 1 changes nothing. Ranks of classes stay as they are; risks and percentiles
 are told without it. A number (regression) has no confidence that could be too high, and gets none.
 
+Where the few validation cases are all told right, the likeliest temperature would be 0. So the truth of classes is
+taken as Platt's targets [3]_, of n cases of a class (n + 1) / (n + 2) in the place of 1.
+
 References
 ----------
 .. [1] Rahaman and Thiery, Uncertainty quantification and deep ensembles, NeurIPS 34 (2021), arXiv:2007.08792.
 .. [2] Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 34 (2017), arXiv:1706.04599.
+.. [3] Platt, Probabilistic outputs for support vector machines, in: Advances in large margin classifiers, MIT Press
+   (1999).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,8 +32,10 @@ from ksfusion.training.losses import interval_of
 
 # A probability is taken as no smaller: the logarithm of 0 has no place on any scale.
 SMALLEST = 1e-12
-# Of the temperature; fitted values at an end say that the cases tell nothing.
+# Of the temperature. At the upper end the models say no more than the mean; at the lower, that one always knows.
 BOUNDS = (0.05, 20.0)
+AT_THE_END = 1.01
+CERTAIN = "the {} validation cases are too few to tell one: the smaller it is, the likelier they are"
 # Fewer cases tell no temperature.
 FEWEST_CASES = 5
 
@@ -142,13 +149,27 @@ def fit_temperature(
     def loss(temperature: float) -> float:
         return log_loss(val, task, cuts, temperature=temperature, centre=centre)
 
-    found = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=np.log(BOUNDS), method="bounded")
+    fitted = _smoothed_loss(val, task) if task.kind == "classification" else loss
+    found = minimize_scalar(lambda log: fitted(float(np.exp(log))), bounds=np.log(BOUNDS), method="bounded")
     value = float(np.exp(found.x))
+    if value < BOUNDS[0] * AT_THE_END:
+        return FoldCalibration(no_temperature=CERTAIN.format(len(val)))
     return FoldCalibration(
         temperature=Temperature(
             value=value, centre=centre.tolist(), cases=len(val), loss_raw=loss(1.0), loss_calibrated=loss(value)
         )
     )
+
+
+def _smoothed_loss(cases: pd.DataFrame, task: TaskOutcome) -> Callable[[float], float]:
+    """Return the cross-entropy of cases with Platt's targets, by temperature."""
+    labels, classes = cases["y"].to_numpy(int), len(task.classes)
+    counts = np.bincount(labels, minlength=classes)
+    own = ((counts + 1) / (counts + 2))[labels]
+    targets = np.repeat((1 - own)[:, None] / (classes - 1), classes, axis=1)
+    targets[np.arange(len(cases)), labels] = own
+    probabilities = cases[probability_columns(task)].to_numpy(float)
+    return lambda temperature: float(-(targets * _log_probabilities(probabilities, temperature)).sum(axis=1).mean())
 
 
 def log_loss(

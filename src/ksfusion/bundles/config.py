@@ -214,11 +214,14 @@ class DistanceLimit(Block):
         Slides or profiles of training that it was fitted on.
     cases
         Cases whose distances gave the quantile.
+    cut
+        Numbers are cut off at so many spreads from their centre; null where they are not.
     """
 
     limit: float = Field(ge=0)
     samples: Positive
     cases: Positive
+    cut: float | None = Field(None, gt=0)
 
 
 class FoldTraining(Block):

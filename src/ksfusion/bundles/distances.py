@@ -81,12 +81,14 @@ class Looks:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean and shrunk covariance of training samples, in standard deviations of each number.
+    """Mean and shrunk covariance of training samples, in spreads of each number.
 
     Attributes
     ----------
-    mean, scale : numpy.ndarray (d,)
-        Mean and standard deviation of each number.
+    centre, scale : numpy.ndarray (d,)
+        Mean and standard deviation of each number, or their robust likes.
+    mean : numpy.ndarray (d,)
+        Mean of the numbers that are left when these are taken away and the rest is cut off; 0 where nothing is.
     axes : numpy.ndarray (r, d)
         Directions in which the samples vary.
     variances : numpy.ndarray (r,)
@@ -95,18 +97,23 @@ class Gaussian:
         Variance in all other directions, which shrinkage alone gives.
     limit
         Largest distance that is not far.
+    cut
+        Numbers are cut off at so many spreads from their centre, so that a few of a profile's thousands, which may be
+        of any size, do not outweigh all others; None where they are not.
     """
 
-    mean: np.ndarray
+    centre: np.ndarray
     scale: np.ndarray
+    mean: np.ndarray
     axes: np.ndarray
     variances: np.ndarray
     floor: np.ndarray
     limit: float
+    cut: float | None = None
 
     def distances(self, values: np.ndarray) -> np.ndarray:
         """Return the Mahalanobis distance of samples, (n, d), from the mean: (n,)."""
-        centred = (np.atleast_2d(values).astype(float) - self.mean) / self.scale
+        centred = standardised(values, self.centre, self.scale, self.cut) - self.mean
         along = centred @ self.axes.T
         inside = (along**2 / self.variances).sum(axis=1)
         rest = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
@@ -114,11 +121,17 @@ class Gaussian:
         return distances
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all but the limit, by name."""
+        """Return its arrays, by name."""
         return {name: getattr(self, name) for name in ARRAYS}
 
 
-ARRAYS = tuple(field.name for field in fields(Gaussian) if field.name != "limit")
+ARRAYS = tuple(field.name for field in fields(Gaussian) if field.name not in ("limit", "cut"))
+
+
+def standardised(values: np.ndarray, centre: np.ndarray, scale: np.ndarray, cut: float | None) -> np.ndarray:
+    """Return the numbers of samples, (n, d), in spreads from their centre, cut off where this is asked for."""
+    found: np.ndarray = (np.atleast_2d(values).astype(float) - centre) / scale
+    return found if cut is None else np.clip(found, -cut, cut)
 
 
 @dataclass(frozen=True)
@@ -204,10 +217,10 @@ def read_summary(folder: Path, fold: int) -> TrainingSummary:
         for kind, limit in known.limits.items():
             parts = {name: arrays[f"{kind}.{name}"].astype(float) for name in ARRAYS}
             r, d = parts["axes"].shape
-            shapes = {"mean": (d,), "scale": (d,), "axes": (r, d), "variances": (r,), "floor": (1,)}
+            shapes = {"centre": (d,), "scale": (d,), "mean": (d,), "axes": (r, d), "variances": (r,), "floor": (1,)}
             if any(parts[name].shape != shape for name, shape in shapes.items()):
                 raise ValueError("sizes do not fit together")
-            gaussians[kind] = Gaussian(**parts, limit=limit.limit)
+            gaussians[kind] = Gaussian(**parts, limit=limit.limit, cut=limit.cut)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"{path.with_suffix('.safetensors')}: holds no summary of training ({said}); {AGAIN}") from None

@@ -45,10 +45,13 @@ class Evaluated(NamedTuple):
         truth, ``split: external``.
     left_out : pandas.DataFrame
         case_id, fold (empty for all) and why.
+    of_study
+        Cohorts in which are test cases of the study: what is told of them is no result of other cases.
     """
 
     tables: dict[Member, pd.DataFrame]
     left_out: pd.DataFrame
+    of_study: frozenset[str] = frozenset()
 
 
 def read_labels(path: Path, task: TaskOutcome, labelling: Labelling) -> pd.DataFrame:
@@ -123,7 +126,9 @@ def evaluated(
             own = known[(known["fold"] == member.fold) & (known["seed"] == member.seed)]
             own = own[~own["case_id"].isin(taught)].drop(columns="seed").assign(split=EXTERNAL)
             tables[member] = own.reset_index(drop=True)
-    return Evaluated(tables, pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS))
+    scored = pd.concat(tables.values())
+    of_study = scored.loc[scored["case_id"].map(lambda case: bool(sides[case])), "cohort"]
+    return Evaluated(tables, pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS), frozenset(of_study))
 
 
 def as_runs(bundle: Bundle, tables: Mapping[Member, pd.DataFrame]) -> list[Run]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ksfusion.bundles.contents import METRICS
+from ksfusion.bundles.draws import read_draws
 from ksfusion.bundles.evaluation import Evaluated, as_runs, calibration_table
 from ksfusion.bundles.read import Bundle
 from ksfusion.core.provenance import as_json
@@ -18,23 +19,20 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Times
 from ksfusion.results.further_measures import FurtherMeasures
 from ksfusion.results.measures import paper_measure
-from ksfusion.results.metrics import NAN
-from ksfusion.results.metrics.names import UNORDERED
 from ksfusion.results.plots.figures import figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import Run, external_cohorts
-from ksfusion.results.statistics import RESAMPLES
-from ksfusion.results.tables.external import COLUMNS as DROP_COLUMNS
-from ksfusion.results.tables.external import KEY, on_each_cohort
+from ksfusion.results.statistics import COVERAGE, RESAMPLES
+from ksfusion.results.tables.external import KEY, drop_table, no_drops, on_each_cohort
 from ksfusion.results.tables.external import as_text as drops_as_text
 from ksfusion.results.tables.layout import EXTERNAL_NOTES, lay_out
 from ksfusion.results.tables.markdown import escape, to_markdown
-from ksfusion.results.tables.scores import as_text, result_table
+from ksfusion.results.tables.scores import DrawsOfScores, as_text, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
-from ksfusion.terms.modalities import MODALITIES
+from ksfusion.terms.modalities import MODALITIES, PAIRED
 
-NO_INTERVAL = "no interval: the study's cases are not in the bundle"
+SAME_CASES = "cases of the study are among them: no interval"
 
 
 def write_evaluation(
@@ -62,17 +60,8 @@ def write_evaluation(
     list of str
         The metrics of cases, a line for each cohort.
     """
-    runs, times = as_runs(bundle, found.tables), Times().times
-
-    def scored(measures: Any) -> pd.DataFrame:
-        def score(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
-            asked = {"tasks": [bundle.task], "methods": [bundle.method], "measures": measures}
-            return result_table(of_runs, **asked, resamples=resamples, external=cohort)
-
-        return pd.concat(on_each_cohort(runs, score), ignore_index=True).assign(**{MODALITIES: ALL})
-
-    table, further = scored(paper_measure), scored(FurtherMeasures(times))
-    drops = _drops(bundle, pd.concat([table, further], ignore_index=True))
+    runs = as_runs(bundle, found.tables)
+    table, further, drops = _scored(bundle, found, runs, resamples)
     calibration = calibration_table(bundle, found.tables)
     for name, content in (("table", as_text(table)), ("table_s1", as_text(further)), ("drops", drops_as_text(drops))):
         write_tsv(content, output / f"{name}.tsv", made_by)
@@ -89,22 +78,45 @@ def write_evaluation(
     ]
 
 
-def _drops(bundle: Bundle, external: pd.DataFrame) -> pd.DataFrame:
-    """Return how far results are below those of the study's own test samples, as the bundle has these."""
-    study = read_tsv(bundle.folder / METRICS, dtype=str).fillna("")
+def _scored(
+    bundle: Bundle, found: Evaluated, runs: Sequence[Run], resamples: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the metrics of the paper's tables, the further ones, and the drops of both."""
+    study = read_draws(bundle.folder, bundle.method, bundle.task.name)
+    drops = [no_drops()]
+
+    def scored(measures: Any) -> pd.DataFrame:
+        def score(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
+            draws: DrawsOfScores = {}
+            asked = {"tasks": [bundle.task], "methods": [bundle.method], "measures": measures}
+            table = result_table(of_runs, **asked, resamples=resamples, external=cohort, draws=draws)
+            if cohort in found.of_study:
+                drops.append(drop_table(_inside(bundle, table), table, {}, {}).assign(reason=SAME_CASES))
+            else:
+                drops.append(drop_table(_inside(bundle, table), table, *_as_many(study, draws)))
+            return table
+
+        return pd.concat(on_each_cohort(runs, score), ignore_index=True).assign(**{MODALITIES: ALL})
+
+    table, further = scored(paper_measure), scored(FurtherMeasures(Times().times))
+    return table, further, pd.concat([part for part in drops if len(part)] or drops, ignore_index=True)
+
+
+def _as_many(*draws: DrawsOfScores) -> list[DrawsOfScores]:
+    """Return draws of which there are as many on all sides: those of a study are as many as it wanted."""
+    fewest = min((len(drawn) for side in draws for drawn in side.values()), default=0)
+    return [{key: drawn[:fewest] for key, drawn in side.items()} for side in draws]
+
+
+def _inside(bundle: Bundle, external: pd.DataFrame) -> pd.DataFrame:
+    """Return the results on the study's own test samples, as the bundle has them, of all that is in a long table."""
+    study = read_tsv(bundle.folder / METRICS, dtype=dict.fromkeys([*KEY, "fold", "cohort"], str))
     study = study[(study["cohort"] == ALL) & (study["fold"] == ALL)]
     if MODALITIES in study:
-        study = study[study[MODALITIES].isin(["", ALL, "paired"])]
-    inside = {tuple(row[name] for name in KEY): row for row in study.to_dict("records")}
-    rows = []
-    for row in external[(external["fold"] == ALL) & ~external["metric"].isin(UNORDERED)].to_dict("records"):
-        own = inside.get(tuple(row[name] for name in KEY))
-        test = float(own["mean"]) if own and own["mean"] else NAN
-        reason = NO_INTERVAL if own and own["mean"] else "the bundle has no result of the study's test samples"
-        values = {"test": test, "external": row["mean"], "drop": test - row["mean"], "ci_low": NAN, "ci_high": NAN}
-        n_test = int(own["n"]) if own and own["n"] else 0
-        rows.append({**row, **values, "n_test": n_test, "reason": reason})
-    return pd.DataFrame(rows, columns=DROP_COLUMNS)
+        study = study[study[MODALITIES].fillna(ALL).isin([ALL, PAIRED])]
+    rows = external.loc[external["fold"] == ALL, KEY].drop_duplicates()
+    known = study.drop_duplicates(KEY)[[*KEY, "mean", "n"]].astype({"mean": float, "n": float})
+    return rows.merge(known, on=KEY, how="left").fillna({"n": 0}).assign(cohort=ALL, fold=ALL)
 
 
 def _draw(
@@ -173,8 +185,9 @@ def _notes(cohort: str, bundle: Bundle) -> tuple[str, str]:
         else "Nothing was fitted, chosen or trained on this cohort."
     )
     drop = (
-        "Drop: the mean on the study's test samples less that here, without an interval: the study's cases are not in "
-        "the bundle. Above 0 the bundle is worse here, where less is good better."
+        f"Drop: the mean on the study's test samples less that here, with its {COVERAGE} % interval by bootstrap over "
+        "the cases of both, drawn independently; without one where cases of the study are among them. Above 0 the "
+        "bundle is worse here, where less is good better."
     )
     return from_study, drop
 

@@ -30,6 +30,7 @@ from ksfusion.bundles.contents import (
     member_folder,
 )
 from ksfusion.bundles.distances import Kind, TrainingSummary, write_summary
+from ksfusion.bundles.draws import draws_of_study, write_draws
 from ksfusion.bundles.genes import COPIES, SCALING, SELECTED
 from ksfusion.bundles.members import REFERENCE
 from ksfusion.bundles.predict import is_predictable
@@ -125,6 +126,7 @@ class Draft:
         self._write_seen(folder, pd.concat(cases, ignore_index=True))
         write_table(self.study.rows_of("table", SCORE_COLUMNS), folder / METRICS)
         write_table(self.study.rows_of("subgroups", SUBGROUP_COLUMNS), folder / SUBGROUPS)
+        write_draws(draws_of_study(self.study), folder)
         (folder / SETTINGS).write_text(
             yaml.safe_dump(self.settings.record(), sort_keys=False, allow_unicode=True), encoding="utf-8"
         )

@@ -22,6 +22,7 @@ from ksfusion.core.storage import read_json, read_provenance, read_tsv
 from ksfusion.core.study import read_study
 from ksfusion.genes.config import Genes
 from ksfusion.results.config import ShownTask
+from ksfusion.results.statistics import RESAMPLES
 from ksfusion.slides.config import Encoding, Patches, Slides, Stain
 from ksfusion.slides.stain.target import TARGET_RESOURCE, load_target
 from ksfusion.terms.gene_sets import BUILTIN, VERSIONS, is_builtin
@@ -140,6 +141,10 @@ class StudyResults:
     def _of_tables(self) -> dict[str, Any]:
         table = self.results / "tables/table1.tsv"
         return dict(read_provenance(table)["settings"]) if table.is_file() else {}
+
+    def resamples(self) -> int:
+        """Return how often the study draws its cases for an interval."""
+        return int(self._of_tables().get("resamples", RESAMPLES))
 
     def study(self) -> BundleStudy:
         """Return what is known of the study: its name, and its cases and samples in use by cohort."""

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import expit, logit, softmax
+from sklearn.metrics import log_loss
 
 from ksfusion.bundles.calibration import calibrated, fit_temperature, mean_by_case
 from ksfusion.bundles.config import FoldCalibration, Temperature
@@ -43,9 +44,15 @@ def test_the_temperature_of_classes_is_that_of_an_optimiser_of_torch():
     logits, y = torch.tensor(np.log(cases[COLUMNS].to_numpy())), torch.tensor(cases["y"].to_numpy())
     optimiser = torch.optim.LBFGS([log], max_iter=200, tolerance_grad=1e-10)
 
+    # Platt's targets, by hand: of n cases of a class (n + 1) / (n + 2), the rest to the two others alike.
+    own = [(np.sum(cases["y"] == label) + 1) / (np.sum(cases["y"] == label) + 2) for label in cases["y"]]
+    targets = torch.tensor(
+        [[p if k == label else (1 - p) / 2 for k in range(3)] for p, label in zip(own, cases["y"], strict=True)]
+    )
+
     def step():
         optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(logits / log.exp(), y)
+        loss = torch.nn.functional.cross_entropy(logits / log.exp(), targets)
         loss.backward()
         return loss
 
@@ -55,6 +62,28 @@ def test_the_temperature_of_classes_is_that_of_an_optimiser_of_torch():
     shown = calibrated(cases, FoldCalibration(temperature=found), CLASSES)[COLUMNS].to_numpy()
     assert shown == pytest.approx(softmax(np.log(cases[COLUMNS].to_numpy()) / found.value, axis=1), rel=1e-9)
     assert (shown.argmax(axis=1) == cases[COLUMNS].to_numpy().argmax(axis=1)).all()
+
+
+def test_cases_that_are_all_told_right_make_no_model_certain():
+    """Without Platt's targets any smaller temperature is likelier, and a new case that is wrong costs any amount."""
+    cases = drawn_classes(300, 1.0, seed=1)
+    right = cases[cases[COLUMNS].to_numpy().argmax(axis=1) == cases["y"]].head(30)
+    found = fit_temperature(right, pd.DataFrame(columns=["y"]), CLASSES, ()).temperature
+    assert 0.2 < found.value < 1.5
+    others = cases.iloc[100:]
+    shown = calibrated(others, FoldCalibration(temperature=found), CLASSES)
+    plain, scaled = (log_loss(own["y"], own[COLUMNS]) for own in (others, shown))
+    assert scaled < plain + 0.1
+
+
+def test_a_temperature_at_the_lower_end_of_its_range_is_none():
+    """Everybody dies in the first interval, as the curves say: only the sharpest fits."""
+    cases = drawn_survival(40, 1.0).assign(days=50.0, event=1.0)
+    cases[HAZARDS] = expit(np.array([1.0, -1.0, -1.0, -1.0]))
+    train = cases.assign(**dict.fromkeys(HAZARDS, 0.3))
+    found = fit_temperature(cases, train, SURVIVAL, CUTS)
+    assert found.temperature is None
+    assert found.no_temperature.startswith("the 40 validation cases are too few to tell one")
 
 
 def drawn_survival(n, temperature, seed=0):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import median_abs_deviation
 from sklearn.covariance import LedoitWolf
 
 from ksfusion.bundles import read_bundle
@@ -53,6 +54,35 @@ def test_samples_from_elsewhere_are_flagged():
     assert (gaussian.distances(elsewhere) > gaussian.limit).mean() > 0.95
     shuffled = np.random.default_rng(0).permuted(drawn(100, 30, seed=6), axis=1)
     assert (gaussian.distances(shuffled) > gaussian.limit).mean() > 0.95
+
+
+def reference_distances(train, new, cut):
+    """Distances by medians, median deviations and a covariance of scikit-learn, of numbers that are cut off."""
+    centre = np.median(train, axis=0)
+    scale = median_abs_deviation(train, scale="normal")
+    inside, outside = (np.clip((own - centre) / scale, -cut, cut) for own in (train, new))
+    return np.sqrt(LedoitWolf().fit(inside).mahalanobis(outside))
+
+
+def test_genes_are_cut_off_at_three_robust_spreads():
+    own = numbers(80, 20)
+    gaussian, known = fit_gaussian(own, cut=3.0)
+    new = drawn(40, 20, seed=5, shift=1.0)
+    assert gaussian.distances(new) == pytest.approx(reference_distances(own.values, new, 3.0), rel=1e-3)
+    assert known.cut == 3.0 and fit_summary({"expression": own}, NO_SLIDES).gaussians["expression"].cut == 3.0
+
+
+def test_a_gene_that_is_huge_in_a_few_of_training_hides_no_shuffled_profile():
+    """As of real z-scores, some of which are thousands: uncut, they would set the limit for all."""
+    random = np.random.default_rng(2)
+    values = drawn(140, 30)
+    values[random.choice(140, 8, replace=False), random.integers(0, 30, 8)] = 3000
+    own = Numbers(values, [f"C{number}" for number in range(140)], np.arange(140) < 100)
+    shuffled = random.permuted(drawn(100, 30, seed=6), axis=1)
+    cut, uncut = fit_gaussian(own, cut=3.0)[0], fit_gaussian(own)[0]
+    assert (cut.distances(shuffled) > cut.limit).mean() > 0.95
+    assert (uncut.distances(shuffled) > uncut.limit).mean() < 0.05
+    assert (cut.distances(drawn(500, 30, seed=7)) > cut.limit).mean() < 0.06
 
 
 def test_too_few_samples_tell_no_distance():
@@ -107,14 +137,16 @@ def test_every_flag_has_its_reason():
 
 
 def test_a_summary_is_read_back(tmp_path):
-    summary = fit_summary({"features": numbers(60, 12), "stain": numbers(30, 8)}, NO_SLIDES)
+    summary = fit_summary(
+        {"features": numbers(60, 12), "stain": numbers(30, 8), "expression": numbers(60, 12)}, NO_SLIDES
+    )
     write_summary(tmp_path, 0, summary)
     again = read_summary(tmp_path, 0)
     new = drawn(5, 12, seed=8)
     assert isinstance(again, TrainingSummary) and again.known == summary.known
-    assert again.gaussians["features"].distances(new) == pytest.approx(
-        summary.gaussians["features"].distances(new), rel=1e-4
-    )
+    for kind in ("features", "expression"):
+        known, read = (one.gaussians[kind].distances(new) for one in (summary, again))
+        assert read == pytest.approx(known, rel=1e-4)
 
 
 def test_the_bundle_of_a_study_knows_its_training_samples(bundled):

@@ -13,7 +13,11 @@ from ksfusion.bundles.evaluation import calibration_table, evaluated, read_label
 from ksfusion.bundles.evaluation_files import write_evaluation
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.provenance import provenance
+from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.results.config import ShownTask
+from ksfusion.results.runs import read_runs
+from ksfusion.results.tables.scores import as_text, result_table
 from ksfusion.training.data import read_fold
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,7 +113,64 @@ def test_metrics_are_those_of_scikit_learn(own, tmp_path):
     assert {path.suffix for path in (tmp_path / "D/figures").iterdir()} == {".svg", ".png"}
     assert len(lines) == 2 and lines[0].startswith("cohort ")
     drops = read_tsv(tmp_path / "D/drops.tsv")
-    assert (drops["reason"] == "the bundle has no result of the study's test samples").all()
+    # Of the study's own cases in two parts, and the study has no tables.
+    assert drops["test"].isna().all() and drops["drop"].isna().all()
+
+
+def write_table1(results, task, method):
+    """Write the table of a study of one method, as its tables stage does."""
+    found = read_runs(sorted((results / f"models/{task.name}/{method}").glob("fold*/seed*")), [task])
+    table = result_table(found, tasks=[shown(task)], methods=[method], resamples=300)
+    settings = {"tasks": [shown(task).record()], "resamples": 300}
+    write_tsv(as_text(table), results / "tables/table1.tsv", provenance("ksfusion.stages.make_tables", settings))
+
+
+def shown(task):
+    return ShownTask(name=task.name, kind=task.kind, classes=task.classes)
+
+
+def drawn_accuracies(cases, seed):
+    """Return the accuracy of each draw of the cases in percent, by numpy alone."""
+    right = (cases[PROBABILITIES].to_numpy().argmax(axis=1) == cases["y"]).to_numpy(float)
+    n = len(right)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=300)
+    return 100 * weights @ right / n
+
+
+def test_a_drop_has_the_interval_of_independent_draws_of_both_sides(drawn, study, tmp_path):
+    results = write_study(drawn, tmp_path / "results", task=epochs(DIAGNOSIS, 2), seeds=(0, 1))
+    write_table1(results, DIAGNOSIS, "ksfusion")
+    bundle = read_bundle(make_bundle(results, tmp_path / "B"))
+    labels = read_labels(write_cases(tmp_path / "cases.tsv", study), bundle.task, bundle.contents.labelling)
+    rows = predicted(bundle, results, DIAGNOSIS)
+    # The same people of another hospital, of whom nothing says that they are: of 25 cases.
+    rows = rows[rows["case_id"].astype(int) < 25].assign(case_id=lambda own: "other-" + own["case_id"], cohort="B")
+    named = labels.rename(index=lambda case: f"other-{case}")
+    found = evaluated(bundle, rows, named, asked(rows))
+    assert found.of_study == frozenset()
+    write_evaluation(bundle, found, tmp_path / "D", {}, resamples=300)
+    drops = read_tsv(tmp_path / "D/drops.tsv").fillna({"reason": ""})
+    row = drops[(drops["level"] == "case") & (drops["metric"] == "accuracy")].iloc[0]
+    inside, outside = [], []
+    for seed, table in enumerate(found.tables.values()):
+        study_rows = read_parquet(results / f"models/diagnosis/ksfusion/fold0/seed{seed}/predictions.parquet")
+        of_test = study_rows[study_rows["split"] == "test"].dropna(subset="y")
+        inside.append(drawn_accuracies(of_test.groupby("case_id")[["y", *PROBABILITIES]].mean(), 0))
+        outside.append(drawn_accuracies(table.groupby("case_id")[["y", *PROBABILITIES]].mean(), 1_000_000))
+    difference = np.mean(inside, axis=0) - np.mean(outside, axis=0)
+    low, high = np.percentile(difference, [2.5, 97.5])
+    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+    assert row["drop"] == pytest.approx(row["test"] - row["external"], abs=2e-4) and row["reason"] == ""
+    page = (tmp_path / "D/evaluation.md").read_text()
+    assert f"{abs(row['ci_low']):.1f} to {row['ci_high']:.1f})" in page and "drawn independently" in page
+    # Of the study's own cases there is a drop, and no interval: both sides are the same cases.
+    again = predicted(bundle, results, DIAGNOSIS)
+    own = evaluated(bundle, again, labels, asked(again))
+    assert own.of_study == {"A"}
+    write_evaluation(bundle, own, tmp_path / "own", {}, resamples=300)
+    same = read_tsv(tmp_path / "own/drops.tsv")
+    assert same["ci_low"].isna().all() and same["reason"].eq("cases of the study are among them: no interval").all()
+    assert same.loc[same["metric"] == "accuracy", "drop"].tolist() == [0, 0]
 
 
 def test_cases_of_the_studys_own_cohort_are_not_called_outside(own, tmp_path):
