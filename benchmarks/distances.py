@@ -116,10 +116,9 @@ def write_arms(demo: Path, folder: Path, n_cases: int, cores: int) -> None:
 def predict(folder: Path, cores: int) -> None:
     """Predict all samples as `ksfusion predict` does, but for the pages."""
     from ksfusion.core.workflow import PREDICTION, workflow_command
-    from ksfusion.predictions.request import NewExpression, write_request
+    from ksfusion.predictions.request import NewPatients, write_request
 
-    expression = NewExpression(folder / "gdc", None, None)
-    config = write_request(folder / "B", folder / "new.tsv", folder / "D", expression)
+    config = write_request(NewPatients(folder / "B", folder / "new.tsv", folder / "D", folder / "gdc"))
     options = {"cores": str(cores), "profile": "default", "snakefile": PREDICTION}
     subprocess.run(workflow_command(config, ["predictions.tsv"], **options), check=True)
 

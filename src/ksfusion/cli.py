@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
@@ -120,8 +120,9 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
             kinds = get_type_hints(hints[name])
             texts = _descriptions(hints[name])
             for field in fields(hints[name]):
-                parser.add_argument(_flag(field.name), **_option(kinds[field.name], inspect.Parameter.empty),
-                                    help=texts.get(field.name))  # fmt: skip
+                default = inspect.Parameter.empty if field.default is MISSING else field.default
+                options = _option(kinds[field.name], default)
+                parser.add_argument(_flag(field.name), **options, help=texts.get(field.name))
         else:
             options = _option(hints[name], parameter.default)
             if name in POSITIONAL and not options.pop("required", None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
 
 # The version of the layout; a bundle of a later one is refused.
 FORMAT = 1
+# Of conformal sets: more than half of the cases, and not all.
+Level = Annotated[float, Field(gt=0.5, lt=1)]
 LEVEL = 0.9
 
 
@@ -133,6 +135,8 @@ class BundleContents(Block):
         Null where no patches are read.
     expression
         Of the study; empty where no genes are read.
+    level
+        Of conformal sets, where a prediction asks for no other; of several folds the sets' level is 2 x level - 1.
     folds
         In order.
     study
@@ -150,6 +154,7 @@ class BundleContents(Block):
     n_patches: Positive | None = None
     encoder: BundleEncoder | None = None
     expression: list[BundleExpression] = Field(default_factory=list)
+    level: Level = LEVEL
     folds: list[BundleFold] = Field(min_length=1)
     study: BundleStudy = BundleStudy()
     versions: dict[str, str] = Field(default_factory=dict)

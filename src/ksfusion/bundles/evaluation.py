@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.bundles.calibration import calibrated, log_loss, mean_by_case, probability_columns
-from ksfusion.bundles.config import LEVEL
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
 from ksfusion.bundles.read import Bundle
 from ksfusion.bundles.seen import sides_of_case
-from ksfusion.cohort.config import Labelling
+from ksfusion.cohort.columns import map_columns, unmapped
+from ksfusion.cohort.config import Labelling, UserColumn
 from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.samples import check_cases
 from ksfusion.cohort.user_table import check_columns, read_user_table
@@ -54,7 +54,14 @@ class Evaluated(NamedTuple):
     of_study: frozenset[str] = frozenset()
 
 
-def read_labels(path: Path, task: TaskOutcome, labelling: Labelling) -> pd.DataFrame:
+def read_labels(
+    path: Path,
+    task: TaskOutcome,
+    labelling: Labelling,
+    columns: Mapping[str, UserColumn] | None = None,
+    *,
+    samples: Path | None = None,
+) -> pd.DataFrame:
     """Read the truth of cases from a user's table.
 
     Parameters
@@ -65,6 +72,10 @@ def read_labels(path: Path, task: TaskOutcome, labelling: Labelling) -> pd.DataF
         The task.
     labelling
         Where its labels come from.
+    columns
+        What the columns and words of the user's tables mean; without them these are the study's.
+    samples
+        The table of samples, of which ``columns`` may speak too.
 
     Returns
     -------
@@ -76,18 +87,24 @@ def read_labels(path: Path, task: TaskOutcome, labelling: Labelling) -> pd.DataF
     UserError
         With a line for each problem of the table, or if no case has a label.
     """
-    table = read_user_table(str(path))
+    table, given = read_user_table(str(path)), columns or {}
+    # A study's own columns may be of more than this task.
+    wanted = {name: given[name] for name in ("case_id", *labelling.columns) if name in given}
+    if table.columns:
+        others = [read_user_table(str(samples))] if samples is not None else []
+        table.problems += unmapped(wanted, table, *others)
+    map_columns(table, given)
     if table.columns and check_columns(table, ["case_id"]):
         check_cases(table, {task.name: labelling})
     if problems := table.all_problems():
         raise UserError("\n".join(problems))
     cases, findings = label_cases(pd.DataFrame(table.rows, columns=list(table.columns)), {task.name: labelling})
     reasons = {entry["subject"]: entry["detail"] for entry in findings if entry["check"] == f"no_label_{task.name}"}
-    columns = truth_columns(task)
-    found = cases.set_index("case_id")[list(columns)].rename(columns=columns).astype(float)
+    truth = truth_columns(task)
+    found = cases.set_index("case_id")[list(truth)].rename(columns=truth).astype(float)
     if found.isna().any(axis=1).all():
-        wanted = ", ".join(labelling.columns)
-        raise UserError(f"{path}: no case has a label of task {task.name}; it comes from {wanted}")
+        said = ", ".join(labelling.columns)
+        raise UserError(f"{path}: no case has a label of task {task.name}; it comes from {said}")
     return found.assign(reason=[reasons.get(case_id, "") for case_id in found.index])
 
 
@@ -146,7 +163,9 @@ def as_runs(bundle: Bundle, tables: Mapping[Member, pd.DataFrame]) -> list[Run]:
         return read_runs(folders, [bundle.task], curves=True)
 
 
-def calibration_table(bundle: Bundle, tables: Mapping[Member, pd.DataFrame], level: float = LEVEL) -> pd.DataFrame:
+def calibration_table(
+    bundle: Bundle, tables: Mapping[Member, pd.DataFrame], level: float | None = None
+) -> pd.DataFrame:
     """Return how well probabilities, or curves, fit, with and without temperature, and what conformal sets cover.
 
     Parameters
@@ -156,7 +175,7 @@ def calibration_table(bundle: Bundle, tables: Mapping[Member, pd.DataFrame], lev
     tables
         Of `Evaluated`.
     level
-        Of the conformal sets.
+        Of the conformal sets; None is that of the bundle.
 
     Returns
     -------
@@ -166,6 +185,7 @@ def calibration_table(bundle: Bundle, tables: Mapping[Member, pd.DataFrame], lev
         average), reason (why something is missing). Empty for a number.
     """
     rows: list[dict[str, Any]] = []
+    level = bundle.contents.level if level is None else level
     for fold in bundle.folds:
         own = [tables[member] for member in fold.members]
         if bundle.task.kind == "regression" or own[0].empty:

@@ -36,7 +36,13 @@ SAME_CASES = "cases of the study are among them: no interval"
 
 
 def write_evaluation(
-    bundle: Bundle, found: Evaluated, output: Path, made_by: Mapping[str, Any], *, resamples: int = RESAMPLES
+    bundle: Bundle,
+    found: Evaluated,
+    output: Path,
+    made_by: Mapping[str, Any],
+    *,
+    level: float | None = None,
+    resamples: int = RESAMPLES,
 ) -> list[str]:
     """Write the results of a bundle on labelled cases.
 
@@ -52,6 +58,8 @@ def write_evaluation(
         ``evaluation.md``.
     made_by
         Provenance of the files.
+    level
+        Of the conformal sets; None is that of the bundle.
     resamples
         Draws of the cases for the intervals.
 
@@ -62,7 +70,7 @@ def write_evaluation(
     """
     runs = as_runs(bundle, found.tables)
     table, further, drops = _scored(bundle, found, runs, resamples)
-    calibration = calibration_table(bundle, found.tables)
+    calibration = calibration_table(bundle, found.tables, level)
     for name, content in (("table", as_text(table)), ("table_s1", as_text(further)), ("drops", drops_as_text(drops))):
         write_tsv(content, output / f"{name}.tsv", made_by)
     write_tsv(calibration, output / "calibration.tsv", made_by)

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from ksfusion.bundles.calibration import calibrated, fit_temperature, mean_by_case
-from ksfusion.bundles.config import BundleContents, BundleEncoder, BundleFold, BundleSettings, FoldCalibration
+from ksfusion.bundles.config import LEVEL, BundleContents, BundleEncoder, BundleFold, BundleSettings, FoldCalibration
 from ksfusion.bundles.conformal import conformal_scores
 from ksfusion.bundles.contents import (
     CASES,
@@ -82,6 +82,8 @@ class Draft:
         Of the study.
     partial
         Whether the models have stand-ins for a slide or a profile that a sample lacks.
+    level
+        Of conformal sets, where a prediction asks for no other.
     """
 
     study: StudyResults
@@ -89,10 +91,11 @@ class Draft:
     modalities: str
     settings: BundleSettings
     partial: bool
+    level: float = LEVEL
     _means: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, study: StudyResults) -> Draft:
+    def of(cls, study: StudyResults, level: float = LEVEL) -> Draft:
         """Return the draft for a task and method.
 
         Raises
@@ -108,7 +111,7 @@ class Draft:
                 "patches or genes"
             )
         partial = bool(study.first_config().get("settings", {}).get("modality_dropout"))
-        return cls(study, study.shown_task(), info.modalities, study.settings(info.modalities), partial)
+        return cls(study, study.shown_task(), info.modalities, study.settings(info.modalities), partial, level)
 
     def write(self, folder: Path, made_by: dict[str, Any]) -> BundleContents:
         """Write all files but the model card and the manifest into a folder; return what the bundle is."""
@@ -143,6 +146,7 @@ class Draft:
                 "method": self.study.method,
                 "modalities": self.modalities,
                 "partial": self.partial,
+                "level": self.level,
                 "batch_size": config.get("settings", {}).get("batch_size", 1),
                 "n_patches": self.settings.patches.count if self.settings.patches else None,
                 "encoder": self._encoder(config) if "p" in self.modalities else None,

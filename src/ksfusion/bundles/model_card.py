@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ksfusion.bundles.config import LEVEL, BundleContents, BundleFold, FoldCalibration, FoldTraining
+from ksfusion.bundles.config import BundleContents, BundleFold, FoldCalibration, FoldTraining
 from ksfusion.bundles.conformal import fewest_cases
 from ksfusion.bundles.contents import METRICS, SUBGROUPS, read_block, read_calibration, training_file
 from ksfusion.core.storage import read_tsv
@@ -48,7 +48,7 @@ def model_card(folder: Path, contents: BundleContents, caveats: Sequence[str]) -
         f"## Data\n\n{_bullets(_data(folder, contents))}",
         f"## Metrics\n\n{_metrics(folder, task)}",
         f"## Subgroups\n\n{_subgroups(folder)}",
-        f"## Calibration and sets\n\n{_bullets(_calibration(calibrations))}",
+        f"## Calibration and sets\n\n{_bullets(_calibration(calibrations, contents.level))}",
         f"## What is flagged\n\n{_bullets(_distances(training))}",
         f"## Limits\n\n{_bullets([*_limits(folder, contents), *caveats])}",
     ]
@@ -136,7 +136,7 @@ def _score_table(about: str, rows: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _calibration(folds: Mapping[int, FoldCalibration]) -> Iterable[str]:
+def _calibration(folds: Mapping[int, FoldCalibration], level: float) -> Iterable[str]:
     for fold, known in folds.items():
         if (found := known.temperature) is None:
             yield f"Fold {fold}: no temperature: {known.no_temperature}."
@@ -148,12 +148,14 @@ def _calibration(folds: Mapping[int, FoldCalibration]) -> Iterable[str]:
         if known.no_scores:
             yield f"Fold {fold}: no conformal sets: {known.no_scores}."
         else:
-            few = len(known.scores) < fewest_cases(1 - LEVEL)
-            said = f"too few for a level of {LEVEL:.0%}" if few else f"enough for a level of {LEVEL:.0%}"
+            few = len(known.scores) < fewest_cases(1 - level)
+            said = f"too few for a level of {level:.0%}" if few else f"enough for a level of {level:.0%}"
             yield (
                 f"Fold {fold}: conformal sets by {len(known.scores)} cases that were held out of the choice of the "
                 f"epoch and of the temperature, {said}."
             )
+    if len(folds) > 1 and not all(known.no_scores for known in folds.values()):
+        yield f"Of the folds together a set's level is {2 * level - 1:.0%}: a class is in it where most folds have it."
     yield (
         "The level of conformal sets is an average over cases like those of the study; for other cohorts no coverage "
         "is claimed."

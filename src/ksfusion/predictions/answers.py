@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.bundles.calibration import calibrated, hazard_columns, mean_by_case, probability_columns
-from ksfusion.bundles.config import LEVEL
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
@@ -121,7 +120,7 @@ def answer_of(
     sides: Mapping[int, str],
     task: TaskOutcome,
     *,
-    level: float = LEVEL,
+    level: float,
 ) -> Answer:
     """Return what the models of a bundle say of a case.
 

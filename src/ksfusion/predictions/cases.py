@@ -54,7 +54,7 @@ class PredictedCase:
 
 
 def predict_new(
-    bundle: Bundle, new: NewSamples, digests: Mapping[str, str]
+    bundle: Bundle, new: NewSamples, digests: Mapping[str, str], level: float | None = None
 ) -> tuple[list[PredictedCase], dict[Member, pd.DataFrame]]:
     """Predict new samples by all models of a bundle.
 
@@ -66,6 +66,8 @@ def predict_new(
         The samples.
     digests
         Digest of each slide's file.
+    level
+        Of the sets of classes; None is that of the bundle.
 
     Returns
     -------
@@ -83,8 +85,11 @@ def predict_new(
     flags = flags_of_samples(*known) if tables else {}
     distances = distances_of_samples(*known) if tables else {}
     usable, cases = set(new.usable["case_id"]), []
+    level = bundle.contents.level if level is None else level
     for case_id, of_case in sides.items():
-        answer = answer_of(case_id, tables, bundle.folds, of_case, bundle.task) if case_id in usable else None
+        answer = None
+        if case_id in usable:
+            answer = answer_of(case_id, tables, bundle.folds, of_case, bundle.task, level=level)
         told = [*flags_of_case(of_case, bundle.folds), *flags.get(case_id, [])]
         cases.append(
             PredictedCase(case_id, new.table[new.table["case_id"] == case_id], answer, told, distances.get(case_id, []))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ksfusion.bundles.config import Level
 from ksfusion.cohort.config import UserColumn
 from ksfusion.core.config_block import PATH, Block, Name, Positive
 from ksfusion.genes.config import ExpressionSource
@@ -36,6 +37,9 @@ class Prediction(Block):
         description="folder of {slide_id}.geojson or .png to take in place of the tissue found",
         json_schema_extra=PATH,
     )
+    level: Level | None = Field(
+        None, description="level of the sets of classes; null is that of the bundle, of several folds 2 x level - 1"
+    )
     batches: Positive | Literal["auto"] = Field("auto", description="jobs that the slides are divided over")
 
 
@@ -58,17 +62,23 @@ class CheckPatientsSettings(Block):
     modalities: Literal["p", "g", "pg"]
 
 
-class PredictCasesSettings(Block):
-    """Of `ksfusion.stages.predict_cases`; ``bundle``: the digest of the bundle's manifest."""
+class OfBundle(Block):
+    """Which bundle it is: ``bundle`` is the digest of its manifest."""
 
     bundle: str
 
 
-class ExplainCasesSettings(PredictCasesSettings):
+class PredictCasesSettings(OfBundle):
+    """Of `ksfusion.stages.predict_cases`; ``level``: that of the sets of classes, null for the bundle's own."""
+
+    level: Level | None = None
+
+
+class ExplainCasesSettings(OfBundle):
     """Of `ksfusion.stages.explain_cases`; ``slides``: how slides are read, null where they are not."""
 
     slides: Reading | None
 
 
-class WritePagesSettings(PredictCasesSettings):
+class WritePagesSettings(OfBundle):
     """Of `ksfusion.stages.write_pages`."""

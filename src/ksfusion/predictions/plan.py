@@ -78,7 +78,7 @@ class PredictionPlan(Plan):
             # Whoever has no label has none to lack.
             "write_ledger": WriteLedgerSettings(require="any", tasks={}),
             "build_store": BuildStoreSettings(max_failed_fraction=ALL_MAY_FAIL, may_be_empty=True),
-            "predict_cases": PredictCasesSettings(bundle=digest),
+            "predict_cases": PredictCasesSettings(bundle=digest, level=self.prediction.level),
             "explain_cases": ExplainCasesSettings(bundle=digest, slides=reading),
             "write_pages": WritePagesSettings(bundle=digest),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from ksfusion.bundles.config import LEVEL
 from ksfusion.bundles.making import Draft
 from ksfusion.bundles.manifest import MANIFEST, write_manifest
 from ksfusion.bundles.model_card import CARD, model_card
@@ -17,7 +18,7 @@ from ksfusion.core.storage import atomic
 log = logging.getLogger(__name__)
 
 
-def bundle(task: str, method: str, output: Path, *, results: Path = Path("results")) -> None:
+def bundle(task: str, method: str, output: Path, *, results: Path = Path("results"), level: float = LEVEL) -> None:
     """Freeze one trained method and task into a folder, from which new patients are predicted.
 
     All its seeds and folds, with what they need: genes and their scaling, stain target, settings of the slides, the
@@ -35,6 +36,8 @@ def bundle(task: str, method: str, output: Path, *, results: Path = Path("result
         Folder of the bundle; a bundle that is there is replaced.
     results
         Folder of the study's results.
+    level
+        Level of the sets of classes, above 0.5 and below 1.
 
     Raises
     ------
@@ -44,8 +47,10 @@ def bundle(task: str, method: str, output: Path, *, results: Path = Path("result
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output: {output} is there already, and is no bundle; name a new folder")
+    if not 0.5 < level < 1:
+        raise UserError(f"--level {level:g}: must lie above 0.5 and below 1, such as 0.9")
     study = StudyResults(results, task, method)
-    draft, made_by = Draft.of(study), provenance(__name__, {"task": task, "method": method})
+    draft, made_by = Draft.of(study, level), provenance(__name__, {"task": task, "method": method, "level": level})
     with atomic(output) as temporary:
         temporary.mkdir(parents=True)
         contents = draft.write(temporary, made_by)

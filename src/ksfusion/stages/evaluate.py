@@ -18,9 +18,7 @@ from ksfusion.bundles.manifest import MANIFEST, digest_of
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv
-from ksfusion.core.workflow import PREDICTION, workflow_command
-from ksfusion.predictions.request import NewExpression, write_request
-from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
+from ksfusion.predictions.request import NewPatients, prediction_command
 
 log = logging.getLogger(__name__)
 
@@ -29,58 +27,20 @@ MEMBERS, SAMPLES, TILES = "results/predictions/members.parquet", "results/sample
 FOLDER = "evaluation"
 
 
-def evaluate(
-    bundle: Path,
-    samples: Path,
-    cases: Path,
-    output: Path,
-    *,
-    expression: Path | None = None,
-    format: ExpressionFormat | None = None,
-    unit: ExpressionUnit | None = None,
-    weights: Path | None = None,
-    features: Path | None = None,
-    masks: Path | None = None,
-    cores: str | None = None,
-    profile: str | None = None,
-    verbose: bool = False,
-    passed_on: Sequence[str] = (),
-) -> None:
+def evaluate(asked: NewPatients, *, cases: Path, passed_on: Sequence[str] = ()) -> None:
     """Evaluate a bundle on a cohort whose truth is known.
 
     The samples are predicted as ksfusion predict does it, in the same folder: what is there is not done again. Metrics,
     intervals, calibration and figures are those of a study's tables, one cohort after the other. A case that took part
-    in training is left out, and so is one without a label.
+    in training is left out, and so is one without a label. The folder of the output gets evaluation/: table.tsv,
+    table_s1.tsv, drops.tsv, calibration.tsv, left_out.tsv, figures/ and evaluation.md.
 
     Parameters
     ----------
-    bundle
-        The folder that ksfusion bundle made.
-    samples
-        Table of the samples: sample_id, case_id, cohort, slide and expression_id, as of a study.
+    asked
+        Whom to predict, and how.
     cases
-        Table of their cases with the truth, in the columns that the study had it in.
-    output
-        The folder of the prediction; evaluation/ in it gets table.tsv, table_s1.tsv, drops.tsv, calibration.tsv,
-        left_out.tsv, figures/ and evaluation.md.
-    expression
-        Where the profiles are; see ksfusion predict.
-    format
-        Layout of the files; that of the cohort in training, where it is left out.
-    unit
-        Unit of the values; that of the cohort in training, where it is left out.
-    weights
-        Local weight file of the encoder.
-    features
-        Folder of the files of another tool, where the bundle was trained on its features.
-    masks
-        Folder of masks of tissue to take in place of the tissue found.
-    cores
-        Number of processor cores that may be used at once; all without it.
-    profile
-        Where jobs run: slurm, or the folder of a profile of your own.
-    verbose
-        Print all that Snakemake says; it is in .snakemake/log in any case.
+        Table of their cases with the truth, in the columns that the study had it in, or in those that --columns names.
     passed_on
         Options after ``--``, which go to Snakemake.
 
@@ -89,30 +49,20 @@ def evaluate(
     UserError
         If the bundle is none, a table is not valid, the prediction does not finish, or no case is left to score.
     """
-    read = read_bundle(bundle)
+    bundle, output = read_bundle(asked.bundle), asked.output
     # Before hours of prediction.
-    labels = read_labels(cases, read.task, read.contents.labelling)
-    asked = NewExpression(expression, format, unit)
-    config = write_request(bundle, samples, output, asked, weights=weights, features=features, masks=masks)
-    command = workflow_command(
-        config,
-        [MEMBERS],
-        cores=cores,
-        profile=profile or "default",
-        logger=not verbose,
-        passed_on=passed_on,
-        snakefile=PREDICTION,
-    )
+    labels = read_labels(cases, bundle.task, bundle.contents.labelling, asked.meanings(), samples=asked.samples)
+    command = prediction_command(asked, [MEMBERS], passed_on=passed_on)
     sys.stderr.write(f"{shlex.join(command)}\n")
     sys.stderr.flush()
     if subprocess.run(command, check=False).returncode:
         raise UserError(f"{output}: the prediction did not finish; what is wrong stands above")
-    found = evaluated(read, read_parquet(output / MEMBERS), labels, _asked(output))
+    found = evaluated(bundle, read_parquet(output / MEMBERS), labels, _asked(output))
     if not any(len(table) for table in found.tables.values()):
         reasons = "; ".join(found.left_out["reason"].value_counts().index[:3])
-        raise UserError(f"{samples}: no case is left to score ({reasons})")
-    settings = {"bundle": digest_of(bundle / MANIFEST), "cases": digest_of(cases)}
-    lines = write_evaluation(read, found, output / FOLDER, provenance(__name__, settings))
+        raise UserError(f"{asked.samples}: no case is left to score ({reasons})")
+    settings = {"bundle": digest_of(asked.bundle / MANIFEST), "cases": digest_of(cases), "level": asked.level}
+    lines = write_evaluation(bundle, found, output / FOLDER, provenance(__name__, settings), level=asked.level)
     for line in lines:
         log.info("%s", line)
     log.info("%s: the tables, the figures, and evaluation.md", output / FOLDER)

@@ -56,7 +56,7 @@ def predict_cases(
     bundle = read_bundle(files.bundle)
     parts = [read_parquet(path, columns=["slide_id", "digest"]) for path in tiles]
     digests = dict(pd.concat(parts).drop_duplicates("slide_id").to_numpy()) if parts else {}
-    cases, tables = predict_new(bundle, read_new(files, bundle, stain), digests)
+    cases, tables = predict_new(bundle, read_new(files, bundle, stain), digests, settings.level)
     rows = [case_row(case.case_id, case.samples, case.answer, case.flags, bundle.task) for case in cases]
     for line in lines_on(rows):
         log.info("%s", line)

@@ -13,7 +13,7 @@ from ksfusion.bundles import read_bundle
 from ksfusion.bundles.encoder import bundle_encoder
 from ksfusion.bundles.manifest import write_manifest
 from ksfusion.core.errors import UserError
-from ksfusion.predictions.request import NewExpression, write_request
+from ksfusion.predictions.request import NewPatients, write_request
 
 MEMBER = "members/fold0/seed0"
 
@@ -228,7 +228,6 @@ def test_a_bundle_in_need_of_an_encoder_that_is_not_there(bundled, tmp_path):
 
 def test_nothing_is_asked_of_a_bundle_whose_encoder_is_not_there(bundled, tmp_path):
     """`ksfusion predict` and `evaluate` say so before a slide is read, and write nothing."""
-    asked = NewExpression(None, None, None)
     with pytest.raises(UserError, match="encoder seeded-conv gives 192 features here, and the bundle needs 12"):
-        write_request(bundled, tmp_path / "new.tsv", tmp_path / "D", asked)
+        write_request(NewPatients(bundled, tmp_path / "new.tsv", tmp_path / "D"))
     assert not (tmp_path / "D").exists()

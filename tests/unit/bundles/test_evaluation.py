@@ -12,6 +12,7 @@ from ksfusion.bundles import read_bundle
 from ksfusion.bundles.evaluation import calibration_table, evaluated, read_labels
 from ksfusion.bundles.evaluation_files import write_evaluation
 from ksfusion.bundles.predict import member_predictions
+from ksfusion.cohort.config import UserColumn
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
@@ -216,6 +217,24 @@ def test_survival_is_that_of_scikit_survival(study, tmp_path):
     row = table[(table["level"] == "case") & (table["fold"] == "all")]
     assert row["mean"].item() == pytest.approx(100 * expected, abs=1e-4)
     assert any("kaplan_meier" in path.name for path in (tmp_path / "D/figures").iterdir())
+
+
+def test_the_truth_in_the_users_own_columns_and_words(bundled, tmp_path):
+    """By names and words as a study's ``cohort.columns``; those of other tasks are not looked for."""
+    found = read_bundle(bundled)
+    (tmp_path / "cases.tsv").write_text("Patient\tGrad\nA\tschlimm\nB\tmild\nC\t?\n")
+    (tmp_path / "samples.tsv").write_text("Probe\tPatient\nA1\tA\n")
+    words = {"column": "Grad", "schlimm": "high", "mild": "low", "?": None}
+    columns = {name: UserColumn.model_validate(own) for name, own in {
+        "sample_id": "Probe", "case_id": "Patient", "how_bad": words, "event": {"column": "Status", "died": ["tot"]},
+    }.items()}  # fmt: skip
+    asked = tmp_path / "cases.tsv", found.task, found.contents.labelling
+    labels = read_labels(*asked, columns, samples=tmp_path / "samples.tsv")
+    classes = DIAGNOSIS.classes
+    assert labels["y"].dropna().to_dict() == {"A": classes.index("high"), "B": classes.index("low")}
+    columns["how_bad"] = UserColumn(column="Stufe")
+    with pytest.raises(UserError, match=r"how_bad: no table has a column Stufe; correct it: .*cases\.tsv has Patient"):
+        read_labels(*asked, columns, samples=tmp_path / "samples.tsv")
 
 
 @pytest.mark.parametrize(

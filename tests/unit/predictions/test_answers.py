@@ -40,7 +40,7 @@ def classes(*shares):
 def test_two_samples_and_two_models_are_one_answer():
     one, two = member(0, 0), member(0, 1)
     tables = {one: classes(0.2, 0.4), two: classes(0.7, 0.9)}
-    answer = answer_of("P", tables, [fold_of(one, two)], {}, CLASSES)
+    answer = answer_of("P", tables, [fold_of(one, two)], {}, CLASSES, level=0.9)
     # Of each model the mean over samples, 0.3 and 0.8; their mean, and sd with one degree of freedom less.
     assert answer.values["prob_b"] == Spread(
         pytest.approx(0.55), pytest.approx(0.5 / 2**0.5), pytest.approx(0.3), pytest.approx(0.8)
@@ -51,7 +51,9 @@ def test_two_samples_and_two_models_are_one_answer():
 
 def test_a_temperature_of_two_takes_roots():
     one = member(0, 0)
-    answer = answer_of("P", {one: classes(0.9)}, [fold_of(one, temperature=2.0, why="none held out")], {}, CLASSES)
+    answer = answer_of(
+        "P", {one: classes(0.9)}, [fold_of(one, temperature=2.0, why="none held out")], {}, CLASSES, level=0.9
+    )
     # sqrt(0.9) / (sqrt(0.9) + sqrt(0.1)) = 3 / 4
     assert answer.calibrated["prob_b"] == pytest.approx(0.75)
     assert answer.values["prob_b"].mean == pytest.approx(0.9)
@@ -64,7 +66,7 @@ def test_the_set_holds_classes_whose_score_is_no_larger_than_the_quantile():
     held_out = [0.05 * number for number in range(1, 9)] + [0.5]
     for share, inside in ((0.9, ["b"]), (0.5, ["a", "b"])):
         folds = [fold_of(one, temperature=1.0, scores=held_out)]
-        answer = answer_of("P", {one: classes(share)}, folds, {}, CLASSES)
+        answer = answer_of("P", {one: classes(share)}, folds, {}, CLASSES, level=0.9)
         assert answer.conformal == {"classes": inside, "level": 0.9, "reason": ""}
 
 
@@ -79,7 +81,7 @@ def test_models_that_a_case_taught_are_left_out_but_where_it_taught_all():
     assert counting({0: "calibration", 1: "external", 2: "train"}) == [1]
     assert counting({0: "train", 1: "train", 2: "val"}) == [0, 1, 2]
     tables = {fold.members[0]: classes(share) for fold, share in zip(folds, (0.9, 0.2, 0.9), strict=True)}
-    answer = answer_of("P", tables, folds, {0: "train", 1: "test", 2: "val"}, CLASSES)
+    answer = answer_of("P", tables, folds, {0: "train", 1: "test", 2: "val"}, CLASSES, level=0.9)
     assert answer.values["prob_b"].mean == pytest.approx(0.2) and np.isnan(answer.values["prob_b"].sd)
     assert answer.record()["values"]["prob_b"]["sd"] is None
 
@@ -99,7 +101,7 @@ def test_survival_of_two_folds_with_other_cuts():
     one = member(0, 0, reference=[-3, -2, -1, 0], cuts=[100, 200])
     two = member(1, 0, reference=[-3, -2, -1, 0], cuts=[150, 400])
     tables = {one: survival_table(0.5, 0.5, 0.1, risk=-0.5), two: survival_table(0.2, 0.5, 0.1, risk=-2.5)}
-    answer = answer_of("P", tables, [fold_of(one), fold_of(two)], {}, SURVIVAL)
+    answer = answer_of("P", tables, [fold_of(one), fold_of(two)], {}, SURVIVAL, level=0.9)
     # Three of four lie below -0.5, one below -2.5.
     assert [entry["percentile"] for entry in answer.members] == [75, 25]
     assert answer.percentile.mean == 50 and answer.group == "low"
@@ -122,7 +124,7 @@ def test_a_number_has_a_percentile_and_no_temperature():
         one: pd.DataFrame([{"sample_id": "s", "case_id": "P", "predicted": value}])
         for one, value in zip(models, (50.0, 70.0), strict=True)
     }
-    answer = answer_of("P", tables, [fold_of(*models, why="no classes")], {}, age).record()
+    answer = answer_of("P", tables, [fold_of(*models, why="no classes")], {}, age, level=0.9).record()
     assert (answer["values"]["predicted"]["mean"], answer["percentile"]["mean"]) == (60, 62.5)
     assert sentence(answer, age) == "60 (models: 50 to 70), above 62 % of the training cases."
     rows = member_rows(answer, age)
@@ -133,7 +135,7 @@ def test_a_number_has_a_percentile_and_no_temperature():
 def test_survival_in_a_sentence_and_a_drawing():
     one = member(0, 0, reference=[-3, -2, -1, 0], cuts=[100, 200])
     tables = {one: survival_table(0.5, 0.5, 0.1, risk=-0.5)}
-    answer = answer_of("P", tables, [fold_of(one, temperature=None)], {}, SURVIVAL).record()
+    answer = answer_of("P", tables, [fold_of(one, temperature=None)], {}, SURVIVAL, level=0.9).record()
     assert sentence(answer, SURVIVAL) == "High risk, higher than that of 75 % of the training cases."
     assert "Not calibrated: too few." in notes(answer, SURVIVAL)
     chart = curve_chart(answer)

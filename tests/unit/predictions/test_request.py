@@ -8,9 +8,7 @@ import yaml
 
 from ksfusion.core.errors import UserError
 from ksfusion.predictions.plan import make_prediction_plan
-from ksfusion.predictions.request import NewExpression, write_request
-
-NOTHING = NewExpression(None, None, None)
+from ksfusion.predictions.request import NewPatients, write_request
 
 
 @pytest.fixture
@@ -27,8 +25,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def asked(place, bundled, *expression, **options):
-    return write_request(bundled, place / "new.tsv", place / "out", NewExpression(*expression), **options)
+def asked(place, bundled, expression, format, unit, **options):
+    files = bundled, place / "new.tsv", place / "out"
+    return write_request(NewPatients(*files, expression, format, unit, **options))
 
 
 def planned(config):
@@ -90,7 +89,7 @@ def test_an_equal_request_is_no_new_file(place, bundled):
 
 def test_where_predictions_may_not_be_written(place, bundled):
     with pytest.raises(UserError, match="lies in the bundle"):
-        write_request(bundled, place / "new.tsv", bundled / "out", NOTHING)
+        write_request(NewPatients(bundled, place / "new.tsv", bundled / "out"))
     (place / "out").write_text("a file")
     with pytest.raises(UserError, match="is not a folder"):
         asked(place, bundled, None, None, None)
@@ -117,6 +116,35 @@ def test_an_unknown_key_is_a_line(place, bundled):
     config.write_text(config.read_text() + "patches: {count: 4}\n")
     with pytest.raises(UserError, match=r"predict\.yaml: patches: Extra inputs are not permitted; known here: bundle"):
         planned(config)
+
+
+def test_columns_of_the_users_own_as_a_study_has_them(place, bundled):
+    """Of a study's configuration those of the table of samples are taken; what is of cases is left to evaluate."""
+    table = (place / "new.tsv").read_text().replace("case_id\tcohort\tslide", "Patient\tZentrum\tDatei")
+    (place / "new.tsv").write_text(table)
+    with pytest.raises(UserError, match="column case_id, cohort is missing"):
+        planned(asked(place, bundled, place / "rna.tsv", "matrix", "log"))
+    columns = {"case_id": "Patient", "cohort": {"column": "Zentrum", "B": "A"}, "slide": "Datei", "how_bad": "Grad"}
+    (place / "study.yaml").write_text(yaml.safe_dump({"cohort": {"columns": columns}, "methods": ["snn"]}))
+    config = asked(place, bundled, place / "rna.tsv", None, None, columns=place / "study.yaml")
+    assert set(yaml.safe_load(config.read_text())["columns"]) == {"case_id", "cohort", "slide"}
+    plan = planned(config)
+    assert plan.cases == ["P"] and {row["cohort"] for row in plan.tables.samples} == {"A"}
+    (place / "study.yaml").write_text("{case_id: Patient, cohort: Ort}\n")
+    with pytest.raises(UserError, match=r"cohort: .*new\.tsv has no column Ort; correct it: it has sample_id, Patient"):
+        asked(place, bundled, place / "rna.tsv", None, None, columns=place / "study.yaml")
+    (place / "study.yaml").write_text("[case_id]\n")
+    with pytest.raises(UserError, match=r"study\.yaml: columns: .*; write \{case_id: Patient\}"):
+        asked(place, bundled, place / "rna.tsv", None, None, columns=place / "study.yaml")
+    with pytest.raises(UserError, match=r"none\.yaml: is not a file"):
+        asked(place, bundled, place / "rna.tsv", None, None, columns=place / "none.yaml")
+
+
+def test_a_level_is_that_of_the_sets(place, bundled):
+    config = asked(place, bundled, place / "rna.tsv", None, None, level=0.95)
+    assert planned(config).settings("predict_cases").count("0.95") == 1
+    with pytest.raises(UserError, match=r"predict\.yaml: level: Input should be less than 1"):
+        planned(asked(place, bundled, place / "rna.tsv", None, None, level=1.0))
 
 
 def test_planning_imports_nothing_heavy():
