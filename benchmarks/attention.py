@@ -4,8 +4,8 @@
     python benchmarks/attention.py demo [--folder demo] ...
     python benchmarks/attention.py ceilings [--folder demo]
 
-`planted` draws the cohort of `benchmarks/planted.py` (`--draw` is its seed: 0 is what the changes were developed on,
-any other is new to them); the target of both streams is a patch that shows either pattern, and, beside, one that shows
+`planted` draws the cohort of `benchmarks/planted_cohort.py` (`--draw` is its seed: 0 is what was developed on, any
+other is new to it); the target of both streams is a patch that shows either pattern, and, beside, one that shows
 the pattern that matters by the case's genes. With `--placed` the patterns look alike, and which one matters is told by
 the half of the map that it lies in. `demo` takes the finished demo's results; targets are those of
 `ksfusion.demo.targets`, tumour for the tumour's stream and immune clusters and vessels (`tme`) for the
@@ -91,28 +91,26 @@ class Cohort:
 
 
 def planted_cohort(folder: Path, **drawn: Any) -> Cohort:
-    """Draw the cohort of `benchmarks/planted.py`."""
-    import planted
+    """Draw the cohort of `benchmarks/planted_cohort.py`."""
+    import planted_cohort as planted
 
-    cases = planted.draw_cohort(folder, n_patches=256, width=64, **drawn).set_index("case_id")
-    samples = pd.read_csv(folder / "samples.tsv", sep="\t").set_index("sample_id")
-    with np.load(folder / planted.TRUTH) as file:
-        shown = {name: file[name] for name in file.files}
-
-    def truth(sample_id: str) -> dict[str, np.ndarray]:
-        first, second = shown[sample_id]
-        by_genes = cases.loc[samples.loc[sample_id, "case_id"], "t"] > 0
-        return {"pattern": first | second, "matters": first if by_genes else second}
+    planted.draw_cohort(folder, n_patches=256, width=64, **drawn)
+    shown = pd.read_parquet(folder / planted.SHOWN)
+    # A slide has its sample's name, and its patches stand in the order of the map.
+    of_slide = {
+        name: {target: rows[target].to_numpy() for target in planted.TARGETS}
+        for name, rows in shown.groupby("slide_id")
+    }
 
     def cells(sample_id: str, order: str) -> np.ndarray:
-        count = shown[sample_id].shape[1]
+        count = of_slide[sample_id]["pattern"].size
         if order == "shuffled":
             return np.random.default_rng(stable_hash(sample_id)).permutation(count)
         return np.arange(count)
 
     files = FoldFiles(*(folder / name for name in planted.FILES))
     targets = [(stream, target) for target in ("pattern", "matters") for stream in ("tumour", "tme")]
-    return Cohort(files, planted.TASKS, targets, truth, cells)
+    return Cohort(files, planted.TASKS, targets, of_slide.__getitem__, cells)
 
 
 def demo_cohort(folder: Path) -> Cohort:

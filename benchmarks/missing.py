@@ -2,7 +2,7 @@
 
     python benchmarks/missing.py [--tasks ...] [--seeds ...] [--missing SHARE] [--dropout SHARE]
 
-The cohort is that of `benchmarks/planted.py`. Of the training and validation cases a share has lost its slides or its
+The cohort is that of `benchmarks/planted_cohort.py`. Of the training and validation cases a share has lost its slides or its
 profiles, each half of the share, by a fixed draw. Every test case stands there three times: with both, with its slide
 alone, with its genes alone, so that the three are compared on the same cases. Two ways to train:
 
@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from planted import CLASSES, FILES, TASKS, draw_cohort, oracle
+from planted import oracle
+from planted_cohort import CLASSES, FILES, TASKS, draw_cohort
 
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
