@@ -3,8 +3,8 @@
     python benchmarks/missing.py [--tasks ...] [--seeds ...] [--missing SHARE] [--dropout SHARE]
 
 The cohort is that of `benchmarks/planted_cohort.py`. Of the training and validation cases a share has lost its slides
-or its profiles, each half of the share, by a fixed draw. Every test case stands there three times: with both, with its slide
-alone, with its genes alone, so that the three are compared on the same cases. Two ways to train:
+or its profiles, each half of the share, by a fixed draw. Every test case stands there three times: with both, with its
+slide alone, with its genes alone, so that the three are compared on the same cases. Two ways to train:
 
 - paired: on the cases that have both, as `cohort.require: paired` does;
 - any: each method on the cases that have what it reads, as `cohort.require: any` does. With a modality dropout above 0
