@@ -182,3 +182,26 @@ def test_macro_auc_is_that_of_scikit_learn():
 
 def test_macro_auc_is_undefined_without_a_class():
     assert math.isnan(macro_auc(np.array([0, 1]), np.full((2, 3), 1 / 3)))
+
+
+def test_whether_halves_conflict_is_a_matter_of_signs():
+    """Turning a stream's embedding and its half around leaves the model as it is, and the cosine negated.
+
+    Both starts are equally likely, so that no data make the halves conflict, or agree, more often than not.
+    """
+    torch.manual_seed(0)
+    first, second = torch.randn(8, 4), torch.randn(8, 4)
+    truth = {"y": torch.arange(8) % 3}
+    classifier = nn.Linear(8, 3)
+    turned = nn.Linear(8, 3)
+    turned.load_state_dict(classifier.state_dict())
+    with torch.no_grad():
+        turned.weight[:, 4:].neg_()
+    cosines, logits = [], []
+    for layer, other in ((classifier, second), (turned, -second)):
+        logits.append(layer(torch.cat([first, other], dim=1)))
+        nn.functional.cross_entropy(logits[-1], truth["y"]).backward()
+        cosines.append(coordinate_classifier(layer, {"tumour": first, "tme": other}, truth).cosine)
+    torch.testing.assert_close(logits[0], logits[1])
+    assert abs(cosines[0]) > 0.01
+    torch.testing.assert_close(cosines[0], -cosines[1])
