@@ -9,30 +9,25 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.bundles.contents import METRICS
-from ksfusion.bundles.draws import read_draws
 from ksfusion.bundles.evaluation import Evaluated, as_runs, calibration_table
+from ksfusion.bundles.evaluation_scores import scores
 from ksfusion.bundles.read import Bundle
 from ksfusion.core.provenance import as_json
-from ksfusion.core.storage import read_tsv, write_text, write_tsv
+from ksfusion.core.storage import write_text, write_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL, Times
-from ksfusion.results.further_measures import FurtherMeasures
-from ksfusion.results.measures import paper_measure
 from ksfusion.results.plots.figures import figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import Run, external_cohorts
 from ksfusion.results.statistics import COVERAGE, RESAMPLES
-from ksfusion.results.tables.external import KEY, drop_table, no_drops, on_each_cohort
 from ksfusion.results.tables.external import as_text as drops_as_text
+from ksfusion.results.tables.external import no_drops
 from ksfusion.results.tables.layout import EXTERNAL_NOTES, lay_out
 from ksfusion.results.tables.markdown import escape, to_markdown
-from ksfusion.results.tables.scores import DrawsOfScores, as_text, result_table
+from ksfusion.results.tables.partial import kinds_in
+from ksfusion.results.tables.scores import as_text
 from ksfusion.results.tables.supplement import lay_out_supplement
-from ksfusion.terms.modalities import MODALITIES, PAIRED
-
-SAME_CASES = "cases of the study are among them: no interval"
 
 
 def write_evaluation(
@@ -69,7 +64,7 @@ def write_evaluation(
         The metrics of cases, a line for each cohort.
     """
     runs = as_runs(bundle, found.tables)
-    table, further, drops = _scored(bundle, found, runs, resamples)
+    table, further, drops = scores(bundle, found, runs, resamples)
     calibration = calibration_table(bundle, found.tables, level)
     for name, content in (("table", as_text(table)), ("table_s1", as_text(further)), ("drops", drops_as_text(drops))):
         write_tsv(content, output / f"{name}.tsv", made_by)
@@ -84,47 +79,6 @@ def write_evaluation(
         + f", {rows['n'].max()} cases"
         for cohort, rows in own.groupby("cohort", sort=False)
     ]
-
-
-def _scored(
-    bundle: Bundle, found: Evaluated, runs: Sequence[Run], resamples: int
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the metrics of the paper's tables, the further ones, and the drops of both."""
-    study = read_draws(bundle.folder, bundle.method, bundle.task.name)
-    drops = [no_drops()]
-
-    def scored(measures: Any) -> pd.DataFrame:
-        def score(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
-            draws: DrawsOfScores = {}
-            asked = {"tasks": [bundle.task], "methods": [bundle.method], "measures": measures}
-            table = result_table(of_runs, **asked, resamples=resamples, external=cohort, draws=draws)
-            if cohort in found.of_study:
-                drops.append(drop_table(_inside(bundle, table), table, {}, {}).assign(reason=SAME_CASES))
-            else:
-                drops.append(drop_table(_inside(bundle, table), table, *_as_many(study, draws)))
-            return table
-
-        return pd.concat(on_each_cohort(runs, score), ignore_index=True).assign(**{MODALITIES: ALL})
-
-    table, further = scored(paper_measure), scored(FurtherMeasures(Times().times))
-    return table, further, pd.concat([part for part in drops if len(part)] or drops, ignore_index=True)
-
-
-def _as_many(*draws: DrawsOfScores) -> list[DrawsOfScores]:
-    """Return draws of which there are as many on all sides: those of a study are as many as it wanted."""
-    fewest = min((len(drawn) for side in draws for drawn in side.values()), default=0)
-    return [{key: drawn[:fewest] for key, drawn in side.items()} for side in draws]
-
-
-def _inside(bundle: Bundle, external: pd.DataFrame) -> pd.DataFrame:
-    """Return the results on the study's own test samples, as the bundle has them, of all that is in a long table."""
-    study = read_tsv(bundle.folder / METRICS, dtype=dict.fromkeys([*KEY, "fold", "cohort"], str))
-    study = study[(study["cohort"] == ALL) & (study["fold"] == ALL)]
-    if MODALITIES in study:
-        study = study[study[MODALITIES].fillna(ALL).isin([ALL, PAIRED])]
-    rows = external.loc[external["fold"] == ALL, KEY].drop_duplicates()
-    known = study.drop_duplicates(KEY)[[*KEY, "mean", "n"]].astype({"mean": float, "n": float})
-    return rows.merge(known, on=KEY, how="left").fillna({"n": 0}).assign(cohort=ALL, fold=ALL)
 
 
 def _draw(
@@ -176,6 +130,9 @@ def _page(
         ]
         for about, layout in lay_out_supplement(further, [task], cohort=cohort, drops=drops):
             titled.append((f"Further metrics of samples: {about}", layout))
+        for kind in kinds_in(table[table["cohort"] == cohort]):
+            layout = lay_out(table, cohort=cohort, drops=no_drops(), modalities=kind)
+            titled.append((f"Samples with {kind}", layout))
         for title, layout in titled:
             said = (*(note for note in layout.notes if note not in EXTERNAL_NOTES), *notes)
             parts.append(to_markdown(replace(layout, notes=said), title=f"{title}, cohort {cohort}"))

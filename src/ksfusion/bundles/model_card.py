@@ -16,6 +16,7 @@ from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics.names import METRICS as METRICS_OF
 from ksfusion.results.metrics.names import metric_label, printed_value
 from ksfusion.results.tables.markdown import escape
+from ksfusion.terms.modalities import MODALITIES
 from ksfusion.terms.splits import EXTERNAL
 
 CARD = "model_card.md"
@@ -104,9 +105,12 @@ def _metrics(folder: Path, task: ShownTask) -> str:
     rows = rows[(rows["fold"] == ALL) & rows["metric"].isin(METRICS_OF[task.kind])]
     if rows.empty:
         return "The study has no table of results."
-    # Earlier tables have no such column: all their rows are of test samples.
+    # Earlier tables have no such columns: all their rows are of test samples, which have the same.
     outside = rows["split"] == EXTERNAL if "split" in rows else pd.Series(False, rows.index)
-    table = _score_table("Cohort", rows.assign(about=rows["cohort"].mask(outside, rows["cohort"] + " (external)")))
+    about = rows["cohort"].mask(outside, rows["cohort"] + " (external)")
+    if MODALITIES in rows:
+        about = about.mask(~rows[MODALITIES].isin(["", ALL]), about + ", " + rows[MODALITIES])
+    table = _score_table("Cohort", rows.assign(about=about))
     return f"{table}\n\nAll metrics, by class and fold too, stand in `{METRICS}`."
 
 

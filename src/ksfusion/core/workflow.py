@@ -23,6 +23,8 @@ from ksfusion.core.study import study_folder, usable_folder
 LOGGER = "ksfusion"
 # Beside the Snakefile: the workflow of new patients.
 PREDICTION = "workflow/predict.smk"
+# Its configuration, in the folder of the output.
+REQUEST = "predict.yaml"
 
 
 class _AsWritten(yaml.emitter.Emitter, yaml.serializer.Serializer, yaml.representer.SafeRepresenter,

@@ -19,10 +19,9 @@ from ksfusion.cohort.user_table import columns_there, read_user_table
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import write_text
 from ksfusion.core.strict_yaml import read_yaml
-from ksfusion.core.workflow import PREDICTION, workflow_command
+from ksfusion.core.workflow import PREDICTION, REQUEST, workflow_command
 from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
 
-REQUEST = "predict.yaml"
 AS_IN_STUDY = "write {case_id: Patient}, as cohort.columns of a study has it"
 LISTS = (".yaml", ".yml")
 # Files of a study, over which predictions would be written.

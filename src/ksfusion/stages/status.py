@@ -1,4 +1,4 @@
-"""Where a study stands: what is done, stale or failed and why, and what a run would do."""
+"""Where a study, or a prediction, stands: what is done, stale or failed and why, and what a run would do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 from ksfusion.core.errors import DamagedFileError, UserError, first_of
 from ksfusion.core.storage import read_json, read_rows
 from ksfusion.core.study import read_study
-from ksfusion.core.workflow import PlannedJob, due_jobs, folder_of, workflow_command
+from ksfusion.core.workflow import PREDICTION, REQUEST, PlannedJob, due_jobs, folder_of, workflow_command
 from snakemake_logger_plugin_ksfusion.jobs import FOLLOWS, reason_words, tail, words
 
 State = Literal["done", "stale", "failed", "to do"]
@@ -29,7 +29,7 @@ def status(config: Path, *, set: Sequence[str] = ()) -> None:
     Parameters
     ----------
     config
-        The configuration, such as my.yaml.
+        The configuration, such as my.yaml; or the folder that ksfusion predict was given as --output.
     set
         A setting to change, such as training.alpha=0.7; may be given many times.
 
@@ -38,10 +38,15 @@ def status(config: Path, *, set: Sequence[str] = ()) -> None:
     UserError
         If there is no such file, or a mistake in it or in a table stops any run.
     """
-    folder, command = folder_of(config, set), workflow_command(config, settings=set)
+    again = f"ksfusion run {shlex.quote(str(config))}"
+    of_prediction: dict[str, str] = {}
+    if config.is_dir() or config.name == REQUEST:
+        config = config / REQUEST if config.is_dir() else config
+        of_prediction, again = {"snakefile": PREDICTION, "profile": "default"}, "ksfusion predict, as before,"
+    folder, command = folder_of(config, set), workflow_command(config, settings=set, **of_prediction)
     with ThreadPoolExecutor() as pool:
         due, every = pool.map(lambda more: due_jobs(command, *more), ([], ["--forceall"]))
-    for line in report(folder, due, every, f"ksfusion run {shlex.quote(str(config))}"):
+    for line in report(folder, due, every, again):
         sys.stdout.write(f"{line}\n")
 
 
@@ -65,8 +70,9 @@ def report(folder: Path, due: Sequence[PlannedJob], every: Sequence[PlannedJob],
     yield from _table(states)
     yield from _stale(states, planned)
     yield from _failures(states, jobs, folder)
-    yield from _left_out(folder / "results/slides.tsv", "slide_id", "slides")
-    yield from _left_out(folder / "results/samples.tsv", "sample_id", "samples")
+    yield from _left_out(folder, "results/slides.tsv", "slide_id", "slides")
+    yield from _left_out(folder, "results/samples.tsv", "sample_id", "samples")
+    yield from _left_out(folder, "predictions.tsv", "case_id", "patients")
     yield from _trainings(folder)
     if any((folder / LOCKS).glob("*")):
         yield f"a run is going on here, or has died; only if it has died: {command} -- --unlock"
@@ -134,8 +140,9 @@ def _failures(
     yield from first_of(lines)
 
 
-def _left_out(table: Path, key: str, what: str) -> Iterator[str]:
-    """Yield the line on a table of the ledger: how many rows are not used, by reason."""
+def _left_out(folder: Path, name: str, key: str, what: str) -> Iterator[str]:
+    """Yield the line on a table with reasons: how many rows are not used, by reason."""
+    table = folder / name
     if not table.is_file():
         return
     try:
@@ -150,7 +157,7 @@ def _left_out(table: Path, key: str, what: str) -> Iterator[str]:
         return
     reasons = Counter(row["reason"] or row["status"] for row in lost)
     listed = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-    yield f"{what}: {len(rows)}, {len(lost)} not in use: {listed}, such as {lost[0][key]} (results/{table.name})"
+    yield f"{what}: {len(rows)}, {len(lost)} not in use: {listed}, such as {lost[0][key]} ({name})"
 
 
 def _trainings(folder: Path) -> Iterator[str]:

@@ -150,6 +150,13 @@ def test_metrics_and_subgroups_are_those_of_the_tables(study, tmp_path):
     assert kept["mean"].tolist() == ["81.2345"]
     card = (made / "model_card.md").read_text()
     assert "| AUC | cases | all | 81.2 | 70.1 to 90.9 | 12 |  |" in card
+    # Where the study's samples differ in what they have, the rows say of which they are.
+    kinds = [["paired", 80], ["slides only", 70], ["genes only", 60]]
+    rows = [table.iloc[0].to_dict() | {"modalities": kind, "mean": f"{mean}"} for kind, mean in kinds]
+    write_tsv(pd.DataFrame(rows), results / "tables/table1.tsv", made_by)
+    again = (make_bundle(results, tmp_path / "again") / "model_card.md").read_text()
+    for kind, mean in kinds:
+        assert f"| AUC | cases | all, {kind} | {mean}.0 |" in again
     assert "for How bad it is" in card and "Study: A drawn study." in card and "- Drawn cases." in card
 
 

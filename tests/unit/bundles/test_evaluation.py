@@ -174,6 +174,27 @@ def test_a_drop_has_the_interval_of_independent_draws_of_both_sides(drawn, study
     assert same.loc[same["metric"] == "accuracy", "drop"].tolist() == [0, 0]
 
 
+def test_samples_with_a_slide_alone_stand_beside_the_paired_ones(own, tmp_path):
+    """The paired ones are scored alone; a cohort that has slides alone is scored by these."""
+    bundle, rows, labels = own
+    rows = rows.assign(case_id="other-" + rows["case_id"], number=rows["case_id"].astype(int))
+    rows["cohort"] = np.where(rows["number"] < 20, "no RNA", "both")
+    rows["modalities"] = np.where((rows["number"] < 20) | (rows["number"] % 3 == 0), "slides only", "paired")
+    named = labels.rename(index=lambda case: f"other-{case}")
+    found = evaluated(bundle, rows.drop(columns="number"), named, asked(rows))
+    write_evaluation(bundle, found, tmp_path / "D", {}, resamples=100)
+    table = read_tsv(tmp_path / "D/table.tsv", dtype=str).query("metric == 'accuracy' and fold == 'all'")
+    got = table.query("level == 'sample'").set_index(["cohort", "modalities"])
+    assert list(got.index) == [("both", "all"), ("no RNA", "all"), ("both", "slides only")]
+    for (cohort, kind), kinds in zip(got.index, (["paired"], ["slides only"], ["slides only"]), strict=True):
+        scored = [own[(own["cohort"] == cohort) & own["modalities"].isin(kinds)] for own in found.tables.values()]
+        right = [own[PROBABILITIES].to_numpy().argmax(axis=1) == own["y"] for own in scored]
+        assert got.loc[(cohort, kind), "n"] == str(len(scored[0]))
+        assert float(got.loc[(cohort, kind), "mean"]) == pytest.approx(100 * np.mean(right), abs=1e-3)
+    page = (tmp_path / "D/evaluation.md").read_text()
+    assert "Samples with slides only, cohort both" in page and "Samples with slides only, cohort no RNA" not in page
+
+
 def test_cases_of_the_studys_own_cohort_are_not_called_outside(own, tmp_path):
     bundle, rows, labels = own
     write_evaluation(bundle, evaluated(bundle, rows, labels, asked(rows)), tmp_path / "D", {}, resamples=100)
