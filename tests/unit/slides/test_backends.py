@@ -17,8 +17,8 @@ from ksfusion import plan, preflight
 from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.slides import SlideError, open_slide
-from ksfusion.slides.reading.backends import TiffSlideBackend
 from ksfusion.slides.reading.slide_files import SlideSource, file_size, is_readable
+from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend
 from ksfusion.slides.reading.workers import WorkerCrashed
 from ksfusion.slides.tiles.mask_files import mask_problems
 

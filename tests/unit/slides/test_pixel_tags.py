@@ -11,7 +11,8 @@ from small_cases import shared_case
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import SlideError, open_slide
-from ksfusion.slides.reading.backends import OpenSlideBackend, TiffSlideBackend
+from ksfusion.slides.reading.openslide_backend import OpenSlideBackend
+from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend
 
 RGB = np.stack(np.meshgrid(np.arange(320) % 240, np.arange(256) % 240), axis=-1).astype(np.uint8)
 RGB = np.concatenate([RGB, 255 - RGB[..., :1]], axis=2)

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from slide_files import GLASS, TISSUE, plain, real_file, reason_of, write_slide
 
 from ksfusion.slides import open_slide
-from ksfusion.slides.reading import backends
+from ksfusion.slides.reading import image_backend
 from ksfusion.slides.reading import slide as slide_module
 
 
@@ -242,7 +242,7 @@ class TestBrokenFiles:
         assert reason_of(tmp_path / f"b{suffix}", 0.5) == "truncated"
 
     def test_plain_image_beyond_the_limit(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(backends, "PLAIN_IMAGE_MAX_PIXELS", 500 * 500 - 1)
+        monkeypatch.setattr(image_backend, "PLAIN_IMAGE_MAX_PIXELS", 500 * 500 - 1)
         Image.fromarray(plain(500, 500)).save(tmp_path / "a.png")
         assert reason_of(tmp_path / "a.png", 0.5) == "too_large"
 

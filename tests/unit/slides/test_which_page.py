@@ -13,7 +13,8 @@ from small_cases import shared_case
 
 from ksfusion.core.storage import read_parquet
 from ksfusion.slides import SlideError, open_slide
-from ksfusion.slides.reading.backends import OpenSlideBackend, TiffSlideBackend
+from ksfusion.slides.reading.openslide_backend import OpenSlideBackend
+from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend
 
 # 640 x 448 px of colours that differ from px to px, so that a shift or another scale shows.
 SLIDE = np.stack(np.meshgrid(np.arange(640) % 250, np.arange(448) % 250), axis=-1).astype(np.uint8)

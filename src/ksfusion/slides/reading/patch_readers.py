@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from ksfusion.slides.config import Reading
-from ksfusion.slides.reading.backends import is_plain_image
 from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.image_backend import is_plain_image
 from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.workers import Worker, WorkerCrashed

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from ksfusion.slides.reading.backends import Backend, TiffSlideBackend, is_remote, open_backend
+from ksfusion.slides.reading.backend_base import Backend
+from ksfusion.slides.reading.backends import open_backend
 from ksfusion.slides.reading.disk_image import DiskImage
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.reading.tiff import is_cut_off
+from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend, is_remote
 
 if TYPE_CHECKING:
     from ksfusion.slides.config import Reading

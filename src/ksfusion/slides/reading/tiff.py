@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ import tifffile
 
 from ksfusion.slides.reading.content import TIFF, content_of
 from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.tile_layout import TileLayout, layouts_of
 
 # Of these tifffile makes RGB or grey; it hands out the others (a palette's indices, CMYK, CIELAB) as they are stored.
 CHANNELS = {"MINISBLACK": (1,), "RGB": (3, 4), "YCBCR": (3,)}
@@ -60,6 +61,8 @@ class TiffFacts:
         Micrometres per pixel (x, y), where OME-XML gives them.
     cut_off : bool
         Whether the file ends before the pages of the slide do, or before its list of pages.
+    layouts : tuple of TileLayout
+        Those of its pages that can be decoded tile by tile without a slide library.
     """
 
     page: int
@@ -74,6 +77,7 @@ class TiffFacts:
     loose: bool
     scale: tuple[float, float] | None
     cut_off: bool
+    layouts: tuple[TileLayout, ...] = field(default=(), compare=False)
 
     @property
     def for_openslide(self) -> bool:
@@ -152,6 +156,7 @@ def facts_of(file: tifffile.TiffFile) -> TiffFacts:
             for page in needed
             for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)
         ),
+        layouts=layouts_of(file),
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
-from ksfusion.slides.reading.backends import PlainImageBackend
 from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.reading.image_backend import PlainImageBackend
 from ksfusion.slides.stain.profiles import Profile
 from ksfusion.slides.stain.reinhard import ColourProfile, fit_colour
 from ksfusion.slides.stain.vahadane import DegenerateStain, StainProfile, evenly, fit_stain, tissue_pixels

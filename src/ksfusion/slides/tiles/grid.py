@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.slides.config import MasksOrigin, Tiling
-from ksfusion.slides.reading.backends import is_remote
 from ksfusion.slides.reading.disk_image import DiskImage, strips
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.fingerprint import file_digest, thumbnail_hash
 from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.tiffslide_backend import is_remote
 from ksfusion.slides.tiles.masks import Frame, Origin, read_mask
 from ksfusion.slides.tiles.quality import flag_tiles
 from ksfusion.slides.tiles.tissue import glass_colour, tissue_mask
