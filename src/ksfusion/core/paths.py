@@ -16,8 +16,13 @@ B = TypeVar("B", bound=Block)
 
 
 @functools.cache
-def _is_folder(path: Path) -> bool:
-    return path.is_dir()
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  (called for each of tens of thousands of slides)
+
+
+@functools.lru_cache(16)
+def _different(folders: tuple[Path, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(folder.resolve()) for folder in folders))
 
 
 def find_path(path: str, folders: Sequence[Path]) -> str:
@@ -37,15 +42,12 @@ def find_path(path: str, folders: Sequence[Path]) -> str:
     """
     if not path or "://" in path or "\0" in path or Path(path).is_absolute():
         return path
-    found: dict[Path, Path] = {}
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        # One look for all files of a folder, where there is none.
-        if _is_folder((folder / path).parent) and (candidate := folder / path).exists():
-            found.setdefault(candidate.resolve(), candidate)
-    if len(found) > 1:
-        places = " and ".join(str(candidate) for candidate in found.values())
-        raise UserError(f"{path}: may be {places}; write the path in full")
-    return os.path.relpath(next(iter(found.values()))) if found else path
+    # One look for all files of a folder, where there is none.
+    places = (os.path.join(folder, path) for folder in _different(tuple(folders)))  # noqa: PTH118
+    found = [place for place in places if _is_folder(os.path.dirname(place)) and os.path.exists(place)]  # noqa: PTH110, PTH120
+    if len(found) > 1 and len(there := {Path(place).resolve(): place for place in reversed(found)}) > 1:
+        raise UserError(f"{path}: may be {' and '.join(reversed(there.values()))}; write the path in full")
+    return os.path.relpath(found[0]) if found else path
 
 
 def located(block: B, folders: Sequence[Path]) -> B:
@@ -67,6 +69,8 @@ def _located(block: B, folders: Sequence[Path], problems: list[str]) -> B:
     def find(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: find(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [find(item) for item in value]
         if not isinstance(value, str) or value.startswith(BUILTIN):
             return value
         try:

@@ -24,10 +24,13 @@ def is_readable(path: Path | str) -> bool:
     try:
         if not str(path) or not os.access(path, os.R_OK):
             return False
-        kind = Path(path).stat().st_mode
+        return _is_file_or_folder(os.stat(path))  # noqa: PTH116  (called for each slide, often)
     except (OSError, ValueError):  # gone meanwhile, or a character that no path has
         return False
-    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
+
+
+def _is_file_or_folder(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
 
 
 def is_readable_folder(path: Path | str | None) -> bool:
@@ -37,12 +40,13 @@ def is_readable_folder(path: Path | str | None) -> bool:
 
 def file_size(path: Path | str) -> int | None:
     """Return the size of a file in bytes; None where there is none that can be read."""
-    if not is_readable(path):
-        return None
     try:
-        return Path(path).stat().st_size
-    except OSError:
+        if not str(path) or not os.access(path, os.R_OK):
+            return None
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
         return None
+    return found.st_size if _is_file_or_folder(found) else None
 
 
 class SlideSource(NamedTuple):
