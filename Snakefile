@@ -72,7 +72,8 @@ MANIFEST = str(preflight.MANIFEST)
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
 # No setting of a run: to watch a training changes nothing in its result.
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
-shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, variables=f"TENSORBOARD='{TENSORBOARD}';"))
+SHELL = {"variables": f"TENSORBOARD='{TENSORBOARD}';", "methods_from": plan.config.methods_from}
+shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, **SHELL))
 
 BATCHES = list(plan.batches)
 TASKS = list(plan.config.tasks)

@@ -61,7 +61,8 @@ onstart:
 
 MANIFEST = str(preflight.MANIFEST)
 CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
-shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA))
+OWN_METHODS = plan.prediction.methods_from
+shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, methods_from=OWN_METHODS))
 
 BATCHES = list(plan.batches)
 

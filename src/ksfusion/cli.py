@@ -36,7 +36,7 @@ NAMES = {
 }
 ALIASES = {"gate": "check-leakage", "attribute": "attribute-genes"}
 # Given by position.
-POSITIONAL = {"recipe", "config", "targets"}
+POSITIONAL = {"recipe", "config", "targets", "what", "name"}
 # Given as often as wanted, one value each.
 REPEATED = {"set", "column"}
 # Gets what stands behind ``--``.

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Labelling, Pairing, Splits
 from ksfusion.cohort.needs import label_sources
-from ksfusion.core.config_block import AnyPath, Name
+from ksfusion.core.config_block import PATH, AnyPath, Name
 from ksfusion.core.config_problems import merged_problems, shown
 from ksfusion.core.errors import UserError
-from ksfusion.core.paths import located
+from ksfusion.core.paths import find_path, located
 from ksfusion.core.reference import block_of
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
-from ksfusion.methods.registry import METHODS, unknown_method
+from ksfusion.methods.registry import METHODS, SHIPPED, unknown_method, use_methods
 from ksfusion.results.config import ALL, AuditedResults, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.terms.gene_sets import is_builtin
@@ -156,8 +156,16 @@ def _recipe(name: Any, task: Any) -> Any:
     )
 
 
+def _shipped_methods_without_files(schema: dict[str, Any]) -> None:
+    """Let the JSON schema of a configuration that names no file with methods take the shipped ones alone."""
+    schema["if"] = {"properties": {"methods_from": {"minItems": 1}}, "required": ["methods_from"]}
+    schema["else"] = {"properties": {"methods": {"items": {"enum": list(SHIPPED)}}}}
+
+
 class Config(Titles):
     """A whole configuration."""
+
+    model_config = ConfigDict(json_schema_extra=_shipped_methods_without_files)
 
     study: Name | None = Field(None, description="a name, by which its results are known; else its cases tell")
     folder: AnyPath = Field(".", description="the study's folder, where results are written; from that of the command")
@@ -174,11 +182,15 @@ class Config(Titles):
         description="built-in tasks by name, or a mapping of name to task",
         json_schema_extra=_tasks_by_name_too,
     )
+    methods_from: list[AnyPath] = Field(
+        default_factory=list,
+        description="files of Python with methods of your own, which `ksfusion new method NAME` begins",
+        json_schema_extra=PATH,
+    )
     methods: list[str] = Field(
         default_factory=lambda: list(PAPER_METHODS),
         min_length=1,
         description="the rows of Tables 1 and 2",
-        json_schema_extra={"items": {"enum": list(METHODS)}},
     )
     training: Training = Field(Training(), description="how models are trained")
     heatmaps: Heatmaps = Field(Heatmaps(), description="pictures of where a model looks")
@@ -301,9 +313,10 @@ class Config(Titles):
         return [name for name in self.results.attributions.methods if name in self.methods]
 
     def set_files(self) -> dict[str, str]:
-        """Return the user's own files of gene sets by their key in the configuration."""
+        """Return the user's own files of gene sets, and of groups, by their key in the configuration."""
         sets = {"": self.genes.sets} if isinstance(self.genes.sets, str) else self.genes.sets
         files = {f"genes.sets{'.' if niche else ''}{niche}": file for niche, file in sets.items()}
+        files["genes.groups"] = self.genes.groups
         return {key: file for key, file in files.items() if not is_builtin(file)}
 
     def caveats(self) -> list[str]:
@@ -337,8 +350,10 @@ class Config(Titles):
         return said
 
 
-def parse_config(values: Mapping[str, Any], *, source: str = "the configuration") -> Config:
-    """Validate a configuration.
+def parse_config(
+    values: Mapping[str, Any], *, source: str = "the configuration", folders: Sequence[Path] = ()
+) -> Config:
+    """Validate a configuration; the methods of the user's files that it names are known from then on.
 
     Parameters
     ----------
@@ -346,6 +361,8 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
         The mapping as read from YAML.
     source
         Name of the configuration in messages: that of its file.
+    folders
+        Folders in which the paths of files with methods may start.
 
     Raises
     ------
@@ -355,6 +372,7 @@ def parse_config(values: Mapping[str, Any], *, source: str = "the configuration"
     # Snakemake takes braces for wildcards, wherever they stand.
     if braces := [text for text in _texts(values) if "{" in text or "}" in text]:
         raise UserError("\n".join(f"{source}: {text!r} has a brace in it; rename it" for text in braces))
+    _use_own_methods(values, source, folders)
     try:
         return Config.model_validate(_with_nulls(values))
     except ValidationError as error:
@@ -385,7 +403,18 @@ def located_config(
     read = [Path(file) for file in files]
     for file in read:
         read_yaml(file)
-    return located(parse_config(values, source=source), [*(file.resolve().parent for file in read), *folders])
+    places = [*(file.resolve().parent for file in read), *folders]
+    return located(parse_config(values, source=source, folders=places), places)
+
+
+def _use_own_methods(values: Mapping[str, Any], source: str, folders: Sequence[Path]) -> None:
+    """Let the methods of the user's files be known: before the names of methods are checked."""
+    named = values.get("methods_from") or []
+    files = named if isinstance(named, list) and all(isinstance(file, str) and file for file in named) else []
+    try:
+        use_methods(find_path(file, folders) for file in files)
+    except UserError as error:
+        raise UserError("\n".join(f"{source}: methods_from: {line}" for line in str(error).splitlines())) from None
 
 
 def _with_nulls(value: Any) -> Any:
@@ -453,4 +482,4 @@ def load_config(path: Path) -> Config:
     values = read_yaml(path)
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be a mapping of keys; see config.yaml")
-    return parse_config(values, source=str(path))
+    return parse_config(values, source=str(path), folders=[path.resolve().parent, Path.cwd()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +33,7 @@ from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check
 from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
 from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_problems, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
-from ksfusion.terms.gene_sets import NEWEST, VERSIONS, shipped_tables
+from ksfusion.terms.gene_sets import NEWEST, VERSIONS, is_builtin, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.units import GDC_STAR
@@ -91,6 +91,7 @@ def checked_inputs(
     )
     if study.gene_sets not in VERSIONS:
         raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
+    study = replace(study, methods_from=tuple(str(Path(file).resolve()) for file in config.methods_from))
     return config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)}), tables, study
 
 
@@ -182,6 +183,23 @@ def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
     return lacking((package, key) for stage, needed, package, key in wanted if needed and stage in stages)
 
 
+def trial_problems(config: Config) -> list[str]:
+    """Return a line for each method of the user's that cannot be built, or does not work on drawn samples.
+
+    Its file is run for that, and torch imported: once, where methods are about to be trained.
+    """
+    from ksfusion.methods.trial import try_method
+
+    problems = []
+    for name in config.methods:
+        if METHODS[name].file:
+            try:
+                try_method(name)
+            except UserError as error:
+                problems.append(str(error))
+    return problems
+
+
 @dataclass(frozen=True)
 class NamedFiles:
     """The files that rules read and no rule makes, or that the demo draws."""
@@ -218,6 +236,8 @@ class NamedFiles:
             If a package or the encoder's weights cannot be had, a line each.
         """
         problems = [] if elsewhere else missing_packages(self.config, stages)
+        if not elsewhere and self.config.methods_from and {"train_model", "search_settings"} & set(stages):
+            problems += trial_problems(self.config)
         features = self.config.features
         if "extract_features" in stages and features.weights is None and find_spec("huggingface_hub"):
             try:
@@ -388,5 +408,6 @@ class NamedFiles:
         return [shipped(file) for name in names for file in shipped_tables(name, version)]
 
     def gene_sets(self) -> list[str]:
-        """Return the files of the gene sets."""
-        return files_of_sets(self.config.genes.sets)
+        """Return the files of the gene sets, and of the groups."""
+        genes = self.config.genes
+        return files_of_sets(genes.sets) + ([] if is_builtin(genes.groups) else [genes.groups])

@@ -22,6 +22,7 @@ BY_HAND = {
     "export_features",
     "fit_stain_target",
     "init",
+    "new",
     "predict",
     "run",
     "status",

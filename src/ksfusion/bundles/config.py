@@ -114,6 +114,24 @@ class BundleStudy(Block):
     samples: dict[str, int] = Field(default_factory=dict)
 
 
+class MethodFile(Block):
+    """The file of a method that is not of this package; the bundle does not hold it.
+
+    Attributes
+    ----------
+    name
+        Of the file.
+    sha256
+        Of its content.
+    package
+        Name and version of the package that it came with; empty for a file of the user's.
+    """
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    package: str = ""
+
+
 class BundleContents(Block):
     """What a bundle is: ``bundle.json``.
 
@@ -125,6 +143,8 @@ class BundleContents(Block):
         From which columns of a table of cases its labels come.
     method, modalities
         Name of the method; ``p``, ``g`` or ``pg``.
+    method_file
+        Where the method is one of the maker's and not of this package; else null.
     partial
         Whether a sample may lack its slide or its profile: the models have learned stand-ins.
     batch_size
@@ -149,6 +169,7 @@ class BundleContents(Block):
     labelling: Labelling
     method: str
     modalities: Literal["p", "g", "pg"]
+    method_file: MethodFile | None = None
     partial: bool = False
     batch_size: Positive
     n_patches: Positive | None = None

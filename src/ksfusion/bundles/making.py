@@ -26,6 +26,7 @@ from ksfusion.bundles.contents import (
     STAIN_TARGET,
     SUBGROUPS,
     calibration_file,
+    file_of_method,
     genes_folder,
     member_folder,
 )
@@ -145,6 +146,7 @@ class Draft:
                 "labelling": self.study.labelling(),
                 "method": self.study.method,
                 "modalities": self.modalities,
+                "method_file": file_of_method(self.study.method, config),
                 "partial": self.partial,
                 "level": self.level,
                 "batch_size": config.get("settings", {}).get("batch_size", 1),

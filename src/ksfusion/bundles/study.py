@@ -239,7 +239,8 @@ class StudyResults:
         names = read_provenance(self.results / "genes/profiles.parquet")["settings"].get("names", VERSIONS[0])
         sets = made["sets"]
         kept = _file_name(sets) if isinstance(sets, str) else {niche: _file_name(file) for niche, file in sets.items()}
-        genes = Genes.model_validate({**_known(made, Genes), "sets": kept})
+        groups = _file_name(made.get("groups", BUILTIN))
+        genes = Genes.model_validate({**_known(made, Genes), "sets": kept, "groups": groups})
         if genes.harmonise == "combat":
             raise UserError(
                 f"{self.results}: expression was adjusted by ComBat, which cannot be frozen and applied to a new "
@@ -267,6 +268,12 @@ class StudyResults:
             rows = read_tsv(path, dtype=str)
             parts.append(rows[(rows["task"] == self.task) & (rows["method"] == self.method)])
         return pd.concat(parts, ignore_index=True).drop_duplicates()
+
+
+def own_methods(results: Path) -> list[Path]:
+    """Return the files with methods of the user's that a study was run with."""
+    known = read_study(results)
+    return [Path(file) for file in known.methods_from] if known else []
 
 
 def versions() -> dict[str, str]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from ksfusion.core.failures import CRASHED, KILLED
 
+# Names the files with methods of the user's, with the separator of PATH between them.
+METHODS_VARIABLE = "KSFUSION_METHODS"
 
-def job_prefix(source: str, *, in_checkout: bool, conda: bool, variables: str = "") -> str:
+
+def job_prefix(
+    source: str, *, in_checkout: bool, conda: bool, variables: str = "", methods_from: Iterable[str] = ()
+) -> str:
     """Return what the workflow's shell commands begin with, its braces doubled: they are formatted.
 
     Parameters
@@ -21,7 +29,11 @@ def job_prefix(source: str, *, in_checkout: bool, conda: bool, variables: str = 
         Whether jobs have an environment of their own.
     variables
         Shell variables to set first, such as ``TENSORBOARD='';``.
+    methods_from
+        Files with methods of the user's, which the jobs know by their full paths.
     """
+    if files := os.pathsep.join(str(Path(file).resolve()) for file in methods_from):
+        variables += f" export {METHODS_VARIABLE}={shlex.quote(files)};"
     python, setup, call = "python" if conda else sys.executable, "", "-m ksfusion"
     if in_checkout:
         setup = f"export PYTHONPATH={shlex.quote(source)}; "

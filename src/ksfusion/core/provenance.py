@@ -28,10 +28,41 @@ UNWRITTEN_FIELDS = frozenset({"ctx", "type_comment", "kind"})
 UNHASHED_KEYWORDS = ("label", "labels")
 
 
+# Modules of the user's files and of packages that bring methods or encoders, whose code counts too.
+_known_files: dict[str, Path] = {}
+_known_roots: dict[str, Path] = {}
+
+
+def know_file(module: str, file: Path, *, root: Path | None = None) -> None:
+    """Let a file from elsewhere count in code versions.
+
+    Parameters
+    ----------
+    module
+        Dotted name by which it is known.
+    file
+        The file.
+    root
+        Folder of its package, whose other modules count where it imports them.
+    """
+    _known_files[module] = file
+    if root is not None:
+        _known_roots[module.partition(".")[0]] = root
+    forget_modules()
+
+
 @functools.cache
 def _module_file(module: str) -> Path | None:
-    """Return the file of a dotted module name of this package, or None for a package or a foreign module."""
+    """Return the file of a dotted module name of this package, or None for a package or a foreign module.
+
+    Of a foreign one too that `know_file` has been told of, or of its package.
+    """
+    if module in _known_files:
+        return _known_files[module]
     parts = module.split(".")
+    if parts[0] in _known_roots and len(parts) > 1:
+        path = _known_roots[parts[0]].joinpath(*parts[1:]).with_suffix(".py")
+        return path if path.is_file() else None
     if parts[0] != "ksfusion" or len(parts) < 2:
         return None
     path = PACKAGE_ROOT.joinpath(*parts[1:]).with_suffix(".py")
@@ -104,17 +135,20 @@ def imported_names(module: str) -> set[str]:
     module
         Dotted name, such as ``"ksfusion.slides.stain.target"``.
     """
-    return _imported_names(_tree(module))
+    return _imported_names(_tree(module), module)
 
 
-def _imported_names(tree: ast.Module) -> set[str]:
+def _imported_names(tree: ast.Module, module: str) -> set[str]:
     names: set[str] = set()
     for node in _statements(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # Packages from elsewhere import their own modules by dots.
+            above = module.split(".")[: -node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(source)
+            names.update(f"{source}.{alias.name}" for alias in node.names)
     return names
 
 
@@ -135,7 +169,7 @@ def _no_garbage_collection() -> Iterator[None]:
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     """Return the SHA-256 of a module's syntax tree, and the modules of this package that it imports."""
     tree = _tree(module)
-    imported = tuple(sorted(name for name in _imported_names(tree) if _module_file(name)))
+    imported = tuple(sorted(name for name in _imported_names(tree, module) if _module_file(name)))
     computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
     parts: list[str] = []
     _write_tree(computing, parts)
@@ -170,6 +204,11 @@ def forget_modules() -> None:
     """Forget the hashes of modules, so that those whose files have changed in this process are read again."""
     _parse.cache_clear()
     _module_file.cache_clear()
+
+
+def module_digest(module: str) -> str:
+    """Return the SHA-256 of a module's syntax tree, without what changes no result; see `code_version`."""
+    return _parse(module)[0]
 
 
 def code_version(*modules: str) -> str:

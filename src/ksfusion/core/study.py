@@ -39,6 +39,8 @@ class Study:
         How many batches its slides are divided over, from its first run on.
     gene_sets
         The version of the shipped gene sets that it began with.
+    methods_from
+        Full paths of the files with methods of the user's that its runs know.
     """
 
     name: str | None
@@ -46,6 +48,7 @@ class Study:
     tables: tuple[str, ...]
     batches: int
     gene_sets: str = FORMER_GENE_SETS
+    methods_from: tuple[str, ...] = ()
 
     def is_same(self, other: Study) -> bool:
         """Return whether two are one: by name where both have one, else if half of the smaller's cases are shared."""
@@ -67,6 +70,7 @@ class Study:
             "batches": self.batches,
             "gene_sets": self.gene_sets,
             "cases": sorted(self.cases),
+            **({"methods_from": list(self.methods_from)} if self.methods_from else {}),
             SEAL_KEY: UNSEALED,
         }
         write_text(sealed_text(json.dumps(content, indent=1) + "\n"), results / STUDY)
@@ -128,7 +132,8 @@ def read_study(results: Path) -> Study | None:
             content = json.loads(text)
             cases, tables = frozenset(content["cases"]), tuple(content["tables"])
             sets = content.get("gene_sets", FORMER_GENE_SETS)
-            return Study(content["study"], cases, tables, content["batches"], sets)
+            own = tuple(content.get("methods_from", ()))
+            return Study(content["study"], cases, tables, content["batches"], sets, own)
         except (DamagedFileError, OSError, ValueError, KeyError, TypeError) as error:
             seen = "it was changed" if isinstance(error, DamagedFileError) else error
             raise UserError(f"{file}: is damaged ({seen}); delete it if the results are those of this study") from None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from ksfusion.core.config_block import PATH, Block, Name
 from ksfusion.terms.gene_sets import BUILTIN, NEWEST, VERSIONS, GeneSets, is_builtin
@@ -92,7 +92,12 @@ class Genes(Ranking):
         "a table; or a file for each niche",
         json_schema_extra=PATH,
     )
-
+    groups: str = Field(
+        BUILTIN,
+        description="groups of genes, a token each, for methods that group them (mcat, cmta): builtin: the categories "
+        "of the sets; a GMT file: its sets, any number",
+        json_schema_extra=PATH,
+    )
     unseen: Unseen = Field(
         "pooled",
         description="by what cohorts of splits.external are scaled: pooled: the mean and sd of all training samples; "
@@ -118,6 +123,18 @@ class Genes(Ranking):
             if re.fullmatch(rf"{BUILTIN}-[\d.]+", file) and not is_builtin(file):
                 raise ValueError(f"{file} is not among the shipped gene sets; use {', '.join((BUILTIN, *VERSIONS))}")
         return sets
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_are_sets(cls, groups: str) -> str:
+        if groups != BUILTIN and not groups.lower().endswith(".gmt"):
+            raise ValueError("must be builtin, or a file of sets, .gmt")
+        return groups
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the groups out where they are built in: studies without the setting keep their genes."""
+        return {name: value for name, value in write(self).items() if name != "groups" or value != BUILTIN}
 
     def of_version(self, version: str) -> Genes:
         """Return these settings with the version of the shipped sets that ``builtin`` stands for."""

@@ -7,6 +7,7 @@ from ksfusion.core.lazy import lazy_names
 _MODULES = {
     "METHODS": "registry",
     "build": "registry",
+    "use_methods": "registry",
 }
 __all__ = list(_MODULES)
 __getattr__ = lazy_names(__name__, _MODULES)

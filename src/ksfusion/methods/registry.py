@@ -1,104 +1,48 @@
 """Which methods there are, and how to build one.
 
-A method is one file of this folder with a class under ``@register(...)``. The decorator's arguments are literals, so
-that the list of methods is read from the files' syntax trees without importing torch: the Snakefile asks for it at each
-parse.
+A method is one file of this folder, of the user's (``methods_from``) or of another package, with a class under
+``@register(...)``. The decorator's arguments are literals, so that the list of methods is read from the files' syntax
+trees without importing torch: the Snakefile asks for it at each parse.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ksfusion.core.errors import UserError
+from ksfusion.methods.declared import MethodInfo, Modalities, TrainingName, methods_of_folder
+from ksfusion.methods.own_files import files_of_environment, import_own, methods_of_files, methods_of_packages
 from ksfusion.terms.niches import NICHES
 
 if TYPE_CHECKING:
     from ksfusion.methods.output import Method
 
+__all__ = [
+    "BASELINES",
+    "METHODS",
+    "NETWORKS",
+    "SHIPPED",
+    "Inputs",
+    "MethodInfo",
+    "TrainingName",
+    "build",
+    "register",
+    "use_methods",
+]
+
 FOLDER = Path(__file__).parent
-# Patches, genes, clinical columns, some of them together, or none.
-Modalities = Literal["p", "g", "pg", "c", "cg", ""]
-# How a method is trained: `ksfusion.training.fit.STRATEGIES` has one for each network; baselines are fitted
-# (`ksfusion.training.baselines`).
-TrainingName = Literal["paper", "released", "baseline"]
 # Variants that had two names, by the one that is gone.
 RENAMED = {
     "ksfusion-alpha0": "ksfusion-alpha000",
     "ksfusion-alpha05": "ksfusion-alpha050",
     "ksfusion-alpha1": "ksfusion-alpha100",
 }
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What is known of a method without building it.
-
-    Attributes
-    ----------
-    name
-        Name of the method, or of a variant of one.
-    label
-        Name in print.
-    base
-        Method that it is a variant of, or its own name.
-    module
-        Dotted name of the file.
-    modalities
-        Inputs that it reads: ``p`` (patches), ``g`` (genes), ``c`` (clinical columns), or several; empty for none.
-    settings
-        Keys of ``training`` that it reads beyond those that all methods read.
-    options
-        What sets a variant apart: keyword arguments of the method's settings.
-    min_patches
-        Fewest patches per slide that it works on.
-    training
-        Name of the way it is trained.
-    kinds
-        Kinds of tasks that it is for; empty for all.
-    partial
-        Whether it can have stand-ins for a slide or genes that are missing (``training.modality_dropout``).
-    teacher
-        Method whose trained model of the same task, fold and seed it learns from; empty for none.
-    """
-
-    name: str
-    label: str
-    base: str
-    module: str
-    modalities: Modalities
-    settings: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    min_patches: int = 1
-    training: TrainingName = "paper"
-    kinds: tuple[str, ...] = ()
-    partial: bool = False
-    teacher: str = ""
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether it is fitted in one go, and not trained for epochs."""
-        return self.training == "baseline"
-
-    def serves(self, kind: str) -> bool:
-        """Return whether it is for tasks of a kind."""
-        return not self.kinds or kind in self.kinds
-
-    @property
-    def alpha(self) -> float | None:
-        """The alpha that sets a variant apart; None where that is something else."""
-        alpha: float | None = self.options["alpha"] if set(self.options) == {"alpha"} else None
-        return alpha
-
-    @property
-    def ablates(self) -> bool:
-        """Whether a variant lacks a component of its base."""
-        return any(value is None or value is False for value in self.options.values())
 
 
 @dataclass(frozen=True)
@@ -141,6 +85,7 @@ def register(
     kinds: tuple[str, ...] = (),
     partial: bool = False,
     teacher: str = "",
+    vector: bool = False,
 ) -> Callable[[type[M]], type[M]]:
     """Enter a class as a method; all arguments must be literals.
 
@@ -168,6 +113,8 @@ def register(
         Whether its class takes ``stand_ins=True``: learned numbers for a slide or genes that are missing.
     teacher
         Name of the method whose trained model of the same task, fold and seed it learns from.
+    vector
+        Whether it works on one vector a slide (``features.source: slide-vectors``), in the place of patches.
     """
 
     def enter(method: type[M]) -> type[M]:
@@ -177,49 +124,41 @@ def register(
     return enter
 
 
-def _decorators(path: Path) -> Iterator[ast.Call]:
-    """Yield the calls of `register` that decorate the classes of a file."""
-    text = path.read_text(encoding="utf-8")
-    if "@register(" not in text:
-        return
-    for node in ast.parse(text).body:
-        for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
-            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", None) == "register":
-                yield decorator
+# Of this package.
+SHIPPED: Mapping[str, MethodInfo] = MappingProxyType(methods_of_folder(FOLDER))
+_known: dict[str, MethodInfo] = {}
+_networks: dict[str, MethodInfo] = {}
+_baselines: dict[str, MethodInfo] = {}
+# Views of what is known now: `use_methods` adds the methods of users' files.
+METHODS: Mapping[str, MethodInfo] = MappingProxyType(_known)
+NETWORKS: Mapping[str, MethodInfo] = MappingProxyType(_networks)
+BASELINES: Mapping[str, MethodInfo] = MappingProxyType(_baselines)
 
 
-def _read_methods(folder: Path) -> dict[str, MethodInfo]:
-    """Read the decorators of the files of a folder: each method, then its variants."""
-    methods: dict[str, MethodInfo] = {}
-    for path in sorted(folder.glob("*.py")):
-        for call in _decorators(path):
-            base: str = ast.literal_eval(call.args[0])
-            given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-            labels = {base: given["label"], **given.get("labels", {})}
-            settings = tuple(given.get("settings", ()))
-            for name, options in {base: {}, **given.get("variants", {})}.items():
-                if name in methods:
-                    raise ValueError(f"{path.name}: method {name} is also in {methods[name].module}")
-                methods[name] = MethodInfo(
-                    name=name,
-                    label=labels[name] if name in labels else f"{given['label']}, alpha {options['alpha']:g}",
-                    base=base,
-                    module=f"ksfusion.methods.{path.stem}",
-                    modalities=given["modalities"],
-                    settings=tuple(key for key in settings if key not in options),
-                    options=MappingProxyType(dict(options)),
-                    min_patches=given.get("min_patches", 1),
-                    training=given.get("training", "paper"),
-                    kinds=tuple(given.get("kinds", ())),
-                    partial=given.get("partial", False),
-                    teacher=given.get("teacher", ""),
-                )
-    return methods
+def use_methods(files: Iterable[str | Path] = ()) -> None:
+    """Let the methods of the user's files be known, beside this package's and those that other packages bring.
+
+    Parameters
+    ----------
+    files
+        The files, in the place of those of an earlier call; those that ``KSFUSION_METHODS`` names are known always.
+
+    Raises
+    ------
+    UserError
+        With a line for what is wrong in a file, see `ksfusion.methods.own_files`.
+    """
+    found = {**SHIPPED, **methods_of_packages(SHIPPED)}
+    found |= methods_of_files([*files_of_environment(), *map(Path, files)], found)
+    for name, info in _known.items():
+        if info.file and found.get(name) != info:
+            _CLASSES.pop(info.base, None)
+    for known, wanted in ((_known, (True, False)), (_networks, (False,)), (_baselines, (True,))):
+        known.clear()
+        known.update({name: info for name, info in found.items() if info.is_baseline in wanted})
 
 
-METHODS: Mapping[str, MethodInfo] = MappingProxyType(_read_methods(FOLDER))
-NETWORKS: Mapping[str, MethodInfo] = MappingProxyType({n: info for n, info in METHODS.items() if not info.is_baseline})
-BASELINES: Mapping[str, MethodInfo] = MappingProxyType({n: info for n, info in METHODS.items() if info.is_baseline})
+use_methods()
 
 
 def unknown_method(name: str) -> str:
@@ -251,8 +190,20 @@ def method_class(name: str) -> type[Any]:
         If there is no method of that name.
     """
     info = method_info(name)
-    importlib.import_module(info.module)
+    if info.file is None:
+        importlib.import_module(info.module)
+    elif info.base not in _CLASSES:
+        import_own(info)
     return _CLASSES[info.base]
+
+
+def accepted_options(method: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options that a class takes: all of them where it has ``**options``."""
+    parameters = inspect.signature(method).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(options)
+    names = {parameter.name for parameter in parameters}
+    return {name: value for name, value in options.items() if name in names}
 
 
 def build(
@@ -296,5 +247,6 @@ def build(
     # Methods that read the genes of all niches side by side read them in this order, whatever that of the mapping: a
     # file that a model is rebuilt from has its keys sorted.
     inputs = Inputs(n_features, n_patches, {niche: niches[niche] for niche in NICHES}, n_outputs, groups)
-    model: Method = method_class(name)(inputs, **{**options, **info.options})
+    method = method_class(name)
+    model: Method = method(inputs, **accepted_options(method, {**options, **info.options}))
     return model

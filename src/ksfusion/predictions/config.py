@@ -37,6 +37,11 @@ class Prediction(Block):
         description="folder of {slide_id}.geojson or .png to take in place of the tissue found",
         json_schema_extra=PATH,
     )
+    methods_from: list[str] = Field(
+        default_factory=list,
+        description="file with the method, where it is one of the bundle's maker and not of ksfusion",
+        json_schema_extra=PATH,
+    )
     level: Level | None = Field(
         None, description="level of the sets of classes; null is that of the bundle, of several folds 2 x level - 1"
     )

@@ -25,6 +25,7 @@ from ksfusion.core.paths import located
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import RESULTS, read_study, study_here
 from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
+from ksfusion.methods.registry import use_methods
 from ksfusion.plan import Plan
 from ksfusion.predictions.config import (
     CheckPatientsSettings,
@@ -114,6 +115,7 @@ def make_prediction_plan(
         read_yaml(file)
     here = [started_in or Path.cwd(), Path.cwd()]
     prediction = located(_parsed(values, source), [*(file.resolve().parent for file in read), *here])
+    use_methods(prediction.methods_from)
     contents, settings = read_contents(prediction.bundle)
     problems = unit_problems(prediction.expression, contents, source)
     config = _config(prediction, contents, settings, source)

@@ -20,6 +20,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.storage import write_text
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.workflow import PREDICTION, REQUEST, workflow_command
+from ksfusion.methods.registry import use_methods
 from ksfusion.terms.units import ExpressionFormat, ExpressionUnit
 
 AS_IN_STUDY = "write {case_id: Patient}, as cohort.columns of a study has it"
@@ -58,6 +59,8 @@ class NewPatients:
         Folder of the files of another tool, where the bundle was trained on its features.
     masks
         Folder of masks of tissue to take in place of the tissue found.
+    methods_from
+        File with the method, where it is one of the bundle's maker and not of ksfusion.
     cores
         Number of processor cores that may be used at once; all without it.
     profile
@@ -77,6 +80,7 @@ class NewPatients:
     weights: Path | None = None
     features: Path | None = None
     masks: Path | None = None
+    methods_from: Path | None = None
     cores: str | None = None
     profile: str | None = None
     verbose: bool = False
@@ -160,6 +164,8 @@ def write_request(asked: NewPatients) -> Path:
         If the bundle is none, its encoder is not here, the output cannot be its folder, or the sources of expression
         or the columns are not told.
     """
+    own = [str(asked.methods_from.resolve())] if asked.methods_from else []
+    use_methods(own)
     contents, settings = read_contents(asked.bundle)
     output = asked.output
     _check_output(output, asked.bundle)
@@ -170,6 +176,8 @@ def write_request(asked: NewPatients) -> Path:
         values["columns"] = {name: column.record() for name, column in columns.items()}
     if sources := _sources(asked, columns, contents):
         values["expression"] = sources
+    if own:
+        values["methods_from"] = own
     if asked.level is not None:
         values["level"] = asked.level
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ksfusion.bundles.config import LEVEL
@@ -10,15 +11,24 @@ from ksfusion.bundles.making import Draft
 from ksfusion.bundles.manifest import MANIFEST, write_manifest
 from ksfusion.bundles.model_card import CARD, model_card
 from ksfusion.bundles.read import read_bundle
-from ksfusion.bundles.study import StudyResults
+from ksfusion.bundles.study import StudyResults, own_methods
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import atomic
+from ksfusion.methods.registry import use_methods
 
 log = logging.getLogger(__name__)
 
 
-def bundle(task: str, method: str, output: Path, *, results: Path = Path("results"), level: float = LEVEL) -> None:
+def bundle(
+    task: str,
+    method: str,
+    output: Path,
+    *,
+    results: Path = Path("results"),
+    level: float = LEVEL,
+    methods_from: Sequence[Path] = (),
+) -> None:
     """Freeze one trained method and task into a folder, from which new patients are predicted.
 
     All its seeds and folds, with what they need: genes and their scaling, stain target, settings of the slides, the
@@ -38,6 +48,8 @@ def bundle(task: str, method: str, output: Path, *, results: Path = Path("result
         Folder of the study's results.
     level
         Level of the sets of classes, above 0.5 and below 1.
+    methods_from
+        Files with methods of your own; without any those that the study was run with.
 
     Raises
     ------
@@ -49,6 +61,7 @@ def bundle(task: str, method: str, output: Path, *, results: Path = Path("result
         raise UserError(f"--output: {output} is there already, and is no bundle; name a new folder")
     if not 0.5 < level < 1:
         raise UserError(f"--level {level:g}: must lie above 0.5 and below 1, such as 0.9")
+    use_methods(methods_from or own_methods(results))
     study = StudyResults(results, task, method)
     draft, made_by = Draft.of(study, level), provenance(__name__, {"task": task, "method": method, "level": level})
     with atomic(output) as temporary:

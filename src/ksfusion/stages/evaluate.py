@@ -18,6 +18,8 @@ from ksfusion.bundles.manifest import MANIFEST, digest_of
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.workflow import environment
+from ksfusion.methods.registry import use_methods
 from ksfusion.predictions.request import NewPatients, prediction_command
 
 log = logging.getLogger(__name__)
@@ -49,13 +51,14 @@ def evaluate(asked: NewPatients, *, cases: Path, passed_on: Sequence[str] = ()) 
     UserError
         If the bundle is none, a table is not valid, the prediction does not finish, or no case is left to score.
     """
+    use_methods([asked.methods_from] if asked.methods_from else [])
     bundle, output = read_bundle(asked.bundle), asked.output
     # Before hours of prediction.
     labels = read_labels(cases, bundle.task, bundle.contents.labelling, asked.meanings(), samples=asked.samples)
     command = prediction_command(asked, [MEMBERS], passed_on=passed_on)
     sys.stderr.write(f"{shlex.join(command)}\n")
     sys.stderr.flush()
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, env=environment(command)).returncode:
         raise UserError(f"{output}: the prediction did not finish; what is wrong stands above")
     found = evaluated(bundle, read_parquet(output / MEMBERS), labels, _asked(output))
     if not any(len(table) for table in found.tables.values()):

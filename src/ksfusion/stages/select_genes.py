@@ -17,6 +17,7 @@ from ksfusion.genes.selection import (
     outside_samples,
     samples_with_profiles,
 )
+from ksfusion.genes.sets.grouping import with_groups
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import VERSIONS
 from ksfusion.terms.split_table import sides_of_fold
@@ -82,7 +83,7 @@ def select_genes(
     made_by = provenance(__name__, {**settings.record(), "fold": fold})
     write_tsv(genes.conflicts, output / "conflicts.tsv", made_by)
     write_tsv(genes.ranking, output / "ranking.tsv", made_by)
-    write_tsv(genes.selected, output / "selected.tsv", made_by)
+    write_tsv(with_groups(genes.selected, settings.groups, names=names), output / "selected.tsv", made_by)
     if genes.scaling is None:
         # Another run's scaling would be taken for this one's.
         (output / "scaling.tsv").unlink(missing_ok=True)

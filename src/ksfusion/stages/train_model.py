@@ -13,6 +13,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_json
+from ksfusion.methods.own_files import method_file
 from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import write_run
 from ksfusion.training.collapse import why_collapsed
@@ -105,6 +106,7 @@ def train_model(
         "n_patches": data.n_patches,
         "niches": data.niches,
         "groups": data.groups,
+        **method_file(info),
     }
     where = torch.device(choose_device(device))
     train = data.labelled("train")

@@ -36,18 +36,26 @@ GROUP_OF_CATEGORY = {
     "TNF receptors": "cytokine receptors",
 }
 MOST_GROUPS = 10
+# Column of the selected genes that has their groups where the user's own file makes them, and what stands between two.
+GROUPS, BETWEEN_GROUPS = "groups", " | "
 
 
 def gene_groups(selected: pd.DataFrame) -> dict[str, list[str]]:
     """Return the symbols of each group.
 
-    Where a user's sets have more than `MOST_GROUPS` categories, the smallest ones of each niche are put together.
+    Where a user's sets have more than `MOST_GROUPS` categories, the smallest ones of each niche are put together. Where
+    a file of groups is given (``genes.groups``) its groups are taken as they are, however many; a gene may then be in
+    several, or in none.
 
     Parameters
     ----------
     selected : pandas.DataFrame
-        Columns symbol, category (may be empty) and niche.
+        Columns symbol, category (may be empty) and niche; and groups, where a file makes them.
     """
+    if GROUPS in selected:
+        placed = selected.dropna(subset=GROUPS)
+        rows = placed.assign(**{GROUPS: placed[GROUPS].str.split(BETWEEN_GROUPS, regex=False)}).explode(GROUPS)
+        return {name: part.tolist() for name, part in rows["symbol"].groupby(rows[GROUPS], sort=True)}
     group = selected["category"].map(GROUP_OF_CATEGORY).fillna(selected["category"])
     group = group.where(group.notna() & (group != ""), "other " + selected["niche"])
     if group.nunique() > MOST_GROUPS:

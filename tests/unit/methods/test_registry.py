@@ -9,7 +9,8 @@ import torch
 
 from ksfusion.core.errors import UserError
 from ksfusion.methods import METHODS, build
-from ksfusion.methods.registry import BASELINES, NETWORKS, _read_methods
+from ksfusion.methods.declared import methods_of_folder
+from ksfusion.methods.registry import BASELINES, NETWORKS
 
 NICHES = {"tumour": [f"T{number}" for number in range(59)], "tme": [f"E{number}" for number in range(361)]}
 PAPER = {"n_features": 1024, "n_patches": 2500, "niches": NICHES, "n_outputs": 4}
@@ -87,11 +88,11 @@ def test_a_new_file_is_a_new_method(tmp_path):
         'import torch\n\n@register("mine", label="M", modalities="p")\nclass Mine:\n    pass\n'
     )
     (tmp_path / "other.py").write_text("def register(x):\n    return x\n\n@register\nclass Helper:\n    pass\n")
-    methods = _read_methods(tmp_path)
+    methods = methods_of_folder(tmp_path)
     assert list(methods) == ["mine"] and methods["mine"].module == "ksfusion.methods.mine"
     (tmp_path / "twin.py").write_text('@register("mine", label="M", modalities="g")\nclass Twin:\n    pass\n')
     with pytest.raises(ValueError, match="mine"):
-        _read_methods(tmp_path)
+        methods_of_folder(tmp_path)
 
 
 def test_unknown_method_names_the_known_ones():
