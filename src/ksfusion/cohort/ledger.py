@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pandas as pd
 
 from ksfusion.cohort.config import PairingRule, Requirement
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
-from ksfusion.core.features_file import open_features
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.features_file import UNREADABLE, open_features
+from ksfusion.core.storage import opened_parquet, read_parquet
 from ksfusion.terms.flags import FLAGS
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.terms.tasks import TaskKind
@@ -37,6 +40,7 @@ SLIDE_COLUMNS = [
     "stain",
     "stain_reason",
 ]
+ABOUT_SLIDE = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "tissue_share", "mask", "masks_origin"]
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason", MODALITIES]
 
 
@@ -56,19 +60,7 @@ def slide_ledger(
     pandas.DataFrame
         One row per slide, by slide_id, with the columns `SLIDE_COLUMNS`.
     """
-    about_slide = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "tissue_share", "mask", "masks_origin"]
-    parts = []
-    for path in tiles:
-        table = read_parquet(path, columns=["slide_id", "tile", *FLAGS, *about_slide])
-        # Tables of 0.1.0 lack the share and the origin.
-        slides = table.drop_duplicates("slide_id").set_index("slide_id").reindex(columns=about_slide)
-        grid = table[table["tile"] >= 0].groupby("slide_id")
-        slides["tiles"] = grid.size()
-        slides[list(FLAGS)] = grid[list(FLAGS)].mean().round(4)
-        # Where no mask was made, no slide was read: its tiles come from precomputed features.
-        slides.loc[slides["mask"] == "", list(FLAGS)] = float("nan")
-        slides["batch"] = path.stem
-        parts.append(slides)
+    parts = [_of_tiles(path) for path in tiles]
     if not parts:
         return pd.DataFrame(columns=SLIDE_COLUMNS)
     ledger = pd.concat(parts)
@@ -79,10 +71,9 @@ def slide_ledger(
     stains = stains.set_index("slide_id").rename(columns={"status": "stain", "reason": "stain_reason"})
     ledger = ledger.join(stains)
 
-    chosen = pd.concat([read_parquet(path, columns=["slide_id", "tile"]) for path in patches])
-    chosen = chosen[chosen["tile"] >= 0].groupby("slide_id")["tile"].agg(["nunique", "size"])
-    ledger["unique_patches"] = chosen["nunique"].reindex(ledger.index).fillna(0).astype(int)
-    ledger["repeated_patches"] = (chosen["size"] - chosen["nunique"]).reindex(ledger.index).fillna(0).astype(int)
+    chosen = pd.concat([_of_patches(path) for path in patches])
+    for column in chosen:
+        ledger[column] = chosen[column].reindex(ledger.index).fillna(0).astype(int)
 
     ledger = ledger.join(_feature_status(features))
     ledger[["tissue_mm2", "tissue_share"]] = ledger[["tissue_mm2", "tissue_share"]].round(4)
@@ -90,12 +81,70 @@ def slide_ledger(
     return ledger[SLIDE_COLUMNS]
 
 
+def _of_tiles(path: Path) -> pd.DataFrame:
+    """Return what a batch's tiles tell of its slides, by slide_id: a table of millions of rows is not made of them."""
+    table = _read(path, ["slide_id", "tile", *FLAGS, *ABOUT_SLIDE])
+    codes, names = _slides_of(table)
+    is_tile = table["tile"].to_numpy() >= 0
+    tiles = np.bincount(codes[is_tile], minlength=len(names))
+    first = np.unique(codes, return_index=True)[1]
+    # Tables of 0.1.0 lack the share and the origin.
+    about = [name for name in ABOUT_SLIDE if name in table.column_names]
+    slides = table.select(about).take(first).to_pandas().reindex(columns=ABOUT_SLIDE)
+    slides.index = pd.Index(names, name="slide_id")
+    slides["tiles"] = tiles
+    with np.errstate(invalid="ignore"):
+        for flag in FLAGS:
+            flagged = np.bincount(codes[is_tile & table[flag].to_numpy()], minlength=len(names))
+            # Where no mask was made, no slide was read: its tiles come from precomputed features.
+            slides[flag] = np.where(slides["mask"] == "", np.nan, (flagged / tiles).round(4))
+    slides["batch"] = path.stem
+    return slides
+
+
+def _of_patches(path: Path) -> pd.DataFrame:
+    """Return how many different tiles stand for each slide of a batch, and how many repeat one, by slide_id."""
+    table = _read(path, ["slide_id", "tile"])
+    codes, names = _slides_of(table)
+    tile = table["tile"].to_numpy()
+    codes, tile = codes[tile >= 0], tile[tile >= 0]
+    is_chosen = np.zeros((len(names), int(tile.max(initial=-1)) + 1), bool)
+    is_chosen[codes, tile] = True
+    unique = is_chosen.sum(axis=1)
+    repeated = np.bincount(codes, minlength=len(names)) - unique
+    return pd.DataFrame({"unique_patches": unique, "repeated_patches": repeated}, index=names)
+
+
+def _read(path: Path, columns: list[str]) -> Any:
+    """Return columns of a table of a batch as Arrow has them, each text kept once."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    with opened_parquet(path) as file:
+        texts = [field.name for field in file.schema_arrow if field.name in columns and pa.types.is_string(field.type)]
+        with ParquetFile(path, read_dictionary=texts) as again:
+            return again.read(columns=columns)
+
+
+def _slides_of(table: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the slide of each row, and the slides in order of their first row."""
+    column = table["slide_id"].combine_chunks()
+    # A table without a row has no chunk, and one of another version no dictionary.
+    codes, names = pd.factorize(column.to_pandas() if len(table) else np.array([], object))
+    return codes, np.asarray(names, object)
+
+
 def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
     rows = {}
     for path in features:
         with open_features(path) as slides:
-            for slide_id, group in slides.items():
-                rows[slide_id] = {name: group.attributes[name] for name in ("status", "reason")}
+            try:
+                with h5py.File(path, "r") as file:
+                    for slide_id in slides:
+                        status = file[slide_id].attrs["status"]
+                        rows[slide_id] = status, "" if status == "ok" else file[slide_id].attrs["reason"]
+            except UNREADABLE as error:
+                raise DamagedFileError(path) from error
     return pd.DataFrame.from_dict(rows, orient="index", columns=["status", "reason"])
 
 
