@@ -10,6 +10,7 @@ import pytest
 from project import ROOT
 
 from ksfusion.cli import build_parser, main, verbs
+from ksfusion.core.workflow import environment
 
 # Called by hand: no rule of the workflow has them.
 BY_HAND = {
@@ -17,6 +18,7 @@ BY_HAND = {
     "build_glioma_cohort",
     "bundle",
     "doctor",
+    "estimate",
     "evaluate",
     "export_attention",
     "export_features",
@@ -143,6 +145,20 @@ def test_settings_that_are_left_out_have_their_defaults():
         ["sample-patches", "--tiles", "t", "--output", "o", "--settings", json.dumps({"patches": {"count": 9}})]
     )
     assert (args.settings.patches.count, args.settings.min_tiles, args.settings.patches.order) == (9, 10, "raster")
+
+
+def test_a_home_where_nothing_can_be_written_is_none_of_snakemakes(tmp_path, monkeypatch):
+    command = ["python", "-m", "snakemake", "--directory", str(tmp_path / "out")]
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home/cache"))
+    assert environment(command)["XDG_CACHE_HOME"] == str(tmp_path / "home/cache")
+    # Root may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    (tmp_path / "home/cache/huggingface").mkdir(parents=True)
+    found = environment(command)
+    assert found["XDG_CACHE_HOME"] == str(tmp_path / "out/.snakemake/cache")
+    # Weights that were fetched before are read from where they are.
+    assert found["HF_HOME"] == str(tmp_path / "home/cache/huggingface") and "TORCH_HOME" not in found
 
 
 def ran(monkeypatch, *argv):

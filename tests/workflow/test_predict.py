@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from fold_project import CLASSES, draw_slide, write_study
+from project import ROOT
 
 pytestmark = [pytest.mark.workflow]
 PROBABILITIES = [f"prob_{name}" for name in CLASSES]
@@ -157,6 +159,69 @@ def test_the_same_command_again_does_nothing(predicted):
     assert "Nothing to be done" in again.stdout + again.stderr
     answers = json.loads((predicted.output / "results/predictions/answers.json").read_text())
     assert [case["case_id"] for case in answers["cases"]] == [*KNOWN, "lost", "new", "renamed"]
+
+
+def test_status_of_a_prediction(predicted):
+    told = call("status", "out", cwd=predicted.output.parent, env=predicted.environment).stdout
+    assert "patients: 6, 1 not in use: missing_file 1, such as lost (predictions.tsv)" in told
+    assert told.splitlines()[-1] == "nothing is left to do"
+    (predicted.output / "lost.html").unlink()
+    told = call("status", "out/predict.yaml", cwd=predicted.output.parent, env=predicted.environment).stdout
+    assert told.splitlines()[-1] == "ksfusion predict, as before, would do 1 job: write_pages"
+    call("predict", *predicted.arguments, cwd=predicted.output.parent, env=predicted.environment)
+
+
+NOBODY = 65534
+# May read whatever there is, as an interpreter in the home of root, and write nothing that is not its own.
+READS_ALL = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+def as_nobody(*command: object, cwd: Path) -> subprocess.CompletedProcess:
+    """Run a command as a user without a home, who may write neither to the installation nor to the bundle."""
+    words = [
+        "setpriv",
+        f"--reuid={NOBODY}",
+        f"--regid={NOBODY}",
+        "--clear-groups",
+        *READS_ALL,
+        "--",
+        *map(str, command),
+    ]
+    environment = {**os.environ, "HOME": "/nonexistent", "USER": "nobody"}
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not there")
+def test_another_user_predicts_by_a_copy(predicted):
+    """A copy that belongs to another user, read-only, and an installation where that user may write nothing."""
+    # Not in pytest's folder, which is root's alone.
+    with tempfile.TemporaryDirectory(prefix="of nobody ") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        predict_as_nobody(predicted, Path(folder))
+
+
+def predict_as_nobody(predicted: Predicted, place: Path) -> None:
+    done = as_nobody("cp", "-r", predicted.bundle, place / "B", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert as_nobody("touch", predicted.bundle.parent / "x", cwd=place).returncode != 0
+    assert as_nobody("touch", ROOT / "src/ksfusion/x", cwd=place).returncode != 0
+    before = files_of(place / "B")
+    shutil.copy2(predicted.output.parent / "new-1.png", place)
+    shutil.copy2(predicted.study / "expression.tsv", place)
+    header, *rows = (predicted.output.parent / "new.tsv").read_text().splitlines()
+    (place / "new.tsv").write_text("\n".join([header, *(row for row in rows if row.startswith("new-a"))]) + "\n")
+    arguments = ["--bundle", "B", "--samples", "new.tsv", "--output", "out", "--cores", "2"]
+    arguments += ["--expression", "expression.tsv"]
+    done = as_nobody(sys.executable, "-m", "ksfusion", "predict", *arguments, cwd=place)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    assert files_of(place / "B") == before
+    assert {path.stat().st_uid for path in (place / "out").rglob("*")} == {NOBODY}
+    members = pd.read_parquet(place / "out/results/predictions/members.parquet")
+    wanted = pd.read_parquet(predicted.output / "results/predictions/members.parquet")
+    own = wanted[wanted["sample_id"] == "new-a"].reset_index(drop=True)
+    assert (members[PROBABILITIES] - own[PROBABILITIES]).abs().to_numpy().max() < 1e-6
 
 
 def test_mistakes_are_lines_before_any_job(predicted, tmp_path):

@@ -25,6 +25,8 @@ LOGGER = "ksfusion"
 PREDICTION = "workflow/predict.smk"
 # Its configuration, in the folder of the output.
 REQUEST = "predict.yaml"
+# What is read from a user's cache: the variable that names its folder, and that folder.
+READ_FROM_CACHE = {"HF_HOME": "huggingface", "TORCH_HOME": "torch"}
 
 
 class _AsWritten(yaml.emitter.Emitter, yaml.serializer.Serializer, yaml.representer.SafeRepresenter,
@@ -153,6 +155,30 @@ def workflow_command(
     return [*command, *passed_on]
 
 
+def environment(command: Sequence[str]) -> dict[str, str]:
+    """Return the environment that a command of Snakemake needs.
+
+    Snakemake keeps a cache of its sources in the user's home. Where nothing can be written there, as for the users of
+    services and containers, it is in the command's own folder; weights that are read from the cache stay where they
+    are.
+
+    Parameters
+    ----------
+    command
+        Of `workflow_command`.
+    """
+    known = dict(os.environ)
+    cache = Path(known.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    there = next(parent for parent in (cache, *cache.absolute().parents) if parent.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        for name, folder in READ_FROM_CACHE.items():
+            if (cache / folder).is_dir():
+                known.setdefault(name, str(cache / folder))
+        folder_of_command = command[command.index("--directory") + 1]
+        known["XDG_CACHE_HOME"] = str(Path(folder_of_command, ".snakemake", "cache").absolute())
+    return known
+
+
 def become(command: Sequence[str]) -> NoReturn:
     """Print a command of Snakemake, and become it.
 
@@ -166,6 +192,7 @@ def become(command: Sequence[str]) -> NoReturn:
     if LOGGER in command:
         # Held back until Snakemake has its handler of Ctrl-C (snakemake_logger_plugin_ksfusion), so that none is lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(environment(command))
     # Not a child of this process: what ends this one, such as Ctrl-C, must reach Snakemake, which ends its jobs.
     os.execv(command[0], list(command))
 
@@ -238,7 +265,7 @@ def due_jobs(command: Sequence[str], *more: str) -> list[PlannedJob]:
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder, "plan.json")
         asked = [*command, "--dry-run", *more, "--logger-ksfusion-plan", str(plan)]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, env=environment(command))
         if done.returncode or not plan.is_file():
             printed = done.stdout + done.stderr
             said = [line.removeprefix("error: ") for line in printed.splitlines() if line.startswith("error: ")]
