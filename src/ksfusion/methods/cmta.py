@@ -77,12 +77,12 @@ class CMTA(Method):
 
     def of_patches(self, patches: Tensor) -> Parts:
         """Return the slide (B, width), its tokens (B, square, width), and how many patches there are."""
-        slide, tokens, _ = self.slide.encode(self.embed(patches))
+        slide, tokens = self.slide.encode(self.embed(patches))
         return slide, tokens, patches.shape[1]
 
     def of_genes(self, genes: Mapping[str, Tensor]) -> Parts:
         """Return the profile (B, width) and its tokens, a group of genes each, (B, G, width)."""
-        profile, tokens, _ = self.profile.encode(self.genes(genes))
+        profile, tokens = self.profile.encode(self.genes(genes))
         return profile, tokens
 
     def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
@@ -90,8 +90,8 @@ class CMTA(Method):
         (slide, patch_tokens, n_patches), (profile, gene_tokens) = of_patches, of_genes
         slide_in_genes, _ = self.slide.attend(patch_tokens, gene_tokens)
         genes_in_slide, attention = self.profile.attend(gene_tokens, patch_tokens)  # (B, G, width), (B, G, square)
-        slide_translated, _, _ = self.slide.decode(slide_in_genes)
-        profile_translated, _, _ = self.profile.decode(genes_in_slide)
+        slide_translated, _ = self.slide.decode.of_class(slide_in_genes)
+        profile_translated, _ = self.profile.decode.of_class(genes_in_slide)
         both = torch.cat([slide + slide_translated, profile + profile_translated], dim=1) / 2
         return MethodOutput(
             self.classifier(self.mix(both)),

@@ -47,5 +47,5 @@ class TransMIL(Method):
 
     def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
         """Classify slides from their patches (B, N, n_features)."""
-        slide, _, attention = self.transformer(self.embed(patches))
+        slide, attention = self.transformer.of_class(self.embed(patches))
         return MethodOutput(self.classifier(slide), attention=attention, embeddings={"patches": slide})

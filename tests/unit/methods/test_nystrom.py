@@ -11,6 +11,7 @@ from ksfusion.methods.nystrom import (
     landmarks,
     nystrom_attention,
     pseudo_inverse,
+    weights_of_first,
 )
 
 
@@ -36,26 +37,24 @@ def test_pseudo_inverse_is_that_of_torch():
 
 def test_attention_is_exact_where_each_token_is_a_landmark():
     q, k, v = draw(3, 2, 4, 12, 8)
-    attended, weights = nystrom_attention(q, k, v, n_landmarks=12, first=True)
+    attended = nystrom_attention(q, k, v, n_landmarks=12)
     torch.testing.assert_close(attended, functional.scaled_dot_product_attention(q, k, v))
-    torch.testing.assert_close((weights.unsqueeze(2) @ v).squeeze(2), attended[:, :, 0])
 
 
 def test_attention_through_landmarks_is_near_exact_where_they_are_the_tokens():
     """Each token stands twice, so that its run's mean is the token itself and the three kernels lose nothing."""
     q, k, v = (part.repeat_interleave(2, dim=2) for part in draw(3, 2, 4, 12, 8))
-    attended, weights = nystrom_attention(q, k, v, n_landmarks=12, iterations=12, first=True)
+    attended = nystrom_attention(q, k, v, n_landmarks=12, iterations=12)
     exact = functional.scaled_dot_product_attention(q, k, v)
     assert (attended - exact).norm() < 1e-3 * exact.norm()
-    torch.testing.assert_close((weights.unsqueeze(2) @ v).squeeze(2), attended[:, :, 0], rtol=1e-4, atol=1e-5)
-    six, _ = nystrom_attention(q, k, v, n_landmarks=12)
+    six = nystrom_attention(q, k, v, n_landmarks=12)
     assert (six - exact).norm() < 0.1 * exact.norm()
 
 
 def test_attention_with_fewer_landmarks_approaches_the_exact_one():
     q, k, v = (0.5 * part for part in draw(3, 1, 2, 64, 8))
     exact = functional.scaled_dot_product_attention(q, k, v)
-    errors = [(nystrom_attention(q, k, v, n_landmarks=m)[0] - exact).norm() / exact.norm() for m in (4, 16, 32)]
+    errors = [(nystrom_attention(q, k, v, n_landmarks=m) - exact).norm() / exact.norm() for m in (4, 16, 32)]
     assert errors[0] > errors[1] > errors[2]
 
 
@@ -63,15 +62,46 @@ def test_attention_with_fewer_landmarks_approaches_the_exact_one():
 def test_values_are_convolved_along_the_tokens_with_one_kernel_a_head(n_landmarks):
     q, k, v = draw(3, 2, 4, 7, 8)
     kernels = draw(4, 5)
-    plain, weights = nystrom_attention(q, k, v, n_landmarks=n_landmarks, first=True)
-    attended, same = nystrom_attention(q, k, v, n_landmarks=n_landmarks, first=True, along=kernels)
+    plain = nystrom_attention(q, k, v, n_landmarks=n_landmarks)
+    attended = nystrom_attention(q, k, v, n_landmarks=n_landmarks, along=kernels)
     expected = torch.zeros_like(v)
     for token in range(7):
         for place, neighbour in enumerate(range(token - 2, token + 3)):
             if 0 <= neighbour < 7:
                 expected[:, :, token] += kernels[:, place, None] * v[:, :, neighbour]
     torch.testing.assert_close(attended, plain + expected)
-    assert torch.equal(weights, same)
+
+
+@pytest.mark.parametrize("n_landmarks", [4, 12])
+def test_weights_of_the_first_token_are_the_first_row_of_the_attention(n_landmarks):
+    tokens, of_q, of_k, of_v = draw(2, 12, 16), *draw(3, 4, 8, 16)
+    q, k, v = ((tokens[:, None] @ weight.mT) for weight in (of_q, of_k, of_v))
+    weights = weights_of_first(tokens, of_q, of_k, n_landmarks=n_landmarks)
+    attended = nystrom_attention(q, k, v, n_landmarks=n_landmarks)
+    torch.testing.assert_close((weights.unsqueeze(2) @ v).squeeze(2), attended[:, :, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_landmarks", [3, 8, 40])
+@pytest.mark.parametrize("positions", [True, False])
+def test_the_class_token_alone_is_that_of_all_tokens_in_training_too(n_landmarks, positions):
+    """Values, dropout, gradients: through landmarks, exactly, and with fewer tokens than the kernel reaches."""
+    torch.manual_seed(0)
+    sizes = {"heads": 2, "n_landmarks": n_landmarks, "dropout": 0.3, "positions": positions}
+    transformer = NystromTransformer(8, **sizes).double().train()
+    bag = draw(2, 12 if n_landmarks == 40 else 31, 8).double()
+    found = []
+    for call in (transformer.forward, transformer.of_class):
+        torch.manual_seed(1)
+        transformer.zero_grad()
+        token = call(bag)[0]
+        token.square().sum().backward()
+        grads = {name: parameter.grad for name, parameter in transformer.named_parameters()}
+        found.append((token.detach(), grads, torch.rand(1)))  # the generator goes on from the same state
+    (token, grads, next_draw), (expected, expected_grads, expected_draw) = found
+    torch.testing.assert_close(token, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(next_draw, expected_draw)
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, expected_grads[name], rtol=1e-4, atol=1e-5)
 
 
 def test_position_encoding_is_the_sum_of_three_convolutions_and_the_tokens():
@@ -89,8 +119,9 @@ def test_a_bag_is_filled_up_to_a_square_with_its_first_patches():
     torch.manual_seed(0)
     transformer = NystromTransformer(8, heads=2, n_landmarks=4, dropout=0.0, positions=True).eval()
     bag = draw(2, 7, 8)
-    token, tokens, attention = transformer(bag)
-    expected, expected_tokens, whole = transformer(torch.cat([bag, bag[:, :2]], dim=1))
+    filled = torch.cat([bag, bag[:, :2]], dim=1)
+    (token, tokens), (expected, expected_tokens) = transformer(bag), transformer(filled)
+    (_, attention), (_, whole) = transformer.of_class(bag), transformer.of_class(filled)
     assert torch.equal(token, expected) and torch.equal(tokens, expected_tokens) and tokens.shape == (2, 9, 8)
     # The two that stand twice have the weight of both.
     folded = torch.cat([whole[:, :2] + whole[:, 7:], whole[:, 2:7]], dim=1)
