@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ksfusion.core.outputs import read_outputs, unlisted
+
 PAPER_METRICS = ["auc", "accuracy", "sensitivity", "specificity", "f1"]
 
 
@@ -36,6 +38,11 @@ def test_every_stage_left_its_files(demo):
     run = demo.folder / "results/models/survival/ksfusion/fold0/seed0"
     files = {path.name for path in run.iterdir() if not path.name.startswith(".")}
     assert files == {"model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"}
+
+
+def test_every_file_and_column_is_listed(demo):
+    outputs = read_outputs(demo.folder / "resources/outputs.yaml")
+    assert list(unlisted(demo.folder / "results", outputs)) == []
 
 
 NETWORKS = ["attmil", "transmil", "snn", "concat", "add", "bilinear", "mcat", "cmta", "ksfusion"]
