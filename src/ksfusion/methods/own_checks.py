@@ -186,11 +186,21 @@ def _check_names(node: ast.ImportFrom, where: str) -> None:
     path = place.with_suffix(".py")
     if not path.is_file():
         raise UserError(f"{where}: there is no module {node.module}; correct the name")
-    # Names are bound in many ways; each stands in the text.
-    text = path.read_text(encoding="utf-8")
+    names = {"*", *_bound_names(ast.parse(path.read_text(encoding="utf-8")))}
     for alias in node.names:
-        if not re.search(rf"\b{re.escape(alias.name)}\b", text) and alias.name != "*":
+        if alias.name not in names:
             raise UserError(f"{where}: {node.module} has no {alias.name}; correct the name")
+
+
+def _bound_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module binds as it is imported."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        else:
+            yield from (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
 def _without_default(arguments: ast.arguments) -> list[str]:

@@ -150,8 +150,9 @@ def use_methods(files: Iterable[str | Path] = ()) -> None:
     """
     found = {**SHIPPED, **methods_of_packages(SHIPPED)}
     found |= methods_of_files([*files_of_environment(), *map(Path, files)], found)
-    for name, info in _known.items():
-        if info.file and found.get(name) != info:
+    # The files may have changed.
+    for info in _known.values():
+        if info.file:
             _CLASSES.pop(info.base, None)
     for known, wanted in ((_known, (True, False)), (_networks, (False,)), (_baselines, (True,))):
         known.clear()

@@ -78,9 +78,7 @@ def output_of(model: Method, name: str, n_outputs: int, *, n_patches: int = PATC
     logits = out.logits
     if not isinstance(logits, Tensor) or logits.shape != (SAMPLES, n_outputs):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(
-            f"{_where(name)}: logits are {shape}, and must be (samples, outputs), {SAMPLES, n_outputs} here"
-        )
+        raise UserError(f"{_where(name)}: logits are {shape}, and must be (samples, outputs): {SAMPLES, n_outputs}")
     if not logits.isfinite().all():
         raise UserError(f"{_where(name)}: a logit is not finite on drawn samples; correct forward")
     return out
