@@ -205,20 +205,19 @@ def run(cohort: Cohort, data: FoldData, outcome: TaskOutcome, row: Row, seed: in
 
 def difference(tested: Sequence[Tested], others: Sequence[Tested]) -> tuple[float, float, float]:
     """Return the difference of two rows' mean scores, and its interval over the cases of the test samples."""
-    from ksfusion.results.statistics import draw_cases, interval
+    from ksfusion.results.statistics import interval, resampled_classification, resampled_survival, sample_weights
 
-    truth = tested[0].truth
-    case = np.unique(truth["case_id"].to_numpy(str), return_inverse=True)[1]
+    weights = sample_weights(tested[0].truth["case_id"], resamples=RESAMPLES)
 
-    def between(rows: np.ndarray) -> float:
-        scores = [
-            [score_of(one.outputs[rows], one.truth.iloc[rows]) for one in several] for several in (tested, others)
-        ]
-        return float(np.mean(scores[0]) - np.mean(scores[1]))
+    def drawn(one: Tested) -> np.ndarray:
+        if one.outputs.ndim == 1:
+            days, event = one.truth["days"].astype(float), one.truth["event"].astype(int)
+            return resampled_survival(days, event, one.outputs, weights)["c_index"]
+        return resampled_classification(one.truth["y"].astype(int), one.outputs, weights)["auc"]
 
-    draws = draw_cases(case.max() + 1, resamples=RESAMPLES).astype(int)
-    low, high = interval(np.array([between(np.repeat(np.arange(len(case)), draw[case])) for draw in draws]))
-    return between(np.arange(len(case))), low, high
+    mean = np.mean([one.figures["score"] for one in tested]) - np.mean([one.figures["score"] for one in others])
+    draws = np.mean([drawn(one) for one in tested], axis=0) - np.mean([drawn(one) for one in others], axis=0)
+    return float(mean), *interval(draws)
 
 
 def localisation(cohort: Cohort, model: Any, data: FoldData, order: str) -> dict[str, float]:
