@@ -23,7 +23,7 @@ INTRODUCTION = """# Outputs: every file, column and unit
 
 Made from `resources/outputs.yaml` by `make reference`; the tests hold every file of a run against it. Paths are below
 `results/` of the study's folder. A name in braces stands for any: `{batch}`, `{fold}` and `{seed}` are numbers. Tables
-as text are tab-separated, and an empty field is a missing value. What made a file (settings, hash of the code, checksum)
+as text are tab-separated, and an empty field is a missing value. What made a file (settings, hash of code, checksum)
 stands in it, or of text in a hidden `.NAME.provenance.json` beside it."""
 
 
