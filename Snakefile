@@ -63,23 +63,30 @@ if workflow.is_main_process:
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
     try:
-        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=CONDA)
+        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=OWN_PYTHON)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
 MANIFEST = str(preflight.MANIFEST)
-CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
+DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
+# Whether jobs have a Python of their own: of an environment of conda, or of the image of apptainer.def.
+OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})
 # No setting of a run: to watch a training changes nothing in its result.
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
 SHELL = {"variables": f"TENSORBOARD='{TENSORBOARD}';", "methods_from": plan.config.methods_from}
-shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, **SHELL))
+shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=OWN_PYTHON, **SHELL))
 
 BATCHES = list(plan.batches)
 TASKS = list(plan.config.tasks)
 METHODS = plan.trained(plan.config.methods)
 SEEDS = plan.config.training.seeds
 FOLDS = plan.folds
+
+
+if "apptainer" in DEPLOYMENT:
+
+    container: os.environ.get("KSFUSION_IMAGE", str(Path(workflow.basedir, "ksfusion.sif")))
 
 
 wildcard_constraints:
@@ -95,7 +102,7 @@ if plan.config.demo:
     include: "workflow/rules/demo.smk"
 
 
-if plan.config.features.source == "precomputed":
+if not plan.extracts:
 
     include: "workflow/rules/precomputed.smk"
 

@@ -54,15 +54,20 @@ if workflow.is_main_process:
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
     try:
-        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=CONDA)
+        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=OWN_PYTHON)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
 MANIFEST = str(preflight.MANIFEST)
-CONDA = "conda" in {str(method) for method in workflow.deployment_settings.deployment_method}
+DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
+OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})
 OWN_METHODS = plan.prediction.methods_from
-shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=CONDA, methods_from=OWN_METHODS))
+shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=OWN_PYTHON, methods_from=OWN_METHODS))
+if "apptainer" in DEPLOYMENT:
+
+    container: os.environ.get("KSFUSION_IMAGE", str(Path(workflow.basedir).parent / "ksfusion.sif"))
+
 
 BATCHES = list(plan.batches)
 
@@ -75,7 +80,7 @@ wildcard_constraints:
     batch=r"\d+",
 
 
-if plan.config.features.source == "precomputed":
+if not plan.extracts:
 
     include: "rules/precomputed.smk"
 
