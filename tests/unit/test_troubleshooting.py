@@ -8,6 +8,8 @@ from typing import get_args
 import pytest
 from project import ROOT
 
+from ksfusion.doctor.findings import Level
+
 # What makes a row, a flag or an error of a code, which it is given first, or as ``check``.
 MAKERS = {"Finding", "_finding", "Noted", "LeakageFinding", "_shared", "_duplicates", "CaseFlag", "Flag", "SlideError"}
 PAGE = ROOT / "docs/troubleshooting.md"
@@ -32,9 +34,7 @@ def constants(tree):
 @functools.cache
 def made_codes():
     """Return the codes that the code gives to what makes rows, flags and errors."""
-    # The findings of ksfusion doctor have a subject in place of a code.
-    paths = [path for path in sorted((ROOT / "src/ksfusion").rglob("*.py")) if path.parent.name != "doctor"]
-    trees = [ast.parse(path.read_text()) for path in paths]
+    trees = [ast.parse(path.read_text()) for path in sorted((ROOT / "src/ksfusion").rglob("*.py"))]
     shared = {name: values for tree in trees for name, values in constants(tree).items()}
     codes = set()
     for tree in trees:
@@ -49,7 +49,8 @@ def made_codes():
                     codes.add(re.sub(r"\{\w+\}", "{}", ast.unparse(first)[2:-1]))
                 elif isinstance(first, ast.Name | ast.Subscript):
                     codes |= set(known.get(ast.unparse(first).partition("[")[0], []))
-    return {code for code in codes if re.fullmatch(r"[a-z][a-z_{}]+", str(code))}
+    # A finding of ksfusion doctor has its level first.
+    return {code for code in codes if re.fullmatch(r"[a-z][a-z_{}]+", str(code))} - set(get_args(Level))
 
 
 def listed():
