@@ -26,6 +26,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit
 
+from ksfusion.bundles.columns import probability_columns
 from ksfusion.bundles.config import FoldCalibration, Temperature
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 from ksfusion.training.losses import interval_of
@@ -38,11 +39,6 @@ AT_THE_END = 1.01
 CERTAIN = "the {} validation cases are too few to tell one: the smaller it is, the likelier they are"
 # Fewer cases tell no temperature.
 FEWEST_CASES = 5
-
-
-def probability_columns(task: TaskOutcome) -> list[str]:
-    """Return the columns of the probabilities of the classes."""
-    return [f"prob_{name}" for name in task.classes]
 
 
 def hazard_columns(table: pd.DataFrame) -> list[str]:

@@ -55,7 +55,8 @@ class BundleEncoder(Block):
     Attributes
     ----------
     source
-        ``extract``: the encoder of the settings; ``precomputed``: another tool, whose features have to be given.
+        ``extract``: the encoder of the settings; ``precomputed`` and ``slide-vectors``: another tool, whose features
+        have to be given, or one vector a slide.
     name
         The encoder; empty where features are precomputed.
     weights_sha256
@@ -65,7 +66,7 @@ class BundleEncoder(Block):
         Length of a feature vector.
     """
 
-    source: Literal["extract", "precomputed"] = "extract"
+    source: Literal["extract", "precomputed", "slide-vectors"] = "extract"
     name: str = ""
     weights_sha256: str | None = None
     n_features: Positive

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.calibration import probability_columns
+from ksfusion.bundles.columns import probability_columns
 from ksfusion.terms.tasks import TaskOutcome
 
 

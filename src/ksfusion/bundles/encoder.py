@@ -32,7 +32,7 @@ def bundle_encoder(wanted: BundleEncoder, settings: BundleSettings, weights: Pat
     UserError
         If features were made elsewhere, the encoder cannot be built here, or it has other weights.
     """
-    if wanted.source == "precomputed" or settings.features is None:
+    if wanted.source != "extract" or settings.features is None:
         raise UserError("the bundle has no encoder: its features were made by another tool, and have to be given")
     file = settings.features.weights
     if file is not None and weights is None:

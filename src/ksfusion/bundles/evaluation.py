@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.calibration import calibrated, log_loss, mean_by_case, probability_columns
+from ksfusion.bundles.calibration import calibrated, log_loss, mean_by_case
+from ksfusion.bundles.columns import probability_columns
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
 from ksfusion.bundles.read import Bundle

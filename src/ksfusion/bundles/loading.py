@@ -12,12 +12,12 @@ from ksfusion.bundles.config import BundleContents
 from ksfusion.bundles.manifest import AGAIN
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.methods.registry import METHODS, build
-from ksfusion.training.baselines import BaselineModel, load_baseline
 from ksfusion.training.checkpoint import load_model
 
 if TYPE_CHECKING:
     from ksfusion.bundles.members import FoldGenes, Member
     from ksfusion.methods.output import Method
+    from ksfusion.training.baselines import BaselineModel
 
 # What building a method from a configuration that makes no sense raises.
 NO_MODEL = (
@@ -34,9 +34,13 @@ NO_MODEL = (
 
 def load_member(member: Member) -> Method | BaselineModel:
     """Return the model of a member, on the CPU; see `ksfusion.bundles.members.Member.load`."""
-    load = load_baseline if METHODS[member.config["method"]].is_baseline else load_model
     try:
-        return load(member.folder)
+        if not METHODS[member.config["method"]].is_baseline:
+            return load_model(member.folder)
+        # It imports what fits baselines, which takes longer than a network takes to predict.
+        from ksfusion.training.baselines import load_baseline
+
+        return load_baseline(member.folder)
     except NO_MODEL as error:
         raise UserError(f"{member.folder}: holds no model of this method ({_said(error)}); {AGAIN}") from None
 

@@ -164,7 +164,8 @@ class Draft:
         features = self.settings.features
         size = config.get("n_features") or len(config["coding"]["names"])
         if features is None:
-            return BundleEncoder(source="precomputed", n_features=size)
+            source = self.study.feature_settings()["features"].get("source", "precomputed")
+            return BundleEncoder(source=source, n_features=size)
         weights = self.study.encoder_weights()
         digest = None
         try:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import torch
 
 from ksfusion.bundles.members import Member
 from ksfusion.methods.registry import METHODS, method_class
-from ksfusion.training.baselines import BaselineModel
 from ksfusion.training.covariates import read_covariates
 from ksfusion.training.data import FoldData
 from ksfusion.training.objective import restored_objective
 from ksfusion.training.predict import predict_all, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
+
+if TYPE_CHECKING:
+    from ksfusion.methods.output import Method
+    from ksfusion.training.baselines import BaselineModel
 
 
 def member_predictions(
@@ -45,11 +49,11 @@ def member_predictions(
     # Sums are split over threads, and read by their order.
     with reproducible(member.seed, device=where, threads=THREADS):
         model = member.load()
-        if isinstance(model, BaselineModel):
+        if METHODS[config["method"]].is_baseline:
             parts = method_class(config["method"]).parts
-            logits = model.logits(read_covariates(data, Path(), parts=parts))
+            logits = cast("BaselineModel", model).logits(read_covariates(data, Path(), parts=parts))
         else:
-            logits = predict_all(model.to(where), data, batch_size=batch_size)
+            logits = predict_all(cast("Method", model).to(where), data, batch_size=batch_size)
     return prediction_table(data, member.fold, restored_objective(config).predictions(logits))
 
 

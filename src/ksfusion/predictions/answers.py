@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.calibration import calibrated, hazard_columns, mean_by_case, probability_columns
+from ksfusion.bundles.calibration import calibrated, hazard_columns, mean_by_case
+from ksfusion.bundles.columns import probability_columns, value_columns
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
-from ksfusion.terms.tasks import PREDICTED, TaskOutcome
+from ksfusion.terms.tasks import TaskOutcome
 
 # Of what is told of a case by its mean percentile among the training cases of each model.
 HALF = 50.0
@@ -166,13 +167,6 @@ def answer_of(
         answer["curve"] = _mean_curve(by_fold, cuts)
         answer["calibrated_curve"] = _mean_curve(complete, cuts) if complete else None
     return Answer(**answer)
-
-
-def value_columns(task: TaskOutcome) -> list[str]:
-    """Return the columns of what is told of a case: probabilities, the risk, or the number."""
-    if task.kind == "classification":
-        return probability_columns(task)
-    return ["risk"] if task.kind == "survival" else [PREDICTED]
 
 
 def _said(member: Member, row: pd.Series, sides: Mapping[int, str], task: TaskOutcome) -> dict[str, Any]:

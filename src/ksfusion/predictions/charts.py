@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ksfusion.results.plots.survival import DAYS_PER_MONTH
+from ksfusion.terms.units import DAYS_IN
 
 # Of the drawing of one number, and of curves, in px.
 STRIP_WIDTH = 300
@@ -65,7 +65,7 @@ def curve_chart(answer: Mapping[str, Any]) -> CurveChart | None:
         return None
     models = [member["curve"] for member in answer["members"]]
     last = max(curve["days"][-1] for curve in [answer["curve"], *models])
-    months = last / DAYS_PER_MONTH
+    months = last / DAYS_IN["months"]
     step = next((step for step in TICK_MONTHS if months / step <= MOST_TICKS), 120)
     ticks = [float(month) for month in range(0, int(months) + 1, step)]
     calibrated = answer["calibrated_curve"]
@@ -73,7 +73,7 @@ def curve_chart(answer: Mapping[str, Any]) -> CurveChart | None:
         mean=_points(answer["curve"], last),
         calibrated=_points(calibrated, last) if calibrated else "",
         models=[_points(curve, last) for curve in models],
-        months=[(_x(month * DAYS_PER_MONTH, last), f"{month:g}") for month in ticks],
+        months=[(_x(month * DAYS_IN["months"], last), f"{month:g}") for month in ticks],
         shares=[(_y(share), f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)],
     )
 

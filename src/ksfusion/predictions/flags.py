@@ -13,11 +13,9 @@ from ksfusion.bundles.members import Fold
 from ksfusion.predictions.answers import UNSEEN, counting_folds
 from ksfusion.predictions.samples import NewSamples, lacked_genes
 from ksfusion.terms.flags import FLAGS
-from ksfusion.terms.modalities import GENES_ONLY, PAIRED, SLIDES_ONLY
+from ksfusion.terms.modalities import PAIRED, SLIDES_ONLY, STANDS_IN
 
 TRAINED_ON, SEEN, GENES_MISSING, UNSEEN_COHORT = "trained_on", "seen_in_study", "genes_missing", "unseen_cohort"
-# Of a sample with one of the two that the models read.
-STANDS_IN = {SLIDES_ONLY: "without_profile", GENES_ONLY: "without_slide"}
 LESS_CERTAIN = (
     "what the models learned of training as a whole stands in its place, and the answer is less certain than of "
     "patients who have both"

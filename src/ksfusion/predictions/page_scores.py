@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.predictions.flags import STANDS_IN
 from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics.names import METRICS, metric_label, printed_value
-from ksfusion.terms.modalities import MODALITIES, PAIRED
+from ksfusion.terms.modalities import MODALITIES, PAIRED, STANDS_IN
 from ksfusion.terms.splits import EXTERNAL
 
 # Of a kind of task, as many metrics are shown.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.predictions.answers import value_columns
+from ksfusion.bundles.columns import value_columns
 from ksfusion.results.config import ShownTask
 
 

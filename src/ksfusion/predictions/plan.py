@@ -228,13 +228,13 @@ def _config(prediction: Prediction, contents: BundleContents, settings: BundleSe
 def _features(prediction: Prediction, contents: BundleContents, settings: BundleSettings, source: str) -> Features:
     """Return where features of the new slides come from: the bundle's encoder, or the files of another tool."""
     encoder, encoding = contents.encoder, settings.features
-    if encoder is not None and encoder.source == "precomputed":
+    if encoder is not None and encoder.source != "extract":
         if not prediction.features:
             raise UserError(
                 f"{source}: the bundle was trained on the features of another tool; name the folder of those of the "
                 "new slides (--features)"
             )
-        return Features(source="precomputed", path=prediction.features)
+        return Features(source=encoder.source, path=prediction.features)
     if prediction.features:
         raise UserError(f"{source}: features: the bundle reads slides, encoded here; leave --features out")
     if encoding is None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ksfusion.bundles.columns import value_columns
 from ksfusion.bundles.members import Member
-from ksfusion.predictions.answers import Answer, alive_at, value_columns
+from ksfusion.predictions.answers import Answer, alive_at
 from ksfusion.predictions.flags import TRAINED_ON, CaseFlag
 from ksfusion.results.config import ShownTask, Times
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 # The column of the ledger of samples, of predictions and of result tables that says so.
 MODALITIES = "modalities"
 PAIRED, SLIDES_ONLY, GENES_ONLY = "paired", "slides only", "genes only"
+# The flag of a patient who has one of the two that models read.
+STANDS_IN = {SLIDES_ONLY: "without_profile", GENES_ONLY: "without_slide"}
 # By the letters of what methods read.
 LETTERS = {PAIRED: "pg", SLIDES_ONLY: "p", GENES_ONLY: "g"}
 
