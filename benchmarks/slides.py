@@ -1,9 +1,10 @@
 """How fast slides become features, as ratios measured in one run, and how much memory it takes.
 
-    python benchmarks/slides.py [normalise] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
+    python benchmarks/slides.py [normalise] [read] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
                                 [--precision float32] [--device cpu] [--threads N] [--patches 2500]
 
 normalise   stain normalisation of a patch against staintools' own, on one core
+read        patches from a pyramid in JPEG, with OpenSlide and without, in turn; and handed on to another process
 tile        tissue and grid of a pyramidal slide of 100,000 x 80,000 px
 extract     patches to features, against reading alone and the encoder alone
 memory      peak memory for a slide of ten times the area, and for ten times as many slides
@@ -46,6 +47,8 @@ from ksfusion.slides.config import (
 )
 from ksfusion.slides.encoders.batches import PatchEncoder
 from ksfusion.slides.reading.patch_readers import PatchReaders, make_patch_reader
+from ksfusion.slides.reading.prefetch import prefetch
+from ksfusion.slides.reading.shared_memory import SharedMemory
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.stain.target import load_target
 from ksfusion.stages.fit_stain import fit_stain as fit_stain_of_slides
@@ -57,7 +60,7 @@ GLASS = (242, 242, 242)
 VERBS = ("tile-slides", "fit-stain", "draw-overviews", "extract-features")
 READING, STAIN = Reading(), Stain()
 FORWARD_PATCHES = 400  # that the encoder alone is timed on
-PARTS = ("normalise", "tile", "extract", "memory")
+PARTS = ("normalise", "read", "tile", "extract", "memory")
 
 
 def settings(**encoding):
@@ -178,23 +181,72 @@ def stage(folder, verb, samples, of_verbs=None, **options):
     return command + [str(word) for name, value in given.items() for word in (f"--{name}", value)]
 
 
-def _read_and_keep(source, corners, group):
-    """Read patches in groups as a reader of the stage does, and hand none on; runs in a process of its own."""
-    read = make_patch_reader(READING)
-    for start in range(0, len(corners), group):
-        read(source, corners[start : start + group])
+def _read_and_keep(source, corners, group, reading):
+    """Read patches in groups as a reader of the stage does, and hand none on; runs in a process of its own.
+
+    Returns its processor time, in seconds.
+    """
+    n_bytes, started = group * reading.patch_px**2 * 3, time.process_time()
+    with SharedMemory() as memory:
+        read, place = make_patch_reader(reading, memory), memory.take(n_bytes)
+        for start in range(0, len(corners), group):
+            read(source, corners[start : start + group], place, n_bytes)
+    return time.process_time() - started
 
 
-def time_plain_reading(source, corners, group, processes):
-    """Return the seconds that reading takes in so many processes, each its share, where nothing is handed on."""
+def time_plain_reading(source, corners, group, processes, reading=READING, repeats=2):
+    """Return the seconds that reading takes in so many processes where nothing is handed on, and their processor time.
+
+    Each reads its share.
+    """
     parts = np.array_split(corners, max(1, min(processes, -(-len(corners) // group))))
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        spent = []
 
         def read_all():
-            list(pool.map(_read_and_keep, *zip(*[(source, part, group) for part in parts], strict=True)))
+            arguments = zip(*[(source, part, group, reading) for part in parts], strict=True)
+            spent.append(sum(pool.map(_read_and_keep, *arguments)))
 
-        read_all()  # the processes start, and open the slide
-        return best_of(2, read_all)
+        list(pool.map(_read_and_keep, *zip(*[(source, part[:1], group, reading) for part in parts], strict=True)))
+        return best_of(repeats, read_all), min(spent)
+
+
+def time_handing_on(source, corners, group, processes, reading=READING):
+    """Return the seconds that reading takes with an encoder that takes none, and this process's own processor time."""
+    with PatchReaders(reading, processes) as readers:
+
+        def read_all(which):
+            for part in prefetch(readers.read([(source, which)], group)):
+                assert part.failure is None
+
+        read_all(corners[:1])
+        started = time.perf_counter(), time.process_time()
+        read_all(corners)
+        return time.perf_counter() - started[0], time.process_time() - started[1]
+
+
+def time_reading(region, folder, arguments):
+    """Print the rates of reading patches of 224 px at 0.5 um/px from a slide at 0.25, with OpenSlide and without."""
+    path = write_pyramid(folder / "read.tiff", region, 40_000, 34_000)
+    with open_slide(path) as slide:
+        corners = tile_grid(slide)[["x", "y"]].to_numpy()
+    # Side by side, as most slides' patches are; then spread over the whole slide, as where there are many more tiles.
+    neighbours, spread = corners[: arguments.patches], corners[:: max(1, len(corners) // arguments.patches)]
+    source, threads = SlideSource(str(path), None), arguments.threads
+    for name, chosen in (("side by side", neighbours), ("spread", spread)):
+        n, seconds, spent = len(chosen), {}, {}
+        for reader in ("openslide", "auto", "openslide", "auto"):  # in turn
+            wall, own = time_plain_reading(source, chosen, 64, threads, Reading(reader=reader), repeats=1)
+            seconds[reader], spent[reader] = min(seconds.get(reader, wall), wall), min(spent.get(reader, own), own)
+        print(f"read {n} patches {name}, {threads} readers")
+        for reader, wall in seconds.items():
+            own = spent[reader] / n
+            print(f"  {reader:10} {n / wall:6.0f} patches/s, with {own * 1e3:.2f} ms of processor time each:")
+            print(f"             {threads / own:6.0f} patches/s on cores with nothing else (aim: 1,200)")
+        print(f"  ratio      {spent['openslide'] / spent['auto']:.2f} in processor time")
+        wall, own = time_handing_on(source, chosen, 64, threads)
+        print(f"  handed on at {seconds['auto'] / wall:.2f} of its rate (aim: 0.9);")
+        print(f"  this process takes {own / n * 1e3:.3f} ms of processor time a patch (aim: 0.05)")
 
 
 def time_extraction(region, folder, arguments):
@@ -229,8 +281,8 @@ def time_extraction(region, folder, arguments):
     encode = PatchEncoder(encoder, load_target("builtin"), arguments.device, arguments.threads)
     with PatchReaders(READING, arguments.threads) as readers:
         groups = [part.rgb for part in readers.read([(source, corners)], group)]
-        piped = best_of(2, lambda: list(readers.read([(source, corners)], group)))
-    reading = time_plain_reading(source, corners, group, arguments.threads)
+    piped, _ = time_handing_on(source, corners, group, arguments.threads)
+    reading, _ = time_plain_reading(source, corners, group, arguments.threads)
 
     groups = groups[: -(-FORWARD_PATCHES // group)]
     n_forward = sum(map(len, groups))
@@ -304,6 +356,7 @@ def main():
         folder = Path(name)
         calls = {
             "normalise": lambda: compare_normalisation(region),
+            "read": lambda: time_reading(region, folder, arguments),
             "tile": lambda: time_tiling(region, folder),
             "extract": lambda: time_extraction(region, folder, arguments),
             "memory": lambda: compare_memory(region, folder),

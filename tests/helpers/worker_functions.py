@@ -44,7 +44,11 @@ class Numbered:
 make_patch_reader = patch_readers.make_patch_reader
 
 
-def make_numbered_reader(settings):
+def make_numbered_reader(*options):
     """Make the function of a reader whose slides are `Numbered`; in its own process."""
     patch_readers.open_source = Numbered
-    return make_patch_reader(settings)
+    return make_patch_reader(*options)
+
+
+def fill(memory, offset, n_bytes, value):
+    memory.array(offset, n_bytes)[:] = value

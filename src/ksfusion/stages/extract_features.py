@@ -15,6 +15,7 @@ from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.features.cache import KEY, FeatureCache, made_of
 from ksfusion.slides.features.extraction import encode_slides, plan_work
+from ksfusion.slides.reading.patch_readers import PatchReaders
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.stain.profiles import read_profiles
 from ksfusion.slides.stain.target import load_target
@@ -63,21 +64,23 @@ def extract_features(
     UserError
         If the encoder does not fit the patches.
     """
-    where = choose_device(device)
-    target = load_target(settings.stain.target, settings.stain.method)
-    work = plan_work(
-        slide_sources(samples),
-        read_parquet(tiles, columns=["slide_id", "mpp", "digest"]),
-        read_profiles(stain),
-        read_parquet(patches),
-        made_of(settings, target, code=code_version(__name__), device=where),
-        normalise=settings.stain.method != "none",
-    )
-    cache = FeatureCache(output)
-    wanted = [item for item in work if not item.reason and (item.slide_id, item.key) not in cache]
-    failures = {}
-    if wanted:
-        failures = encode_slides(wanted, cache, SlideTiming(output), target, settings, device=where, threads=threads)
+    # The readers start while PyTorch is imported.
+    with PatchReaders(settings.slides, threads) as readers:
+        where = choose_device(device)
+        target = load_target(settings.stain.target, settings.stain.method)
+        work = plan_work(
+            slide_sources(samples),
+            read_parquet(tiles, columns=["slide_id", "mpp", "digest"]),
+            read_profiles(stain),
+            read_parquet(patches),
+            made_of(settings, target, code=code_version(__name__), device=where),
+            normalise=settings.stain.method != "none",
+        )
+        cache = FeatureCache(output)
+        wanted = [item for item in work if not item.reason and (item.slide_id, item.key) not in cache]
+        failures = {}
+        if wanted:
+            failures = encode_slides(wanted, cache, SlideTiming(output), target, settings, readers, device=where)
     with atomic(output) as temporary, FeaturesWriter(temporary, provenance(__name__, settings.record())) as file:
         for item in work:
             failure = failures.get(item.slide_id)

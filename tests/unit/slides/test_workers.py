@@ -102,10 +102,14 @@ def test_plain_images_and_others_come_in_order(tmp_path):
             Image.fromarray(rgb).save(tmp_path / name)
         work.append((SlideSource(str(tmp_path / name), 0.5), corners))
         expected.append([rgb[y : y + 224, x : x + 224] for x, y in corners])
-    found = [[] for _ in work]
+    found, ended = [{} for _ in work], []
     with PatchReaders(SLIDES, 3) as readers:
         for part in readers.read(work, 3):
-            found[part.slide] += [part.failure.reason] if part.failure else list(part.rgb)
-    assert found[2] == ["missing_file"]
+            assert part.slide not in ended
+            ended += [part.slide] * part.last
+            found[part.slide][part.start] = [part.failure.reason] if part.failure else list(part.rgb)
+    assert sorted(ended) == [0, 1, 2, 3, 4]
+    assert found[2] == {0: ["missing_file"]}
     for number in (0, 1, 3, 4):
-        assert np.array_equal(found[number], expected[number])
+        assert sorted(found[number]) == [0, 3, 6, 9]
+        assert np.array_equal([patch for _, part in sorted(found[number].items()) for patch in part], expected[number])

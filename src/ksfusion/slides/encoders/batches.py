@@ -52,10 +52,11 @@ class PatchEncoder:
             self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         else:
             self._copying = torch.cuda.Stream(self._device)
+            self._pinned: list[np.ndarray] = []
             self._under_way: deque[torch.cuda.Event] = deque()
 
     def __call__(self, rgb: np.ndarray, profile: Profile | None) -> torch.Tensor:
-        """Turn (n, px, px, 3) uint8 patches into (n, d) float16 on the device."""
+        """Turn (n, px, px, 3) uint8 patches into (n, d) float16 on the device; the patches are needed no more then."""
         if self._device.type != "cpu":
             features = self._encode(self._copied(rgb), profile)
             self._under_way.append(torch.cuda.current_stream(self._device).record_event())
@@ -69,18 +70,31 @@ class PatchEncoder:
         """Return the features of several calls, once they are computed."""
         return torch.cat(parts).cpu().numpy()
 
+    def pin(self, memory: np.ndarray) -> None:
+        """Let a GPU copy patches from where they lie, for as long as this is open: system memory it could not reach."""
+        if self._device.type == "cpu":
+            return
+        # Where it may not be done, the copies are slower.
+        if int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)) == 0:
+            self._pinned.append(memory)
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and let go of what was pinned."""
         if self._device.type == "cpu":
             self._pool.shutdown()
+            return
+        torch.cuda.synchronize(self._device)
+        for memory in self._pinned:
+            torch.cuda.cudart().cudaHostUnregister(memory.ctypes.data)
+        self._pinned.clear()
 
     def _copied(self, rgb: np.ndarray) -> torch.Tensor:
         """Copy patches beside what the GPU computes: on the stream of the computation they would wait for it."""
         with torch.cuda.stream(self._copying):
-            patches = torch.from_numpy(rgb).pin_memory().to(self._device, non_blocking=True)
-        computing = torch.cuda.current_stream(self._device)
-        computing.wait_stream(self._copying)
-        patches.record_stream(computing)
+            patches = torch.from_numpy(rgb).to(self._device, non_blocking=True)
+        # Their place is used again.
+        self._copying.synchronize()
+        patches.record_stream(torch.cuda.current_stream(self._device))
         return patches
 
     def _encode(self, patches: torch.Tensor, profile: Profile | None) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.stain.profiles import Profile, profile_of
 
 if TYPE_CHECKING:
+    import torch
+
     from ksfusion.slides.encoders.batches import PatchEncoder
 
 log = logging.getLogger(__name__)
@@ -92,13 +95,14 @@ def encode_slides(
     timing: SlideTiming,
     target: Profile,
     settings: ExtractFeaturesSettings,
+    readers: PatchReaders,
     *,
     device: str,
-    threads: int,
 ) -> dict[str, SlideError]:
     """Encode slides, each tile once, and keep their features in the cache.
 
-    Processes read and decode patches while those before them are normalised and encoded.
+    Processes read and decode patches while those before them are normalised and encoded; on a processor as many threads
+    encode.
 
     Parameters
     ----------
@@ -112,11 +116,10 @@ def encode_slides(
         The stain that they are brought to.
     settings
         The settings of reading, normalising and encoding.
+    readers
+        The processes that read; the result does not depend on their number.
     device
         A PyTorch device.
-    threads
-        The number of processes that read, and on a processor of the threads that encode; the result does not depend on
-        it.
 
     Returns
     -------
@@ -129,23 +132,26 @@ def encode_slides(
         If the encoder does not fit the patches.
     """
     failures: dict[str, SlideError] = {}
-    parts = []
+    parts: defaultdict[int, dict[int, torch.Tensor]] = defaultdict(dict)  # of each slide under way, by where they start
     shown = tqdm(total=len(work), unit="slide", disable=not sys.stderr.isatty())
-    # The readers start while PyTorch is imported.
-    with PatchReaders(settings.slides, threads) as readers, logging_redirect_tqdm(), shown:
-        encode = _patch_encoder(settings.features, settings.slides.patch_px, target, device, threads)
-        groups = readers.read([(item.source, item.corners) for item in work], settings.features.batch_size)
-        with closing(encode), closing(prefetch(groups)) as read:
+    with logging_redirect_tqdm(), shown:
+        encode = _patch_encoder(settings.features, settings.slides.patch_px, target, device, readers.processes)
+        wanted = [(item.source, item.corners) for item in work]
+        with (
+            closing(encode),
+            closing(prefetch(readers.read(wanted, settings.features.batch_size, encode.pin))) as groups,
+        ):
             started = time.monotonic()
-            for group in read:
+            for group in groups:
                 item = work[group.slide]
                 failure, features = group.failure, None
                 if group.rgb is not None:
-                    parts.append(encode(group.rgb, item.profile))
+                    parts[group.slide][group.start] = encode(group.rgb, item.profile)
                     if not group.last:
                         continue
-                    features = encode.gathered(parts)
+                    features = encode.gathered([part for _, part in sorted(parts[group.slide].items())])
                     failure = _not_finite(features, settings.features)
+                parts.pop(group.slide, None)
                 if failure is not None:
                     failures[item.slide_id] = failure
                     log.warning("%s\t%s: %s", item.slide_id, failure.reason, failure)
@@ -155,7 +161,7 @@ def encode_slides(
                     timing.record(item.slide_id, seconds)
                     n, rate = len(item.corners), len(item.corners) / max(seconds, 1e-9)
                     log.info("%s\t%d patches\t%.2f s\t%.0f a second", item.slide_id, n, seconds, rate)
-                parts, started = [], time.monotonic()
+                started = time.monotonic()
                 shown.update()
     return failures
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import NamedTuple, Self
 
@@ -15,12 +13,11 @@ import numpy as np
 from ksfusion.slides.config import Reading
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.image_backend import is_plain_image
+from ksfusion.slides.reading.shared_memory import SharedMemory
 from ksfusion.slides.reading.slide import Slide, open_source
 from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.strips import SlideStrips, Strip, next_strip
 from ksfusion.slides.reading.workers import Worker, WorkerCrashed
-
-# Beyond those being read, how many groups of patches may wait for one that is slower.
-GROUPS_AHEAD = 2
 
 
 class PatchGroup(NamedTuple):
@@ -30,87 +27,71 @@ class PatchGroup(NamedTuple):
     ----------
     slide : int
         The slide's position in what was asked for.
+    start : int
+        The position of the first among the slide's patches.
     rgb : numpy.ndarray of shape (n, px, px, 3), uint8, or None
-        None where the slide failed.
+        None where the slide failed. It lies in memory that is used again once nothing refers to it.
     last : bool
-        Whether the slide ends here.
+        Whether this is the last group of the slide to come.
     failure : SlideError or None
     """
 
     slide: int
+    start: int
     rgb: np.ndarray | None
     last: bool
     failure: SlideError | None = None
 
 
-def make_patch_reader(settings: Reading) -> Callable[[SlideSource, np.ndarray], tuple[np.ndarray, float]]:
+def make_patch_reader(settings: Reading, memory: SharedMemory) -> Callable[[SlideSource, np.ndarray, int, int], float]:
     """Return a function that reads patches of a slide and keeps that slide open; runs in a worker process.
 
     Parameters
     ----------
     settings
         The settings of reading: how slides are opened, and the scale and side of a patch.
+    memory
+        The place of the patches.
 
     Returns
     -------
     callable
-        From a slide and (n, 2) level-0 corners to (n, px, px, 3) uint8 and the seconds that they took.
+        From a slide, (n, 2) level-0 corners, and offset and size of a piece of the memory to the seconds that reading
+        took; the patches are in that piece then, as (n, px, px, 3) uint8.
     """
     cv2.setNumThreads(1)
     current: list[tuple[SlideSource, Slide]] = []
+    side = settings.patch_px
 
-    def read(source: SlideSource, corners: np.ndarray) -> tuple[np.ndarray, float]:
+    def read(source: SlideSource, corners: np.ndarray, offset: int, n_bytes: int) -> float:
         started = time.monotonic()
         if current and current[0][0] != source:
             current.pop()[1].close()
         if not current:
             current.append((source, open_source(source, settings)))
         slide = current[0][1]
-        patches = np.empty((len(corners), settings.patch_px, settings.patch_px, 3), dtype=np.uint8)
+        patches = memory.array(offset, n_bytes, len(corners) * side * side * 3).reshape(-1, side, side, 3)
         for patch, (x, y) in zip(patches, corners.tolist(), strict=True):
-            patch[:] = slide.read(x, y, settings.patch_px, settings.mpp)
-        return patches, time.monotonic() - started
+            patch[:] = slide.read(x, y, side, settings.mpp)
+        return time.monotonic() - started
 
     return read
 
 
-@dataclass
-class _Task:
-    """A group of patches that a worker is to read."""
+class _Reading(NamedTuple):
+    """A group of patches that a worker reads."""
 
-    number: int
-    slide: int
-    source: SlideSource
-    corners: np.ndarray
-    last: bool
-
-
-@dataclass
-class _Progress:
-    """What is known of a slide while it is read."""
-
-    seconds: float = 0.0  # that its readers have spent on it
-    failure: SlideError | None = None
-    reader: Worker | None = None  # the only one, of a plain image: each would decode the whole of it
-
-
-@dataclass
-class _State:
-    """The groups on their way."""
-
-    tasks: Iterator[_Task]
-    busy: dict[Worker, tuple[_Task, float]] = field(default_factory=dict)
-    idle: deque[Worker] = field(default_factory=deque)
-    waiting: list[_Task] = field(default_factory=list)  # for the reader of their slide
-    done: dict[int, tuple[_Task, np.ndarray | None]] = field(default_factory=dict)
-    slides: dict[int, _Progress] = field(default_factory=dict)
-    next_out: int = 0
+    strip: Strip
+    corners: slice
+    offset: int
+    since: float
 
 
 class PatchReaders:
     """Processes that read patches; a context manager.
 
-    They start at once, so that the caller can prepare its encoder meanwhile.
+    They start at once, so that the caller can prepare its encoder meanwhile. Each reads consecutive patches of a slide,
+    so that what these share is decoded once.
 
     Parameters
     ----------
@@ -122,9 +103,15 @@ class PatchReaders:
     """
 
     def __init__(self, settings: Reading, processes: int):
+        self.processes = processes
         self._settings = settings
-        self._workers = [Worker(make_patch_reader, settings) for _ in range(processes)]
+        self._memory = SharedMemory()
+        self._workers = [Worker(make_patch_reader, settings, self._memory) for _ in range(processes)]
         self._ready = False
+        self._n_bytes = 0
+        self._on_new: Callable[[np.ndarray], None] | None = None
+        self._busy: dict[Worker, _Reading] = {}
+        self._strips: dict[Worker, Strip] = {}  # of each worker that has one
 
     def __enter__(self) -> Self:
         return self
@@ -133,9 +120,15 @@ class PatchReaders:
         for worker in self._workers:
             worker.stop()
         self._workers.clear()
+        self._memory.__exit__()
 
-    def read(self, slides: Iterable[tuple[SlideSource, np.ndarray]], group: int) -> Iterator[PatchGroup]:
-        """Read the patches of slides, in order.
+    def read(
+        self,
+        slides: Iterable[tuple[SlideSource, np.ndarray]],
+        group: int,
+        on_new: Callable[[np.ndarray], None] | None = None,
+    ) -> Iterator[PatchGroup]:
+        """Read the patches of slides; the slides begin in order, and their groups come as they are ready.
 
         A slide that cannot be read, takes too long or crashes its reader yields one last group with its failure; the
         others are not touched by it.
@@ -146,6 +139,8 @@ class PatchReaders:
             For each slide its source, and the (n, 2) upper left corners of its patches in px of level 0.
         group
             The number of patches that are handed on at a time.
+        on_new
+            What is called with each piece of memory, as (bytes,) uint8, before groups lie in it.
 
         Raises
         ------
@@ -156,100 +151,85 @@ class PatchReaders:
             for worker in self._workers:
                 worker.await_start()
             self._ready = True
-        state = _State(_tasks(slides, group), idle=deque(self._workers))
-        more = True
-        while more or state.waiting or state.busy or state.done:
-            more = self._assign(state)
-            while state.next_out in state.done:
-                yield from self._hand_out(state)
-            if state.busy:
-                self._collect(state)
+        self._strips.clear()
+        self._n_bytes, self._on_new = group * self._settings.patch_px**2 * 3, on_new
+        plan = self._plan(slides, group)
+        under_way: list[SlideStrips] = []
+        while True:
+            self._assign(plan, under_way)
+            for slide in [slide for slide in under_way if slide.failure and not slide.pending]:
+                under_way.remove(slide)
+                yield PatchGroup(slide.position, 0, None, True, slide.failure)
+            if self._busy:
+                yield from self._collect()
+                under_way[:] = [slide for slide in under_way if slide.failure or slide.pending]
+            elif not under_way:
+                return
 
-    def _assign(self, state: _State) -> bool:
-        """Give idle workers something to do; False once there is nothing left."""
-        waiting, state.waiting = state.waiting, []
-        for held in waiting:
-            self._give(state, held)
-        while state.idle and len(state.busy) + len(state.waiting) + len(state.done) < len(self._workers) + GROUPS_AHEAD:
-            task = next(state.tasks, None)
-            if task is None:
-                return False
-            state.slides.setdefault(task.slide, _Progress())
-            self._give(state, task)
-        return True
+    def _plan(self, slides: Iterable[tuple[SlideSource, np.ndarray]], group: int) -> Iterator[SlideStrips]:
+        for position, (source, corners) in enumerate(slides):
+            # Of a plain image, each reader would decode the whole.
+            readers = 1 if is_plain_image(source.path, self._settings.reader) else len(self._workers)
+            yield SlideStrips(position, source, corners, group, readers)
 
-    def _give(self, state: _State, task: _Task) -> None:
-        """Give a task to a worker, or let it wait for the one that reads its slide."""
-        progress = state.slides[task.slide]
-        if progress.failure:
-            state.done[task.number] = (task, None)
-            return
-        if progress.reader is not None and progress.reader not in state.idle:
-            state.waiting.append(task)
-            return
-        worker = progress.reader or state.idle[0]
-        state.idle.remove(worker)
-        if is_plain_image(task.source.path, self._settings.reader):
-            progress.reader = worker
-        state.busy[worker] = (task, time.monotonic())
-        try:
-            worker.call(task.source, task.corners)
-        except WorkerCrashed as error:
-            self._lose(state, worker, error)
+    def _assign(self, plan: Iterator[SlideStrips], under_way: list[SlideStrips]) -> None:
+        """Give idle workers something to do."""
+        for worker in [worker for worker in self._workers if worker not in self._busy]:
+            strip = self._strips.get(worker)
+            if strip is None or not strip.left:
+                strip = next_strip(plan, under_way)
+            if strip is None:
+                self._strips.pop(worker, None)
+                continue
+            self._strips[worker] = strip
+            slide, corners = strip.slide, strip.take()
+            offset = self._memory.take(self._n_bytes, self._on_new)
+            self._busy[worker] = _Reading(strip, corners, offset, time.monotonic())
+            try:
+                worker.call(slide.source, slide.corners[corners], offset, self._n_bytes)
+            except WorkerCrashed as error:
+                self._lose(worker, error)
 
-    def _hand_out(self, state: _State) -> Iterator[PatchGroup]:
-        task, rgb = state.done.pop(state.next_out)
-        state.next_out += 1
-        failure = state.slides[task.slide].failure
-        if task.last:
-            del state.slides[task.slide]
-        if failure is None or task.last:
-            yield PatchGroup(task.slide, None if failure else rgb, task.last, failure)
-
-    def _collect(self, state: _State) -> None:
-        """Wait for an answer, and cut off what takes too long."""
+    def _collect(self) -> Iterator[PatchGroup]:
+        """Wait for answers, hand them on, and cut off what takes too long."""
         now = time.monotonic()
         left = {
-            worker: self._settings.timeout - state.slides[task.slide].seconds - (now - started)
-            for worker, (task, started) in state.busy.items()
+            worker: self._settings.timeout - reading.strip.slide.seconds - (now - reading.since)
+            for worker, reading in self._busy.items()
         }
-        ready = wait([worker.connection for worker in state.busy], timeout=max(0.0, min(left.values())))
-        for worker, (task, _) in list(state.busy.items()):
-            progress = state.slides[task.slide]
+        ready = wait([worker.connection for worker in self._busy], timeout=max(0.0, min(left.values())))
+        for worker, reading in list(self._busy.items()):
+            slide = reading.strip.slide
             if worker.connection in ready:
                 try:
-                    rgb, seconds = worker.answer()
+                    slide.seconds += worker.answer()
                 except WorkerCrashed as error:
-                    self._lose(state, worker, error)
+                    self._lose(worker, error)
                     continue
                 except SlideError as error:
-                    rgb, seconds = None, 0.0
-                    progress.failure = progress.failure or error
-                progress.seconds += seconds
-                del state.busy[worker]
-                state.idle.append(worker)
-                state.done[task.number] = (task, rgb)
+                    slide.fail(error)
+                del self._busy[worker]
+                slide.pending -= 1
+                if slide.failure:
+                    self._memory.give_back(reading.offset, self._n_bytes)
+                else:
+                    yield PatchGroup(slide.position, reading.corners.start, self._lent(reading), not slide.pending)
             elif not ready and left[worker] <= time.monotonic() - now:
-                self._lose(state, worker, SlideError("timeout", f"not read after {self._settings.timeout:g} s"))
+                self._lose(worker, SlideError("timeout", f"not read after {self._settings.timeout:g} s"))
 
-    def _lose(self, state: _State, worker: Worker, failure: SlideError) -> None:
+    def _lent(self, reading: _Reading) -> np.ndarray:
+        side, n = self._settings.patch_px, len(reading.strip.slide.corners[reading.corners])
+        return self._memory.lend(reading.offset, self._n_bytes, n * side * side * 3).reshape(n, side, side, 3)
+
+    def _lose(self, worker: Worker, failure: SlideError) -> None:
         """Replace a worker whose slide failed with it."""
-        task, _ = state.busy.pop(worker)
-        progress = state.slides[task.slide]
-        progress.failure = progress.failure or failure
-        state.done[task.number] = (task, None)
+        reading = self._busy.pop(worker)
+        self._strips.pop(worker, None)
         worker.stop()
+        reading.strip.slide.fail(failure)
+        reading.strip.slide.pending -= 1
+        self._memory.give_back(reading.offset, self._n_bytes)
         self._workers.remove(worker)
-        replacement = Worker(make_patch_reader, self._settings)
+        replacement = Worker(make_patch_reader, self._settings, self._memory)
         self._workers.append(replacement)
         replacement.await_start()
-        state.idle.append(replacement)
-
-
-def _tasks(slides: Iterable[tuple[SlideSource, np.ndarray]], group: int) -> Iterator[_Task]:
-    number = 0
-    for position, (source, corners) in enumerate(slides):
-        for start in range(0, len(corners), group):
-            last = start + group >= len(corners)
-            yield _Task(number, position, source, corners[start : start + group], last)
-            number += 1
