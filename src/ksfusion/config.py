@@ -25,6 +25,7 @@ from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
 from ksfusion.methods.registry import METHODS, SHIPPED, unknown_method, use_methods
 from ksfusion.results.config import ALL, AuditedResults, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
 from ksfusion.slides.config import Features, Patches, Slides, Stain
+from ksfusion.slides.reading.slide_files import VECTORS
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.tasks import SurvivalModel
@@ -214,10 +215,42 @@ class Config(Titles):
             raise ValueError("a method is listed twice")
         return methods
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_vector_is_one_patch(cls, values: Any) -> Any:
+        """Give what one vector a slide means: one patch, and no pictures of where a model looks."""
+        features = values.get("features") if isinstance(values, Mapping) else None
+        if not isinstance(features, Mapping) or features.get("source") != VECTORS:
+            return values
+        meant: dict[str, dict[str, Any]] = {
+            "patches": {"count": 1},
+            "slides": {"min_tiles": 1},
+            "heatmaps": {"methods": []},
+        }
+        given = {key: values[key] for key in meant if isinstance(values.get(key), Mapping)}
+        return {**values, **{key: {**meant[key], **given.get(key, {})} for key in meant}}
+
+    @model_validator(mode="after")
+    def _vectors_have_methods(self) -> Config:
+        if self.features.source != VECTORS:
+            return self
+        if self.patches.count != 1 or self.slides.min_tiles != 1 or self.heatmaps.methods:
+            raise ValueError(
+                "features.source: slide-vectors has one vector a slide, no patches: leave out patches.count, "
+                "slides.min_tiles and heatmaps.methods"
+            )
+        if reading := [name for name in self.methods if "p" in METHODS[name].modalities and not METHODS[name].vector]:
+            known = ", ".join(name for name, info in METHODS.items() if info.vector)
+            raise ValueError(
+                f"methods: {reading[0]} reads patches, and features.source: slide-vectors has one vector a slide; use "
+                f"{known}, or methods that read genes alone"
+            )
+        return self
+
     @model_validator(mode="after")
     def _flags_need_pixels(self) -> Config:
         reading = (self.slides.exclude, self.slides.masks, self.slides.regions)
-        if self.features.source == "precomputed" and any(reading):
+        if self.features.source != "extract" and any(reading):
             raise ValueError(
                 "slides.exclude, slides.masks and slides.regions need the slides; remove them, or set features.source"
             )

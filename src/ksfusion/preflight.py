@@ -30,7 +30,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
-from ksfusion.slides.reading.slide_files import file_size, is_readable, is_readable_folder, precomputed_file
+from ksfusion.slides.reading.slide_files import VECTORS, features_file, file_size, is_readable, is_readable_folder
 from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_problems, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
 from ksfusion.terms.gene_sets import NEWEST, VERSIONS, is_builtin, shipped_tables
@@ -141,10 +141,9 @@ def _unmet_needs(config: Config, tables: CohortTables, source: str) -> list[str]
 def _feature_problems(config: Config, source: str) -> list[str]:
     """Return a line for each mistake in the source of features that can be found without importing timm."""
     features, preset = config.features, find_preset(config.features.encoder)
-    if features.source == "precomputed":
-        message = (
-            f"{source}: features.path: {features.path} is not a folder that can be read; name that of the .h5 files"
-        )
+    if features.source != "extract":
+        files = ".h5 or .pt files" if features.source == VECTORS else ".h5 files"
+        message = f"{source}: features.path: {features.path} is not a folder that can be read; name that of the {files}"
         return [] if is_readable_folder(features.path) else [message]
     try:
         check_encoder(features.encoder, features.weights)
@@ -344,15 +343,16 @@ class NamedFiles:
 
     def precomputed(self, batch: str) -> list[str]:
         """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
-        folder = self.config.features.path or ""
-        files = [precomputed_file(folder, row["slide_id"]) for row in self.batches[batch]]
+        features = self.config.features
+        files = [features_file(features.path or "", row["slide_id"], features.source) for row in self.batches[batch]]
         return [str(file) for file in files if is_readable(file)]
 
     def check_precomputed(self, source: str) -> None:
         """Raise UserError where another tool's features are wanted and no slide has any."""
         if self.extracts or not self.batches or any(map(self.precomputed, self.batches)):
             return
-        expected = precomputed_file(self.config.features.path or "", next(iter(self.tables.slides())))
+        features = self.config.features
+        expected = features_file(features.path or "", next(iter(self.tables.slides())), features.source)
         raise UserError(f"{source}: features.path: no slide has its file there, such as {expected}; correct the path")
 
     def slide_scales(self, batch: str) -> str:

@@ -60,7 +60,7 @@ class CohortAlone(Baseline):
     parts = ("cohort",)
 
 
-@register("mean-patch", label="Mean patch", modalities="p", training="baseline")
+@register("mean-patch", label="Mean patch", modalities="p", training="baseline", vector=True)
 class MeanPatch(Baseline):
     """The mean of the features of a slide's patches, on its map."""
 

@@ -169,11 +169,13 @@ class Encoding(Block):
 class FeatureFiles(Block):
     """Where the patches' features come from: an encoder, or the files of another tool."""
 
-    source: Literal["extract", "precomputed"] = Field(
-        "extract", description="extract: read the slides; precomputed: the .h5 files of TRIDENT, CLAM or STAMP"
+    source: Literal["extract", "precomputed", "slide-vectors"] = Field(
+        "extract",
+        description="extract: read the slides; precomputed: the .h5 files of TRIDENT, CLAM or STAMP; slide-vectors: "
+        "one vector a slide, of TITAN, PRISM, GigaPath or others, .h5 or .pt",
     )
     path: str | None = Field(
-        None, description="the folder of the precomputed files, {slide_id}.h5 each", json_schema_extra=PATH
+        None, description="the folder of the precomputed files, {slide_id}.h5 or .pt each", json_schema_extra=PATH
     )
 
 
@@ -182,8 +184,8 @@ class Features(Encoding, FeatureFiles):
 
     @model_validator(mode="after")
     def _path_goes_with_precomputed(self) -> Features:
-        if self.source == "precomputed" and not self.path:
-            raise ValueError("source precomputed needs path, the folder of the .h5 files")
+        if self.source != "extract" and not self.path:
+            raise ValueError(f"source {self.source} needs path, the folder of the .h5 files")
         if self.source == "extract" and self.path:
             raise ValueError("path is for source precomputed; remove it, or set source")
         return self
@@ -227,6 +229,12 @@ class ImportTilesSettings(TimeLimit, EnoughTiles):
 
     batches: Batches
     path: str
+    source: Literal["precomputed", "slide-vectors"] = "precomputed"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the source out where it is features of patches: settings stay those of earlier runs."""
+        return {name: value for name, value in write(self).items() if name != "source" or value != "precomputed"}
 
 
 class ImportFeaturesSettings(TimeLimit):

@@ -9,8 +9,9 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_parquet
 from ksfusion.slides.config import ImportTilesSettings
 from ksfusion.slides.features.precomputed import read_tiles
+from ksfusion.slides.features.vectors import read_vector_tile
 from ksfusion.slides.reading.errors import SlideError
-from ksfusion.slides.reading.slide_files import precomputed_file, sources_of_batch
+from ksfusion.slides.reading.slide_files import VECTORS, features_file, sources_of_batch
 from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.slides.tiles.table import failed_row, join_tables, tile_rows
 
@@ -31,14 +32,17 @@ def import_tiles(samples: Path, output: Path, *, batch: int, settings: ImportTil
     batch
         The number of the batch.
     settings
-        The folder of the files, the fewest tiles that make a slide usable, and the seconds that a slide may take.
+        The folder of the files and what they hold, the fewest tiles that make a slide usable, and the seconds that a
+        slide may take.
     """
     parts = []
-    with IsolatedCalls(read_tiles, settings.timeout) as read:
+    vectors = settings.source == VECTORS
+    with IsolatedCalls(read_vector_tile if vectors else read_tiles, settings.timeout) as read:
         for slide_id, source in sources_of_batch(samples, batch, settings.batches).items():
             given = {"mpp": source.mpp, "mpp_source": "manifest"} if source.mpp else {}
             try:
-                known, tiles = read(precomputed_file(settings.path, slide_id), settings.min_tiles)
+                path = features_file(settings.path, slide_id, settings.source)
+                known, tiles = read(path) if vectors else read(path, settings.min_tiles)
                 log.info("%s\t%d tiles", slide_id, len(tiles["x"]))
                 parts.append(tile_rows(slide_id, given | known, tiles))
             except SlideError as error:

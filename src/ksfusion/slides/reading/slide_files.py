@@ -14,6 +14,10 @@ from ksfusion.core.ids import batch_of, default_slide_id
 from ksfusion.core.storage import read_rows
 
 CLAM_FOLDER = "h5_files"
+# The source of features that is one vector a slide.
+VECTORS = "slide-vectors"
+# Of files with one vector a slide, the first that is there.
+VECTOR_SUFFIXES = (".h5", ".pt")
 
 
 def is_readable(path: Path | str) -> bool:
@@ -82,3 +86,14 @@ def precomputed_file(folder: str | Path, slide_id: str) -> Path:
     """Return where another tool's features of a slide are: in its folder, or in the subfolder that CLAM makes."""
     subfolder = Path(folder, CLAM_FOLDER)
     return (subfolder if subfolder.is_dir() else Path(folder)) / f"{slide_id}.h5"
+
+
+def vector_file(folder: str | Path, slide_id: str) -> Path:
+    """Return where the vector of a slide is that another tool has computed: its .h5, else its .pt file."""
+    files = [Path(folder, f"{slide_id}{suffix}") for suffix in VECTOR_SUFFIXES]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def features_file(folder: str | Path, slide_id: str, source: str) -> Path:
+    """Return where another tool's features of a slide are, by ``features.source``."""
+    return (vector_file if source == VECTORS else precomputed_file)(folder, slide_id)
