@@ -24,6 +24,7 @@ from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
 from ksfusion.core.storage import write_text
 from ksfusion.core.study import Study, study_here
+from ksfusion.genes.config import too_few_of_their_own
 from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
 from ksfusion.genes.sets.files import files_of_sets
 from ksfusion.methods.registry import METHODS
@@ -75,6 +76,7 @@ def checked_inputs(
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
         tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
         problems += [*split_problems(config.splits, tables.samples, config.cohort.samples, source)]
+        problems += too_few_of_their_own(config.genes, config.splits.external, tables.samples, config.cohort.samples)
         problems += _unmet_needs(config, tables, source)
         problems += subgroup_problems(config.results, tables.samples, tables.cases, source=source)
     except UserError as error:
@@ -178,6 +180,12 @@ def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
         ("select_genes", genes.harmonise == "combat", "scanpy", "genes.harmonise: combat"),
         ("search_settings", config.training.search is not None, "optuna", "training.search"),
         ("train_model", config.training.tensorboard, "tensorboard", "training.tensorboard: true"),
+        *(
+            (stage, True, "torchmil", f"methods: {name}")
+            for stage in ("train_model", "search_settings")
+            for name in config.methods
+            if name.startswith(TORCHMIL)
+        ),
     ]
     return lacking((package, key) for stage, needed, package, key in wanted if needed and stage in stages)
 

@@ -20,6 +20,8 @@ UNITS_OF = {GDC_STAR: ("counts", "tpm", "fpkm"), IVYGAP: ("fpkm",)}
 FitOn = Literal["train", "all"]
 Harmonise = Literal["zscore_by_cohort", "zscore", "none", "combat"]
 Unseen = Literal["pooled", "own"]
+# Cases that an unseen cohort needs to be scaled by its own mean and standard deviation.
+FEWEST_CASES = 20
 
 
 class ExpressionSource(Block):
@@ -185,6 +187,34 @@ def unseen_problem(genes: Genes, sources: Sequence[ExpressionSource], external: 
             known = " or ".join(sorted(units))
             return (
                 f"genes.unseen: pooled takes the mean and sd of the training samples (unit {known}), and external "
-                f"cohort {source.cohort} is given in {source.unit}; give it in the same unit, or use own"
+                f"cohort {source.cohort} is given in {source.unit}; give it in the same unit, use own, or, for methods "
+                "that read slides alone, leave its expression out (cohort.require: any)"
             )
     return ""
+
+
+def too_few_of_their_own(
+    genes: Genes, external: Collection[str], rows: Sequence[Mapping[str, str]], path: str
+) -> list[str]:
+    """Return a line for each external cohort that is to be scaled by its own profiles and has too few cases.
+
+    Parameters
+    ----------
+    genes, external
+        See `unseen_problem`.
+    rows
+        Rows of the table of samples.
+    path
+        That table, for messages.
+    """
+    if genes.unseen != "own":
+        return []
+    lines = []
+    for cohort in external:
+        n_cases = len({row["case_id"] for row in rows if row["cohort"] == cohort and row["expression_id"]})
+        if 0 < n_cases < FEWEST_CASES:
+            lines.append(
+                f"{path}: genes.unseen: own needs {FEWEST_CASES} cases of cohort {cohort} for a mean and a standard "
+                f"deviation, and it has {n_cases} with a profile; use pooled"
+            )
+    return lines

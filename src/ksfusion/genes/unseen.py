@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes.config import Genes, Unseen
+from ksfusion.genes.config import FEWEST_CASES, Genes, Unseen
 from ksfusion.genes.scaling import Scaling
 from ksfusion.terms.findings import Finding
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 
-# Cases that an unseen cohort needs to be scaled by its own mean and standard deviation.
-FEWEST_CASES = 20
 MISSING, OWN = "genes_missing_outside", "scaled_by_own_profiles"
 
 

@@ -9,7 +9,7 @@ from ksfusion.config import Config
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_parquet, read_tsv, write_parquet, write_tsv
-from ksfusion.genes.config import ExpressionSource, Genes
+from ksfusion.genes.config import ExpressionSource, Genes, too_few_of_their_own
 from ksfusion.genes.expression.profiles import join_cohorts
 from ksfusion.genes.scaling import Scaling, fit_scaling
 from ksfusion.genes.unseen import scaling_for_unseen
@@ -207,3 +207,14 @@ def test_rankings_ask_for_the_unit_of_the_other_cohorts_alone():
         assert config(cohort=cohort, genes={"rank": rank, "unseen": "own"}).genes.rank == rank
         with pytest.raises(ValidationError, match=r"genes.rank"):
             config(cohort=cohort, genes={"rank": rank}, splits={})
+
+
+def test_a_cohort_too_small_to_be_scaled_by_itself_is_told_before_any_job():
+    rows = [{"cohort": "z", "case_id": f"c{number // 2}", "expression_id": "p"} for number in range(38)]
+    rows += [{"cohort": "z", "case_id": "slide alone", "expression_id": ""}]
+    (line,) = too_few_of_their_own(Genes(unseen="own"), ["z"], rows, "s.tsv")
+    assert line.startswith("s.tsv: genes.unseen: own needs 20 cases of cohort z")
+    assert "it has 19 with a profile" in line
+    more = [*rows, {"cohort": "z", "case_id": "c19", "expression_id": "p"}]
+    assert too_few_of_their_own(Genes(unseen="own"), ["z"], more, "s.tsv") == []
+    assert too_few_of_their_own(Genes(), ["z"], rows, "s.tsv") == []
