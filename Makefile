@@ -54,8 +54,8 @@ wheel: setup
 
 # Needs uv; run it after changing the dependencies in pyproject.toml, then bring envs/ in step.
 lock:
-	uv pip compile --quiet --python-version 3.11 --extra dev --extra slurm --extra tensorboard --generate-hashes \
-		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --extra dev --extra slurm --extra tensorboard --extra torchmil \
+		--generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean-demo:
 	rm -rf demo

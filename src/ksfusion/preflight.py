@@ -27,7 +27,7 @@ from ksfusion.core.study import Study, study_here
 from ksfusion.genes.config import too_few_of_their_own
 from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
 from ksfusion.genes.sets.files import files_of_sets
-from ksfusion.methods.registry import METHODS
+from ksfusion.methods.registry import METHODS, TORCHMIL
 from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
 from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset

@@ -28,6 +28,7 @@ __all__ = [
     "METHODS",
     "NETWORKS",
     "SHIPPED",
+    "TORCHMIL",
     "Inputs",
     "MethodInfo",
     "TrainingName",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent
+# What begins the names of networks of torchmil, an optional package.
+TORCHMIL = "torchmil:"
 # Variants that had two names, by the one that is gone.
 RENAMED = {
     "ksfusion-alpha0": "ksfusion-alpha000",
