@@ -150,14 +150,14 @@ def facts_of(file: tifffile.TiffFile) -> TiffFacts:
         colours=_colours(main),
         loose=main.samplesperpixel == 4 and tuple(main.extrasamples) == (0,),
         scale=_scale(pixels),
-        cut_off=ends_early
-        or any(
-            start + length > end
-            for page in needed
-            for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ),
+        cut_off=ends_early or any(_last_byte(page) > end for page in needed),
         layouts=layouts_of(file),
     )
+
+
+def _last_byte(page: Any) -> int:
+    """Return where the last of a page's pixels ends."""
+    return max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
 
 
 def _size(page: Any) -> Size:

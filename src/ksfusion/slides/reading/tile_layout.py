@@ -82,6 +82,8 @@ def _layout(page: Any) -> TileLayout | None:
         codec = "jpeg2000"
     else:
         return None
+    if max(*page.dataoffsets, *page.databytecounts, 0) > np.iinfo(np.int64).max:
+        return None
     layout = TileLayout(
         size=(page.imagewidth, page.imagelength),
         tile=(page.tilewidth, page.tilelength),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -153,9 +152,8 @@ def overview_png(source: SlideSource, mask: Path | None, tiles: pd.DataFrame, se
             tissue = find_tissue(slide, thumbnail, mask, settings.masks_origin).mask
         tile_um = settings.slides.patch_px * settings.slides.mpp
         image = draw_overview(slide, tissue, tiles, tile_um=tile_um, title=_title(tiles))
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
+    # A third of Pillow's time, of nearly the same size.
+    return cv2.imencode(".png", cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _title(grid: pd.DataFrame) -> str:
