@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test fast fuzz lint types format reference wheel lock clean-demo
+.PHONY: setup demo test fast fuzz lint types format reference docs docs-pictures wheel lock clean-demo
 
 setup: $(VENV)/.installed
 
@@ -17,7 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml hatch_build.py
 demo: setup
 	$(BIN)/snakemake --cores all
 
-test: setup
+test: setup $(VENV)/.docs
 	$(BIN)/python -m pytest
 
 # The unit tests that take no long time, one process for each core.
@@ -45,9 +45,23 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-# After a key of the configuration was added or changed: the page, the schema and the defaults in config.yaml.
+# After a key of the configuration or a file of results was added or changed: the pages, the schema and the defaults in
+# config.yaml.
 reference: setup
 	$(BIN)/ksfusion write-reference --output .
+
+# The site of docs/, to be opened from .site/html/index.html; a link that leads nowhere is an error.
+docs: setup $(VENV)/.docs
+	$(BIN)/python tools/pages.py --output .site/pages
+	$(BIN)/zensical build --strict --clean
+
+$(VENV)/.docs: $(VENV)/.installed requirements-docs.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements-docs.lock
+	touch $@
+
+# The pictures in docs/, from a finished demo.
+docs-pictures: setup
+	$(BIN)/python tools/pictures.py --demo demo --output docs
 
 wheel: setup
 	$(BIN)/python -m build --no-isolation --wheel
@@ -56,6 +70,8 @@ wheel: setup
 lock:
 	uv pip compile --quiet --python-version 3.11 --extra dev --extra slurm --extra tensorboard --extra torchmil \
 		--generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --group docs --constraint requirements.lock --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -o requirements-docs.lock
 
 clean-demo:
 	rm -rf demo
