@@ -2,6 +2,7 @@
 import gc
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -72,9 +73,10 @@ MANIFEST = str(preflight.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 # Whether jobs have a Python of their own: of an environment of conda, or of the image of apptainer.def.
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})
-# No setting of a run: to watch a training changes nothing in its result.
+# No settings of a run: to watch a training, or where slides are copied to, changes nothing in its result.
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
-SHELL = {"variables": f"TENSORBOARD='{TENSORBOARD}';", "methods_from": plan.config.methods_from}
+STAGE = shlex.quote(plan.config.slides.stage or "").replace("{", "{{").replace("}", "}}")
+SHELL = {"variables": f"TENSORBOARD='{TENSORBOARD}'; STAGE={STAGE};", "methods_from": plan.config.methods_from}
 shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=OWN_PYTHON, **SHELL))
 
 BATCHES = list(plan.batches)

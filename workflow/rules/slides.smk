@@ -88,6 +88,8 @@ rule extract_features:
         samples=MANIFEST,
         settings=plan.settings("extract_features"),
         code=plan.code("extract_features"),
+    # $STAGE is set by the Snakefile, as $TENSORBOARD is: to set slides.stage redoes nothing.
     shell:
         "ksfusion extract-features --samples {params.samples:q} --tiles {input.tiles} --stain {input.stain}"
-        " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output} 2> {log}"
+        " --patches {input.patches} --threads {threads} --settings {params.settings:q} --output {output}"
+        ' ${{STAGE:+--stage "$STAGE"}} 2> {log}'

@@ -114,6 +114,13 @@ class Slides(FailureLimit, Sampling, Grid):
         "there is told in results/localisation.tsv",
         json_schema_extra=PATH,
     )
+    stage: str | None = Field(
+        None,
+        description="a folder on a fast disk, to which the next slide is copied while this one is encoded; no result "
+        "depends on it",
+        json_schema_extra=PATH,
+        exclude=True,  # of what is recorded, and compared to tell what is to be redone
+    )
 
 
 class Stain(Block):

@@ -17,6 +17,7 @@ from ksfusion.slides.features.cache import KEY, FeatureCache, made_of
 from ksfusion.slides.features.extraction import encode_slides, plan_work
 from ksfusion.slides.reading.patch_readers import PatchReaders
 from ksfusion.slides.reading.slide_files import slide_sources
+from ksfusion.slides.reading.staging import SlideCopies
 from ksfusion.slides.stain.profiles import read_profiles
 from ksfusion.slides.stain.target import load_target
 
@@ -31,6 +32,7 @@ def extract_features(
     threads: int,
     settings: ExtractFeaturesSettings,
     device: Device = "auto",
+    stage: Path | None = None,
 ) -> None:
     """Encode the patches of a batch of slides, each tile once.
 
@@ -58,6 +60,8 @@ def extract_features(
         The settings of reading, normalising and encoding.
     device
         The device that encodes: auto takes a free GPU, if there is one.
+    stage
+        A folder on a fast disk, to which each slide is copied while the one before it is read.
 
     Raises
     ------
@@ -80,7 +84,9 @@ def extract_features(
         wanted = [item for item in work if not item.reason and (item.slide_id, item.key) not in cache]
         failures = {}
         if wanted:
-            failures = encode_slides(wanted, cache, SlideTiming(output), target, settings, readers, device=where)
+            timing = SlideTiming(output)
+            with SlideCopies(stage, settings.slides.timeout) as copies:
+                failures = encode_slides(wanted, cache, timing, target, settings, readers, copies, device=where)
     with atomic(output) as temporary, FeaturesWriter(temporary, provenance(__name__, settings.record())) as file:
         for item in work:
             failure = failures.get(item.slide_id)

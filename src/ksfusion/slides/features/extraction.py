@@ -25,6 +25,7 @@ from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.patch_readers import PatchReaders
 from ksfusion.slides.reading.prefetch import prefetch
 from ksfusion.slides.reading.slide_files import SlideSource
+from ksfusion.slides.reading.staging import SlideCopies
 from ksfusion.slides.stain.profiles import Profile, profile_of
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def encode_slides(
     target: Profile,
     settings: ExtractFeaturesSettings,
     readers: PatchReaders,
+    copies: SlideCopies,
     *,
     device: str,
 ) -> dict[str, SlideError]:
@@ -118,6 +120,8 @@ def encode_slides(
         The settings of reading, normalising and encoding.
     readers
         The processes that read; the result does not depend on their number.
+    copies
+        The place where slides are copied to before they are read.
     device
         A PyTorch device.
 
@@ -136,7 +140,8 @@ def encode_slides(
     shown = tqdm(total=len(work), unit="slide", disable=not sys.stderr.isatty())
     with logging_redirect_tqdm(), shown:
         encode = _patch_encoder(settings.features, settings.slides.patch_px, target, device, readers.processes)
-        wanted = [(item.source, item.corners) for item in work]
+        local = copies.ahead([item.source for item in work])
+        wanted = ((source, item.corners) for source, item in zip(local, work, strict=True))
         with (
             closing(encode),
             closing(prefetch(readers.read(wanted, settings.features.batch_size, encode.pin))) as groups,
@@ -152,6 +157,7 @@ def encode_slides(
                     features = encode.gathered([part for _, part in sorted(parts[group.slide].items())])
                     failure = _not_finite(features, settings.features)
                 parts.pop(group.slide, None)
+                copies.done(group.slide)
                 if failure is not None:
                     failures[item.slide_id] = failure
                     log.warning("%s\t%s: %s", item.slide_id, failure.reason, failure)
