@@ -75,7 +75,7 @@ DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})
 # No settings of a run: to watch a training, or where slides are copied to, changes nothing in its result.
 TENSORBOARD = "--tensorboard" if plan.config.training.tensorboard else ""
-STAGE = shlex.quote(plan.config.slides.stage or "").replace("{", "{{").replace("}", "}}")
+STAGE = shlex.quote(plan.config.slides.stage or "")
 SHELL = {"variables": f"TENSORBOARD='{TENSORBOARD}'; STAGE={STAGE};", "methods_from": plan.config.methods_from}
 shell.prefix(job_prefix(SOURCE, in_checkout=IN_CHECKOUT, conda=OWN_PYTHON, **SHELL))
 
