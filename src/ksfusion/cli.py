@@ -22,6 +22,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 import ksfusion
 from ksfusion.core.errors import UserError
 from ksfusion.core.failures import explain
+from ksfusion.doctor.gpus import gpu_of_job
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +186,8 @@ def main(argv: list[str] | None = None) -> None:
         del args["verb"]
         for name, kind in grouped.items():
             args[name] = kind(**{field.name: args.pop(field.name) for field in fields(kind)})
+        if args.get("device") == "auto" and (told := gpu_of_job()):
+            log.log(*told)
         function(**args)
     except UserError as error:
         _end(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import shutil
 import subprocess
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ksfusion.core.errors import UserError
-from ksfusion.doctor.findings import Finding
+from ksfusion.doctor.findings import Finding, Level
 from ksfusion.doctor.profiles import SLURM, Profile
 
 SUBMIT = "sbatch"
 PLUGIN = "snakemake_executor_plugin_slurm"
+ACCOUNTS = "AccountingStorageType"
 # Seconds that a command of SLURM has for its answer.
 ANSWER = 20
-MB_OF_UNIT = {"M": 1, "G": 1024, "T": 1024**2}
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,18 @@ def cluster_findings(profile: Profile) -> Iterator[Finding]:
         return
     try:
         version = _ask("sinfo", "--version").strip()
-        settings = _settings()
-        partitions = read_partitions(_ask("sinfo", "--noheader", "--format", "%P|%l|%m|%c|%G"))
+        settings, partitions = _settings(), _partitions()
     except UserError as error:
         # Commands without a cluster behind them stand on many a workstation.
-        yield Finding("problem" if wanted else "note", "SLURM", str(error), "ask who runs the cluster" if wanted else "")
+        level: Level = "problem" if wanted else "note"
+        yield Finding(level, "SLURM", str(error), "ask who runs the cluster" if wanted else "")
         return
     yield Finding("ok", "SLURM", f"{version}, partitions: {', '.join(partition.name for partition in partitions)}")
     yield _plugin(wanted)
-    yield _accounting(settings.get("AccountingStorageType", ""), profile if wanted else None)
+    yield _accounting(settings.get(ACCOUNTS, ""), profile if wanted else None)
     if wanted:
         yield from partition_findings(profile, partitions)
-        yield from _accounts(profile, settings.get("AccountingStorageType", ""))
+        yield from _accounts(profile, settings.get(ACCOUNTS, ""))
 
 
 def _plugin(wanted: bool) -> Finding:
@@ -72,10 +73,22 @@ def _plugin(wanted: bool) -> Finding:
     return Finding("problem" if wanted else "note", "SLURM plugin", "Snakemake's is not installed", remedy)
 
 
+def known_cluster() -> tuple[list[Partition], bool]:
+    """Return the partitions of the cluster, and whether it keeps jobs that have ended; none and True without one."""
+    if shutil.which(SUBMIT):
+        with contextlib.suppress(UserError):
+            return _partitions(), keeps_accounts(_settings().get(ACCOUNTS, ""))
+    return [], True
+
+
+def keeps_accounts(storage: str) -> bool:
+    """Return whether SLURM keeps jobs that have ended, by where it says that it stores them."""
+    return bool(storage) and not storage.endswith(("/none", "(null)"))
+
+
 def _accounting(storage: str, profile: Profile | None) -> Finding:
     """Look whether the plugin can learn that a job has ended: from sacct by itself, else from squeue."""
-    kept = bool(storage) and not storage.endswith(("/none", "(null)"))
-    if kept:
+    if keeps_accounts(storage):
         return Finding("ok", "accounting", f"jobs that have ended are kept ({storage.rpartition('/')[2]})")
     if profile is None or profile.values.get("slurm-status-command") == "squeue":
         return Finding("ok", "accounting", "SLURM keeps no jobs that have ended: runs must ask squeue")
@@ -178,6 +191,10 @@ def _accounts(profile: Profile, storage: str) -> Iterator[Finding]:
         yield Finding("ok", "account", asked)
     else:
         yield Finding("problem", "account", f"{asked} is not yours", f"take one of {', '.join(accounts) or 'none'}")
+
+
+def _partitions() -> list[Partition]:
+    return read_partitions(_ask("sinfo", "--noheader", "--format", "%P|%l|%m|%c|%G"))
 
 
 def _settings() -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from pathlib import Path
 from ksfusion.doctor.findings import Finding
 
 DRIVER = Path("/proc/driver/nvidia/version")
+# Where SLURM tells a job which GPUs it has.
+OF_SLURM = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES")
 # Less holds neither an encoder at features.batch_size 256 nor a training at the paper's size.
 LEAST_GPU = 6 * 10**9
 
@@ -38,6 +42,32 @@ def gpu_findings() -> Iterator[Finding]:
         why = " ".join(str(said[0].message).split()) if said else "finds no GPU"
         remedy = f"update the driver to one for CUDA {built}, or install a PyTorch for the CUDA of the driver"
         yield Finding("problem", "CUDA", f"driver {driver}, but {about} cannot use it ({why[:200]})", remedy)
+
+
+def gpu_of_job() -> tuple[int, str] | None:
+    """Return what to tell in a job of SLURM that computes without a GPU, with its level; None where nothing is.
+
+    A GPU that the job was given and that PyTorch cannot use is a warning.
+    """
+    job, node = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURMD_NODENAME", platform.node())
+    if job is None:
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    given = next((os.environ[name] for name in OF_SLURM if os.environ.get(name)), "")
+    said = "computing on the processor, which takes many times as long"
+    if given:
+        remedy = f"exclude the node (--exclude={node}), and run `ksfusion doctor` on it"
+        return (
+            logging.WARNING,
+            f"job {job} was given GPU {given}, and node {node} has none that can be used: {said}; {remedy}",
+        )
+    return (
+        logging.INFO,
+        f"job {job} on node {node} was given no GPU: {said}; ask for one (gpu: 1 of its rule in the profile)",
+    )
 
 
 def _gpu(properties: object, number: int, has_bfloat16: bool) -> Finding:

@@ -32,6 +32,11 @@ class Profile:
     values: Mapping[str, Any]
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of the project's own."""
+        return self.path.is_relative_to(PROJECT / "profiles")
+
+    @property
     def executor(self) -> str:
         """Where jobs run: ``local`` or ``slurm``, or another of Snakemake's plugins."""
         return str(self.values.get("executor", "local"))
@@ -68,13 +73,15 @@ class Profile:
         return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def read_profile(name: str | None) -> Profile:
+def read_profile(name: str | None, *, may_be_empty: bool = False) -> Profile:
     """Return a profile.
 
     Parameters
     ----------
     name
         One that the project has, or the folder of one; None: that of a workstation.
+    may_be_empty
+        Whether an empty file will do.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def read_profile(name: str | None) -> Profile:
     files = sorted((folder if folder.is_dir() else Path(name or "")).glob("config.*yaml"))
     if not files:
         raise UserError(f"--profile {name}: is neither slurm nor a folder with a config.yaml; correct it")
-    values = read_yaml(files[0])
+    values = {} if may_be_empty and not files[0].read_text(encoding="utf-8").strip() else read_yaml(files[0])
     if not isinstance(values, Mapping):
         raise UserError(f"{files[0]}: must be a mapping of keys; see profiles/slurm/config.yaml")
     return Profile(files[0], values)

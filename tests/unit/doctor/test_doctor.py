@@ -164,6 +164,32 @@ def test_why_pytorch_has_no_gpu(tmp_path, monkeypatch, driver, built, hidden, le
     assert not driver or driver in found.said
 
 
+@pytest.mark.parametrize(
+    ("variables", "level", "said"),
+    [
+        ({}, None, ""),
+        ({"SLURM_JOB_ID": "7"}, "INFO", "job 7 on node n1 was given no GPU: computing on the processor"),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "2"}, "WARNING", "job 7 was given GPU 2, and node n1 has none"),
+    ],
+)
+def test_a_job_without_the_gpu_it_was_given_says_so(monkeypatch, variables, level, said):
+    import logging
+
+    import torch
+
+    for name in ("SLURM_JOB_ID", *gpus.OF_SLURM):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"SLURMD_NODENAME": "n1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told = gpus.gpu_of_job()
+    assert (logging.getLevelName(told[0]) if told else None) == level
+    assert said in (told[1] if told else "")
+    assert told is None or "\n" not in told[1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gpus.gpu_of_job() is None
+
+
 def test_a_codec_that_does_not_decode(monkeypatch):
     import imagecodecs
 

@@ -1,0 +1,288 @@
+"""What a study will take, by sums done by hand, and what of it will fail."""
+
+import json
+
+import pytest
+import yaml
+from fold_project import CASES, write_study
+from PIL import Image
+
+from ksfusion.cli import main
+from ksfusion.config import PAPER_METHODS
+from ksfusion.core.errors import UserError
+from ksfusion.core.workflow import PlannedJob
+from ksfusion.doctor.cluster import Partition
+from ksfusion.doctor.profiles import Profile
+from ksfusion.doctor.studies import planned_study
+from ksfusion.estimates.forecast import Forecast, Place, Stage, forecast
+from ksfusion.estimates.rates import Cost, Rate, Rates
+from ksfusion.estimates.slide_sizes import look_at_slides, spread
+from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
+from ksfusion.estimates.telling import size, span
+from ksfusion.estimates.workload import Workload
+from ksfusion.slides.config import Reading
+from ksfusion.slides.encoders.presets import LITE0, PRESETS, RESNET50
+
+
+def rate(rule, kind, per, seconds=0.0, mb=0.0, disk_mb=0.0):
+    return Rate(rule, kind, per, seconds, mb, disk_mb, "by hand")
+
+
+RATES = Rates(
+    [
+        rate("*", "", "job", 1, 250),
+        rate("tile_slides", "", "job", 2, 300),
+        rate("tile_slides", "", "slide", 0.5, 0, 0.1),
+        rate("tile_slides", "", "gigapixel", 100),
+        rate("extract_features", "", "job", 3, 900),
+        rate("extract_features", "", "patch", 0.01),
+        rate("extract_features", "a", "patch", 0.1, 0, 0.002),
+        rate("extract_features", "b", "patch", 0.2, 0, 0.004),
+        rate("train_model", "", "job", 2, 600, 10),
+        rate("train_model", "snn", "sample", 0.001),
+        rate("train_model", "add", "sample", 0.002),
+        rate("train_model", "add", "sample_patch", 0.0001),
+        rate("train_model", "add", "map_patch", 0, 2),
+    ]
+)
+
+
+def test_what_a_job_takes_by_hand():
+    units = {"slide": 10.0, "gigapixel": 0.5, "patch": 1000.0}
+    # 2 s of start, 10 x 0.5, half a gigapixel of 100.
+    assert RATES.cost("tile_slides", ("a",), units) == Cost(57.0, 300.0, 1.0)
+    assert RATES.cost("extract_features", ("a",), units) == Cost(3 + 10 + 100, 900.0, 2.0)
+    # One that was not measured is taken for the dearest.
+    assert RATES.cost("extract_features", ("c",), units) == RATES.cost("extract_features", ("b",), units)
+    assert RATES.unmeasured("extract_features", ("a", "c")) == ["c"]
+    assert RATES.cost("check_cohort", (), units) == Cost(1.0, 250.0, 0.0)
+    # Two methods in a job: each takes its time, the larger its memory.
+    cost = RATES.cost("train_model", ("snn", "add"), {"sample": 1000.0, "sample_patch": 16000.0, "map_patch": 16.0})
+    assert cost == Cost(2 + 1 + 2 + 1.6, 632.0, 10.0)
+
+
+def test_what_was_measured_takes_the_place_of_what_stands_in_the_table():
+    ours = RATES.replaced([rate("extract_features", "a", "patch", 0.5), rate("tile_slides", "", "slide", 4)])
+    units = {"slide": 10.0, "gigapixel": 0.5, "patch": 1000.0}
+    assert ours.cost("extract_features", ("a",), units).seconds == 503
+    assert ours.cost("tile_slides", (), units).seconds == 42
+    assert ours.cost("train_model", ("snn",), {"sample": 1000.0}).seconds == 3
+
+
+def test_the_shipped_rates_are_of_the_papers_methods_and_every_named_encoder():
+    rates = Rates.read()
+    assert rates.unmeasured("train_model", PAPER_METHODS) == []
+    assert rates.unmeasured("extract_features", [LITE0, RESNET50, *PRESETS]) == []
+    assert all("cores of an" in entry.measured for entry in rates.rates)
+    # A patch through a giant transformer takes longer than through the smallest network, and its features more room.
+    few, many = (rates.cost("extract_features", (name,), {"patch": 1e5}) for name in (LITE0, "uni2-h"))
+    assert many.seconds > 10 * few.seconds
+    assert many.disk_mb / few.disk_mb == pytest.approx(1536 / 1280, rel=0.02)
+
+
+def test_a_table_that_is_none(tmp_path):
+    path = tmp_path / "rates.tsv"
+    path.write_text("rule\tkind\tper\tseconds\tmb\tdisk_mb\tmeasured\nx\t\tmile\t1\t1\t1\there\n")
+    with pytest.raises(UserError, match="is no table of rates"):
+        Rates.read(path)
+
+
+@pytest.fixture
+def study(tmp_path):
+    write_study(tmp_path)
+    return tmp_path / "folds.yaml"
+
+
+def job(rule, outputs=(), **wildcards):
+    return PlannedJob(rule, wildcards, "", list(outputs), [], False)
+
+
+def workload(plan, patches=16.0):
+    return Workload(plan, look_at_slides(plan.tables.slides(), Reading.of(plan.config.slides)), patches)
+
+
+def test_the_work_of_a_small_cohort_by_hand(study):
+    with planned_study(study) as plan:
+        work = workload(plan)
+        tiling = work.of(job("tile_slides", batch="0"))
+        runs = [f"results/models/mgmt/snn/fold1/seed{seed}/metrics.json" for seed in (0, 1)]
+        training = work.of(job("train_model", runs, task="mgmt", method="snn", fold="1"))
+        seeds = len(plan.config.training.seeds)
+    # 24 slides of 300 x 300 px.
+    assert tiling.units["slide"] == 24
+    assert tiling.units["gigapixel"] == pytest.approx(24 * 300 * 300 / 1e9)
+    assert tiling.units["patch"] == 24 * 16
+    # Of three folds two thirds are left, eight ninths of them for training: 30 epochs of 16/27, in each a third of the
+    # work on 2/27 for validation, and once a third of the work on all.
+    passes = 24 * (30 * (16 / 27 + 2 / 27 / 3) + 1 / 3)
+    assert (training.rule, training.kinds) == ("train_model", ("snn",))
+    assert training.units["sample"] == pytest.approx(seeds * passes)
+    assert training.units["sample_patch"] == pytest.approx(seeds * passes * 16)
+
+
+def test_a_slide_that_is_not_there_is_no_work(study):
+    (study.parent / "slides/case-03.png").unlink()
+    with planned_study(study) as plan:
+        units = workload(plan).of(job("tile_slides", batch="0")).units
+        missing = workload(plan).slides.missing
+    assert (units["slide"], missing) == (23, ["case-03"])
+
+
+def place(cores, jobs=0, **values):
+    return Place(cores, jobs, Profile("config.yaml", values))
+
+
+def test_time_on_the_clock_by_hand():
+    here = place(2)
+    assert here.clock("a", [10] * 5) == 30
+    assert here.clock("a", [20, 5, 5, 5, 5]) == 20
+    # A job of four threads has both cores, which it keeps busy by 85 %.
+    wide = place(2, **{"set-threads": {"extract_features": 4}})
+    assert wide.seconds("extract_features", Cost(17, 0, 0)) == pytest.approx(10)
+    assert wide.clock("extract_features", [10, 10]) == 20
+    # Each job of a cluster takes 5 s to be placed, and the last 40 s to be noticed.
+    cluster = place(None, 2, **{"set-resources": {"a": {"gpu": 1}}})
+    assert cluster.clock("a", [10] * 5) == 3 * 15 + 40
+    assert (cluster.uses_gpu("a"), cluster.uses_gpu("b"), here.uses_gpu("a")) == (True, False, False)
+
+
+def test_a_forecast_by_hand(study):
+    runs = "results/models/mgmt/{}/fold0/seed0/metrics.json"
+    jobs = [
+        job("tile_slides", batch="0"),
+        job("train_model", [runs.format("snn")], method="snn"),
+        job("train_model", [runs.format("unheard-of")], method="unheard-of"),
+        job("all")._replace(gathers=True),
+    ]
+    with planned_study(study) as plan:
+        seeds = len(plan.config.training.seeds)
+        found = forecast(jobs, workload(plan), RATES, place(2))
+    tiling, training = found.stages
+    assert tiling.processor == pytest.approx(2 + 24 * 0.5 + 100 * 24 * 9e-5)
+    passes = seeds * 24 * (30 * (16 / 27 + 2 / 81) + 1 / 3)
+    assert training.jobs == 2
+    assert training.processor == pytest.approx(2 + 0.001 * passes + 2 + (0.002 + 0.0001 * 16) * passes)
+    assert training.clock == pytest.approx(training.longest)
+    assert training.mb == 600 + 2 * 16
+    assert found.unmeasured == ["unheard-of"]
+    assert found.total("disk_mb") == pytest.approx(24 * 0.1 + 2 * 10)
+
+
+def test_slides_of_all_sizes_are_looked_at():
+    sizes = {f"s{number:02d}": 100 - number for number in range(10)} | {"gone": None, "empty": 0}
+    assert spread(sizes, 20) == [f"s{number:02d}" for number in range(9, -1, -1)]
+    # The middle of each half by size.
+    assert spread(sizes, 2) == ["s07", "s02"]
+
+
+def told(capsys, *argv):
+    main(["estimate", *map(str, argv)])
+    return capsys.readouterr().out
+
+
+def test_what_will_fail_is_told(study, capsys):
+    for number in range(4):
+        (study.parent / f"slides/case-0{number}.png").unlink()
+    samples = study.parent / "samples.tsv"
+    lines = [
+        line.removesuffix("\t0.5") + "\t" if line.startswith("case-05") else line
+        for line in samples.read_text().splitlines()
+    ]
+    samples.write_text("\n".join(lines) + "\n")
+    Image.new("RGB", (50, 50)).save(study.parent / "slides/case-05.png")
+    said = json.loads(told(capsys, study, "--format", "json"))
+    failing = [finding["said"] for finding in said["failing"]]
+    assert any("slides/case-00.png" in line for line in failing)
+    assert "of 20 slides looked at 1 will fail: missing_mpp 1, such as case-05" in failing
+    (stop,) = [finding for finding in said["failing"] if finding["level"] == "problem"]
+    # 4 of 24 are not there, and one of 20 of the rest is of no use.
+    assert stop["said"].startswith("some 21 % of the slides will fail, and more than 5 % stop the run")
+    assert {stage["rule"] for stage in said["stages"]} >= {
+        "tile_slides",
+        "extract_features",
+        "train_model",
+        "make_tables",
+    }
+    assert not (study.parent / "results").exists()
+
+
+def test_an_estimate_in_words(study, capsys):
+    said = told(capsys, study, "--cores", "1")
+    assert "24 .png (image): " in said
+    assert "patches     16 of a slide, 384 in all" in said
+    assert ", 1 core\n" in said
+    assert "resources/rates.tsv" not in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith("rates       ")
+    assert (span(42), span(600), span(7200), size(12), size(2500), size(3e6)) == (
+        "42 s", "10 min", "2.0 h", "12 MB", "2.5 GB", "3.0 TB",
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_slides_of_ones_own_are_measured(study, capsys):
+    said = told(capsys, study, "--measure", "2")
+    assert "rates       measured here on 2 slides; of all else: " in said
+    # Slides of 300 px at 0.5 um/px have one tile of 224 px, not the 16 patches that are asked for.
+    assert "patches     1 of a slide, 24 in all" in said
+    with pytest.raises(SystemExit) as ended:
+        main(["estimate", str(study), "--measure", "2", "--set", "slides.min_tiles=500"])
+    assert ended.value.code == 2
+    assert "none of the slides measured can be used (case-" in capsys.readouterr().err
+
+
+def stage(rule, jobs=1, longest=60.0, mb=400.0):
+    return Stage(rule, jobs, longest * jobs, longest, longest, 0.0, mb, 0.0)
+
+
+FOUND = Forecast(
+    [stage("tile_slides", 4, 700, 900), stage("extract_features", 4, 4000, 3000), stage("make_tables")], []
+)
+
+
+def test_a_profile_asks_for_what_is_estimated():
+    profile = slurm_profile(FOUND, None)
+    # 1.5 times the memory, to the next 500 MB; three times the time, to the next ten minutes.
+    assert profile["set-resources"]["tile_slides"] == {"mem_mb": "1500 * attempt", "runtime": "40 * attempt"}
+    assert profile["set-resources"]["extract_features"] == {
+        "mem_mb": "4500 * attempt", "runtime": "200 * attempt", "gpu": 1,
+    }  # fmt: skip
+    assert profile["default-resources"] == ["mem_mb=1000 * attempt", "disk_mb=1000", "runtime=10 * attempt", "gpu=0"]
+    assert profile["slurm-array-jobs"] == "tile_slides,extract_features"
+    assert (profile["executor"], profile["retries"], profile["jobs"]) == ("slurm", 2, 100)
+    text = as_yaml(profile, ["a line", ""])
+    assert text.startswith("# a line\n#\n")
+    assert yaml.safe_load(text) == profile
+
+
+def test_a_profile_keeps_what_is_its_owners_and_knows_the_cluster(tmp_path):
+    own = Profile(
+        tmp_path / "config.yaml",
+        {
+            "jobs": 7,
+            "default-resources": ["mem_mb=9", "slurm_account=lab", "slurm_partition=main"],
+            "set-resources": {"extract_features": {"gpu": 2, "mem_mb": 9}, "other": {"runtime": 5}},
+        },
+    )
+    partitions = [Partition("main", True, 60, 1000, 4, False), Partition("fast", False, 60, 1000, 4, True)]
+    profile = slurm_profile(FOUND, own, partitions, keeps_accounts=False)
+    assert profile["jobs"] == 7
+    assert "slurm_account=lab" in profile["default-resources"]
+    assert "mem_mb=1000 * attempt" in profile["default-resources"]
+    assert profile["set-resources"]["extract_features"] == {
+        "mem_mb": "4500 * attempt", "runtime": "200 * attempt", "gpu": 2, "slurm_partition": "fast",
+    }  # fmt: skip
+    assert profile["set-resources"]["other"] == {"runtime": 5}
+    assert profile["slurm-status-command"] == "squeue"
+
+
+def test_a_profile_is_printed_under_its_estimate(study, capsys):
+    text = told(capsys, study, "--profile", "slurm")
+    profile = yaml.safe_load(text)
+    assert profile["executor"] == "slurm"
+    assert "# GPUs        are held for" in text
+    # A redirection has emptied the file before it is read.
+    (study.parent / "mine").mkdir()
+    (study.parent / "mine/config.yaml").write_text("")
+    again = yaml.safe_load(told(capsys, study, "--profile", study.parent / "mine"))
+    assert again["set-resources"] == profile["set-resources"]
+    assert len(CASES) == 24
