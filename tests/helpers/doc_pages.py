@@ -1,5 +1,6 @@
 """The pages of the project, as tests read them: links, headings, commands, configurations."""
 
+import functools
 import importlib.util
 import re
 import shlex
@@ -45,8 +46,13 @@ class Command(NamedTuple):
         return f"{self.page}: {shlex.join(self.words)}"
 
 
+@functools.cache
+def _tokens(text):
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
 def tokens(page):
-    return MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text())
+    return _tokens((ROOT / page).read_text())
 
 
 def inlines(page):
