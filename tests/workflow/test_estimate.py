@@ -1,6 +1,8 @@
 """What an estimate says beside what a finished run has noted."""
 
 import csv
+import subprocess
+import sys
 
 from ksfusion.core.workflow import due_jobs, workflow_command
 from ksfusion.doctor.profiles import read_profile
@@ -24,7 +26,8 @@ def noted(path):
     return float(row["s"]) * float(row["mean_load"]) / 100, float(row["max_rss"])
 
 
-def test_an_estimate_is_near_what_a_run_took(demo):
+def test_an_estimate_is_near_what_a_run_took(demo, monkeypatch):
+    monkeypatch.chdir(demo.folder)
     config = demo.folder / demo.configfile
     jobs = due_jobs(workflow_command(config), "--forceall")
     with planned_study(config) as plan:
@@ -51,9 +54,6 @@ def test_an_estimate_is_near_what_a_run_took(demo):
 
 
 def test_nothing_is_left_of_a_finished_study(demo):
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "ksfusion", "estimate", str(demo.folder / demo.configfile)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=demo.folder, capture_output=True, text=True, check=True)
     assert "dominating  nothing is left to do" in done.stdout
