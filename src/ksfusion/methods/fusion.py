@@ -36,10 +36,12 @@ class LateFusion(Method):
         Whether there is a learned embedding for a slide, and for genes, that are missing.
     """
 
+    slide_encoder: type[SlideEncoder] = SlideEncoder
+
     def __init__(self, inputs: Inputs, *, dropout: float, fused_width: int, stand_ins: bool = False) -> None:
         super().__init__()
         attmil, snn = AttMILSettings(dropout=dropout), SNNSettings(widths=(WIDTH, WIDTH), dropout=dropout)
-        self.slide = SlideEncoder(inputs.n_features, attmil)
+        self.slide = self.slide_encoder(inputs.n_features, attmil)
         self.project = nn.Sequential(
             scaled_linear(attmil.width, WIDTH, gain=math.sqrt(2)), nn.ReLU(), nn.Dropout(dropout)
         )

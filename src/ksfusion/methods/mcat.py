@@ -59,6 +59,8 @@ def fusion_layers(width: int) -> nn.Sequential:
 class MCAT(Method):
     """Each group of genes is a query to the patches. The order of the patches does not matter."""
 
+    attention: type[nn.Module] = CoAttention
+
     def __init__(self, inputs: Inputs, **options: Any) -> None:
         super().__init__()
         settings = MCATSettings(**options)
@@ -67,7 +69,7 @@ class MCAT(Method):
             scaled_linear(inputs.n_features, width, gain=math.sqrt(2)), nn.ReLU(), nn.Dropout(settings.dropout)
         )
         self.genes = GroupedGenes(inputs, (width, width), dropout=settings.dropout)
-        self.coattend = CoAttention(width)
+        self.coattend = self.attention(width)
         self.patch_set, self.gene_set = SetTransformer(settings), SetTransformer(settings)
         self.mix = fusion_layers(width)
         self.classifier = scaled_linear(width, inputs.n_outputs)

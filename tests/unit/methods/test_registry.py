@@ -154,6 +154,15 @@ PUBLISHED = {
         "slide.encode.first.qkv.weight": (768, 256),
         "profile.decode.class_token": (1, 1, 256),
     },
+    "motcat": {"embed.0.weight": (256, 1024), "genes.networks.1.3.weight": (256, 256), "mix.0.weight": (256, 512)},
+    "porpoise": {"slide.embed.1.weight": (512, 1024), "mix.1.weight": (256, 33 * 33), "skip.0.weight": (256, 768)},
+    "survpath": {
+        "embed.weight": (256, 1024),
+        "genes.networks.1.3.weight": (256, 256),
+        "attend.q.weight": (128, 256),
+        "feed.layers.1.weight": (128, 128),
+        "mix.0.weight": (64, 256),
+    },
     "ksfusion-released": {"streams.tme.attend.position_bias.second.weight": (32, 32)},
 }
 
