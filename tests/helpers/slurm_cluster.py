@@ -1,4 +1,4 @@
-"""A real SLURM of one node on the loopback interface, in one temporary folder: no root, no service of the system."""
+"""A real SLURM of two nodes on the loopback interface, in one temporary folder: no root, no service of the system."""
 
 import contextlib
 import os
@@ -27,7 +27,6 @@ CONFIGURATION = """
 ClusterName=test
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser={user}
 SlurmdUser={user}
@@ -35,11 +34,11 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.sock
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -57,16 +56,21 @@ MinJobAge=3600
 EnforcePartLimits=ALL
 DefMemPerCPU=100
 GresTypes=gpu
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=8 Boards=1 SocketsPerBoard=1 CoresPerSocket=8 \
-ThreadsPerCore=1 RealMemory=64000 Gres=gpu:2
-PartitionName=main Nodes=localhost Default=YES State=UP
-PartitionName=gpu Nodes=localhost State=UP
+NodeName=plain Port={plain_port} {node}
+NodeName=gpus Port={gpus_port} {node} Gres=gpu:2
+PartitionName=main Nodes=plain Default=YES State=UP
+PartitionName=gpu Nodes=gpus State=UP
 """
+NODE = (
+    "NodeHostname=localhost NodeAddr=127.0.0.1 CPUs=8 Boards=1 SocketsPerBoard=1 CoresPerSocket=8 ThreadsPerCore=1 "
+    "RealMemory=64000"
+)
+NODES = ("plain", "gpus")
 # A GPU of SLURM's is a device file; it cares for no more than that there is one.
 GPUS = """
 AutoDetect=off
-Name=gpu File=/dev/null
-Name=gpu File=/dev/zero
+NodeName=gpus Name=gpu File=/dev/null
+NodeName=gpus Name=gpu File=/dev/zero
 """
 # Snakemake's job step drops every SLURM_* variable, and with SLURM_CONF srun loses a configuration outside /etc.
 SRUN = """#!/bin/sh
@@ -87,6 +91,8 @@ class Job:
     mem_mb: int
     cores: int
     gpus: int
+    node: str
+    array: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ def parse_job(line: str) -> Job:
         mem_mb=int(size) * {"M": 1, "G": 1024}[unit],
         cores=int(asked["cpu"]),
         gpus=int(gpus[1]) if gpus else 0,
+        node=field["NodeList"],
+        array=int(field["ArrayJobId"]) if "ArrayJobId" in field else None,
     )
 
 
@@ -188,7 +196,7 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def slurm_cluster() -> Iterator[Cluster]:
-    """Start a SLURM with two GPUs, and stop it with all of its jobs.
+    """Start a SLURM of one node without and one with two GPUs, and stop it with all of its jobs.
 
     The test is skipped where SLURM or munge is not installed.
     """
@@ -198,12 +206,14 @@ def slurm_cluster() -> Iterator[Cluster]:
         pytest.skip(f"no SLURM on this machine ({', '.join(missing)} not found): apt-get install slurm-wlm munge")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
-        for name in ("state", "spool", "bin"):
+        for name in ("state", "bin", *(f"spool.{node}" for node in NODES)):
             (folder / name).mkdir()
-        controller_port, node_port = free_ports(2)
+        controller, plain, gpus = free_ports(3)
         user = pwd.getpwuid(os.getuid()).pw_name
         (folder / "slurm.conf").write_text(
-            CONFIGURATION.format(folder=folder, user=user, controller_port=controller_port, node_port=node_port)
+            CONFIGURATION.format(
+                folder=folder, user=user, controller_port=controller, plain_port=plain, gpus_port=gpus, node=NODE
+            )
         )
         (folder / "gres.conf").write_text(GPUS)
         (folder / "munge.key").write_bytes(os.urandom(1024))
@@ -217,13 +227,16 @@ def slurm_cluster() -> Iterator[Cluster]:
         options = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         munge = [f"--{option}={folder}/munge.{ending}" for option, ending in options.items()]
         conf = str(folder / "slurm.conf")
-        controller_log, node_log = folder / "slurmctld.log", folder / "slurmd.log"
+        controller_log = folder / "slurmctld.log"
         stack.enter_context(running(["munged", "--foreground", *munge], environment))
         wait_for((folder / "munge.sock").exists, 10, "munged's socket", folder / "munge.log")
         stack.enter_context(running(["slurmctld", "-D", "-i", "-f", conf], environment))
         wait_for(lambda: answers(cluster, ["scontrol", "ping"], "is UP"), 20, "slurmctld", controller_log)
-        stack.enter_context(running(["slurmd", "-D", "-N", "localhost", "-f", conf], environment))
-        wait_for(lambda: answers(cluster, ["sinfo", "-h", "-o", "%T"], "idle"), 20, "an idle node", node_log)
+        for node in NODES:
+            stack.enter_context(running(["slurmd", "-D", "-N", node, "-f", conf], environment))
+        for node in NODES:
+            log = folder / f"slurmd.{node}.log"
+            wait_for(lambda n=node: answers(cluster, ["sinfo", "-hn", n, "-o", "%T"], "idle"), 20, f"idle {node}", log)
         stack.callback(cancel_all, cluster, user)
         yield cluster
 

@@ -151,6 +151,8 @@ def test_each_job_asks_for_what_the_profile_says(first, training):
         assert job.minutes == asked(rule, "runtime"), rule
         assert job.gpus == asked(rule, "gpu"), rule
         assert (job.account, job.partition) == ("lab", "gpu" if job.gpus else "main"), rule
+        # One run, on two nodes.
+        assert job.node == ("gpus" if job.gpus else "plain"), rule
     assert (jobs["extract_features"][0].cores, jobs["tile_slides"][0].cores) == (8, 1)
 
 
@@ -194,6 +196,47 @@ def test_ksfusion_run_submits_jobs_too(project, cluster, training):
     assert [(job.rule, job.state) for job in cluster.jobs()[before:]] == [("select_genes", "COMPLETED")]
 
 
+def test_a_job_says_that_its_node_has_no_gpu_to_use(project, training):
+    """The node's two GPUs are device files without a driver."""
+    log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
+    (line,) = [line for line in log.splitlines() if "GPU" in line]
+    assert re.match(r"WARNING ksfusion.cli: job \d+ was given GPU 0, and node gpus has none that can be used: ", line)
+
+
+@pytest.fixture(scope="module")
+def estimated(cluster, tmp_path_factory):
+    """Return a cohort in two batches, run to its tiles with the profile that an estimate of it prints."""
+    project = make_project(tmp_path_factory.mktemp("estimated") / "project")
+    project.configure(slides={"batches": 2})
+    command = [sys.executable, "-m", "ksfusion", "estimate", project.configfile, "--profile", "slurm"]
+    environment = {**cluster.environment, "PYTHONPATH": str(project.folder / "src")}
+    # As a shell does it: the file is empty before the command begins.
+    with (project.folder / PROFILE).open("w") as file:
+        subprocess.run(command, cwd=project.folder, env=environment, stdout=file, check=True, timeout=60)
+    profile = yaml.safe_load((project.folder / PROFILE).read_text())
+    with (project.folder / PROFILE).open("a") as file:
+        file.write("slurm-init-seconds-before-status-checks: 6\n")
+    return profile, submit(project, cluster, "results/tiles/0.parquet", "results/tiles/1.parquet")
+
+
+def test_the_profile_of_an_estimate_works(estimated):
+    profile, jobs = estimated
+    assert profile["slurm-status-command"] == "squeue"
+    # The cluster's one partition with GPUs is found.
+    assert profile["set-resources"]["extract_features"]["slurm_partition"] == "gpu"
+    asked = profile["set-resources"]["tile_slides"]
+    for job in jobs["tile_slides"]:
+        assert (job.state, f"{job.minutes} * attempt") == ("COMPLETED", asked["runtime"])
+        # The plugin adds what the list of an array's jobs takes.
+        assert 0 <= job.mem_mb - int(asked["mem_mb"].removesuffix(" * attempt")) <= 10
+
+
+def test_the_jobs_of_all_batches_are_one_array(estimated):
+    _, jobs = estimated
+    assert len(jobs["tile_slides"]) == 2
+    assert len({job.array for job in jobs["tile_slides"]} - {None}) == 1
+
+
 def test_the_doctor_sees_what_the_cluster_has(project, cluster):
     """It keeps no accounts of jobs, so that a profile without squeue would wait for ever."""
 
@@ -207,7 +250,8 @@ def test_the_doctor_sees_what_the_cluster_has(project, cluster):
     assert found["SLURM"]["said"].endswith("partitions: main, gpu")
     assert [found[name]["level"] for name in ("SLURM plugin", "accounting", "partitions")] == ["ok"] * 3
     found = told("slurm", 1)
-    assert (found["accounting"]["level"], found["partitions"]["level"]) == ("problem", "ok")
+    assert (found["accounting"]["level"], found["partitions"]["level"]) == ("problem", "problem")
+    assert found["partitions"]["said"].endswith(" ask for a GPU, main has none")
     assert found["accounting"]["remedy"].startswith("write slurm-status-command: squeue in ")
 
 
