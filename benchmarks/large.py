@@ -30,6 +30,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import atomic, write_parquet
 from ksfusion.core.study import batches_for
 from ksfusion.estimates.measuring import used_by, verb
+from ksfusion.genes import gene_sets
 from ksfusion.slides.config import TileSlidesSettings, Tiling
 from ksfusion.terms.flags import FLAGS
 
@@ -74,8 +75,8 @@ def write_study(folder: Path, n_slides: int, *, drawn: bool) -> None:
     write_rows(folder / "samples.tsv", ("sample_id", "case_id", "cohort", "slide", "expression_id", "mpp"), samples)
     rows = [(case, *values) for case, values in cases.items()]
     write_rows(folder / "cases.tsv", ("case_id", "grade", "survival_days", "event"), rows)
-    names = [f"GENE{number}" for number in range(N_GENES)]
-    values = pd.DataFrame(random.lognormal(3, 1, (N_GENES, len(cases))).round(3), index=names, columns=list(cases))
+    names = list(gene_sets().groupby("niche")["symbol"].head(N_GENES // 2).unique())
+    values = pd.DataFrame(random.lognormal(3, 1, (len(names), len(cases))).round(3), index=names, columns=list(cases))
     values.to_csv(folder / "expression.tsv", sep="\t", index_label="symbol")
     source = {"cohort": "X", "format": "matrix", "unit": "tpm", "path": "expression.tsv"}
     config = {
@@ -86,7 +87,6 @@ def write_study(folder: Path, n_slides: int, *, drawn: bool) -> None:
     }
     if drawn:
         config["patches"] = {"count": 16}
-        config["genes"] = {"sets": {"tumour": "tumour.txt", "tme": "tme.txt"}}
         config["methods"] = ["snn"]
     (folder / "my.yaml").write_text(yaml.safe_dump(config))
 
@@ -190,9 +190,6 @@ def measure_run(n_slides: int, cores: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_study(folder, n_slides, drawn=True)
-        for niche, start in (("tumour", 0), ("tme", 30)):
-            genes = "".join(f"GENE{number}\n" for number in range(start, start + 30))
-            (folder / f"{niche}.txt").write_text(genes)
         started = time.monotonic()
         used = used_by([*verb("run"), str(folder / "my.yaml"), "results/features/store", "results/slides.tsv",
                         "--cores", str(cores)])  # fmt: skip
