@@ -74,8 +74,9 @@ class PatchEncoder:
         """Let a GPU copy patches from where they lie, for as long as this is open: system memory it could not reach."""
         if self._device.type == "cpu":
             return
-        # Where it may not be done, the copies are slower.
-        if int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)) == 0:
+        with torch.cuda.device(self._device):  # each thread has its own
+            refused = int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0))
+        if not refused:  # else the copies are slower
             self._pinned.append(memory)
 
     def close(self) -> None:
