@@ -42,7 +42,7 @@ from ksfusion.estimates.slide_sizes import look_at_slides
 from ksfusion.estimates.workload import Workload
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.slides.config import Patches, Reading, SamplePatchesSettings
-from ksfusion.slides.encoders.presets import LITE0, PRESETS, RESNET50, SEEDED
+from ksfusion.slides.encoders.presets import LITE0, PRESETS, RESNET50, SEEDED, built_here
 
 PARTS = ("results", "slides", "encoders", "methods")
 COLUMNS = ("rule", "kind", "per", "seconds", "mb", "disk_mb", "measured")
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--output", type=Path, default=resource("rates.tsv"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--encoders", nargs="+", default=[SEEDED, LITE0, RESNET50, *PRESETS])
+    parser.add_argument("--encoders", nargs="+", default=[SEEDED, LITE0, RESNET50, *built_here()])
     parser.add_argument("--methods", nargs="+", default=list(NETWORKS))
     args = parser.parse_args()
     found = (

@@ -4,12 +4,16 @@
     python benchmarks/training.py --methods attmil transmil mcat ksfusion --batch 2 --patches 625 2500 10000
     python benchmarks/training.py --methods snn ksfusion --batch 2 4 8
     python benchmarks/training.py --device cuda --grid      # the eleven methods on a GPU, and the paper's 99 runs
+    python benchmarks/training.py --profile --threads 1 --methods attmil transmil   # what a step spends its time on
 
 A step is the gather of a batch, forward, backward and optimiser; each measurement has a process of its own, so that the
 peak memory is its own. On the CPU the aim is under 2 s and 2.5 GiB on two cores for ksfusion, and a cost that grows
 linearly with patches and samples: the work a patch is printed relative to the first size. At batch 2 the paper's
 released code, run independently, took 16 s and 6 GiB; ksfusion should be 40 times as fast. Where there is a GPU, it is
 measured too, in bfloat16, with the share of the time in which it computes.
+
+`--profile` prints, in place of the cost of a step, its operations with their shapes, largest first: the least time
+that each took in any of the steps, by the clock, so that other work on the machine shows little.
 
 `--grid` estimates the paper's grid from what it measures: 1,910 training samples, 20, 20 and 10 epochs, three seeds,
 validation (239 samples an epoch) and prediction (2,387 samples), which compute in float32. On a GPU the features of all
@@ -23,8 +27,9 @@ import dataclasses
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -115,10 +120,12 @@ def seconds_of(call: Callable[[], object], times: int, device: torch.device) -> 
     return seconds[1:], processor[1:]
 
 
-def measure(method: str, batch: int, n_patches: int, device_name: str, args: argparse.Namespace) -> Cost:
-    """Time the steps after the first."""
+@contextmanager
+def prepared(
+    method: str, batch: int, n_patches: int, device: torch.device, args: argparse.Namespace
+) -> Iterator[tuple[Callable[[], None], Callable[[], object]]]:
+    """Yield a training step of a method, and the prediction of a batch."""
     keep_freed_memory()
-    device = torch.device(device_name)
     strategy, bf16 = STRATEGIES[METHODS[method].training], device.type == "cuda"
     with reproducible(0, device=device, threads=args.threads):
         sizes = {"n_features": args.features, "n_patches": n_patches, "n_outputs": 4}
@@ -145,14 +152,66 @@ def measure(method: str, batch: int, n_patches: int, device_name: str, args: arg
                 bf16=bf16,
             )
 
+        yield step, lambda: predict(model, data, np.arange(batch), batch_size=batch)
+
+
+def operations(method: str, batch: int, n_patches: int, device_name: str, args: argparse.Namespace) -> pd.DataFrame:
+    """Return what a step spends its time on: operation, shapes, calls, milliseconds (least of the steps) and share."""
+    device = torch.device(device_name)
+    on_gpu = device.type == "cuda"
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    which = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    rows = []
+    with prepared(method, batch, n_patches, device, args) as (step, _):
+        step()
+        for _ in range(args.steps):
+            with profile(activities=kinds, record_shapes=True) as profiler:
+                step()
+                if on_gpu:
+                    torch.cuda.synchronize()
+            rows += [
+                (
+                    event.key.removeprefix("aten::"),
+                    _shapes(event.input_shapes),
+                    event.count,
+                    getattr(event, which) / 1000,
+                )
+                for event in profiler.key_averages(group_by_input_shape=True)
+            ]
+    table = pd.DataFrame(rows, columns=["operation", "shapes", "calls", "ms"])
+    table = table.groupby(["operation", "shapes"], as_index=False).agg({"calls": "max", "ms": "min"})
+    table["share"] = 100 * table["ms"] / table["ms"].sum()
+    return table.sort_values("ms", ascending=False, ignore_index=True)
+
+
+def _shapes(shapes: Sequence[Sequence[int]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes if shape)
+
+
+def print_operations(device: str, method: str, batch: int, n_patches: int, table: pd.DataFrame) -> None:
+    """Print the operations that take one in a hundred parts or more, and what all others take."""
+    large = table[table["share"] >= 1]
+    print(f"{device} {method} {batch} x {n_patches}: {table['ms'].sum():.1f} ms")
+    for row in large.itertuples():
+        print(f"  {row.share:5.1f} %  {row.ms:8.1f} ms  {row.calls:4} x {row.operation} ({row.shapes})")
+    others = table[table["share"] < 1]
+    print(
+        f"  {100 - large['share'].sum():5.1f} %  {others['ms'].sum():8.1f} ms  {others['calls'].sum():4} others",
+        flush=True,
+    )
+
+
+def measure(method: str, batch: int, n_patches: int, device_name: str, args: argparse.Namespace) -> Cost:
+    """Time the steps after the first."""
+    device = torch.device(device_name)
+    on_gpu = device.type == "cuda"
+    with prepared(method, batch, n_patches, device, args) as (step, predict_batch):
         seconds, processor = seconds_of(step, args.steps, device)
         memory = (
-            torch.cuda.max_memory_allocated() if bf16 else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         )
-        busy = busy_share(step, args.steps) if bf16 else float("nan")
-        predicting, _ = seconds_of(
-            lambda: predict(model, data, np.arange(batch), batch_size=batch), max(args.steps // 2, 1), device
-        )
+        busy = busy_share(step, args.steps) if on_gpu else float("nan")
+        predicting, _ = seconds_of(predict_batch, max(args.steps // 2, 1), device)
     median = float(np.median(seconds))
     return Cost(
         median,
@@ -192,7 +251,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="one of the two; else all that there are")
     parser.add_argument("--grid", action="store_true", help="measure the paper's methods, estimate the paper's grid")
+    parser.add_argument("--profile", action="store_true", help="print what a step spends its time on")
     args = parser.parse_args()
+    if args.grid and args.profile:
+        parser.error("--grid needs the cost of a step, which --profile does not measure; give one of them")
     if args.grid:
         args.methods, args.patches, args.batch = PAPER_METHODS, [2500], [8]
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -203,6 +265,10 @@ def main() -> None:
             for batch, n_patches in product(args.batch, args.patches):
                 # A process for each, so that its peak memory is that of this method.
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    if args.profile:
+                        table = pool.submit(operations, method, batch, n_patches, device, args).result()
+                        print_operations(device, method, batch, n_patches, table)
+                        continue
                     cost = costs[method] = pool.submit(measure, method, batch, n_patches, device, args).result()
                 first = first or work(cost, device) / (batch * n_patches)
                 print_cost(device, method, batch, n_patches, cost, first)

@@ -25,6 +25,7 @@ from ksfusion.preflight import DEMO_NOTICE, NamedFiles, checked_inputs
 from ksfusion.results import config as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides
+from ksfusion.slides.encoders.presets import modules_of_encoder
 from ksfusion.slides.reading.slide_files import file_size
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import FitBaselineSettings, SearchSettings, TrainedTask, TrainModelSettings
@@ -192,6 +193,7 @@ class Plan(NamedFiles):
     def code(self, stage: str, method: str | None = None) -> str:
         """Return the version of the code of a stage (and of the method it trains)."""
         modules = (f"ksfusion.stages.{stage}", *([METHODS[method].module] if method else []))
+        modules += modules_of_encoder(self.config.features.encoder) if stage == "extract_features" else ()
         if modules not in self._codes:
             self._codes[modules] = code_version(*modules)
         return self._codes[modules]

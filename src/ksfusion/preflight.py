@@ -30,7 +30,14 @@ from ksfusion.genes.sets.files import files_of_sets
 from ksfusion.methods.registry import METHODS, TORCHMIL
 from ksfusion.results.grouping import subgroup_problems
 from ksfusion.slides.encoders.hub import check_weights
-from ksfusion.slides.encoders.presets import LITE0, SEEDED, check_encoder, check_patch_size, find_preset
+from ksfusion.slides.encoders.presets import (
+    LITE0,
+    SEEDED,
+    check_encoder,
+    check_patch_size,
+    find_preset,
+    packages_of_encoder,
+)
 from ksfusion.slides.reading.slide_files import VECTORS, features_file, file_size, is_readable, is_readable_folder
 from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_problems, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
@@ -187,6 +194,9 @@ def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
             if name.startswith(TORCHMIL)
         ),
     ]
+    builders = packages_of_encoder(encoder)
+    if builders and not any(map(find_spec, builders)):
+        wanted.append(("extract_features", True, builders[0], f"features.encoder: {encoder}"))
     return lacking((package, key) for stage, needed, package, key in wanted if needed and stage in stages)
 
 

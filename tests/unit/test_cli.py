@@ -18,6 +18,7 @@ BY_HAND = {
     "build_glioma_cohort",
     "bundle",
     "doctor",
+    "encoders",
     "estimate",
     "evaluate",
     "export_attention",

@@ -15,12 +15,12 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import METHODS_VARIABLE
+from ksfusion.core.packages import module_file
 from ksfusion.core.provenance import know_file, module_digest
 from ksfusion.methods.declared import MethodInfo, arguments_of, declared_methods, registered_classes
 from ksfusion.methods.own_checks import check_class, check_declaration, check_imports
@@ -190,28 +190,3 @@ def methods_of_packages(known: Mapping[str, MethodInfo]) -> dict[str, MethodInfo
         except UserError as error:
             log.warning("package %s: its methods are left out: %s", package, error)
     return found
-
-
-def module_file(module: str) -> Path | None:
-    """Return the file of a module of another package, none of which is imported; let its code count in code versions.
-
-    Parameters
-    ----------
-    module
-        Dotted name.
-    """
-    top, *parts = module.split(".")
-    spec = find_spec(top)
-    if spec is None:
-        return None
-    if not parts:
-        file = Path(spec.origin) if spec.origin else None
-    else:
-        roots = [Path(folder) for folder in spec.submodule_search_locations or ()]
-        places = (root.joinpath(*parts) for root in roots)
-        files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
-        file = next((file for file in files if file.is_file()), None)
-    if file is not None and file.suffix == ".py":
-        know_file(module, file, root=file.parents[len(parts) - 1] if parts and file.stem != "__init__" else None)
-        return file
-    return None

@@ -22,7 +22,9 @@ from ksfusion.methods.fusion import WIDTH, LateFusion
 from ksfusion.methods.layers import GatedPooling, scaled_linear
 from ksfusion.methods.registry import Inputs, register
 
-INPUT_DROPOUT, ATTENTION_WIDTH = 0.1, 256
+# Of the features, unless dropout is less altogether.
+INPUT_DROPOUT = 0.1
+ATTENTION_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class DroppingSlideEncoder(SlideEncoder):
 
     def __init__(self, n_features: int, settings: AttMILSettings) -> None:
         super().__init__(n_features, settings)
-        self.embed.insert(0, nn.Dropout(INPUT_DROPOUT))
+        self.embed.insert(0, nn.Dropout(min(INPUT_DROPOUT, settings.dropout)))
         self.pool = GatedPooling(settings.width, ATTENTION_WIDTH, dropout=settings.dropout)
 
 

@@ -21,7 +21,7 @@ from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
 from ksfusion.estimates.telling import size, span
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
-from ksfusion.slides.encoders.presets import LITE0, PRESETS, RESNET50
+from ksfusion.slides.encoders.presets import LITE0, RESNET50, built_here
 
 
 def rate(rule, kind, per, seconds=0.0, mb=0.0, disk_mb=0.0):
@@ -72,7 +72,7 @@ def test_what_was_measured_takes_the_place_of_what_stands_in_the_table():
 def test_the_shipped_rates_are_of_the_papers_methods_and_every_named_encoder():
     rates = Rates.read()
     assert rates.unmeasured("train_model", PAPER_METHODS) == []
-    assert rates.unmeasured("extract_features", [LITE0, RESNET50, *PRESETS]) == []
+    assert rates.unmeasured("extract_features", [LITE0, RESNET50, *built_here()]) == []
     assert all("cores of an" in entry.measured for entry in rates.rates)
     # A patch through a giant transformer takes longer than through the smallest network, and its features more room.
     few, many = (rates.cost("extract_features", (name,), {"patch": 1e5}) for name in (LITE0, "uni2-h"))

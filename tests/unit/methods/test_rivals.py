@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from ksfusion.methods import build
 from ksfusion.methods.motcat import OptimalTransport, transport_plan
-from ksfusion.methods.porpoise import ATTENTION_WIDTH, INPUT_DROPOUT
+from ksfusion.methods.porpoise import ATTENTION_WIDTH
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +54,7 @@ def test_porpoise():
 def test_sizes_of_porpoise_are_those_of_the_source():
     """Of its released network: 512 and 256 for patches, 256 and 256 for genes, an eighth of it gated, 256 fused."""
     model = make("porpoise")
-    assert model.slide.embed[0].p == INPUT_DROPOUT == 0.1
+    assert model.slide.embed[0].p == 0.1 and model.slide.pool.dropout.p == 0.25
     sizes = [tuple(layer.weight.shape) for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
     slide = [(512, 5), (ATTENTION_WIDTH, 512), (ATTENTION_WIDTH, 512), (1, ATTENTION_WIDTH), (256, 512)]
     gate = [(32, 256), (32, 512), (32, 32)]

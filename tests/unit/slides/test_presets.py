@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from ksfusion.core.errors import UserError
 from ksfusion.slides import build_encoder
 from ksfusion.slides.encoders.build import create_published
-from ksfusion.slides.encoders.presets import PRESETS, check_encoder, find_preset
+from ksfusion.slides.encoders.presets import PRESETS, built_here, check_encoder, find_preset
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +19,16 @@ pytestmark = pytest.mark.slow
 PUBLISHED = {
     "uni": (1024, 303.3),
     "uni2-h": (1536, 681),
+    "virchow": (2560, 631.2),
     "virchow2": (2560, 631),
+    "h-optimus-0": (1536, 1135),
     "h-optimus-1": (1536, 1135),
     "prov-gigapath": (1536, 1134.953984),
     "phikon": (768, 85.8),
     "phikon-v2": (1024, 303.4),
+    "gpfm": (1024, 303),
+    # UNI's architecture.
+    "mstar": (1024, 303.3),
 }
 SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 
@@ -40,30 +45,33 @@ def drawn(shapes):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_architecture_is_the_published_one(name):
-    assert list(PUBLISHED) == list(PRESETS)
+    assert list(PUBLISHED) == built_here()
     n_features, millions = PUBLISHED[name]
     preset = find_preset(name.upper())
     with torch.device("meta"):
         network = create_published(preset).eval()
         tokens = network.forward_features(torch.empty(1, 3, 224, 224))
     assert preset.n_features == n_features
-    assert tokens.shape[2] * (2 if name == "virchow2" else 1) == n_features
+    assert tokens.shape[2] * (2 if name.startswith("virchow") else 1) == n_features
     assert sum(weight.numel() for weight in network.parameters()) / 1e6 == pytest.approx(millions, rel=2e-3)
-    assert network.num_prefix_tokens == 1 + {"uni2-h": 8, "virchow2": 4, "h-optimus-1": 4}.get(name, 0)
+    assert network.num_prefix_tokens == 1 + {"uni2-h": 8, "virchow2": 4, "h-optimus-0": 4, "h-optimus-1": 4}.get(
+        name, 0
+    )
 
 
 def test_colours_are_those_of_the_model_cards():
     given = {name for name, preset in PRESETS.items() if preset.mean != (0.485, 0.456, 0.406)}
-    assert given == {"h-optimus-1"}
-    assert PRESETS["h-optimus-1"].std == (0.211883, 0.230117, 0.177517)
+    assert given == {"h-optimus-0", "h-optimus-1", "h0-mini", "midnight", "hibou-l"}
+    assert {PRESETS[name].std for name in ("h-optimus-0", "h-optimus-1", "h0-mini")} == {(0.211883, 0.230117, 0.177517)}
+    assert PRESETS["midnight"].mean == PRESETS["midnight"].std == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("name", ["uni", "uni2-h", "virchow2", "h-optimus-1", "prov-gigapath"])
+@pytest.mark.parametrize("name", ["uni", "uni2-h", "virchow", "virchow2", "h-optimus-1", "prov-gigapath", "gpfm"])
 @pytest.mark.parametrize("half", [False, True])
 def test_weights_in_timms_names(monkeypatch, tmp_path, name, half):
     # The preset's own options at a small width.
     whole = PRESETS[name]
-    width = 64 if name == "virchow2" else 32
+    width = 64 if name.startswith("virchow") else 32
     preset = replace(whole, options={**whole.options, **SMALL}, n_features=width)
     monkeypatch.setitem(PRESETS, name, preset)
     torch.manual_seed(0)
@@ -76,7 +84,8 @@ def test_weights_in_timms_names(monkeypatch, tmp_path, name, half):
     with torch.inference_mode():
         tokens = network.forward_features(patches())
         # Virchow2 has four registers behind the class token.
-        patch_tokens = [tokens[:, 5:].mean(1)] if name == "virchow2" else []
+        first = {"virchow": 1, "virchow2": 5}.get(name)
+        patch_tokens = [tokens[:, first:].mean(1)] if first else []
         expected = torch.cat([tokens[:, 0], *patch_tokens], dim=-1)
         assert torch.allclose(encoder(patches()), expected, atol=2e-3 if half else 1e-6)
     assert encoder.input_px == 224 and encoder.n_features == width
@@ -231,4 +240,5 @@ def test_names_are_known_before_anything_is_built(name):
 
 def test_a_repository_of_a_preset_is_that_preset():
     assert find_preset("hf-hub:paige-ai/Virchow2") is PRESETS["virchow2"]
-    assert find_preset("hf-hub:paige-ai/Virchow") is None
+    assert find_preset("hf-hub:paige-ai/Virchow") is PRESETS["virchow"]
+    assert find_preset("hf-hub:paige-ai/Vir") is None

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from ksfusion.core.errors import UserError
+from ksfusion.slides.encoders.collections import build_elsewhere
 from ksfusion.slides.encoders.efficientnet import LITE0_MEAN, LITE0_STD, N_FEATURES, efficientnet_lite0
 from ksfusion.slides.encoders.presets import (
+    COLLECTIONS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     LITE0,
@@ -21,6 +23,7 @@ from ksfusion.slides.encoders.presets import (
     Preset,
     check_encoder,
     find_preset,
+    modules_of_encoder,
 )
 from ksfusion.slides.encoders.seeded import SEEDED_MEAN, SEEDED_STD, SeededConv
 from ksfusion.slides.encoders.weights import fetch_weights, load_weights, not_fetched, read_weights, to_timm
@@ -91,8 +94,9 @@ def build_encoder(
     ----------
     name
         ``resnet50`` (third block, 1024 features), a name of `ksfusion.slides.encoders.presets.PRESETS`, ``timm:NAME``
-        or ``hf-hub:OWNER/NAME`` (pooled features of any timm model), ``efficientnet-lite0`` (1280 pooled features, its
-        weights installed with this package), or ``seeded-conv`` (for tests: not pretrained).
+        or ``hf-hub:OWNER/NAME`` (pooled features of any timm model), ``trident:NAME`` or ``slide2vec:NAME`` (where that
+        package is installed), the name of one that another package brings, ``efficientnet-lite0`` (1280 pooled
+        features, its weights installed with this package), or ``seeded-conv`` (for tests: not pretrained).
     weights
         A file of weights, safetensors or PyTorch (read without unpickling code); by default they are fetched.
     seed
@@ -121,8 +125,10 @@ def build_encoder(
         encoder = Encoder(efficientnet_lite0(), n_features=N_FEATURES, mean=LITE0_MEAN, std=LITE0_STD)
     elif name == RESNET50:
         encoder = _resnet50(path)
-    elif preset:
+    elif preset and preset.architecture:
         encoder = _published(preset, path)
+    elif preset or name.startswith(COLLECTIONS) or modules_of_encoder(name):
+        encoder = _from_elsewhere(name)
     else:
         encoder = _any_timm(name.removeprefix(TIMM), path)
     encoder.dtype = getattr(torch, precision)
@@ -130,6 +136,11 @@ def build_encoder(
     if compiled:
         encoder.network.compile()
     return encoder
+
+
+def _from_elsewhere(name: str) -> Encoder:
+    found = build_elsewhere(name)
+    return Encoder(found.network, n_features=found.n_features, mean=found.mean, std=found.std, input_px=found.input_px)
 
 
 class ThirdBlock(nn.Module):
@@ -170,7 +181,7 @@ def _published(preset: Preset, weights: Path | None) -> Encoder:
     # Without memory until the weights come: drawing a billion of them first takes half a minute.
     with torch.device("meta"):
         network = create_published(preset)
-    given = fetch_weights(preset.repository) if weights is None else read_weights(weights)
+    given = fetch_weights(preset.repository, preset.file) if weights is None else read_weights(weights)
     load_weights(network, to_timm(given, preset.layout), weights or preset.repository)
     pooled = TokenAndMean(network) if preset.pooling == "token+mean" else network
     return Encoder(pooled, n_features=preset.n_features, mean=preset.mean, std=preset.std, input_px=preset.input_px)

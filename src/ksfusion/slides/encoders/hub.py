@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from ksfusion.core.errors import UserError
-from ksfusion.slides.encoders.presets import HUB, LITE0, RESNET50, SEEDED, TIMM, find_preset
+from ksfusion.slides.encoders.presets import COLLECTIONS, HUB, LITE0, RESNET50, SEEDED, TIMM, find_preset, own_encoders
 
 # The weights in a repository: timm takes the first that is there.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -21,12 +22,14 @@ REMEDY = (
 
 def repository_of(encoder: str) -> str | None:
     """Return where an encoder's weights are on the hub, as ``OWNER/NAME[@REVISION]``; None where that is no matter."""
-    if encoder in (SEEDED, LITE0):
+    if encoder in (SEEDED, LITE0) or encoder.startswith(COLLECTIONS):
         return None
     if encoder == RESNET50:
         return RESNET50_REPOSITORY
     if preset := find_preset(encoder):
-        return preset.repository
+        return preset.repository if preset.architecture else None
+    if encoder in (entry.name for entry in own_encoders()):
+        return None
     return f"timm/{encoder.removeprefix(TIMM)}" if encoder.startswith(TIMM) else encoder.removeprefix(HUB)
 
 
@@ -43,12 +46,13 @@ def check_weights(encoder: str) -> None:
     UserError
         If the hub does not answer within seconds, or refuses: with the remedy, in one line.
     """
-    repository = repository_of(encoder)
-    if repository is None or _is_cached(repository):
+    repository, preset = repository_of(encoder), find_preset(encoder)
+    files = (preset.file,) if preset and preset.file else WEIGHT_FILES
+    if repository is None or is_cached(repository, files):
         return
     said: list[str] = []
     # An address that no server knows can take longer than any time limit of the client.
-    asking = threading.Thread(target=lambda: said.append(_refusal(repository)), daemon=True)
+    asking = threading.Thread(target=lambda: said.append(_refusal(repository, files)), daemon=True)
     asking.start()
     asking.join(ALTOGETHER)
     reason = said[0] if said else f"the hub does not answer within {ALTOGETHER} s;"
@@ -58,19 +62,20 @@ def check_weights(encoder: str) -> None:
         )
 
 
-def _is_cached(repository: str) -> bool:
+def is_cached(repository: str, files: Sequence[str] = WEIGHT_FILES) -> bool:
+    """Return whether one of the files of a repository is on this machine, where the hub's client keeps them."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
     name, _, revision = repository.partition("@")
-    found = (try_to_load_from_cache(name, file, revision=revision or None) for file in WEIGHT_FILES)
+    found = (try_to_load_from_cache(name, file, revision=revision or None) for file in files)
     if any(isinstance(path, str) for path in found):
         return True
     # Of a model of timm without its tag, timm chooses the tag.
     return any(Path(HF_HUB_CACHE).glob(f"models--{name.replace('/', '--')}.*/snapshots/*/*"))
 
 
-def _refusal(repository: str) -> str:
+def _refusal(repository: str, files: Sequence[str] = WEIGHT_FILES) -> str:
     """Return why the hub would not give the weights; empty where it would."""
     from huggingface_hub import constants, errors, get_hf_file_metadata, get_token, hf_hub_url
 
@@ -78,7 +83,7 @@ def _refusal(repository: str) -> str:
         return "HF_HUB_OFFLINE forbids to ask the hub;"
     name, _, revision = repository.partition("@")
     try:
-        for file in WEIGHT_FILES:
+        for file in files:
             try:
                 get_hf_file_metadata(
                     hf_hub_url(name, file, revision=revision or None), token=get_token() or False, timeout=ANSWER

@@ -5,17 +5,26 @@ The Snakefile checks the name each time it is parsed, so neither torch nor timm 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.packages import module_file
 
 RESNET50, LITE0, SEEDED = "resnet50", "efficientnet-lite0", "seeded-conv"
 TIMM, HUB = "timm:", "hf-hub:"
-_ANY_MODEL = re.compile(r"timm:[A-Za-z0-9][\w.-]*|hf-hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
+# Packages whose encoders are known by their own names, and what begins these here.
+TRIDENT, SLIDE2VEC = "trident:", "slide2vec:"
+COLLECTIONS = (TRIDENT, SLIDE2VEC)
+_ANY_MODEL = re.compile(
+    r"timm:[A-Za-z0-9][\w.-]*|hf-hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
+    r"|(trident|slide2vec):[A-Za-z0-9][\w.-]*"
+)
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -29,7 +38,7 @@ class Preset:
     repository
         Where its weights are on the Hugging Face hub; most ask for a login and for consent to their terms.
     architecture, options
-        The timm model and its keywords.
+        The timm model and its keywords; empty for one that is built by another package alone.
     swiglu
         Whether its blocks have packed SwiGLU layers in place of the usual two.
     norm_eps
@@ -38,10 +47,21 @@ class Preset:
         Length of a feature vector.
     pooling
         ``token``: the class token. ``token+mean``: that and the mean of the patch tokens, without the registers.
+        ``own``: a layer of the encoder's.
     layout
         How the keys of its weight file are named: by timm, or by the ViT or the DINOv2 model of transformers.
     mean, std, input_px
         What it expects of a patch.
+    mpp
+        Micrometres per pixel for which it is meant.
+    licence
+        Of its weights; empty where sources say nothing, or differ.
+    gated
+        Whether the hub gives its weights to who has agreed to their terms alone; None where sources differ.
+    file
+        Of its weights, where that has a name of its own.
+    elsewhere
+        Names of the same encoder in other packages, by which it is built where it has no architecture here.
     """
 
     repository: str
@@ -50,16 +70,32 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
     swiglu: bool = False
     norm_eps: float = 1e-6
-    pooling: Literal["token", "token+mean"] = "token"
+    pooling: Literal["token", "token+mean", "own"] = "token"
     layout: Literal["timm", "vit", "dinov2"] = "timm"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     input_px: int = 224
+    mpp: float = 0.5
+    licence: str = ""
+    gated: bool | None = None
+    file: str | None = None
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def link(self) -> str:
+        """Where its model card is."""
+        return f"https://huggingface.co/{self.repository}"
 
 
-# From the model cards.
+NO_DERIVATIVES, APACHE, OWKIN = "CC-BY-NC-ND-4.0", "Apache-2.0", "Owkin non-commercial"
+OPTIMUS_MEAN, OPTIMUS_STD = (0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517)
+OPTIMUS_OPTIONS = {"img_size": 224, "init_values": 1e-5, "global_pool": "token"}
+
+# From the model cards, and the loaders of TRIDENT, slide2vec and LazySlide.
 PRESETS = {
-    "uni": Preset("MahmoodLab/UNI", "vit_large_patch16_224", 1024, {"init_values": 1e-5}),
+    "uni": Preset(
+        "MahmoodLab/UNI", "vit_large_patch16_224", 1024, {"init_values": 1e-5}, licence=NO_DERIVATIVES, gated=True
+    ),
     "uni2-h": Preset(
         "MahmoodLab/UNI2-h",
         "vit_giant_patch14_224",
@@ -74,6 +110,18 @@ PRESETS = {
             "reg_tokens": 8,
         },
         swiglu=True,
+        licence=NO_DERIVATIVES,
+        gated=True,
+    ),
+    "virchow": Preset(
+        "paige-ai/Virchow",
+        "vit_huge_patch14_224",
+        2560,
+        {"init_values": 1e-5, "mlp_ratio": 5.3375, "global_pool": ""},
+        swiglu=True,
+        pooling="token+mean",
+        licence=APACHE,
+        gated=True,
     ),
     "virchow2": Preset(
         "paige-ai/Virchow2",
@@ -82,14 +130,27 @@ PRESETS = {
         {"init_values": 1e-5, "mlp_ratio": 5.3375, "reg_tokens": 4, "global_pool": ""},
         swiglu=True,
         pooling="token+mean",
+        licence=NO_DERIVATIVES,
+        gated=True,
+    ),
+    "h-optimus-0": Preset(
+        "bioptimus/H-optimus-0",
+        "vit_giant_patch14_reg4_dinov2",
+        1536,
+        OPTIMUS_OPTIONS,
+        mean=OPTIMUS_MEAN,
+        std=OPTIMUS_STD,
+        licence=APACHE,
     ),
     "h-optimus-1": Preset(
         "bioptimus/H-optimus-1",
         "vit_giant_patch14_reg4_dinov2",
         1536,
-        {"img_size": 224, "init_values": 1e-5, "global_pool": "token"},
-        mean=(0.707223, 0.578729, 0.703617),
-        std=(0.211883, 0.230117, 0.177517),
+        OPTIMUS_OPTIONS,
+        mean=OPTIMUS_MEAN,
+        std=OPTIMUS_STD,
+        licence=NO_DERIVATIVES,
+        gated=True,
     ),
     "prov-gigapath": Preset(
         "prov-gigapath/prov-gigapath",
@@ -105,10 +166,88 @@ PRESETS = {
             "init_values": 1e-5,
             "global_pool": "token",
         },
+        licence="Apache-2.0 with conditions",
+        gated=True,
     ),
-    "phikon": Preset("owkin/phikon", "vit_base_patch16_224", 768, norm_eps=1e-12, layout="vit"),
-    "phikon-v2": Preset("owkin/phikon-v2", "vit_large_patch16_224", 1024, {"init_values": 1e-5}, layout="dinov2"),
+    "phikon": Preset("owkin/phikon", "vit_base_patch16_224", 768, norm_eps=1e-12, layout="vit", licence=OWKIN),
+    "phikon-v2": Preset(
+        "owkin/phikon-v2", "vit_large_patch16_224", 1024, {"init_values": 1e-5}, layout="dinov2", licence=OWKIN
+    ),
+    "gpfm": Preset(
+        "majiabo/GPFM",
+        "vit_large_patch14_dinov2",
+        1024,
+        {"img_size": 224, "init_values": 1e-5},
+        gated=False,
+        file="GPFM.pth",
+    ),
+    "mstar": Preset("Wangyh/mSTAR", "vit_large_patch16_224", 1024, {"init_values": 1e-5}, gated=True),
+    "conch-v1.5": Preset(
+        "MahmoodLab/conchv1_5",
+        "",
+        768,
+        pooling="own",
+        input_px=448,
+        licence=NO_DERIVATIVES,
+        gated=True,
+        elsewhere=("trident:conch_v15", "slide2vec:conchv15"),
+    ),
+    "h0-mini": Preset(
+        "bioptimus/H0-mini",
+        "",
+        1536,
+        pooling="token+mean",
+        mean=OPTIMUS_MEAN,
+        std=OPTIMUS_STD,
+        licence=NO_DERIVATIVES,
+        gated=True,
+        elsewhere=("slide2vec:h0-mini",),
+    ),
+    "midnight": Preset(
+        "kaiko-ai/midnight",
+        "",
+        3072,
+        pooling="token+mean",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="MIT",
+        elsewhere=("slide2vec:midnight",),
+    ),
+    "hibou-l": Preset(
+        "histai/hibou-L",
+        "",
+        1024,
+        mean=(0.7068, 0.5755, 0.722),
+        std=(0.195, 0.2316, 0.1816),
+        licence=APACHE,
+        gated=True,
+        elsewhere=("slide2vec:hibou-l", "trident:hibou_l"),
+    ),
 }
+
+
+@functools.cache
+def own_encoders() -> tuple[EntryPoint, ...]:
+    """Return the encoders that other packages bring, under the entry points ``ksfusion.encoders``."""
+    return tuple(sorted(entry_points(group="ksfusion.encoders"), key=lambda entry: entry.name))
+
+
+def modules_of_encoder(name: str) -> tuple[str, ...]:
+    """Return the module of an encoder that another package brings, whose code counts; nothing for the others."""
+    modules = [entry.module for entry in own_encoders() if entry.name == name]
+    return tuple(module for module in modules if module_file(module) is not None)
+
+
+def built_here() -> list[str]:
+    """Return the presets whose networks timm has: not those that other packages build."""
+    return [name for name, preset in PRESETS.items() if preset.architecture]
+
+
+def packages_of_encoder(name: str) -> list[str]:
+    """Return the packages of which one builds an encoder, beside timm; none for those that are built here."""
+    preset = find_preset(name)
+    names = preset.elsewhere if preset else (name,) if name.startswith(COLLECTIONS) else ()
+    return [other.partition(":")[0] for other in names]
 
 
 def find_preset(name: str) -> Preset | None:
@@ -124,10 +263,19 @@ def check_encoder(name: str, weights: str | Path | None = None) -> None:
     Whether timm or the hub has the model is seen when it is built.
     """
     if name not in (RESNET50, LITE0, SEEDED) and find_preset(name) is None and not _ANY_MODEL.fullmatch(name):
-        known = ", ".join([RESNET50, LITE0, *PRESETS, f"{TIMM}NAME", f"{HUB}OWNER/NAME", SEEDED])
+        of_packages = [entry.name for entry in own_encoders()]
+        if name in of_packages and weights is None:
+            return
+        collections = [f"{prefix}NAME" for prefix in COLLECTIONS]
+        known = ", ".join(
+            [RESNET50, LITE0, *PRESETS, f"{TIMM}NAME", f"{HUB}OWNER/NAME", *collections, *of_packages, SEEDED]
+        )
         raise UserError(f"features.encoder: unknown encoder {name!r}; known: {known}")
     if weights is None:
         return
+    built_elsewhere = (preset := find_preset(name)) is not None and not preset.architecture
+    if built_elsewhere or name.startswith(COLLECTIONS):
+        raise UserError(f"features.weights: {name} is built by another package, which has its weights; set it to null")
     if name == SEEDED:
         raise UserError(f"features.weights: {SEEDED} has no weights to load; set it to null")
     if name == LITE0:

@@ -65,12 +65,21 @@ def read_weights(path: Path) -> Weights:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def fetch_weights(repository: str) -> Weights:
-    """Fetch the weights of a repository of the Hugging Face hub, or take them from its cache."""
+def fetch_weights(repository: str, file: str | None = None) -> Weights:
+    """Fetch the weights of a repository of the Hugging Face hub, or take them from its cache.
+
+    Parameters
+    ----------
+    repository
+        ``OWNER/NAME``.
+    file
+        Their file, where that has a name of its own.
+    """
     from timm.models import load_state_dict_from_hf
 
     try:
-        return load_state_dict_from_hf(repository, weights_only=True)
+        named = {} if file is None else {"filename": file}
+        return load_state_dict_from_hf(repository, weights_only=True, **named)
     except Exception as error:  # the hub's client, the network and torch each fail in their own way
         raise not_fetched(repository, error) from None
 
