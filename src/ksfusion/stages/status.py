@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -39,13 +40,14 @@ def status(config: Path, *, set: Sequence[str] = ()) -> None:
         If there is no such file, or a mistake in it or in a table stops any run.
     """
     again = f"ksfusion run {shlex.quote(str(config))}"
-    of_prediction: dict[str, str] = {}
+    command = partial(workflow_command, settings=set)
     if config.is_dir() or config.name == REQUEST:
         config = config / REQUEST if config.is_dir() else config
-        of_prediction, again = {"snakefile": PREDICTION, "profile": "default"}, "ksfusion predict, as before,"
-    folder, command = folder_of(config, set), workflow_command(config, settings=set, **of_prediction)
+        command = partial(command, snakefile=PREDICTION, profile="default")
+        again = "ksfusion predict, as before,"
+    folder, listing = folder_of(config, set), command(config)
     with ThreadPoolExecutor() as pool:
-        due, every = pool.map(lambda more: due_jobs(command, *more), ([], ["--forceall"]))
+        due, every = pool.map(lambda more: due_jobs(listing, *more), ([], ["--forceall"]))
     for line in report(folder, due, every, again):
         sys.stdout.write(f"{line}\n")
 
