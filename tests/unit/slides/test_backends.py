@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import pickle
 import struct
 import time
@@ -110,14 +111,14 @@ class TestProfiles:
 
 def forbid(monkeypatch, name):
     """Let the operating system refuse a folder, as it would anybody but root."""
-    original = Path.stat
+    original = os.stat
 
-    def refuse(self, **options):
-        if self.name == name:
-            raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return original(self, **options)
+    def refuse(path, **options):
+        if Path(os.fsdecode(path)).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, **options)
 
-    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os, "stat", refuse)
 
 
 class TestPaths:
