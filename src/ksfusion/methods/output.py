@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from torch import Tensor, nn
 
 
@@ -64,7 +65,12 @@ class Method(nn.Module):
 
     A method that has a stand-in for a slide or genes that are missing takes a third argument, a
     `ksfusion.methods.stand_ins.Present`; patches and genes then have rows of the samples alone that have them.
+
+    A method that is fitted to patches before it is trained has their largest number in ``patches_to_see``, and keeps
+    what it fits in buffers.
     """
+
+    patches_to_see = 0
 
     def of_patches(self, patches: Tensor) -> Parts:
         """Return what is made of patches (B, N, n_features) alone: the patches where nothing is."""
@@ -78,6 +84,9 @@ class Method(nn.Module):
         """Return the output for what `of_patches` and `of_genes` return of the same B samples."""
         output: MethodOutput = self(of_patches, of_genes)
         return output
+
+    def see_patches(self, patches: np.ndarray) -> None:
+        """Fit what is to be fitted to patches (n, n_features) of training slides, before the first step."""
 
     def auxiliary_losses(self, out: MethodOutput) -> Mapping[str, AuxiliaryLoss]:
         """Return the losses that training adds to that of the task, under their names in ``history.tsv``."""

@@ -25,6 +25,7 @@ from ksfusion.training.objective import Objective, objective_class, sample_weigh
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.predict import batched, predict
 from ksfusion.training.progress import Progress
+from ksfusion.training.prototypes import show_patches
 from ksfusion.training.released import ReleasedStrategy
 from ksfusion.training.resume import Best, Resume, TrainingState
 from ksfusion.training.step import training_step
@@ -330,6 +331,7 @@ def fit_method(
         groups=data.groups,
         **method_options(info, settings),
     ).to(device)
+    show_patches(model, data)
     fitted = fit(
         model,
         data,
