@@ -14,6 +14,9 @@ import yaml
 from fold_project import make_project
 from project import Project, copy_project
 
+# What the shell of a job puts in the place of variables: nothing, in these studies.
+VARIABLES = r"\$TENSORBOARD|\$\{STAGE:[^}]*\}"
+
 # The studies that have a rule, and what is asked of Snakemake for them.
 RULES = {
     "folds": [
@@ -89,7 +92,7 @@ def finished(name, folder, project, *options):
     text, found = printed.stdout + printed.stderr, {}
     shown = r"^rule (\w+):\n.*?^Shell command: ksfusion (.*?)$"
     for rule, command in re.findall(shown, text, re.MULTILINE | re.DOTALL):
-        found.setdefault(rule, shlex.split(command.partition(" 2> ")[0].replace("$TENSORBOARD", "")))
+        found.setdefault(rule, shlex.split(re.sub(VARIABLES, "", command.partition(" 2> ")[0])))
     assert found.keys() >= set(RULES[name])
     return Study(folder, found)
 
