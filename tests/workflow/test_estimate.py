@@ -1,6 +1,7 @@
 """What an estimate says beside what a finished run has noted."""
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -22,7 +23,8 @@ def noted(path):
 
     The processor time that Snakemake notes is that of its last look at the process; the mean load is of the whole.
     """
-    row = next(csv.DictReader(path.open(), delimiter="\t"))
+    with path.open(encoding="utf-8") as file:
+        row = next(csv.DictReader(file, delimiter="\t"))
     return float(row["s"]) * float(row["mean_load"]) / 100, float(row["max_rss"])
 
 
@@ -55,5 +57,7 @@ def test_an_estimate_is_near_what_a_run_took(demo, monkeypatch):
 
 def test_nothing_is_left_of_a_finished_study(demo):
     command = [sys.executable, "-m", "ksfusion", "estimate", str(demo.folder / demo.configfile)]
-    done = subprocess.run(command, cwd=demo.folder, capture_output=True, text=True, check=True)
+    # The code of the project that ran, to whose files the versions belong.
+    environment = {**os.environ, "PYTHONPATH": str(demo.folder / "src")}
+    done = subprocess.run(command, cwd=demo.folder, capture_output=True, text=True, check=True, env=environment)
     assert "dominating  nothing is left to do" in done.stdout
