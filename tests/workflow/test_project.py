@@ -18,6 +18,8 @@ PACKAGE_OF_MODULE = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "sksurv": "scikit-survival",
+    # scikit-learn cannot be without it.
+    "threadpoolctl": "scikit-learn",
     "spams": "spams-bin",
     "yaml": "pyyaml",
     "openslide": "openslide-python",
@@ -70,6 +72,8 @@ FITTING = {"anndata", "scanpy", "spams-bin", "staintools"}
 NOT_CALLED |= {rule: FITTING for rule in ("predict_cases", "explain_cases", "write_pages")}
 
 
+# Asked for before any job where a method of theirs is named.
+OPTIONAL = {"torchmil"}
 # They call methods, whose modules are found by name.
 OF_METHODS = {"train-model", "fit-baseline", "search-settings", "draw-heatmaps", "audit-modalities"}
 OF_METHODS |= {"attribute-genes", "draw-embeddings", "locate-attention", "predict-cases", "explain-cases"}
@@ -91,7 +95,7 @@ def imported(verb: str) -> set[str]:
             own = {name for name in names if name.startswith("ksfusion.")}
             pending += [name for name in own if (ROOT / "src" / f"{name.replace('.', '/')}.py").is_file()]
             packages |= {name.split(".")[0] for name in names}
-    packages -= {"ksfusion", *sys.stdlib_module_names}
+    packages -= {"ksfusion", *OPTIONAL, *sys.stdlib_module_names}
     return {PACKAGE_OF_MODULE.get(name, name) for name in packages}
 
 
