@@ -1,12 +1,14 @@
 """Train the methods on a cohort whose truth is known, at the level of features and genes.
 
-    python benchmarks/planted.py [--full] [--methods ...] [--seeds ...] [--localisation localisation.tsv]
+    python benchmarks/planted.py [--full] [--methods ...] [--seeds ...] [--against ...] [--localisation table.tsv]
 
 The cohort is that of `benchmarks/planted_cohort.py`, where its data model is stated.
 
 At the end two questions are answered, for each task: does a method that reads both modalities come out above the best
 that reads one, and does KS-Fusion without a component come out above the whole? Differences are of the mean over seeds,
-with the sd of the seeds' own differences beside them.
+with the sd of the seeds' own differences beside them. `--against` tells how each method differs from those named: a
+mean over seeds with its 95 % interval by bootstrap over test cases. `--runs` keeps the runs in a folder; those that it
+has are not trained again.
 
 `--localisation` writes the table that the demo has as `results/localisation.tsv`: how well the attention of each
 method, and what its output owes to each patch, find the patches that show a pattern, with chance and an oracle beside.
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -42,23 +45,35 @@ EPOCHS = {"diagnosis": 20, "survival": 10}
 RESAMPLES = 1000
 
 
-def run(folder: Path, task: TrainedTask, method: str, seed: int, settings: RunSettings, device: str) -> tuple:
-    """Train once; return task, method, weight decay, seed, test metric in percent and a note."""
+def run_folder(runs: Path, task: str, method: str, decay: float, seed: int) -> Path:
+    return runs / task / method / str(decay) / str(seed)
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    """Read what a run says of the test samples."""
+    return pd.read_parquet(folder / "predictions.parquet").query("split == 'test'")
+
+
+def run(
+    folder: Path, runs: Path, task: TrainedTask, method: str, seed: int, settings: RunSettings, device: str
+) -> tuple:
+    """Train once, unless the run is there; return task, method, decay, seed, test metric in percent and a note."""
     from ksfusion.results.metrics import classification_metrics, survival_metrics
     from ksfusion.stages.train_model import train_model
     from ksfusion.training.data import FoldFiles
 
-    start, output = time.perf_counter(), folder / task.name / method / str(settings.weight_decay) / str(seed)
-    train_model(
-        FoldFiles(*(folder / name for name in FILES)),
-        [output],
-        method=method,
-        fold=0,
-        seed=[seed],
-        settings=TrainModelSettings(task=task, training=settings),
-        device=device,
-    )
-    table = pd.read_parquet(output / "predictions.parquet").query("split == 'test'")
+    start, output = time.perf_counter(), run_folder(runs, task.name, method, settings.weight_decay, seed)
+    if not (output / "metrics.json").exists():
+        train_model(
+            FoldFiles(*(folder / name for name in FILES)),
+            [output],
+            method=method,
+            fold=0,
+            seed=[seed],
+            settings=TrainModelSettings(task=task, training=settings),
+            device=device,
+        )
+    table = predictions(output)
     if task.kind == "survival":
         score = survival_metrics(table["days"], table["event"], table["risk"])["c_index"]
     else:
@@ -112,6 +127,27 @@ def print_verdicts(table: pd.DataFrame, decay: float, tasks: list[str]) -> None:
             print(f"{task:10} decay {decay:g}: {name} is {word} {other}: {spread}")
 
 
+def print_differences(runs: Path, table: pd.DataFrame, others: list[str]) -> None:
+    """Print how much each method's score is above that of others, with an interval over the test cases."""
+    from attention import Tested, difference
+
+    def tested(task: str, method: str, decay: float) -> list[Tested]:
+        found = []
+        for row in table[
+            (table["task"] == task) & (table["method"] == method) & (table["decay"] == decay)
+        ].itertuples():
+            truth = predictions(run_folder(runs, task, method, decay, row.seed))
+            outputs = truth["risk"] if task == "survival" else truth[[f"prob_{name}" for name in CLASSES]]
+            found.append(Tested({"score": row.score}, outputs.to_numpy(), truth))
+        return found
+
+    pairs = table[["task", "decay", "method"]].drop_duplicates()
+    for other in others:
+        for task, decay, method in pairs[pairs["method"] != other].itertuples(index=False):
+            mean, low, high = difference(tested(task, method, decay), tested(task, other, decay))
+            print(f"{task:10} decay {decay:g}: {method} less {other}: {mean:+.1f} ({low:+.1f} to {high:+.1f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="2,500 patches x 1,024 features; for a GPU")
@@ -125,6 +161,10 @@ def main() -> None:
     parser.add_argument("--test-cases", type=int, default=400)
     parser.add_argument("--device", default="cpu", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--localisation", type=Path, help="table of where methods look")
+    parser.add_argument(
+        "--against", nargs="+", default=[], choices=METHODS, help="methods that the others are compared with"
+    )
+    parser.add_argument("--runs", type=Path, help="folder that keeps the runs of this cohort and these settings")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 2), help="trainings at a time")
     args = parser.parse_args()
 
@@ -133,27 +173,28 @@ def main() -> None:
     n_patches, width = (2500, 1024) if args.full else (256, 64)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        kept = args.runs or folder
         cases = draw_cohort(folder, n_test=args.test_cases, n_patches=n_patches, width=width, seed=0)
         runs = []
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            for name in args.tasks:
+            for seed, name, (method, decay) in product(args.seeds, args.tasks, rows):
                 task = TrainedTask.of(TASKS[name], epochs=args.epochs or EPOCHS[name])
-                for method, decay in rows:
-                    settings = RunSettings(**common, weight_decay=decay)
-                    runs += [pool.submit(run, folder, task, method, s, settings, args.device) for s in args.seeds]
+                settings = RunSettings(**common, weight_decay=decay)
+                runs.append(pool.submit(run, folder, kept, task, method, seed, settings, args.device))
             results = []
             for future in runs:
                 results.append(future.result())
-                name, method, decay, _, score, note = results[-1]
-                print(f"  {name:10} {method:20} decay {decay:<6g} {score:5.1f}  {note}", flush=True)
+                name, method, decay, seed, score, note = results[-1]
+                print(f"  {name:10} {method:20} decay {decay:<6g} seed {seed} {score:5.1f}  {note}", flush=True)
         if args.localisation:
-            last = str(args.weight_decay[-1])
+            last = args.weight_decay[-1]
             looking = [name for name in args.methods if "p" in METHODS[name].modalities]
             folders = [
-                folder / t / name / last / str(seed) for t in args.tasks for name in looking for seed in args.seeds
+                run_folder(kept, t, name, last, seed) for t in args.tasks for name in looking for seed in args.seeds
             ]
             write_localisation(folder, folders, args.localisation)
-    runs_table = pd.DataFrame(results, columns=["task", "method", "decay", "seed", "score", "note"])
+        runs_table = pd.DataFrame(results, columns=["task", "method", "decay", "seed", "score", "note"])
+        print_differences(kept, runs_table, args.against)
     table = runs_table.groupby(["method", "decay", "task"])["score"].agg(["mean", "std"]).unstack("task")
     print(f"\nTest AUC (diagnosis) and C-index (survival) in percent, mean and sd of {len(args.seeds)} seeds")
     for method, decay in rows:
