@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ksfusion.methods.deformable import CMDeform, sample_bilinear
 from ksfusion.methods.ksfusion import KSFusion, Stream
 from ksfusion.methods.position_bias import PositionBias
-from ksfusion.methods.registry import register
+from ksfusion.methods.registry import Inputs, register
 
 
 class ReleasedDeform(CMDeform):
@@ -74,6 +74,20 @@ def released_ge_con(genes: Tensor, points: Tensor, *, line: int) -> Tensor:
     return difference.square().sum() / len(genes)
 
 
+def draw_as_released(model: nn.Module) -> None:
+    """Draw the weights and biases of linear layers as the released code has them: by torch's own scheme.
+
+    That is evenly from -1 / sqrt(fan-in) to 1 / sqrt(fan-in), a standard deviation of 1 / sqrt(3 fan-in). The gene
+    encoders keep variance 1 / fan-in and biases of zero, which the released code has there too, and convolutions the
+    scheme of torch that they were drawn by. The last layer of a position bias is a vector (width,).
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, PositionBias):
+            nn.init.uniform_(layer.last, -(len(layer.last) ** -0.5), len(layer.last) ** -0.5)
+        elif isinstance(layer, nn.Linear) and "encode_genes" not in name.split("."):
+            layer.reset_parameters()
+
+
 @register(
     "ksfusion-released",
     label="KS-Fusion, released code",
@@ -83,9 +97,13 @@ def released_ge_con(genes: Tensor, points: Tensor, *, line: int) -> Tensor:
     training="released",
 )
 class ReleasedKSFusion(KSFusion):
-    """KS-Fusion with the released code's attention, consistency loss and training."""
+    """KS-Fusion with the released code's attention, first weights, consistency loss and training."""
 
     stream = ReleasedStream
+
+    def __init__(self, inputs: Inputs, **options: Any) -> None:
+        super().__init__(inputs, **options)
+        draw_as_released(self)
 
     def consistency(self, niche: str, genes: Tensor, points: Tensor) -> Tensor:
         """Return the released consistency loss of a stream."""

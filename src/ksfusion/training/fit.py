@@ -70,7 +70,7 @@ def fit(
     settings
         Batch size, learning rate, weight decay, and what samples are weighted by.
     strategy
-        The method's way to train: steps of an epoch, choice of the best one, CG-Coord.
+        The method's way to train: steps of an epoch and their learning rates, choice of the best epoch, CG-Coord.
     name
         Name of the run, for messages.
     bf16
@@ -107,7 +107,7 @@ def fit(
     with Progress(name, epochs=epochs, steps=steps, done=done, tensorboard=tensorboard) as progress:
         for epoch in range(done + 1, epochs + 1):
             start = time.perf_counter()
-            rates = cosine(settings.lr, np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps))
+            rates = cosine(settings.lr, strategy.shares(epoch, epochs=epochs, steps=steps))
             batches = list(batched(state.order.permutation(len(train)), batch_size))[:steps]
             dropped = drop_modalities(state.order, len(train), modality_dropout) if modality_dropout else None
             model.train()
@@ -149,7 +149,7 @@ def fit(
             row |= {"learning_rate": rates[0], "seconds": round(time.perf_counter() - start, 3)}
             state.history.append(row)
             if resume is not None:
-                resume.save(state)
+                resume.save(state, last=epoch == epochs)
             progress.epoch(row)
     return _summary(state, objective, strategy, val)
 

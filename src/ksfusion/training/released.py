@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ class ReleasedStrategy(Strategy):
     def steps(self, n_samples: int, *, batch_size: int) -> int:
         """Return the number of steps of an epoch: an incomplete last batch is left out, unless it is the only one."""
         return max(n_samples // batch_size, 1)
+
+    def shares(self, epoch: int, *, epochs: int, steps: int) -> np.ndarray:
+        """Return how far along the schedule of the learning rate the steps of an epoch are: all as far as its first."""
+        return np.full(steps, (epoch - 1) / epochs)
 
     def times_to_cut(self, cases: pd.DataFrame) -> pd.Series[float]:
         """Return the times of all training cases, those that did not die too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -40,6 +41,23 @@ class Strategy:
     def steps(self, n_samples: int, *, batch_size: int) -> int:
         """Return the number of steps of an epoch: the last batch may be smaller than the others."""
         return math.ceil(n_samples / batch_size)
+
+    def shares(self, epoch: int, *, epochs: int, steps: int) -> np.ndarray:
+        """Return how far along the schedule of the learning rate the steps of an epoch are: from 0 towards 1.
+
+        Parameters
+        ----------
+        epoch, epochs
+            Number of the epoch, from 1, and of all epochs.
+        steps
+            Number of steps of an epoch.
+
+        Returns
+        -------
+        numpy.ndarray (steps,)
+            Steps already taken, as a share of all steps of all epochs.
+        """
+        return np.arange((epoch - 1) * steps, epoch * steps) / (epochs * steps)
 
     def times_to_cut(self, cases: pd.DataFrame) -> pd.Series[float]:
         """Return the times, in days, whose quartiles cut survival time into intervals: those of deaths.

@@ -118,3 +118,70 @@ def test_the_method_uses_the_released_loss():
     assert {name: loss.weight for name, loss in losses.items()} == {"alignment_tumour": 0.5, "alignment_tme": 0.5}
     expected = released_ge_con(out.gene_embeddings["tme"], out.points["tme"], line=12)
     torch.testing.assert_close(losses["alignment_tme"].value, expected)
+
+
+def first_weights(name: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a method as it is drawn, at the paper's sizes."""
+    torch.manual_seed(0)
+    niches = {"tumour": [f"t{n}" for n in range(59)], "tme": [f"e{n}" for n in range(361)]}
+    return build(name, n_features=1024, n_patches=2500, niches=niches, n_outputs=4).state_dict()
+
+
+# Fan-in of each layer that torch's scheme draws; biases have that of their layer.
+FAN_IN = {
+    "classifier": 256,
+    "project": 1024,
+    "teach": 256,
+    "pool.0": 128,
+    "pool.2": 128,
+    "attend.w_q": 16,
+    "attend.w_k": 16,
+    "attend.w_v": 16,
+    "attend.gather": 36,
+    "attend.to_offset": 64,
+    "attend.w_o": 512,
+    "attend.position_bias.first": 2,
+    "attend.position_bias.second": 32,
+    "attend.position_bias.last": 32,
+}
+# Of the gene encoders, in order.
+GENE_FAN_IN = {"tumour": (59, 64, 48, 32), "tme": (361, 64, 48, 32)}
+
+
+def test_first_weights_are_those_of_the_released_scheme():
+    """Even between the two ends: a standard deviation of 1 / sqrt(3 fan-in); the gene encoders' is 1 / sqrt(fan-in)."""
+    weights = first_weights("ksfusion-released")
+    expected = {}
+    for layer, fan_in in FAN_IN.items():
+        for prefix in [""] if layer == "classifier" else ["streams.tumour.", "streams.tme."]:
+            for name in ("", ".weight", ".bias"):
+                expected[f"{prefix}{layer}{name}"] = fan_in
+    seen = set()
+    for name, fan_in in expected.items():
+        if name in weights:
+            seen.add(name)
+            values = weights[name].double()
+            assert float(values.abs().max()) <= fan_in**-0.5
+            # The spread of an even distribution's own standard deviation is 0.45 / sqrt(n) of it.
+            assert float(values.square().mean().sqrt()) == pytest.approx(
+                (3 * fan_in) ** -0.5, rel=2 * values.numel() ** -0.5
+            )
+    for niche, sizes in GENE_FAN_IN.items():
+        for number, fan_in in enumerate(sizes):
+            name = f"streams.{niche}.encode_genes.{3 * number}"
+            values = weights[f"{name}.weight"]
+            assert float(values.std()) == pytest.approx(fan_in**-0.5, rel=3 * values.numel() ** -0.5)
+            assert float(values.abs().max()) > 1.5 * fan_in**-0.5
+            assert not weights[f"{name}.bias"].any()
+            seen |= {f"{name}.weight", f"{name}.bias"}
+    assert {name for name in weights if "norm" not in name} == seen
+
+
+@pytest.mark.parametrize(
+    ("layer", "ratio"),
+    [("classifier", 3**0.5), ("streams.tme.project", 6**0.5), ("streams.tme.pool.0", 5 / 3 * 3**0.5)],
+)
+def test_first_weights_of_the_method_are_wider(layer, ratio):
+    """A variance of 1 / fan-in, of 2 before ReLU and of 25 / 9 before tanh, where the released code has a third."""
+    own, released = (first_weights(name)[f"{layer}.weight"] for name in ("ksfusion", "ksfusion-released"))
+    assert float(own.std() / released.std()) == pytest.approx(ratio, rel=4 * own.numel() ** -0.5)

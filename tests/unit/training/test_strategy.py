@@ -43,6 +43,27 @@ def test_released_training_drops_the_last_batch_unless_it_is_the_only_one(cohort
     assert seen == expected
 
 
+@pytest.mark.parametrize("method", ["ksfusion-released", "ksfusion"])
+def test_the_learning_rate_is_stepped_by_epoch_where_the_released_code_does(cohort, monkeypatch, method):
+    """(1 + cos 0) / 2, (1 + cos 60 degrees) / 2 and (1 + cos 120 degrees) / 2 of the first, in three epochs.
+
+    By step, the middle of an epoch of two steps has (1 + cos 30 degrees) / 2 and so on.
+    """
+    seen = []
+
+    def spy(model, optimiser, *args, **kwargs):
+        seen.append(optimiser.param_groups[0]["lr"])
+        return training_step(model, optimiser, *args, **kwargs)
+
+    monkeypatch.setattr("ksfusion.training.fit.training_step", spy)
+    folder = cohort.train("run", method=method, task=epochs(DIAGNOSIS, 3), batch_size=24)
+    root = np.sqrt(3)
+    by_step = [1, (2 + root) / 4, 0.75, 0.5, 0.25, (2 - root) / 4]
+    by_epoch = [1, 1, 0.75, 0.75, 0.25, 0.25]
+    np.testing.assert_allclose(seen, 1e-3 * np.array(by_epoch if method == "ksfusion-released" else by_step))
+    np.testing.assert_allclose(read_tsv(folder / "history.tsv")["learning_rate"], [1e-3, 0.75e-3, 0.25e-3])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "best", "name"), [("ksfusion-released", 3, "auc_or_accuracy"), ("ksfusion", 2, "auc")]
