@@ -11,6 +11,7 @@ from project import ROOT
 from ksfusion.cli import build_parser, verbs
 from ksfusion.config import Config
 from ksfusion.core.reference import block_of
+from ksfusion.slides.encoders.presets import PRESETS
 
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 
@@ -204,6 +205,18 @@ def test_a_key_within_a_sentence_is_there(page):
     # Files are called after what is in them: samples.tsv, predictions.parquet.
     endings = ("tsv", "yaml", "md", "parquet", "html", "json", "csv", "h5", "svg", "png", "gmt", "smk", "py")
     assert [key for key in keys if key.split(".")[-1] not in endings and not is_key(key)] == []
+
+
+def test_encoders_of_the_page_and_of_the_comment_are_those_that_there_are():
+    """Length of the features, repository, and whether it is given on request alone."""
+    rows = re.findall(
+        r"^\| `([\w.-]+)` \| .* \| (\d+) \| `(.*)`(, on request)? \|$", (ROOT / "docs/features.md").read_text(), re.M
+    )
+    found = {name: (int(n), repository, bool(asked)) for name, n, repository, asked in rows if name != "resnet50"}
+    there = {name: (preset.n_features, preset.repository, bool(preset.gated)) for name, preset in PRESETS.items()}
+    assert found == there
+    comment = (ROOT / "config.yaml").read_text().partition("  encoder:")[2].partition("  weights:")[0]
+    assert set(there) <= set(re.split(r"[^\w.-]+", comment))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
