@@ -143,6 +143,7 @@ TABLES = expand(
 )
 TABLES += ["results/tables/comparisons.tsv", "results/tables/subgroups.tsv"]
 TABLES += ALPHA_RESULTS if plan.alpha_listed else []
+TABLES += REPRODUCTION
 
 
 rule all:

@@ -20,6 +20,7 @@ from ksfusion.core.config_problems import merged_problems, shown
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import find_path, located
 from ksfusion.core.reference import block_of
+from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
 from ksfusion.methods.registry import METHODS, SHIPPED, unknown_method, use_methods
@@ -344,6 +345,11 @@ class Config(Titles):
     def attributed(self) -> list[str]:
         """Return the methods whose outputs are explained by genes: those of them that are trained anyway."""
         return [name for name in self.results.attributions.methods if name in self.methods]
+
+    def published(self) -> dict[str, Any]:
+        """Return the paper's configuration, as it is recorded, where its values stand beside; nothing else."""
+        beside = self.results.published == "paper"
+        return Config.model_validate(read_yaml(resource("cohorts/glioma.yaml"))).record() if beside else {}
 
     def set_files(self) -> dict[str, str]:
         """Return the user's own files of gene sets, and of groups, by their key in the configuration."""

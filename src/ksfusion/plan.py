@@ -80,11 +80,9 @@ class Plan(NamedFiles):
         tasks = config.tasks.items()
         first, labelled = next(iter(tasks))  # by whose label splits are stratified
         reading = slides.Reading.of(config.slides)
-        compared: dict[str, Any] = {
-            "tasks": [task.shown(name).model_dump() for name, task in tasks],
-            "caveats": config.caveats(),
-            "title": config.title,
-        }
+        said = {"title": config.title, "caveats": config.caveats()}
+        compared: dict[str, Any] = {"tasks": [task.shown(name).model_dump() for name, task in tasks], **said}
+        recorded = {"config": config.record(), **said}
         drawn = results.DrawTasksSettings(tasks=compared["tasks"], title=config.title)
         of_runs = {"tasks": compared["tasks"], "methods": config.methods, "shared": self._shared(config.methods)}
         by_alpha = {**compared, "methods": self.alphas, "shared": self._shared(self.alphas)}
@@ -132,6 +130,7 @@ class Plan(NamedFiles):
             "make_tables": results.MakeTablesSettings.of(
                 config.results, **compared, methods=config.methods, names=["table1", "table2", "table_s1"]
             ),
+            "make_reproduction": results.MakeReproductionSettings(**recorded, paper=config.published()),
             "draw_figures": results.DrawFiguresSettings.of(config.results, **compared, methods=all_but_alphas),
             "make_alpha_table": results.MakeTablesSettings.of(config.results, **by_alpha, names=["alpha"]),
             "draw_alpha": results.DrawFiguresSettings.of(config.results, **by_alpha, only_alpha=True),
@@ -142,11 +141,9 @@ class Plan(NamedFiles):
             ),
             "write_report": results.WriteReportSettings.of(
                 config.results,
-                config=config.record(),
-                title=config.title,
+                **recorded,
                 tasks=compared["tasks"],
                 notice=DEMO_NOTICE if config.demo else None,
-                caveats=config.caveats(),
                 alpha=self.alpha_listed,
             ),
             **dict.fromkeys(

@@ -42,6 +42,7 @@ RULES = {
         "make_comparisons",
         "make_localisation",
         "make_modalities",
+        "make_reproduction",
         "make_subgroups",
         "make_tables",
         "read_expression",
@@ -151,6 +152,7 @@ def make_folds(folder):
         splits={"k": 2},
         methods=["ksfusion", "ksfusion-alpha025", "logistic-genes"],
         heatmaps={"samples": 1},
+        results={"published": "paper"},
         training={"seeds": [0], "epochs": {"mgmt": 3}, "search": {"trials": 1}},
     )
     tasks = {"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["unmethylated", "methylated"]}}

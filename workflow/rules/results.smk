@@ -16,7 +16,9 @@ ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
 DROPS = ["results/tables/external.tsv"] if plan.config.splits.external else []
 
 # The published values, where they stand beside.
-PAPER = [shipped("paper_tables.tsv")] if plan.config.results.published == "paper" else []
+PUBLISHED = shipped("paper_tables.tsv")
+PAPER = [PUBLISHED] if plan.config.results.published == "paper" else []
+REPRODUCTION = multiext("results/tables/reproduction", ".tsv", ".md") if PAPER else []
 
 
 rule make_comparisons:
@@ -105,6 +107,26 @@ rule make_tables:
     shell:
         "ksfusion make-tables --runs {params.runs} --comparisons {input.comparisons} --settings {params.settings:q}"
         " --output results/tables 2> {log}"
+
+
+# Only where the cohort is the paper's, as `results.published` says.
+rule make_reproduction:
+    input:
+        tables=expand("results/tables/{table}.tsv", table=["table1", "table2"]),
+        paper=PUBLISHED,
+    output:
+        table="results/tables/reproduction.tsv",
+        printed="results/tables/reproduction.md",
+    log:
+        "results/logs/make_reproduction.log",
+    conda:
+        "../../envs/results.yaml"
+    params:
+        settings=plan.settings("make_reproduction"),
+        code=plan.code("make_reproduction"),
+    shell:
+        "ksfusion make-reproduction --tables {input.tables} --settings {params.settings:q} --output {output.table}"
+        " --printed {output.printed} 2> {log}"
 
 
 rule draw_figures:

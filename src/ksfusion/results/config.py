@@ -226,6 +226,14 @@ class MakeTablesSettings(TableContents, Compared):
     names: list[TableName] = Field(["table1", "table2", "alpha"])
 
 
+class MakeReproductionSettings(Titles):
+    """Of `ksfusion.stages.make_reproduction`; ``config``, ``paper``: the configuration and the paper's."""
+
+    config: dict[str, Any]
+    paper: dict[str, Any]
+    caveats: list[str] = Field(default_factory=list)
+
+
 class MakeComparisonsSettings(Times, Comparing, ComparedRuns):
     """Of `ksfusion.stages.make_comparisons`."""
 
