@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional
+from torchmil.nn import NystromAttention
 
 from ksfusion.methods.nystrom import (
     PPEG,
@@ -49,6 +50,42 @@ def test_attention_through_landmarks_is_near_exact_where_they_are_the_tokens():
     assert (attended - exact).norm() < 1e-3 * exact.norm()
     six = nystrom_attention(q, k, v, n_landmarks=12)
     assert (six - exact).norm() < 0.1 * exact.norm()
+
+
+def of_package(q, k, v, *, n_landmarks):
+    """Attend by torchmil's code, whose layer is given queries, keys and values (B, heads, N, d) as they are."""
+    heads, width = q.shape[1], q.shape[1] * q.shape[3]
+    layer = NystromAttention(width, att_dim=width, n_heads=heads, n_landmarks=n_landmarks, learn_weights=False)
+
+    def cut(padded):
+        front = padded.shape[1] - q.shape[2]
+        return [functional.pad(part.transpose(1, 2).flatten(2), (0, 0, front, 0)) for part in (q, k, v)]
+
+    layer._qkv = cut
+    return layer(v.transpose(1, 2).flatten(2)).unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+@pytest.mark.parametrize("n_landmarks", [4, 12])
+def test_attention_is_that_of_a_package_where_nothing_is_padded_and_a_matrix_is_alone(n_landmarks):
+    q, k, v = draw(3, 1, 1, 48, 8).double()
+    attended = nystrom_attention(q, k, v, n_landmarks=n_landmarks)
+    torch.testing.assert_close(attended, of_package(q, k, v, n_landmarks=n_landmarks), rtol=1e-5, atol=1e-6)
+
+
+def test_a_sample_does_not_depend_on_its_batch_as_that_of_a_package_does():
+    """The pseudo-inverse of each matrix starts from its own norm, there from the largest of the batch."""
+    q, k, v = 3 * draw(3, 3, 4, 48, 8).double()
+    for attend, apart in ((nystrom_attention, False), (of_package, True)):
+        together, alone = attend(q, k, v, n_landmarks=12)[:1], attend(q[:1], k[:1], v[:1], n_landmarks=12)
+        assert torch.allclose(together, alone, rtol=1e-5, atol=1e-6) is not apart
+
+
+def test_few_tokens_are_attended_exactly_where_a_package_pads_them_with_zeros():
+    """Seven tokens, as of six groups of genes and the class token; 121 zeros are put before them there."""
+    q, k, v = draw(3, 1, 4, 7, 8).double()
+    exact = functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(nystrom_attention(q, k, v, n_landmarks=128), exact)
+    assert (of_package(q, k, v, n_landmarks=128) - exact).norm() > 0.5 * exact.norm()
 
 
 def test_attention_with_fewer_landmarks_approaches_the_exact_one():
