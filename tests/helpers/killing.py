@@ -10,6 +10,9 @@ import importlib, os, signal, sys
 from ksfusion.cli import main
 
 module, path, count, *arguments = sys.argv[1:]
+# A state is kept after every epoch, however long that takes.
+from ksfusion.training import resume
+resume.SHARE_OF_SAVING = 1e9
 owner = importlib.import_module(module)
 *outer, name = path.split(".")
 for part in outer:

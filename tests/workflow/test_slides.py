@@ -166,6 +166,26 @@ def live_verbs(run):
     return verbs
 
 
+def start_watched(command, folder):
+    """Start a run in a session of its own, so that all its processes can be killed together."""
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def lengths_of_verbs(run):
+    """Return the seconds from the first to the last sight of each verb's jobs in a run that is left to end."""
+    first, last = {}, {}
+    while run.poll() is None:
+        now = time.monotonic()
+        for verb in live_verbs(run):
+            first.setdefault(verb, now)
+            last[verb] = now
+        time.sleep(0.02)
+    assert run.returncode == 0
+    return {verb: last[verb] - first[verb] for verb in first}
+
+
 def kill_while(run, verb, seconds):
     """Kill a run some seconds after a job of a verb, or of a later one, was seen; return what was alive then."""
     later = set(VERBS[VERBS.index(verb) :])
@@ -189,18 +209,16 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path):
         projects.append(make_project(tmp_path / run, names, slides={"batches": 2}, patches={"count": 100}))
         (projects[-1].folder / "slides").symlink_to(tmp_path / "slides")
     whole, killed = projects
-    whole.snakemake("results/features/store")
-
     command = [sys.executable, "-m", "snakemake", "results/features/store", "--cores", "2", "--configfile", "mine.yaml"]
+    lengths = lengths_of_verbs(start_watched(command, whole.folder))
     moments, aims, hits = random.Random(0), ["tile-slides"] * 3 + ["fit-stain"] * 2 + ["extract-features"] * 5, []
     for _ in range(20):
         if len(hits) == len(aims):
             break
-        run = subprocess.Popen(
-            [*command, "--nolock"], cwd=killed.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        alive = kill_while(run, aims[len(hits)], moments.uniform(0, 2.5))
+        verb = aims[len(hits)]
+        run = start_watched([*command, "--nolock"], killed.folder)
+        # What was done stays done: all kills of a verb together take no longer than its work.
+        alive = kill_while(run, verb, moments.uniform(0, lengths[verb] / aims.count(verb)))
         hits += [alive] if alive else []
     # Ten kills that hit a job at work, in every stage that takes time.
     assert len(hits) == 10 and set().union(*hits) >= {"tile-slides", "fit-stain", "extract-features"}

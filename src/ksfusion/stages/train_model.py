@@ -50,7 +50,7 @@ def train_model(
     samples; test samples and those of external cohorts are only predicted. A task that the training samples cannot
     teach (one class, no event) is skipped, a run whose loss is no longer finite has failed, and one whose output is the
     same for every sample has collapsed: its files say so. Runs that were killed go on after their last finished epoch,
-    to the same files.
+    to the same files; runs that were finished before with the same settings, code and inputs are not trained anew.
 
     Parameters
     ----------
@@ -114,7 +114,6 @@ def train_model(
     if not reason:
         keep_freed_memory()
         data = on_device(data, where)
-    resumes = []
     for number, folder in zip(seed, output, strict=True):
         run = {"task": task.name, "method": method, "fold": fold, "seed": number}
         recorded = {**run, "task": task.record(), "training": training.record()}
@@ -129,7 +128,7 @@ def train_model(
             write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=without)
             continue
         key = {"config": of_run, "device": where.type, "threads": THREADS, "torch": str(torch.__version__)}
-        resumes.append(Resume(folder, key_of(key, [*files, *files_of_teachers(own_teacher)])))
+        resume = Resume(folder, key_of(key, [*files, *files_of_teachers(own_teacher)]))
         try:
             with reproducible(number, device=where, threads=THREADS):
                 model, objective, fitted = fit_method(
@@ -140,7 +139,7 @@ def train_model(
                     settings=training,
                     device=where,
                     name=_words(run),
-                    resume=resumes[-1],
+                    resume=resume,
                     tensorboard=folder / "tensorboard" if tensorboard else None,
                     teacher=Teacher.read(own_teacher[0]) if own_teacher else None,
                 )
@@ -149,10 +148,12 @@ def train_model(
         except NotFiniteLossError as error:
             log.warning("%s: failed: %s", _words(run), error)
             write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))
+            resume.remove()
             continue
         if collapsed := why_collapsed(logits, task.kind, training):
             log.warning("%s: %s", _words(run), collapsed)
             write_unfinished_run(folder, data, task, run, of_run, status="collapsed", reason=collapsed, fitted=fitted)
+            resume.remove()
             continue
         learned = data.samples.iloc[train]
         weights = sample_weights(learned, weight_by=training.weight_by)
@@ -165,9 +166,8 @@ def train_model(
             history=fitted.history,
             metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
         )
-    # Not before the last is done: Snakemake removes the files of all of them when one is interrupted.
-    for resume in resumes:
-        resume.remove()
+        # Snakemake removes the files of all seeds when one is interrupted; this brings them back.
+        resume.finish()
 
 
 def _words(run: Mapping[str, object]) -> str:

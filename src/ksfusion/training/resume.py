@@ -1,11 +1,17 @@
-"""What a training carries from one epoch to the next, kept on disk so that a run that was killed goes on from there."""
+"""What a training carries from one epoch to the next, kept on disk so that a run that was killed goes on from there.
+
+Of a run that is finished its outcome is kept: a job that is done again for another seed or method does not train anew
+what has not changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +25,9 @@ from torch import Tensor
 
 from ksfusion.core.checksums import UNSEALED, check_seal, seal
 from ksfusion.core.errors import DamagedFileError
-from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic
+from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic, read_json, write_json
 from ksfusion.methods.output import Method
+from ksfusion.training.checkpoint import MODEL, read_weights
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.strategy import Validation
 
@@ -29,6 +36,8 @@ log = logging.getLogger(__name__)
 # Hidden, so that it is no output of a rule: Snakemake deletes the outputs of a job that fails.
 FOLDER = ".resume"
 LARGE = 2**28  # bytes
+# Of the time of a training that saving its state may take, after the first epoch.
+SHARE_OF_SAVING = 0.05
 
 
 @dataclass(frozen=True)
@@ -87,19 +96,20 @@ class TrainingState:
         return {"history": self.history, "best": best, "order": self.order.bit_generator.state}
 
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Take the place of the state that `tensors` and `rest` came from."""
+        """Take the place of the state that `tensors` and `rest` came from; of a finished run, of its outcome."""
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
         for name, value in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = value
         device, parameters = self._device, self._parameters()
-        self.model.load_state_dict(parts["model"])
-        for key, value in parts["optimiser"].items():
-            number, _, name = key.partition("/")
-            self.optimiser.state[parameters[int(number)]][name] = value.to(device)
-        torch.set_rng_state(parts["random"]["cpu"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+        if parts["model"]:
+            self.model.load_state_dict(parts["model"])
+            for key, value in parts["optimiser"].items():
+                number, _, name = key.partition("/")
+                self.optimiser.state[parameters[int(number)]][name] = value.to(device)
+            torch.set_rng_state(parts["random"]["cpu"])
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(parts["random"]["cuda"], device)
         self.order.bit_generator.state = rest["order"]
         self.history = rest["history"]
         weights = {name: value.to(device) for name, value in parts["best"].items()}
@@ -107,53 +117,97 @@ class TrainingState:
         self.best = Best(best["epoch"], Validation(**best["validation"]), weights)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Resume:
-    """A file beside a run's outputs that holds its state after the last finished epoch.
+    """Files beside a run's outputs that hold its state after a finished epoch, and in the end its outcome.
 
     Attributes
     ----------
     folder
         Folder of the run.
     key
-        Digest of what the run is made from, see `key_of`: a state of another key is not used.
+        Digest of what the run is made from, see `key_of`: what was kept under another key is not used.
     """
 
     folder: Path
     key: str
+    _due: float = field(default=0.0, init=False)
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file of the state."""
         return self.folder / FOLDER / "state.safetensors"
 
-    def save(self, state: TrainingState) -> None:
-        """Replace the file by another state."""
+    @property
+    def outcome(self) -> Path:
+        """The file that takes its place once the run is finished."""
+        return self.folder / FOLDER / "outcome.json"
+
+    @property
+    def weights(self) -> Path:
+        """The weights beside the outcome: another name of the run's own file, which takes no room."""
+        return self.folder / FOLDER / "weights.safetensors"
+
+    def save(self, state: TrainingState, *, last: bool = False) -> None:
+        """Replace the state by another one, unless that would take too large a share of the time since the last."""
+        start = time.monotonic()
+        if start < self._due and not last:
+            return
         with atomic(self.path) as temporary:
             rest = {"key": self.key, "rest": state.rest(), SEAL_KEY: UNSEALED}
             save_file(state.tensors(), temporary, metadata={PROVENANCE_KEY: json.dumps(rest)})
             seal(temporary)
+        end = time.monotonic()
+        self._due = end + (end - start) / SHARE_OF_SAVING
 
     def load(self, state: TrainingState) -> None:
-        """Restore what the file holds; without a file of this key, change nothing."""
-        if not self.path.is_file():
+        """Restore what the files hold; without a file of this key, change nothing."""
+        for path, read in ((self.outcome, self._read_outcome), (self.path, self._read_state)):
+            if not path.is_file():
+                continue
+            try:
+                tensors, kept = read()
+                known = kept["key"] == self.key
+            except (SafetensorError, DamagedFileError, OSError, TypeError, ValueError, KeyError) as error:
+                log.warning("%s: cannot be read (%s): training starts anew", path, error)
+                continue
+            if not known:
+                log.info("%s: is of other settings, code or inputs: training starts anew", path)
+                continue
+            state.restore(tensors, kept["rest"])
+            if path == self.outcome:
+                log.info("kept as it was trained before: settings, code and inputs are the same")
+            else:
+                log.info("going on after epoch %d, which an interrupted run had finished", len(state.history))
             return
-        try:
-            check_seal(self.path)
+
+    def _read_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        check_seal(self.path)
+        with safe_open(self.path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()[PROVENANCE_KEY])
+
+    def _read_outcome(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        kept = read_json(self.outcome)
+        best = {f"best/{name}": value for name, value in read_weights(self.weights).items()}
+        return best, {"key": kept["key"], "rest": json.loads(kept["rest"])}
+
+    def finish(self) -> None:
+        """Keep the outcome in the place of the state, so that a job that is done again need not train this run anew."""
+        self.weights.unlink(missing_ok=True)
+        if self.path.is_file():  # else it was kept before
             with safe_open(self.path, "pt") as file:
-                metadata = json.loads(file.metadata()[PROVENANCE_KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, DamagedFileError, TypeError, ValueError, KeyError) as error:
-            log.warning("%s: cannot be read (%s): training starts anew", self.path, error)
-            return
-        if metadata["key"] != self.key:
-            log.info("%s: is of other settings, code or inputs: training starts anew", self.path)
-            return
-        state.restore(tensors, metadata["rest"])
-        log.info("going on after epoch %d, which an interrupted run had finished", len(state.history))
+                kept = json.loads(file.metadata()[PROVENANCE_KEY])
+            # As a text: what is undefined is NaN, which files of JSON may not hold.
+            write_json({"key": kept["key"], "rest": json.dumps(kept["rest"]), "provenance": {}}, self.outcome)
+        try:
+            os.link(self.folder / MODEL, self.weights)
+        except OSError:  # a file system without such names
+            shutil.copy2(self.folder / MODEL, self.weights)
+        self.path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the file: the run is complete."""
+        """Remove the files, of a run that has no outcome."""
         shutil.rmtree(self.path.parent, ignore_errors=True)
 
 

@@ -1,8 +1,10 @@
 """A training that is killed goes on after its last finished epoch, to the bytes it would have had."""
 
+import itertools
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 from killing import run_until_killed
@@ -10,12 +12,16 @@ from training_cohort import DIAGNOSIS, SURVIVAL
 
 from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.training import fit
-from ksfusion.training.resume import FOLDER, key_of
+from ksfusion.training.resume import FOLDER, TrainingState, key_of
+
+# What is left of a finished run beside its files.
+KEPT = ["outcome.json", "weights.safetensors"]
 
 
 def files_of(folder) -> dict[str, bytes]:
     """Return the files of a run, hidden ones too; the history without seconds, which differ by nature."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert sorted(path.name for path in (folder / FOLDER).iterdir() if path.name[0] != ".") == KEPT
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     history = read_tsv(folder / "history.tsv").drop(columns="seconds")
     made_by = json.dumps(read_provenance(folder / "history.tsv"))
     return {**files, "history.tsv": history.to_csv().encode(), ".history.tsv.provenance.json": made_by.encode()}
@@ -42,7 +48,7 @@ def test_killed_again_and_again_it_ends_as_it_would_have(runs, cohort):
 
 @pytest.mark.slow
 def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
-    """Snakemake removes what a job had finished when it is killed; the first seed's last state brings it back."""
+    """Snakemake removes what a job had finished when it is killed; the first seed's outcome brings it back."""
     folders = [cohort.folder / f"seed{seed}" for seed in (0, 1)]
     arguments = cohort.command("run", method="snn")
     arguments[arguments.index("--seed") + 1 : arguments.index("--seed") + 2] = ["0", "1"]
@@ -54,7 +60,7 @@ def test_seeds_of_one_process_are_those_of_each_alone_killed_or_not(cohort):
         if path.name != FOLDER:
             path.unlink()
     done = subprocess.run([sys.executable, "-m", "ksfusion", *arguments], capture_output=True, text=True, check=True)
-    assert "going on after epoch 6" in done.stderr and "going on after epoch 1" in done.stderr
+    assert "kept as it was trained before" in done.stderr and "going on after epoch 1" in done.stderr
     for seed, folder in enumerate(folders):
         assert files_of(folder) == files_of(cohort.train(f"alone{seed}", method="snn", seed=seed))
 
@@ -102,6 +108,58 @@ def test_an_unchanged_state_is_used(interrupted, caplog):
         again = interrupted.train("run", method="snn")
     assert "after epoch 1" in caplog.text
     assert files_of(again) == files_of(interrupted.train("other", method="snn"))
+
+
+def steps_of_training(cohort, monkeypatch, **arguments) -> int:
+    """Train into the folder of the run again, and return how many steps that took."""
+    calls, training_step = [], fit.training_step
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "training_step", lambda *args, **kwargs: calls.append(1) or training_step(*args, **kwargs))
+        cohort.train("run", method="snn", **arguments)
+    return len(calls)
+
+
+def test_a_finished_run_is_not_trained_anew(cohort, monkeypatch):
+    """Its files, which Snakemake deletes before a job is done again, are as they were; their weights take room once."""
+    folder = cohort.train("run", method="snn")
+    wanted = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for path in folder.iterdir():
+        if path.name != FOLDER:
+            path.unlink()
+    assert steps_of_training(cohort, monkeypatch) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == wanted
+    assert (folder / FOLDER / "weights.safetensors").samefile(folder / "model.safetensors")
+    # Six epochs of six steps each.
+    assert steps_of_training(cohort, monkeypatch, lr=2e-3) == 36
+    assert steps_of_training(cohort, monkeypatch, lr=2e-3) == 0
+
+
+@pytest.mark.parametrize("file", ["outcome.json", "weights.safetensors"])
+def test_a_damaged_outcome_is_not_used(cohort, monkeypatch, caplog, file):
+    """Nor one of which a file is gone."""
+    wanted = files_of(cohort.train("run", method="snn"))
+    path = cohort.folder / "run" / FOLDER / file
+    for content in (path.read_bytes()[:-20], None):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        assert steps_of_training(cohort, monkeypatch) == 36
+        assert files_of(cohort.folder / "run") == wanted
+    assert "training starts anew" in caplog.text
+
+
+def test_saving_takes_a_small_share_of_the_time(cohort, monkeypatch):
+    """An hour for a save: the first epoch's state is kept, then none before the last."""
+    clock = itertools.count(step=3600)
+    monkeypatch.setattr("ksfusion.training.resume.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    saved, tensors = [], TrainingState.tensors
+    monkeypatch.setattr(TrainingState, "tensors", lambda state: saved.append(len(state.history)) or tensors(state))
+    cohort.train("run", method="snn")
+    assert saved == [1, 6]
+    # As long as two epochs' savings together take: every one.
+    monkeypatch.setattr("ksfusion.training.resume.SHARE_OF_SAVING", 1)
+    cohort.train("run", method="snn", lr=2e-3)
+    assert saved[2:] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_key_follows_contents_and_settings(tmp_path, monkeypatch):
