@@ -27,6 +27,7 @@ BY_HAND = {
     "init",
     "new",
     "predict",
+    "reproduce",
     "run",
     "status",
     "write_demo_tables",

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
@@ -64,17 +64,39 @@ def estimate(
     UserError
         If configuration or tables have a mistake, or no slide can be measured.
     """
+    told = estimated(config, set, profile, cores, measure)
+    if format == "json":
+        sys.stdout.write(_as_json(told.found, told.failures) + "\n")
+    elif profile is None:
+        sys.stdout.writelines(f"{line}\n" for line in told.lines)
+    else:
+        sys.stdout.write(_profile(told.found, told.asked, profile, told.lines))
+
+
+class Estimated(NamedTuple):
+    """An estimate: what jobs take, what will fail or may, the profile that was asked for, and all of it in words."""
+
+    found: Forecast
+    failures: list[Finding]
+    asked: Profile
+    lines: list[str]
+
+
+def estimated(
+    config: Path, settings: Sequence[str], profile: str | None, cores: int | None, measure: int = 0
+) -> Estimated:
+    """Return an estimate; see `estimate`."""
     # A redirection into the profile itself has emptied it before this reads it.
     asked = read_profile(profile, may_be_empty=True)
     use = min(cores or 10**6, len(os.sched_getaffinity(0))) if profile is None else None
     place = Place(use, int(asked.values.get("jobs", 100)) if profile else 0, asked)
-    jobs = due_jobs(workflow_command(config, settings=set))
-    folder = folder_of(config, set)
+    jobs = due_jobs(workflow_command(config, settings=settings))
+    folder = folder_of(config, settings)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     rates = Rates.read()
     sources = sorted({rate.measured for rate in rates.rates})
     failed: Mapping[str, str] = {}
-    with planned_study(config, set) as plan:
+    with planned_study(config, settings) as plan:
         reading = Reading.of(plan.config.slides)
         slides = look_at_slides(plan.tables.slides(), reading)
         patches = float(plan.config.patches.count)
@@ -88,13 +110,7 @@ def estimate(
         workload = Workload(plan, slides, patches)
         found = forecast(jobs, workload, rates, place)
         failures = list(failing(plan, slides, failed, found, place, there))
-    lines = list(estimate_lines(workload, found, place, failures, sources))
-    if format == "json":
-        sys.stdout.write(_as_json(found, failures) + "\n")
-    elif profile is None:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-    else:
-        sys.stdout.write(_profile(found, asked, profile, lines))
+    return Estimated(found, failures, asked, list(estimate_lines(workload, found, place, failures, sources)))
 
 
 def _profile(found: Forecast, asked: Profile, name: str, lines: Sequence[str]) -> str:
