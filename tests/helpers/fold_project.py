@@ -1,5 +1,7 @@
 """A project of several folds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import yaml
@@ -45,6 +47,21 @@ def draw_slides(folder, cases, **options):
     (folder / "slides").mkdir()
     for number, case in enumerate(cases):
         draw_slide(folder / f"slides/{case}.png", number, **options)
+
+
+def annotate(folder, case, *classes):
+    """Mark one tile of 100 px of a slide of 300 for each class, from the left: in regions/{case}.geojson."""
+    (folder / "regions").mkdir(exist_ok=True)
+    features = []
+    for number, name in enumerate(classes):
+        left, right = 100 * number, 100 * number + 100
+        ring = [[left, 0], [right, 0], [right, 100], [left, 100], [left, 0]]
+        properties = {"objectType": "annotation", "classification": {"name": name, "color": [200, 0, 0]}}
+        features.append(
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+        )
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    (folder / f"regions/{case}.geojson").write_text(text)
 
 
 def write_study(folder):

@@ -1,29 +1,12 @@
 """Annotated regions of a study of one's own: the table of where models look, and what a further file redoes."""
 
-import json
-
 import pytest
-from fold_project import CASES, make_project
-
-
-def annotate(folder, case, *classes):
-    """Mark one tile of 100 px of a slide of 300 for each class, from the left."""
-    features = []
-    for number, name in enumerate(classes):
-        left, right = 100 * number, 100 * number + 100
-        ring = [[left, 0], [right, 0], [right, 100], [left, 100], [left, 0]]
-        properties = {"objectType": "annotation", "classification": {"name": name, "color": [200, 0, 0]}}
-        features.append(
-            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
-        )
-    text = json.dumps({"type": "FeatureCollection", "features": features})
-    (folder / f"regions/{case}.geojson").write_text(text)
+from fold_project import CASES, annotate, make_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("regions") / "project")
-    (project.folder / "regions").mkdir()
     for case in CASES[:-2]:
         annotate(project.folder, case, "Tumor", "Necrosis")
     project.configure(
