@@ -1,13 +1,12 @@
-"""What tens of thousands of slides take apart from their pixels: the plan, a dry run, the ledger, a run of tiny slides.
+"""What tens of thousands of slides take apart from their pixels: the plan, a dry run, the ledger.
 
-    python benchmarks/large.py plan dry-run ledger [--slides 30000]
-    python benchmarks/large.py run [--slides 3000] [--cores 2]
+    python benchmarks/large.py plan dry-run ledger [--slides 30000] [--folder FOLDER]
 
 plan      configuration and tables read and checked, in a process of its own
 dry-run   `snakemake -n` of a study that has not begun: processor time, time on the clock, memory of the largest process
-ledger    `ksfusion write-ledger` on files as a run of slides with 2,500 patches leaves them
-run       drawn slides of 300 x 300 px through tiles, stain, patches and features to the store; what of it is start-up
-          (each job's own, Snakemake's, and that of reading a slide in a process of its own)
+ledger    `ksfusion write-ledger` on files as a run of slides with 4,000 tiles and 2,500 patches leaves them
+
+A run of so many slides, tiny ones, is `tiny_slides.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import argparse
 import csv
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
-from PIL import Image
 
 from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.ids import batch_of
@@ -32,12 +30,14 @@ from ksfusion.core.study import batches_for
 from ksfusion.estimates.measuring import used_by, verb
 from ksfusion.genes import gene_sets
 from ksfusion.slides.config import TileSlidesSettings, Tiling
+from ksfusion.slides.tiles.table import COLUMN_TYPES
 from ksfusion.terms.flags import FLAGS
 
-PARTS = ("plan", "dry-run", "ledger", "run")
-SLIDES_PER_CASE, N_GENES, PX = 3, 60, 300
-TILES, PATCHES = 4000, 2500
-LEDGER = '{"require": "paired", "pairing": "any", "tasks": {}}'
+PARTS = ("plan", "dry-run", "ledger")
+SLIDES_PER_CASE, N_GENES = 3, 60
+TILES, PATCHES, FAILED_EVERY = 4000, 2500, 50
+LEDGER = '{"require": "paired", "pairing": "any", "tasks": {"grading": "classification"}}'
+OPTIONAL_COLUMNS = ("tumour_id", "slide_specimen_id", "slide_block_id", "expression_specimen_id", "expression_block_id")
 CLASSES = ["G2", "G3", "G4"]
 PLAN = """
 import sys, time
@@ -55,24 +55,23 @@ print(told, file=sys.stderr)
 """
 
 
-def write_study(folder: Path, n_slides: int, *, drawn: bool) -> None:
-    """Write tables, expression and configuration; slides are drawn, or files of one byte."""
-    slides = folder / "slides"
-    slides.mkdir()
+def write_study(
+    folder: Path, n_slides: int, write_slide: Callable[[Path, int], None] | None = None, **settings: object
+) -> None:
+    """Write tables, expression and configuration, with further settings; slides are of one byte unless written."""
+    (folder / "slides").mkdir(parents=True)
     random = np.random.default_rng(0)
     samples, cases = [], {}
     for number in range(n_slides):
         case = f"c{number // SLIDES_PER_CASE:05d}"
         cases[case] = (CLASSES[int(random.integers(3))], int(random.integers(30, 3000)), int(random.integers(2)))
-        path = slides / f"s{number:05d}.png"
-        if drawn:
-            tone = np.kron(random.uniform(0.7, 1.2, (10, 10)), np.ones((30, 30)))[..., None]
-            rgb = np.array([150, 70, 145]) * tone + random.normal(0, 8, (PX, PX, 3))
-            Image.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path, compress_level=1)
+        path = folder / f"slides/s{number:05d}.tiff"
+        if write_slide:
+            write_slide(path, number)
         else:
             path.write_bytes(b"\0")
-        samples.append((f"s{number:05d}", case, "X", f"slides/{path.name}", case, "0.5"))
-    write_rows(folder / "samples.tsv", ("sample_id", "case_id", "cohort", "slide", "expression_id", "mpp"), samples)
+        samples.append((f"s{number:05d}", case, "X", f"slides/{path.name}", case))
+    write_rows(folder / "samples.tsv", ("sample_id", "case_id", "cohort", "slide", "expression_id"), samples)
     rows = [(case, *values) for case, values in cases.items()]
     write_rows(folder / "cases.tsv", ("case_id", "grade", "survival_days", "event"), rows)
     names = list(gene_sets().groupby("niche")["symbol"].head(N_GENES // 2).unique())
@@ -85,9 +84,8 @@ def write_study(folder: Path, n_slides: int, *, drawn: bool) -> None:
         "features": {"encoder": "seeded-conv"},
         "tasks": ["grading", "survival"],
     }
-    if drawn:
-        config["patches"] = {"count": 16}
-        config["methods"] = ["snn"]
+    for block, values in settings.items():
+        config[block] = {**config.get(block, {}), **values} if isinstance(values, dict) else values
     (folder / "my.yaml").write_text(yaml.safe_dump(config))
 
 
@@ -99,7 +97,7 @@ def write_rows(path: Path, header, rows) -> None:
 def measure_plan(n_slides: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_study(folder, n_slides, drawn=False)
+        write_study(folder, n_slides)
         (folder / "plan.py").write_text(PLAN)
         import subprocess
 
@@ -109,12 +107,38 @@ def measure_plan(n_slides: int) -> None:
 def measure_dry_run(n_slides: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_study(folder, n_slides, drawn=False)
+        write_study(folder, n_slides)
         command = [*verb("run"), str(folder / "my.yaml"), "--dry-run", "--", "--quiet", "rules"]
         used = used_by(command)
         print(
             f"dry run of {n_slides:,} slides: {used.processor:.1f} s of processor, {used.clock:.1f} s, {used.mb:.0f} MB"
         )
+
+
+def tile_table(slides: list[str], random: np.random.Generator) -> pd.DataFrame:
+    """Return a batch's table of tiles as `tile_slides` writes it; one of `FAILED_EVERY` slides failed."""
+    failed = np.array([int(slide_id[1:]) % FAILED_EVERY == 0 for slide_id in slides])
+    tiles_of = np.where(failed, 1, TILES)
+    is_tile, n = np.repeat(~failed, tiles_of), int(tiles_of.sum())
+    tile = np.concatenate([np.arange(tiles, dtype=np.int32) for tiles in tiles_of])
+    table = pd.DataFrame({"slide_id": np.repeat(slides, tiles_of), "tile": np.where(is_tile, tile, np.int32(-1))})
+    for axis in ("x", "y"):
+        table[axis] = random.integers(0, 10**5, n, dtype=np.int32)
+    table["tissue"] = random.random(n, dtype=np.float32)
+    for flag in FLAGS:
+        table[flag] = is_tile & (random.random(n) < 0.1)
+    for name, low, high in (("width", 60_000, 140_000), ("height", 50_000, 100_000)):
+        table[name] = np.repeat(random.integers(low, high, len(slides), dtype=np.int32), tiles_of)
+    for name, high in (("tissue_mm2", 200.0), ("tissue_share", 1.0)):
+        table[name] = np.repeat(random.uniform(0, high, len(slides)), tiles_of)
+    table["mpp"] = np.repeat(np.where(np.arange(len(slides)) % 2, 0.2485, 0.5026), tiles_of)
+    said = {"status": ("ok", "failed"), "reason": ("", "no_tissue")}
+    said |= {"mpp_source": ("header", "header"), "mask": ("automatic", "automatic"), "masks_origin": ("", "")}
+    for name, (ok, not_ok) in said.items():
+        table[name] = np.where(is_tile, ok, not_ok)
+    for name, digits in (("digest", 64), ("thumbnail_hash", 16)):
+        table[name] = np.repeat([f"{int(slide_id[1:]):0{digits}x}" for slide_id in slides], tiles_of)
+    return table[list(COLUMN_TYPES)].astype(COLUMN_TYPES)
 
 
 def write_slide_files(folder: Path, n_slides: int) -> int:
@@ -126,95 +150,68 @@ def write_slide_files(folder: Path, n_slides: int) -> int:
         by_batch.setdefault(batch_of(slide_id, batches), []).append(slide_id)
     made = provenance("ksfusion.stages.tile_slides", TileSlidesSettings(slides=Tiling(batches=batches)).record())
     random = np.random.default_rng(0)
+    index = np.arange(PATCHES, dtype=np.int32)
+    arrays = {"features": np.zeros((PATCHES, 4), np.float16), "coords": np.zeros((PATCHES, 2), np.int32)}
     for batch, slides in by_batch.items():
-        n = len(slides) * TILES
-        ids = np.repeat(slides, TILES)
-        constant = {"status": "ok", "reason": "", "mpp_source": "header", "mask": "automatic", "masks_origin": ""}
-        constant |= {"digest": "0" * 64, "thumbnail_hash": "0" * 16}
-        columns = {"slide_id": ids, "tile": np.tile(np.arange(TILES, dtype=np.int32), len(slides))}
-        columns |= {axis: random.integers(0, 10**5, n, dtype=np.int32) for axis in ("x", "y")}
-        columns |= {"tissue": random.random(n, dtype=np.float32)} | {flag: random.random(n) < 0.1 for flag in FLAGS}
-        numbers = {"mpp": 0.25, "width": 100_000, "height": 80_000, "tissue_mm2": 100.0, "tissue_share": 0.4}
-        table = pd.DataFrame({**columns, **{key: np.full(n, value) for key, value in numbers.items()}})
-        for key, value in constant.items():
-            table[key] = pd.Categorical(np.repeat(value, n))
-        write_parquet(table.astype({key: "str" for key in constant}), folder / f"tiles/{batch}.parquet", made)
-        stain = pd.DataFrame({"slide_id": slides, "status": "ok", "reason": ""})
-        write_parquet(stain, folder / f"stain/{batch}.parquet", made)
-        chosen = np.tile(np.arange(PATCHES, dtype=np.int32), len(slides))
-        patches = pd.DataFrame({"slide_id": np.repeat(slides, PATCHES), "tile": chosen})
-        write_parquet(patches, folder / f"patches/{batch}.parquet", made)
+        tiles = tile_table(slides, random)
+        write_parquet(tiles, folder / f"tiles/{batch}.parquet", made)
+        known = tiles.drop_duplicates("slide_id")[["slide_id", "status", "reason"]].reset_index(drop=True)
+        write_parquet(known, folder / f"stain/{batch}.parquet", made)
+        chosen = [index if status == "ok" else np.array([-1], np.int32) for status in known["status"]]
+        patches = {"slide_id": np.repeat(slides, [len(tiles) for tiles in chosen]), "tile": np.concatenate(chosen)}
+        write_parquet(pd.DataFrame(patches), folder / f"patches/{batch}.parquet", made)
         path = folder / f"features/{batch}.h5"
         with atomic(path) as temporary, FeaturesWriter(temporary, made) as file:
-            for slide_id in slides:
-                index = np.arange(PATCHES, dtype=np.int32)
-                arrays = {"features": np.zeros((PATCHES, 4), np.float16), "coords": np.zeros((PATCHES, 2), np.int32)}
-                file.write(slide_id, {"status": "ok", "reason": "", "mpp": 0.25}, {**arrays, "index": index})
+            for slide_id, status, reason in known.itertuples(index=False):
+                attributes = {"status": status, "reason": reason, "mpp": 0.25}
+                file.write(slide_id, attributes, {**arrays, "index": index} if status == "ok" else None)
+        for stage in ("tiles", "stain", "features"):
+            seconds = "".join(f"{slide_id}\t{random.random():.3f}\n" for slide_id in slides)
+            (folder / stage / f".{batch}.timing.tsv").write_text(seconds)
     return len(by_batch)
 
 
-def measure_ledger(n_slides: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_study(folder, n_slides, drawn=False)
+def write_tables(folder: Path) -> None:
+    """Write what the stages of tables leave of a study, for the ledger."""
+    made = provenance("ksfusion.stages.check_cohort", {})
+    samples = pd.read_csv(folder / "samples.tsv", sep="\t", dtype=str)
+    samples["slide_id"] = samples["sample_id"]
+    for column in OPTIONAL_COLUMNS:
+        samples[column] = ""
+    write_parquet(samples, folder / "samples.parquet", made)
+    cases = pd.DataFrame({"case_id": sorted(set(samples["case_id"])), "label_grading": "G2"})
+    write_parquet(cases, folder / "cases.parquet", made)
+    profiles = cases[["case_id"]].rename(columns={"case_id": "expression_id"}).assign(cohort="X", GENE=1.0)
+    write_parquet(profiles, folder / "profiles.parquet", made)
+
+
+def measure_ledger(n_slides: int, folder: Path) -> None:
+    if not folder.is_dir():
+        write_study(folder, n_slides)
         write_slide_files(folder, n_slides)
-        made = provenance("ksfusion.stages.check_cohort", {})
-        samples = pd.read_csv(folder / "samples.tsv", sep="\t", dtype=str)
-        samples["slide_id"] = samples["sample_id"]
-        for column in (
-            "tumour_id",
-            "slide_specimen_id",
-            "slide_block_id",
-            "expression_specimen_id",
-            "expression_block_id",
-        ):
-            samples[column] = ""
-        write_parquet(samples, folder / "samples.parquet", made)
-        cases = pd.DataFrame({"case_id": sorted(set(samples["case_id"])), "grading": "G2"})
-        write_parquet(cases, folder / "cases.parquet", made)
-        profiles = cases[["case_id"]].rename(columns={"case_id": "expression_id"}).assign(cohort="X", GENE=1.0)
-        write_parquet(profiles, folder / "profiles.parquet", made)
-        batches = sorted(path.stem for path in (folder / "tiles").glob("*.parquet"))
-        options = ["--slides-output", "out/slides.tsv", "--samples-output", "out/samples.tsv", "--timing-output",
-                   "out/timing.tsv", "--samples", "samples.parquet", "--cases", "cases.parquet", "--profiles",
-                   "profiles.parquet", "--settings", LEDGER]  # fmt: skip
-        for stage, ending in (("tiles", "parquet"), ("stain", "parquet"), ("patches", "parquet"), ("features", "h5")):
-            options += [f"--{stage}", *(f"{stage}/{batch}.{ending}" for batch in batches)]
-        used = used_by(["env", f"--chdir={folder}", *verb("write-ledger"), *options])
-        print(
-            f"ledger of {n_slides:,} slides: {used.processor:.1f} s of processor, {used.clock:.1f} s, {used.mb:.0f} MB"
-        )
-
-
-def measure_run(n_slides: int, cores: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_study(folder, n_slides, drawn=True)
-        started = time.monotonic()
-        used = used_by([*verb("run"), str(folder / "my.yaml"), "results/features/store", "results/slides.tsv",
-                        "--cores", str(cores)])  # fmt: skip
-        ledger = pd.read_csv(folder / "results/slides.tsv", sep="\t", keep_default_na=False)
-        usable = int((ledger["status"] == "ok").sum())
-        print(f"run of {n_slides:,} tiny slides to the store: {used.processor:.0f} s of processor, "
-              f"{time.monotonic() - started:.0f} s on {cores} cores, {used.mb:.0f} MB; {usable:,} usable")  # fmt: skip
-        jobs = 0.0
-        for path in sorted((folder / "results/benchmarks").rglob("*.tsv")):
-            row = pd.read_csv(path, sep="\t").iloc[0]
-            jobs += row["s"] * row["mean_load"] / 100
-        print(f"of it in jobs {jobs:.0f} s; outside of them {used.processor - jobs:.0f} s")
+        write_tables(folder)
+    batches = sorted(path.stem for path in (folder / "tiles").glob("*.parquet"))
+    options = ["--slides-output", "out/slides.tsv", "--samples-output", "out/samples.tsv", "--timing-output",
+               "out/timing.tsv", "--samples", "samples.parquet", "--cases", "cases.parquet", "--profiles",
+               "profiles.parquet", "--settings", LEDGER]  # fmt: skip
+    for stage, ending in (("tiles", "parquet"), ("stain", "parquet"), ("patches", "parquet"), ("features", "h5")):
+        options += [f"--{stage}", *(f"{stage}/{batch}.{ending}" for batch in batches)]
+    used = used_by(["env", f"--chdir={folder}", *verb("write-ledger"), *options])
+    print(f"ledger of {n_slides:,} slides: {used.processor:.1f} s of processor, {used.clock:.1f} s, {used.mb:.0f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--slides", type=int, default=30_000)
-    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="of the ledger's files: made where it is not there, and kept")
     args = parser.parse_args()
-    for part in args.parts:
-        if part == "run":
-            measure_run(args.slides, args.cores)
-        else:
-            {"plan": measure_plan, "dry-run": measure_dry_run, "ledger": measure_ledger}[part](args.slides)
+    with tempfile.TemporaryDirectory() as name:
+        for part in args.parts:
+            if part == "ledger":
+                measure_ledger(args.slides, args.folder or Path(name, "study"))
+            else:
+                {"plan": measure_plan, "dry-run": measure_dry_run}[part](args.slides)
 
 
 if __name__ == "__main__":

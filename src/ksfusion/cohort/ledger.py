@@ -41,6 +41,7 @@ SLIDE_COLUMNS = [
     "stain_reason",
 ]
 ABOUT_SLIDE = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "tissue_share", "mask", "masks_origin"]
+TEXTS = ["slide_id", "mpp_source", "mask", "masks_origin"]
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason", MODALITIES]
 
 
@@ -60,11 +61,17 @@ def slide_ledger(
     pandas.DataFrame
         One row per slide, by slide_id, with the columns `SLIDE_COLUMNS`.
     """
+    import pyarrow as pa
+
     parts = [_of_tiles(path) for path in tiles]
     if not parts:
         return pd.DataFrame(columns=SLIDE_COLUMNS)
-    ledger = pd.concat(parts)
-    ledger["tiles"] = ledger["tiles"].fillna(0).astype(int)
+    # Tables of 0.1.0 lack the share of tissue and the origin of masks.
+    ledger = pa.concat_tables(parts, promote_options="permissive").to_pandas().set_index("slide_id")
+    ledger = ledger.reindex(columns=["batch", *ABOUT_SLIDE, "tiles", *FLAGS])
+    flagged = [*FLAGS]
+    # Where no mask was made, no slide was read: its tiles come from precomputed features.
+    ledger[flagged] = ledger[flagged].div(ledger["tiles"], axis=0).round(4).where(ledger["mask"] != "")
 
     columns = ["slide_id", "status", "reason"]
     stains = pd.concat([pd.DataFrame(columns=columns), *(read_parquet(path, columns=columns) for path in stain)])
@@ -81,25 +88,25 @@ def slide_ledger(
     return ledger[SLIDE_COLUMNS]
 
 
-def _of_tiles(path: Path) -> pd.DataFrame:
-    """Return what a batch's tiles tell of its slides, by slide_id: a table of millions of rows is not made of them."""
+def _of_tiles(path: Path) -> Any:
+    """Return what a batch's tiles tell of its slides as an Arrow table: millions of rows are not made of them."""
+    import pyarrow as pa
+
     table = _read(path, ["slide_id", "tile", *FLAGS, *ABOUT_SLIDE])
     codes, names = _slides_of(table)
+    # The rows of a slide stand together: what is counted is counted for each run of them.
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    of_run = codes[starts]
+
+    def count(is_counted: np.ndarray) -> np.ndarray:
+        in_run = np.add.reduceat(is_counted, starts, dtype=np.int64)
+        return np.bincount(of_run, in_run, minlength=len(names)).astype(np.int64)
+
     is_tile = table["tile"].to_numpy() >= 0
-    tiles = np.bincount(codes[is_tile], minlength=len(names))
-    first = np.unique(codes, return_index=True)[1]
-    # Tables of 0.1.0 lack the share and the origin.
-    about = [name for name in ABOUT_SLIDE if name in table.column_names]
-    slides = table.select(about).take(first).to_pandas().reindex(columns=ABOUT_SLIDE)
-    slides.index = pd.Index(names, name="slide_id")
-    slides["tiles"] = tiles
-    with np.errstate(invalid="ignore"):
-        for flag in FLAGS:
-            flagged = np.bincount(codes[is_tile & table[flag].to_numpy()], minlength=len(names))
-            # Where no mask was made, no slide was read: its tiles come from precomputed features.
-            slides[flag] = np.where(slides["mask"] == "", np.nan, (flagged / tiles).round(4))
-    slides["batch"] = path.stem
-    return slides
+    counts = {str(flag): count(is_tile & table[flag].to_numpy()) for flag in FLAGS}
+    first = starts[np.unique(of_run, return_index=True)[1]]
+    about = {name: _plain(table[name].take(first)) for name in ABOUT_SLIDE if name in table.column_names}
+    return pa.table({"slide_id": names, "batch": [path.stem] * len(names), **about, "tiles": count(is_tile), **counts})
 
 
 def _of_patches(path: Path) -> pd.DataFrame:
@@ -107,7 +114,8 @@ def _of_patches(path: Path) -> pd.DataFrame:
     table = _read(path, ["slide_id", "tile"])
     codes, names = _slides_of(table)
     tile = table["tile"].to_numpy()
-    codes, tile = codes[tile >= 0], tile[tile >= 0]
+    is_patch = tile >= 0
+    codes, tile = codes[is_patch], tile[is_patch]
     is_chosen = np.zeros((len(names), int(tile.max(initial=-1)) + 1), bool)
     is_chosen[codes, tile] = True
     unique = is_chosen.sum(axis=1)
@@ -117,21 +125,25 @@ def _of_patches(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, columns: list[str]) -> Any:
     """Return columns of a table of a batch as Arrow has them, each text kept once."""
-    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
     with opened_parquet(path) as file:
-        texts = [field.name for field in file.schema_arrow if field.name in columns and pa.types.is_string(field.type)]
-        with ParquetFile(path, read_dictionary=texts) as again:
+        texts = [name for name in TEXTS if name in columns and name in file.schema_arrow.names]
+        with ParquetFile(path, metadata=file.metadata, read_dictionary=texts) as again:
             return again.read(columns=columns)
 
 
 def _slides_of(table: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of the slide of each row, and the slides in order of their first row."""
-    column = table["slide_id"].combine_chunks()
-    # A table without a row has no chunk, and one of another version no dictionary.
-    codes, names = pd.factorize(column.to_pandas() if len(table) else np.array([], object))
-    return codes, np.asarray(names, object)
+    """Return the number of the slide of each row, and the slides by their numbers."""
+    if not len(table):  # its columns have no type
+        return np.empty(0, np.int32), np.empty(0, object)
+    slides = table["slide_id"].dictionary_encode().unify_dictionaries().combine_chunks()
+    return slides.indices.to_numpy(), slides.dictionary.to_numpy(zero_copy_only=False)
+
+
+def _plain(column: Any) -> Any:
+    """Return a column whose texts were kept once each as one of texts."""
+    return column.cast(column.type.value_type) if hasattr(column.type, "value_type") else column
 
 
 def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
@@ -141,11 +153,18 @@ def _feature_status(features: Iterable[Path]) -> pd.DataFrame:
             try:
                 with h5py.File(path, "r") as file:
                     for slide_id in slides:
-                        status = file[slide_id].attrs["status"]
-                        rows[slide_id] = status, "" if status == "ok" else file[slide_id].attrs["reason"]
+                        status = _text(file, slide_id, "status")
+                        rows[slide_id] = status, "" if status == "ok" else _text(file, slide_id, "reason")
             except UNREADABLE as error:
                 raise DamagedFileError(path) from error
     return pd.DataFrame.from_dict(rows, orient="index", columns=["status", "reason"])
+
+
+def _text(file: h5py.File, slide_id: str, name: str) -> str:
+    """Return a text that stands with a slide; opening its group for that would take twice as long."""
+    text = np.empty((), h5py.string_dtype())
+    h5py.h5a.open(file.id, name.encode(), obj_name=slide_id.encode()).read(text)
+    return text.item().decode()
 
 
 def labelled_cases(cases: pd.DataFrame, tasks: Mapping[str, TaskKind]) -> set[str]:

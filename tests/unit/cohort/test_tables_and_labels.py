@@ -260,6 +260,29 @@ def test_the_ledger_of_slides_has_the_shares_of_flagged_tiles(tmp_path):
     assert ledger.loc["B", ["pen", "fold", "blur"]].isna().all()
 
 
+def test_the_ledger_of_slides_counts_however_their_rows_lie(tmp_path):
+    about = {"mpp_source": "header", "width": 9, "height": 9, "tissue_mm2": 0.1, "masks_origin": ""}
+    names, tile = list("BBAAACAAB"), [0, 1, 0, 1, 2, -1, 3, 4, 2]
+    rows = pd.DataFrame({"slide_id": names, "tile": tile, "mask": "automatic", "tissue_share": 0.2, **about})
+    # Of a slide, what stands in its first row counts.
+    rows = rows.assign(mpp=[number / 10 for number in range(9)], pen=[True] * 5 + [False] * 4, fold=False, blur=False)
+    rows.to_parquet(tmp_path / "3.parquet", row_group_size=2)
+    rows.head(0).to_parquet(tmp_path / "5.parquet")
+    status = pd.DataFrame({"slide_id": list("ABC"), "status": "ok", "reason": ""})
+    status.to_parquet(tmp_path / "stain.parquet")
+    with h5py.File(tmp_path / "features.h5", "w") as file:
+        for slide_id in "ABC":
+            file.create_group(slide_id).attrs.update({"status": "ok", "reason": ""})
+    tables = [tmp_path / "3.parquet", tmp_path / "5.parquet"]
+    ledger = slide_ledger(tables, [tmp_path / "stain.parquet"], tables, [tmp_path / "features.h5"])
+    columns = ["slide_id", "batch", "mpp", "tiles", "pen", "unique_patches", "repeated_patches"]
+    assert ledger[columns].fillna("none").to_numpy().tolist() == [
+        ["A", "3", 0.2, 5, 0.6, 5, 0],
+        ["B", "3", 0.0, 3, 0.6667, 3, 0],
+        ["C", "3", 0.5, 0, "none", 0, 0],
+    ]
+
+
 def test_the_ledger_of_slides_has_where_masks_start_and_the_share_of_tissue(tmp_path):
     about = {"mpp": 0.5, "mpp_source": "header", "width": 999, "height": 999, "tissue_mm2": 0.05}
     tiles = pd.DataFrame({"slide_id": ["A", "B"], "tile": [0, -1], "mask": ["external", ""]})
