@@ -16,6 +16,8 @@ import yaml
 from fold_project import CLASSES, draw_slide, write_study
 from project import ROOT
 
+from ksfusion.core.outputs import output_of, read_outputs, unlisted, wrong_columns
+
 pytestmark = [pytest.mark.workflow]
 PROBABILITIES = [f"prob_{name}" for name in CLASSES]
 KNOWN = ["case-00", "case-01", "case-02"]
@@ -151,6 +153,24 @@ def test_a_page_needs_nothing_and_runs_nothing(predicted):
         assert "default-src 'none'; img-src data:; style-src 'sha256-" in page.replace("&#39;", "'")
         assert "<script" not in page and not re.search(r"(src|href)=\"(?!data:)", page)
         assert " style=" not in page
+
+
+def test_every_file_column_and_key_is_listed(predicted):
+    outputs = read_outputs(ROOT / "resources/outputs.yaml")
+    results = predicted.output / "results"
+    assert list(unlisted(results, outputs)) == []
+    table = predicted.tsv("predictions.tsv")
+    assert (
+        list(
+            wrong_columns({name: list(table[name]) for name in table}, output_of("../predictions.tsv", outputs).columns)
+        )
+        == []
+    )
+    for name in ("predictions/answers.json", "explanations/explanations.json"):
+        cases = json.loads((results / name).read_text())["cases"]
+        assert cases
+        for case in cases.values() if isinstance(cases, dict) else cases:
+            assert set(case) == set(output_of(name, outputs).keys), name
 
 
 def test_the_same_command_again_does_nothing(predicted):

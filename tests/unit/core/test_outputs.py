@@ -108,3 +108,17 @@ def test_columns_that_the_code_declares_are_listed():
     }.items():
         listed = output_of(name, outputs).columns
         assert list(wrong_columns({column: [] for column in columns}, listed)) == [], name
+
+
+@pytest.mark.parametrize("kind", ["classification", "survival", "regression"])
+def test_columns_of_new_patients_are_listed(kind):
+    from ksfusion.core.outputs import wrong_columns
+    from ksfusion.predictions.table import case_row
+    from ksfusion.results.config import ShownTask
+
+    classes = ["no", "yes"] if kind == "classification" else []
+    columns = ["sample_id", "slide_id", "expression_id", "reason"]
+    sample = pd.DataFrame([["s", "", "", "missing_profile"]], columns=columns)
+    row = case_row("c", sample, None, [], ShownTask(name="task", kind=kind, classes=classes))
+    listed = output_of("../predictions.tsv", read_outputs(ROOT / "resources/outputs.yaml")).columns
+    assert list(wrong_columns({column: [] for column in row}, listed)) == []
