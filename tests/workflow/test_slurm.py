@@ -15,6 +15,8 @@ from fold_project import make_project
 from project import ROOT
 from slurm_cluster import slurm_cluster, wait_for
 
+from ksfusion.methods.template import method_text
+
 PROFILE = "profiles/slurm/config.yaml"
 # Three levels: tiles and the two tables, then stain and patches, then features.
 TARGETS = ["results/features/0.h5", "results/cohort/samples.parquet", "results/genes/profiles.parquet"]
@@ -65,6 +67,8 @@ def project(cluster, tmp_path_factory):
     # The jobs are short.
     profile["slurm-init-seconds-before-status-checks"] = 12
     (project.folder / PROFILE).write_text(yaml.safe_dump(profile))
+    (project.folder / "my_mil.py").write_text(method_text("my_mil"))
+    project.configure(methods_from=["my_mil.py"], methods=["snn", "my_mil"])
     command_line = project.folder / "src/ksfusion/__main__.py"
     command_line.write_text(PLANTED + command_line.read_text())
     return project
@@ -182,6 +186,14 @@ def test_the_files_are_those_of_a_local_run(project, first, training, tmp_path):
 
 def test_a_local_run_finds_nothing_to_do(project, first, training):
     assert project.planned(*TARGETS, MODEL) == {}
+
+
+def test_a_method_of_ones_own_reaches_its_job(project, cluster, training):
+    model = MODEL.replace("snn", "my_mil")
+    (job,) = submit(project, cluster, model)["train_model"]
+    assert (job.state, job.node) == ("COMPLETED", "gpus")
+    assert project.json(model.replace("model.safetensors", "config.json"))["method_file"]["name"] == "my_mil.py"
+    assert project.planned(model) == {}
 
 
 def test_ksfusion_run_submits_jobs_too(project, cluster, training):
