@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from ksfusion.cohort.user_table import Row
 from ksfusion.config import Config, located_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.ids import batch_of
+from ksfusion.core.object_storage import ObjectStorage, StoredFile, named_paths
 from ksfusion.core.packages import lacking
 from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
@@ -48,6 +49,8 @@ from ksfusion.terms.units import GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
+# The rules that train; the last alone writes no event files.
+TRAINING = ("train_model", "train_together", "search_settings")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
 DEMO_NOTICE = (
@@ -73,15 +76,29 @@ def file_problems(config: Config, source: str) -> list[str]:
 
 
 def checked_inputs(
-    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path], started_in: Path | None
-) -> tuple[Config, CohortTables, Study]:
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    files: Iterable[str | Path],
+    started_in: Path | None,
+    storage: ObjectStorage | None = None,
+) -> tuple[Config, CohortTables, Study, dict[str, StoredFile]]:
     """Validate a configuration, its tables, and whose results are here; see `ksfusion.plan.make_plan`."""
-    here = [started_in or Path.cwd(), Path.cwd()]
-    config = located_config(values, source=source, files=files, folders=here)
+    read, here = [Path(file) for file in files], [started_in or Path.cwd(), Path.cwd()]
+    if storage:
+        storage.fetch_missing(named_paths(Config, values), [*(file.resolve().parent for file in read), *here])
+    fetched = [storage.folder] if storage else []
+    config = located_config(values, source=source, files=read, folders=[*here, *fetched])
+    if storage and config.demo:
+        raise UserError(f"{source}: demo: is drawn here, not in object storage; run it without")
     problems = file_problems(config, source)
+    stored: dict[str, StoredFile] = {}
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
-        tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
+        if storage:
+            tables, stored = _with_stored_slides(tables, storage, config.cohort.samples, here)
+        else:
+            tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
         problems += [*split_problems(config.splits, tables.samples, config.cohort.samples, source)]
         problems += too_few_of_their_own(config.genes, config.splits.external, tables.samples, config.cohort.samples)
         problems += _unmet_needs(config, tables, source)
@@ -101,7 +118,20 @@ def checked_inputs(
     if study.gene_sets not in VERSIONS:
         raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
     study = replace(study, methods_from=tuple(str(Path(file).resolve()) for file in config.methods_from))
-    return config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)}), tables, study
+    return config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)}), tables, study, stored
+
+
+def _with_stored_slides(
+    tables: CohortTables, storage: ObjectStorage, table: str, here: Sequence[Path]
+) -> tuple[CohortTables, dict[str, StoredFile]]:
+    """Return tables whose slides in storage have the paths of their local copies, and these by that path."""
+    # The local copies of this run are not files of the user's.
+    beside = [] if storage.holds(table) else [Path(table).resolve().parent]
+    tables = tables.located([*beside, *here], table)
+    named = (row["slide"] for row in tables.samples if row["slide"] and file_size(row["slide"]) is None)
+    found = storage.slides(named, table)
+    rows = [{**row, "slide": found[row["slide"]].copy} if row["slide"] in found else row for row in tables.samples]
+    return replace(tables, samples=rows), {file.copy: file for file in found.values()}
 
 
 def is_drawn(path: str, config: Config) -> bool:
@@ -186,10 +216,10 @@ def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
         ("select_genes", of_counts, "skmisc", f"genes.rank: {genes.rank}"),
         ("select_genes", genes.harmonise == "combat", "scanpy", "genes.harmonise: combat"),
         ("search_settings", config.training.search is not None, "optuna", "training.search"),
-        ("train_model", config.training.tensorboard, "tensorboard", "training.tensorboard: true"),
+        *((stage, config.training.tensorboard, "tensorboard", "training.tensorboard: true") for stage in TRAINING[:2]),
         *(
             (stage, True, "torchmil", f"methods: {name}")
-            for stage in ("train_model", "search_settings")
+            for stage in TRAINING
             for name in config.methods
             if name.startswith(TORCHMIL)
         ),
@@ -224,6 +254,7 @@ class NamedFiles:
     config: Config
     tables: CohortTables
     study: Study
+    stored: Mapping[str, StoredFile] = field(default_factory=dict)
 
     @cached_property
     def batches(self) -> dict[str, list[Row]]:
@@ -253,7 +284,7 @@ class NamedFiles:
             If a package or the encoder's weights cannot be had, a line each.
         """
         problems = [] if elsewhere else missing_packages(self.config, stages)
-        if not elsewhere and self.config.methods_from and {"train_model", "search_settings"} & set(stages):
+        if not elsewhere and self.config.methods_from and set(TRAINING) & set(stages):
             problems += trial_problems(self.config)
         features = self.config.features
         if "extract_features" in stages and features.weights is None and find_spec("huggingface_hub"):
@@ -292,7 +323,16 @@ class NamedFiles:
 
     def raw_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that are there; the others become rows of the ledger."""
-        return [row["slide"] for row in self.batches[batch] if not self.is_drawn(row) and is_readable(row["slide"])]
+        own = (row["slide"] for row in self.batches[batch] if not self.is_drawn(row))
+        return [slide for slide in own if slide not in self.stored and is_readable(slide)]
+
+    def stored_slides(self, batch: str) -> list[str]:
+        """Return the slides of a batch that are in object storage, by their paths there."""
+        return [self.stored[row["slide"]].path for row in self.batches[batch] if row["slide"] in self.stored]
+
+    def slide_size(self, slide: str) -> int | None:
+        """Return the size in bytes of a slide's file, here or in object storage; None where there is none."""
+        return self.stored[slide].size if slide in self.stored else file_size(slide)
 
     def drawn_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that the demo draws."""
@@ -332,7 +372,7 @@ class NamedFiles:
         if not self.extracts:
             return []
         own = [row for row in self.tables.slides().values() if not self.is_drawn(row) and "://" not in row["slide"]]
-        lost = [row["slide"] for row in own if not file_size(row["slide"])]
+        lost = [row["slide"] for row in own if not self.slide_size(row["slide"])]
         if not lost:
             return []
         table = self.config.cohort.samples
@@ -354,6 +394,12 @@ class NamedFiles:
         folder = self.config.slides.regions
         names = {name for name in mask_names(folder) if name.endswith(REGIONS)}
         return masks_of(folder, names, self.tables.slides())
+
+    def stored_slides_with_regions(self) -> list[str]:
+        """Return those of them whose slides are in object storage, by the paths of these."""
+        slides = self.tables.slides()
+        named = (slides[Path(file).stem]["slide"] for file in self.regions())
+        return [self.stored[slide].path for slide in named if slide in self.stored]
 
     @cached_property
     def _mask_names(self) -> set[str]:
@@ -404,6 +450,10 @@ class NamedFiles:
         sources = self.config.cohort.expression
         own = [entry.path for entry in sources if entry.format == GDC_STAR and not is_drawn(entry.path, self.config)]
         return as_json({path: folder_digest(path) for path in own})
+
+    def chosen_settings(self) -> list[str]:
+        """Return the path of the settings that a search chooses for a run, in a list; none without a search."""
+        return ["results/search/{task}/{method}/fold{fold}/chosen.json"] if self.config.training.search else []
 
     def stain_target(self) -> list[str]:
         """Return the file of the stain target."""

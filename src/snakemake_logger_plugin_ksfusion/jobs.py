@@ -35,7 +35,7 @@ REASONS = {
     "Input files updated by another job": FOLLOWS,
 }
 # What a job that was ended keeps for the next run.
-KEPT = {"train_model": "epochs", "search_settings": "trials", "extract_features": "slides"}
+KEPT = {"train_model": "epochs", "train_together": "epochs", "search_settings": "trials", "extract_features": "slides"}
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ RULES = {
         "split_cases",
         "tile_slides",
         "train_model",
+        "train_together",
         "write_ledger",
         "write_report",
     ],
@@ -153,7 +154,7 @@ def make_folds(folder):
         methods=["ksfusion", "ksfusion-alpha025", "logistic-genes"],
         heatmaps={"samples": 1},
         results={"published": "paper"},
-        training={"seeds": [0], "epochs": {"mgmt": 3}, "search": {"trials": 1}},
+        training={"seeds": [0], "epochs": {"mgmt": 3}, "search": {"trials": 1}, "together": ["ksfusion-alpha025"]},
     )
     tasks = {"mgmt": {"kind": "classification", "column": "mgmt", "classes": ["unmethylated", "methylated"]}}
     project.configure(tasks={**tasks, "mgmt": tasks["mgmt"] | {"epochs": 3}})

@@ -38,6 +38,7 @@ WITHOUT_STAGE = {"all", "slides", "tables", "alpha", "modalities", "attributions
 # Rules whose settings depend on the method: what the plan gives them.
 OF_A_METHOD = {
     "train_model": "training_settings",
+    "train_together": "training_settings",
     "search_settings": "search_settings",
     "fit_baseline": "baseline_settings",
 }
@@ -47,7 +48,7 @@ SHARED = {"make_alpha_table": "make_tables", "draw_alpha": "draw_figures"}
 def rules() -> dict[str, str]:
     found = {}
     for path in [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]:
-        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+        for block in re.split(r"^ *rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             found[block.split(":")[0]] = block
     return {name: block for name, block in found.items() if name not in WITHOUT_STAGE}
 

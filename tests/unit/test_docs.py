@@ -79,7 +79,7 @@ def test_every_page_stands_in_the_contents_of_the_site():
 ALL_COMMANDS = [command for page in WITH_COMMANDS for command in commands(page)]
 RULES = set(
     re.findall(
-        r"^rule (\w+):",
+        r"^ *rule (\w+):",
         "\n".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]),
         re.MULTILINE,
     )

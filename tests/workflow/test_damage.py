@@ -73,7 +73,7 @@ def patients(folds, tmp_path_factory):
 
 def test_every_rule_is_damaged():
     files = sorted((ROOT / "workflow/rules").glob("*.smk"))
-    known = {rule for file in files for rule in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)}
+    known = {rule for file in files for rule in re.findall(r"^ *rule (\w+):", file.read_text(), re.MULTILINE)}
     assert known == {rule for rules in RULES.values() for rule in rules}
 
 

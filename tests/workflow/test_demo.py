@@ -210,7 +210,7 @@ def test_the_truth_is_read_by_no_stage_but_those_that_score_by_it(demo):
     # It stands among the outputs of the two rules that draw, four files, and among the inputs of where models look and
     # of the genes they rest on, which nothing but the report reads.
     text = "".join(path.read_text() for path in sorted(naming))
-    blocks = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    blocks = re.split(r"^ *rule ", text, flags=re.MULTILINE)[1:]
     sections = [(block.split(":")[0], *re.split(r"^    (\w+):\n", block, flags=re.MULTILINE)[1:]) for block in blocks]
     named = [
         (rule, section)

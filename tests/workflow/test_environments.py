@@ -20,7 +20,7 @@ def verbs_of(environment):
     """Return the verbs of the rules that have an environment."""
     found = set()
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+        for block in re.split(r"^ *rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             if f"envs/{environment}.yaml" in block:
                 found |= set(re.findall(r'"ksfusion ([a-z-]+) ', block))
     return sorted(found)

@@ -53,7 +53,7 @@ def test_an_environment_has_the_locked_versions(path):
 def rules() -> dict[str, str]:
     found = {}
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+        for block in re.split(r"^ *rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             found[block.split(":")[0]] = block
     return found
 

@@ -27,6 +27,11 @@ TEACHER_FILES = {
 }
 
 
+# Short trainings that share a job, and its folders, method by method.
+TOGETHER = [method for method in METHODS if method in plan.config.training.together]
+TOGETHER_FOLDERS = expand("results/models/{{task}}/{method}/fold{{fold}}/seed{seed}", method=TOGETHER, seed=SEEDS)
+
+
 # Only where `training.search` is on.
 rule search_settings:
     input:
@@ -73,7 +78,7 @@ rule train_model:
     benchmark:
         "results/benchmarks/train_model/{task}/{method}/fold{fold}.tsv"
     wildcard_constraints:
-        method="|".join(map(re.escape, registry.NETWORKS)),
+        method="|".join(re.escape(name) for name in registry.NETWORKS if name not in TOGETHER),
     conda:
         "../../envs/training.yaml"
     params:
@@ -89,6 +94,34 @@ rule train_model:
         " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
         " --fold {wildcards.fold} --chosen {input.chosen} --teacher {params.teachers} --settings {params.settings:q}"
         " --seed {params.seeds} --output {params.folders} $TENSORBOARD 2> {log}"
+
+
+if TOGETHER:
+
+    # What was finished before with the same settings, code and inputs is not trained anew.
+    rule train_together:
+        input:
+            **FOLD_FILES,
+            chosen=expand(plan.chosen_settings(), task="{task}", method=TOGETHER, fold="{fold}"),
+        output:
+            expand("{folder}/{file}", folder=TOGETHER_FOLDERS, file=RUN_FILE_NAMES),
+        log:
+            "results/logs/train_together/{task}/fold{fold}.log",
+        benchmark:
+            "results/benchmarks/train_together/{task}/fold{fold}.tsv"
+        conda:
+            "../../envs/training.yaml"
+        params:
+            seeds=SEEDS,
+            folders=TOGETHER_FOLDERS,
+            methods=TOGETHER,
+            settings=lambda wildcards: [plan.training_settings(wildcards.task, name) for name in TOGETHER],
+            code=[plan.code("train_together", method=name) for name in TOGETHER],
+        shell:
+            "ksfusion train-together --store {input.store} --expression {input.expression} --selected {input.selected}"
+            " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {params.methods}"
+            " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
+            " --output {params.folders} $TENSORBOARD 2> {log}"
 
 
 # Regressions in the place of networks, in seconds, so that the tasks of one share a job, which waits for patches and

@@ -22,6 +22,7 @@ MORE_MEMORY = "let fewer jobs run at once (--cores), or give the job more memory
 LOWER = {
     "extract_features": "lower features.batch_size or the processes that read (--set-threads extract_features=N), ",
     "train_model": "lower training.batch_size, ",
+    "train_together": "lower training.batch_size, ",
     "search_settings": "lower training.batch_size, ",
 }
 # What the shell adds to the log of a job that was killed by signal 9, and could say nothing itself.

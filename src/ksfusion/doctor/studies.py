@@ -16,7 +16,7 @@ from ksfusion.plan import Plan, make_plan
 from ksfusion.preflight import missing_packages
 from ksfusion.slides.encoders.hub import check_weights
 
-OF_GENES = ("read_expression", "select_genes", "train_model", "search_settings")
+OF_GENES = ("read_expression", "select_genes", "train_model", "train_together", "search_settings")
 OF_SLIDES = ("fit_stain", "extract_features")
 
 

@@ -18,7 +18,7 @@ LEAST_MB, STEP_MB = 1000, 500
 LEAST_MINUTES, STEP_MINUTES = 10, 10
 # Rules with a job for each batch: submitted as arrays.
 OF_BATCHES = ("tile_slides", "fit_stain", "sample_patches", "draw_overviews", "extract_features")
-OF_GPU = ("extract_features", "train_model", "search_settings", "audit_modalities")
+OF_GPU = ("extract_features", "train_model", "train_together", "search_settings", "audit_modalities")
 ENCODING_THREADS = 8
 # What a profile has beside what its jobs ask for.
 BASE: dict[str, Any] = {

@@ -50,7 +50,7 @@ class Workload:
         runs = list(dict.fromkeys(match.groups() for output in job.outputs if (match := _METHOD.match(output))))
         if "batch" in job.wildcards:
             return self._slide_work(job.rule, job.wildcards["batch"])
-        if job.rule in ("train_model", "search_settings"):
+        if job.rule in ("train_model", "train_together", "search_settings"):
             return self._training(job.rule, runs)
         method = job.wildcards.get("method") or next((method for _, method in runs), "")
         samples = float(self.samples)

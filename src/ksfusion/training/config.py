@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator
 
 from ksfusion.core.config_block import Block, Fraction
-from ksfusion.methods.registry import MethodInfo
+from ksfusion.methods.registry import METHODS, MethodInfo, unknown_method
 from ksfusion.terms.tasks import TaskOutcome
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
@@ -78,6 +78,11 @@ class Training(Optimisation):
     search: Search | None = Field(
         None, description="settings that are chosen on validation samples before training, such as {trials: 20}"
     )
+    together: list[str] = Field(
+        default_factory=list,
+        description="methods whose trainings are so short that they share a job for each task and fold; what follows "
+        "from one of them is then redone with the others, but none is trained anew for another one",
+    )
     tensorboard: bool = Field(False, description="write event files for TensorBoard into each run's folder")
 
     @field_validator("seeds")
@@ -86,6 +91,20 @@ class Training(Optimisation):
         if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
             raise ValueError("seeds must be different numbers from 0 to 4294967295")
         return seeds
+
+    @field_validator("together")
+    @classmethod
+    def _are_trained_on_their_own(cls, together: list[str]) -> list[str]:
+        for name in together:
+            if name not in METHODS:
+                raise ValueError(unknown_method(name))
+            if METHODS[name].is_baseline:
+                raise ValueError(f"{name} is a regression, whose tasks share a job anyway; leave it out")
+            if METHODS[name].teacher:
+                raise ValueError(f"{name} waits for {METHODS[name].teacher}, of which it learns; leave it out")
+        if len(set(together)) < len(together):
+            raise ValueError("a method is listed twice")
+        return together
 
 
 class RunSettings(Optimisation):
