@@ -20,6 +20,7 @@ sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
+from ksfusion.core.object_storage import ObjectStorage, tracked_files
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
@@ -53,7 +54,11 @@ workdir: FOLDER
 
 
 try:
-    plan = make_plan(config, source=SOURCE_NAME, files=FILES, started_in=STARTED_IN)
+    # Where results are, with Snakemake's --default-storage-provider.
+    STORAGE = ObjectStorage.of(workflow)
+    if STORAGE:
+        STORAGE.begin()
+    plan = make_plan(config, source=SOURCE_NAME, files=FILES, started_in=STARTED_IN, storage=STORAGE)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
@@ -63,10 +68,31 @@ if workflow.is_main_process:
 
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
+    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
     try:
-        plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=OWN_PYTHON)
+        if STORAGE:
+            # The one output that its job reads.
+            STORAGE.bring(["results/cohort/splits.tsv"] if "split_cases" in due else [])
+        plan.begin(due, elsewhere=OWN_PYTHON)
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    if STORAGE:
+        STORAGE.keep(tracked_files(workflow.dag.jobs))
+
+
+onsuccess:
+    if STORAGE:
+        STORAGE.keep(tracked_files(workflow.dag.jobs))
+
+
+onerror:
+    if STORAGE:
+        STORAGE.keep(tracked_files(workflow.dag.jobs))
+
+
+def given(paths):
+    """Return paths of files that are here as rules name them: none of them is in object storage."""
+    return local(paths) if STORAGE else paths
 
 
 MANIFEST = str(preflight.MANIFEST)

@@ -59,6 +59,11 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
+def given(paths):
+    """Return paths as they are: of a study some may be in object storage, of new patients none is."""
+    return paths
+
+
 MANIFEST = str(preflight.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})

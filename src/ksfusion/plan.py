@@ -16,6 +16,7 @@ from ksfusion.cohort import config as cohort
 from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.split_files import folds_of_file
 from ksfusion.core.config_block import Block
+from ksfusion.core.object_storage import ObjectStorage
 from ksfusion.core.provenance import as_json, code_version
 from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSettings
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
@@ -26,7 +27,6 @@ from ksfusion.results import config as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides
 from ksfusion.slides.encoders.presets import modules_of_encoder
-from ksfusion.slides.reading.slide_files import file_size
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import FitBaselineSettings, SearchSettings, TrainedTask, TrainModelSettings
 
@@ -136,7 +136,7 @@ class Plan(NamedFiles):
             "draw_alpha": results.DrawFiguresSettings.of(config.results, **by_alpha, only_alpha=True),
             "draw_heatmaps": results.DrawHeatmapsSettings.of(
                 config.heatmaps,
-                slides=reading if self.extracts else None,
+                slides=reading if self.extracts and not self.stored else None,
                 printing={name: results.Printing.of(task) for name, task in tasks},
             ),
             "write_report": results.WriteReportSettings.of(
@@ -201,13 +201,9 @@ class Plan(NamedFiles):
         """Return, as JSON, id, path, mpp and file size (of a demo slide the code version) of a batch's slides."""
         identities = []
         for row in self.batches[batch]:
-            made = self.code("draw_demo_slides") if self.is_drawn(row) else file_size(row["slide"])
+            made = self.code("draw_demo_slides") if self.is_drawn(row) else self.slide_size(row["slide"])
             identities.append([row["slide_id"], row["slide"], row["mpp"], made])
         return as_json(identities)
-
-    def chosen_settings(self) -> list[str]:
-        """Return the path of the settings that a search chooses for a run, in a list; none without a search."""
-        return ["results/search/{task}/{method}/fold{fold}/chosen.json"] if self.config.training.search else []
 
     def heatmaps(self) -> list[str]:
         """Return the paths of the tables that list the pictures of attention, one for each run."""
@@ -224,7 +220,12 @@ class Plan(NamedFiles):
 
 
 def make_plan(
-    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path] = (), started_in: Path | None = None
+    values: Mapping[str, Any],
+    *,
+    source: str,
+    files: Iterable[str | Path] = (),
+    started_in: Path | None = None,
+    storage: ObjectStorage | None = None,
 ) -> Plan:
     """Validate a configuration and its tables, and plan the run.
 
@@ -239,13 +240,15 @@ def make_plan(
         in it start at the folders of these files, else at ``started_in``, else at the working directory.
     started_in
         Folder in which the command was given; the working directory is the study's folder.
+    storage
+        The object storage in which the study is.
 
     Raises
     ------
     UserError
         With a line for each problem of configuration and tables, or if the results here are another study's.
     """
-    plan = Plan(*checked_inputs(values, source=source, files=files, started_in=started_in))
+    plan = Plan(*checked_inputs(values, source=source, files=files, started_in=started_in, storage=storage))
     plan.check_precomputed(source)
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan

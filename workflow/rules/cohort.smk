@@ -1,7 +1,7 @@
 rule check_cohort:
     input:
-        samples=plan.config.cohort.samples,
-        cases=plan.config.cohort.cases,
+        samples=given(plan.config.cohort.samples),
+        cases=given(plan.config.cohort.cases),
     output:
         samples="results/cohort/samples.parquet",
         cases="results/cohort/cases.parquet",
@@ -22,7 +22,7 @@ rule split_cases:
     input:
         samples="results/cohort/samples.parquet",
         cases="results/cohort/cases.parquet",
-        file=plan.split_files(),
+        file=given(plan.split_files()),
     output:
         # Kept, not made anew: whoever has a side stays on it.
         update("results/cohort/splits.tsv"),

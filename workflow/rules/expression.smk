@@ -1,8 +1,8 @@
 # The expression of all cohorts, read once: of a study, and of new patients.
 rule read_expression:
     input:
-        plan.expression_files(),
-        names=plan.gene_names(),
+        given(plan.expression_files()),
+        names=given(plan.gene_names()),
     output:
         profiles="results/genes/profiles.parquet",
         library_sizes="results/genes/library_sizes.tsv",

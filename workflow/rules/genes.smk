@@ -4,7 +4,7 @@ rule select_genes:
         library_sizes="results/genes/library_sizes.tsv",
         samples="results/samples.tsv",
         splits="results/cohort/splits.tsv",
-        sets=plan.gene_sets(),
+        sets=given(plan.gene_sets()),
     output:
         ranking="results/genes/fold{fold}/ranking.tsv",
         selected="results/genes/fold{fold}/selected.tsv",

@@ -6,7 +6,8 @@ REGIONS = [] if plan.config.demo else ["results/regions.parquet"]
 
 rule read_regions:
     input:
-        regions=plan.regions(),
+        regions=given(plan.regions()),
+        slides=ancient(plan.stored_slides_with_regions()),
         features=expand("results/features/{batch}.h5", batch=BATCHES),
     output:
         patches="results/regions.parquet",

@@ -2,7 +2,7 @@
 # no input; its slide becomes a row of the ledger.
 rule import_tiles:
     input:
-        lambda wildcards: plan.precomputed(wildcards.batch),
+        lambda wildcards: given(plan.precomputed(wildcards.batch)),
     output:
         "results/tiles/{batch}.parquet",
     log:
@@ -22,7 +22,7 @@ rule import_tiles:
 
 rule import_features:
     input:
-        lambda wildcards: plan.precomputed(wildcards.batch),
+        lambda wildcards: given(plan.precomputed(wildcards.batch)),
         tiles="results/tiles/{batch}.parquet",
         patches="results/patches/{batch}.parquet",
     output:

@@ -16,7 +16,7 @@ ALPHA_RESULTS = [*ALPHA_TABLES, "results/figures/alpha.json"]
 DROPS = ["results/tables/external.tsv"] if plan.config.splits.external else []
 
 # The published values, where they stand beside.
-PUBLISHED = shipped("paper_tables.tsv")
+PUBLISHED = given(shipped("paper_tables.tsv"))
 PAPER = [PUBLISHED] if plan.config.results.published == "paper" else []
 REPRODUCTION = multiext("results/tables/reproduction", ".tsv", ".md") if PAPER else []
 
@@ -263,7 +263,7 @@ rule write_report:
         stability=STABILITY,
         attribution_figures=ATTRIBUTION_FIGURES,
         embeddings=EMBEDDINGS,
-        template=[shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")],
+        template=given([shipped_with_code(f"results/report/report.{ending}") for ending in ("html.j2", "css", "js")]),
     output:
         report("results/report.html", caption="../report/report.rst", category="Results", labels={"what": "report"}),
     log:

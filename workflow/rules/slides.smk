@@ -2,9 +2,10 @@
 # when its own slides (`slides` of tile_slides), settings or code change, not when another slide is added to the table.
 rule tile_slides:
     input:
-        slides=lambda wildcards: ancient(plan.raw_slides(wildcards.batch)),
+        slides=lambda wildcards: ancient(given(plan.raw_slides(wildcards.batch))),
+        stored=lambda wildcards: ancient(plan.stored_slides(wildcards.batch)),
         drawn=lambda wildcards: plan.drawn_slides(wildcards.batch),
-        masks=lambda wildcards: plan.masks(wildcards.batch),
+        masks=lambda wildcards: given(plan.masks(wildcards.batch)),
     output:
         "results/tiles/{batch}.parquet",
     log:
@@ -26,8 +27,9 @@ rule tile_slides:
 
 rule fit_stain:
     input:
+        stored=lambda wildcards: ancient(plan.stored_slides(wildcards.batch)),
         tiles="results/tiles/{batch}.parquet",
-        target=plan.stain_target(),
+        target=given(plan.stain_target()),
     output:
         "results/stain/{batch}.parquet",
     log:
@@ -47,9 +49,10 @@ rule fit_stain:
 
 rule draw_overviews:
     input:
-        slides=lambda wildcards: ancient(plan.raw_slides(wildcards.batch)),
+        slides=lambda wildcards: ancient(given(plan.raw_slides(wildcards.batch))),
+        stored=lambda wildcards: ancient(plan.stored_slides(wildcards.batch)),
         drawn=lambda wildcards: plan.drawn_slides(wildcards.batch),
-        masks=lambda wildcards: plan.masks(wildcards.batch),
+        masks=lambda wildcards: given(plan.masks(wildcards.batch)),
         tiles="results/tiles/{batch}.parquet",
         patches="results/patches/{batch}.parquet",
     output:
@@ -74,8 +77,9 @@ rule extract_features:
         tiles="results/tiles/{batch}.parquet",
         stain="results/stain/{batch}.parquet",
         patches="results/patches/{batch}.parquet",
-        target=plan.stain_target(),
-        weights=plan.encoder_weights(),
+        stored=lambda wildcards: ancient(plan.stored_slides(wildcards.batch)),
+        target=given(plan.stain_target()),
+        weights=given(plan.encoder_weights()),
     output:
         "results/features/{batch}.h5",
     log:
