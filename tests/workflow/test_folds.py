@@ -133,10 +133,10 @@ def test_trainings_that_share_a_job_are_not_repeated_for_each_other(project):
     """Not where they shared none before, nor for a seed more: 30 epochs a run, of which the log has a line each."""
     project.snakemake("results/models/mgmt/snn/fold0/seed0/metrics.json")
     wanted = (project.folder / "results/models/mgmt/snn/fold0/seed0/predictions.parquet").read_bytes()
-    target, trained = "results/models/mgmt/attmil/fold0/seed1/metrics.json", []
-    for training in ({}, {"seeds": [0, 1, 2]}):
-        options = {"together": ["snn", "attmil"], "seeds": [0, 1], **training}
-        project.configure(methods=["snn", "attmil"], training=options)
+    trained = []
+    for seeds in ([0, 1], [0, 1, 2]):
+        project.configure(methods=["snn", "attmil"], training={"together": ["snn", "attmil"], "seeds": seeds})
+        target = f"results/models/mgmt/attmil/fold0/seed{seeds[-1]}/metrics.json"
         assert project.planned(target) == {"train_together": 1}
         project.snakemake(target)
         log = (project.folder / "results/logs/train_together/mgmt/fold0.log").read_text()
@@ -144,6 +144,8 @@ def test_trainings_that_share_a_job_are_not_repeated_for_each_other(project):
     assert trained == [[("attmil", "0"), ("attmil", "1")], [("snn", "2"), ("attmil", "2")]]
     assert (project.folder / "results/models/mgmt/snn/fold0/seed0/predictions.parquet").read_bytes() == wanted
     project.configure(methods=["snn"], training={"together": [], "seeds": [0, 1]})
+    shutil.rmtree(project.folder / "results/models/mgmt/attmil")
+    shutil.rmtree(project.folder / "results/models/mgmt/snn/fold0/seed2")
 
 
 def test_a_training_that_is_killed_goes_on_where_it_was(project):

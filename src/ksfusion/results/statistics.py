@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ksfusion.results.metrics import METRICS, NAN, check_classification, check_survival, comparable_pairs
+from ksfusion.results.metrics.areas import or_undefined, weighted_auc
 from ksfusion.terms.ties import TIED_RISK
 
 RESAMPLES, PERMUTATIONS = 2000, 10_000
@@ -158,36 +159,6 @@ def resampled_classification(
         areas = [weighted_auc(labels == number, scores[:, number], counts) for number in present[told]]
         metrics["auc"] = 100 * np.mean(areas, axis=0)
     return metrics
-
-
-def or_undefined(total: np.ndarray) -> np.ndarray:
-    """Return totals that may stand below a fraction: NaN where nothing was drawn."""
-    return np.where(total > 0, total, NAN)
-
-
-def weighted_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the exact area under the ROC curve of each draw; ties count one half, NaN without both classes.
-
-    Parameters
-    ----------
-    positive : numpy.ndarray of bool, shape (n_samples,)
-        Whether each sample is of the class.
-    score : numpy.ndarray, shape (n_samples,)
-        Higher where the class is more likely.
-    weights : numpy.ndarray, shape (resamples, n_samples)
-        Number of times that each sample is drawn.
-
-    Returns
-    -------
-    numpy.ndarray, shape (resamples,)
-    """
-    counts = weights.astype(np.float32, copy=False)
-    up, down = counts[:, positive], counts[:, ~positive]
-    above, below = score[positive][:, None], score[~positive]
-    ordered = (above > below) + 0.5 * (above == below)  # (positives, negatives)
-    ordered_pairs = np.einsum("rn,rn->r", up @ ordered.astype(np.float32), down, dtype=float)
-    area: np.ndarray = ordered_pairs / or_undefined(up.sum(axis=1, dtype=float) * down.sum(axis=1, dtype=float))
-    return area
 
 
 def resampled_survival(

@@ -11,7 +11,8 @@ import pandas as pd
 
 from ksfusion.core.ids import stable_hash
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.statistics import LEAST_CASES, draw_cases, interval, or_undefined
+from ksfusion.results.metrics.areas import or_undefined
+from ksfusion.results.statistics import LEAST_CASES, draw_cases, interval
 
 NAN = float("nan")
 BY_SLIDE, POOLED = "slide", "pooled"

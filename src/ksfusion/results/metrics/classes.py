@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ksfusion.results.metrics.areas import weighted_auc
 from ksfusion.results.metrics.checks import check_finite
 from ksfusion.results.metrics.names import METRICS, NAN
 
@@ -39,7 +40,7 @@ def classification_metrics(
         If shapes do not agree, a value is not finite, or a class number has no column.
     """
     from sklearn import config_context
-    from sklearn.metrics import confusion_matrix, roc_auc_score
+    from sklearn.metrics import confusion_matrix
 
     labels, scores = check_classification(y_true, probabilities)
     metrics = dict.fromkeys(METRICS["classification"], NAN)
@@ -55,7 +56,8 @@ def classification_metrics(
 
     with config_context(assume_finite=True, skip_parameter_validation=True):  # checked above
         counts = confusion_matrix(labels, predicted, labels=np.arange(scores.shape[1]))  # (true, predicted)
-        areas = [roc_auc_score(labels == number, scores[:, number]) for number in present]
+    once = np.ones((1, len(labels)))
+    areas = [weighted_auc(labels == number, scores[:, number], once)[0] for number in present]
     true_positives = np.diag(counts)[present]
     positives, called = counts.sum(axis=1)[present], counts.sum(axis=0)[present]
     true_negatives = len(labels) - positives - called + true_positives

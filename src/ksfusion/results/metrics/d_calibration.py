@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ksfusion.results.metrics.areas import or_undefined
 from ksfusion.results.metrics.names import NAN
-from ksfusion.results.statistics import or_undefined
 
 if TYPE_CHECKING:
     from ksfusion.results.metrics.further_survival import Curves

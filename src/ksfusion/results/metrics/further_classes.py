@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ksfusion.results.metrics.areas import or_undefined, weighted_auc
 from ksfusion.results.metrics.classes import check_classification
 from ksfusion.results.metrics.names import NAN, OF_CLASS, OF_EACH_CLASS, further_class_metrics
-from ksfusion.results.statistics import or_undefined, weighted_auc
 
 # Equally wide bins of predicted probability.
 CALIBRATION_BINS = 10

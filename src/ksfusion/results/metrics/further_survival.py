@@ -20,10 +20,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ksfusion.results.metrics.areas import or_undefined
 from ksfusion.results.metrics.d_calibration import apart_from_tenths, chi_square_p, in_tenths
 from ksfusion.results.metrics.names import NAN, further_survival_metrics, metric_at
 from ksfusion.results.metrics.survival import check_survival, comparable_pairs
-from ksfusion.results.statistics import or_undefined
 from ksfusion.terms.ties import TIED_RISK
 
 # Metrics that need survival curves, and a follow-up until their last cut.

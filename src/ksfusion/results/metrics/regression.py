@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ksfusion.results.metrics.areas import or_undefined
 from ksfusion.results.metrics.checks import check_finite
-from ksfusion.results.statistics import or_undefined
 
 
 def check_regression(y_true: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

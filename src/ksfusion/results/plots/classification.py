@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ShownTask
+from ksfusion.results.metrics.areas import weighted_auc
 from ksfusion.results.plots.classes import class_colour, class_counts, class_entries, figure_with_legend, reasons_of
 from ksfusion.results.plots.panels import COLUMNS, label_outer, note_in, panel_figure, wrapped
 from ksfusion.results.plots.style import CONFUSION_MAP, INK, MUTED
@@ -58,7 +59,7 @@ def draw_roc(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], ti
 
 def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.ndarray, float]]:
     """Return class number to (sensitivity on the common grid, area), each averaged over runs."""
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import roc_curve
 
     _, probabilities = outcome_columns(task)
     rates: dict[int, list[np.ndarray]] = {}
@@ -68,10 +69,10 @@ def _mean_curves(runs: Sequence[Run], task: ShownTask) -> dict[int, tuple[np.nda
             continue
         present = sorted(run.test["y"].astype(int).unique())
         for number in present if task.positive_number is None else [task.positive_number]:
-            positive, score = run.test["y"] == number, run.test[probabilities[number]]
+            positive, score = (run.test["y"] == number).to_numpy(), run.test[probabilities[number]].to_numpy(float)
             false_positive, true_positive, _ = roc_curve(positive, score, drop_intermediate=False)
             rates.setdefault(number, []).append(np.interp(FALSE_POSITIVE_RATES, false_positive, true_positive))
-            areas.setdefault(number, []).append(roc_auc_score(positive, score))
+            areas.setdefault(number, []).append(weighted_auc(positive, score, np.ones((1, len(score))))[0])
     return {
         number: (np.r_[0.0, np.mean(rates[number], axis=0)[1:]], float(np.mean(areas[number])))
         for number in sorted(rates)
