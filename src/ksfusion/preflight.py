@@ -328,7 +328,8 @@ class NamedFiles:
 
     def stored_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that are in object storage, by their paths there."""
-        return [self.stored[row["slide"]].path for row in self.batches[batch] if row["slide"] in self.stored]
+        named = self.batches[batch] if self.stored else ()
+        return [self.stored[row["slide"]].path for row in named if row["slide"] in self.stored]
 
     def slide_size(self, slide: str) -> int | None:
         """Return the size in bytes of a slide's file, here or in object storage; None where there is none."""

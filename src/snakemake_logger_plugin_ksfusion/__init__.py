@@ -33,7 +33,8 @@ OWN_WORK = (
     "Terminating processes", "Waiting for", "Group jobs", "Processed ", "Updating checkpoint", "Would remove",
     "This was a dry-run", "Reasons:", "    (check individual jobs", "Loading trusted IOCache", "Shell command",
     "Determining filesystem", "Shutting down", "Execute ", "No SLURM", "Guessed SLURM",
-    "Cleaning up SLURM",
+    "Cleaning up SLURM", "Storing in storage", "Retrieving from storage", "Finished upload", "Finished retrieval",
+    "Removing local copy", "Skipped removing", "Migrating .snakemake", "Migration complete",
 )  # fmt: skip
 # Of SLURM, one for each job.
 OF_SUBMISSIONS = ("has been submitted with SLURM jobid", "Submitted array job")
