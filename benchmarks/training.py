@@ -4,6 +4,7 @@
     python benchmarks/training.py --methods attmil transmil mcat ksfusion --batch 2 --patches 625 2500 10000
     python benchmarks/training.py --methods snn ksfusion --batch 2 4 8
     python benchmarks/training.py --device cuda --grid      # the eleven methods on a GPU, and the paper's 99 runs
+    python benchmarks/training.py --device cuda --sharing 1 2 4   # processes that share a GPU
     python benchmarks/training.py --profile --threads 1 --methods attmil transmil   # what a step spends its time on
 
 A step is the gather of a batch, forward, backward and optimiser; each measurement has a process of its own, so that the
@@ -33,6 +34,7 @@ from contextlib import contextmanager
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier
 from typing import NamedTuple
 
 import numpy as np
@@ -107,8 +109,10 @@ def draw_data(n_slides: int, n_patches: int, n_features: int, device: torch.devi
     return FoldData(samples, host, rows, slides, genes, NICHES, GROUPS, "pg", features if on_gpu else None)
 
 
-def seconds_of(call: Callable[[], object], times: int, device: torch.device) -> tuple[list[float], list[float]]:
-    """Return the seconds and the processor seconds of calls after a first one."""
+def seconds_of(
+    call: Callable[[], object], times: int, device: torch.device, *, first: bool = False
+) -> tuple[list[float], list[float]]:
+    """Return the seconds and the processor seconds of calls after a first one, which may count too."""
     seconds, processor = [], []
     for _ in range(times + 1):
         start, start_processor = time.perf_counter(), time.process_time()
@@ -117,7 +121,7 @@ def seconds_of(call: Callable[[], object], times: int, device: torch.device) -> 
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - start_processor)
-    return seconds[1:], processor[1:]
+    return seconds[not first :], processor[not first :]
 
 
 @contextmanager
@@ -224,6 +228,33 @@ def measure(method: str, batch: int, n_patches: int, device_name: str, args: arg
     )
 
 
+def shared_rate(
+    method: str, batch: int, n_patches: int, device_name: str, args: argparse.Namespace, barrier: Barrier
+) -> float:
+    """Return the steps a second of one of several processes, which all begin once each has done its first step."""
+    device = torch.device(device_name)
+    with prepared(method, batch, n_patches, device, args) as (step, _):
+        step()
+        barrier.wait()
+        return args.steps / sum(seconds_of(step, args.steps - 1, device, first=True)[0])
+
+
+def print_sharing(device: str, method: str, batch: int, n_patches: int, args: argparse.Namespace) -> None:
+    """Print what all processes together do in a second, for each number of them, and as a ratio to the first number."""
+    alone = None
+    for count in args.sharing:
+        spawn = get_context("spawn")
+        with spawn.Manager() as manager, ProcessPoolExecutor(count, mp_context=spawn) as pool:
+            given = (method, batch, n_patches, device, args, manager.Barrier(count))
+            rate = sum(job.result() for job in [pool.submit(shared_rate, *given) for _ in range(count)])
+        alone = alone or rate
+        print(
+            f"{device} {method:20} {batch} x {n_patches:6}: {count} at once: {rate:.2f} steps/s together, "
+            f"{rate / alone:.2f} times the first",
+            flush=True,
+        )
+
+
 def print_cost(device: str, method: str, batch: int, n_patches: int, cost: Cost, first: float) -> None:
     """Print a line; ``first`` is the work a patch at the first size."""
     spread = f"{cost.lowest:.3f} to {cost.highest:.3f}; processor {cost.processor:.3f}"
@@ -251,6 +282,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="one of the two; else all that there are")
     parser.add_argument("--grid", action="store_true", help="measure the paper's methods, estimate the paper's grid")
+    parser.add_argument(
+        "--sharing",
+        type=int,
+        nargs="+",
+        help="numbers of processes that train at once on one device, such as 1 2 4; on a GPU with and without "
+        "nvidia-cuda-mps-control -d",
+    )
     parser.add_argument("--profile", action="store_true", help="print what a step spends its time on")
     args = parser.parse_args()
     if args.grid and args.profile:
@@ -263,6 +301,9 @@ def main() -> None:
         for method in args.methods:
             first = None
             for batch, n_patches in product(args.batch, args.patches):
+                if args.sharing:
+                    print_sharing(device, method, batch, n_patches, args)
+                    continue
                 # A process for each, so that its peak memory is that of this method.
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                     if args.profile:

@@ -1,8 +1,9 @@
-"""Which device a job computes on: several jobs on one machine share its GPUs, one job on each."""
+"""Which device a job computes on: the jobs on one machine share its GPUs, each of which has as many as the others."""
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -22,8 +23,8 @@ def choose_device(asked: Device) -> str:
     Parameters
     ----------
     asked
-        ``cpu``, ``cuda``, or ``auto``: the first GPU that no other job holds, else the processor where there is no
-        GPU. SLURM shows a job its own GPUs alone, in CUDA_VISIBLE_DEVICES.
+        ``cpu``, ``cuda``, or ``auto``: the GPU that fewest other jobs hold, else the processor where there is no GPU.
+        SLURM shows a job its own GPUs alone, in CUDA_VISIBLE_DEVICES.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def choose_device(asked: Device) -> str:
 
 
 def claim_gpu(names: Sequence[str]) -> int:
-    """Take the first GPU that no process on this machine has taken; where all are, share one.
+    """Take a place on the GPU on which fewest processes of this machine have one, the first of equals.
 
     Parameters
     ----------
@@ -56,8 +57,10 @@ def claim_gpu(names: Sequence[str]) -> int:
     int
         Its position.
     """
-    for number, name in enumerate(names):
-        path = Path(tempfile.gettempdir(), f"ksfusion-{os.getuid()}-{name}.lock")
+    for turn in itertools.count():
+        place, number = divmod(turn, len(names))
+        ending = f"-{place}" if place else ""
+        path = Path(tempfile.gettempdir(), f"ksfusion-{os.getuid()}-{names[number]}{ending}.lock")
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,5 +68,5 @@ def claim_gpu(names: Sequence[str]) -> int:
             os.close(file)
             continue
         _held.append(file)
-        return number
-    return os.getpid() % len(names)
+        break
+    return number
