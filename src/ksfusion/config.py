@@ -10,16 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Labelling, Pairing, Splits
 from ksfusion.cohort.needs import label_sources
 from ksfusion.core.config_block import PATH, AnyPath, Name
-from ksfusion.core.config_problems import merged_problems, shown
+from ksfusion.core.config_problems import problem_lines
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import find_path, located
-from ksfusion.core.reference import block_of
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
@@ -415,8 +413,7 @@ def parse_config(
     try:
         return Config.model_validate(_with_nulls(values))
     except ValidationError as error:
-        problems = merged_problems(error.errors(), Config)
-        raise UserError("\n".join(_describe(problem, source) for problem in problems)) from None
+        raise UserError("\n".join(problem_lines(error, Config, source))) from None
 
 
 def located_config(
@@ -474,40 +471,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(value, str):
         yield value
-
-
-def _describe(problem: Mapping[str, Any], source: str) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "the whole"
-    if problem["type"] == "extra_forbidden" and key.partition(".")[0] in Config.model_fields and _has_dot(problem):
-        return f"{source}: {key}: unknown key; {_right_form(problem['loc'], problem['input'])}"
-    if problem["type"] == "extra_forbidden":
-        return f"{source}: {key}: unknown key; remove it or correct its name ({_known_keys(problem['loc'])})"
-    if problem["type"] == "missing":
-        return f"{source}: {key}: missing; add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {shown(problem['input'])})"
-    return f"{source}: {key}: {message}{given}"
-
-
-def _has_dot(problem: Mapping[str, Any]) -> bool:
-    return "." in str(problem["loc"][-1])
-
-
-def _right_form(location: tuple[int | str, ...], value: Any) -> str:
-    """Return how a key of a block is written that was given with dots, in a file and to Snakemake."""
-    block, *keys = [*map(str, location[:-1]), *str(location[-1]).split(".")]
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")
-    written = ": {".join(keys) + f": {text}" + "}" * (len(keys) - 1)
-    return f"write {block}: {{{written}}} in the file, or give Snakemake --config '{block}={{{written}}}'"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> str:
-    block: type[BaseModel] | None = Config
-    for part in location[:-1]:
-        # The number of an item in a list, or the name of a task, leads no further.
-        if block is not None and isinstance(part, str) and part in block.model_fields:
-            block = block_of(block.model_fields[part])
-    return f"known here: {', '.join(block.model_fields)}" if block else "see config.yaml, where every key is explained"
 
 
 def load_config(path: Path) -> Config:

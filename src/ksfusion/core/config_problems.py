@@ -1,4 +1,4 @@
-"""What pydantic says of a key that takes one of several kinds of values, as one problem of that key."""
+"""What pydantic says of a configuration, as a line for each key: what is wrong, what it was given, and the remedy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,66 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ksfusion.core.reference import block_of
 
 Location = tuple[int | str, ...]
 LONGEST_SHOWN = 60
 
 
-def merged_problems(problems: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Return problems with the names of kinds of values left out of their locations, and one where all kinds fail.
+def problem_lines(error: ValidationError, model: type[BaseModel], source: str) -> list[str]:
+    """Return a line for each problem.
+
+    Parameters
+    ----------
+    error
+        What pydantic raised.
+    model
+        The class that was to be made.
+    source
+        Name of the configuration in messages.
+    """
+    return [_describe(problem, model, source) for problem in _merged(error.errors(), model)]
+
+
+def _describe(problem: Mapping[str, Any], model: type[BaseModel], source: str) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    if problem["type"] == "extra_forbidden" and key.partition(".")[0] in model.model_fields and _has_dot(problem):
+        return f"{source}: {key}: unknown key; {_right_form(problem['loc'], problem['input'])}"
+    if problem["type"] == "extra_forbidden":
+        return f"{source}: {key}: unknown key; remove it or correct its name ({_known_keys(problem['loc'], model)})"
+    if problem["type"] == "missing":
+        return f"{source}: {key}: missing; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], Mapping | list) else f" (given: {_shown(problem['input'])})"
+    return f"{source}: {key}: {message}{given}"
+
+
+def _has_dot(problem: Mapping[str, Any]) -> bool:
+    return "." in str(problem["loc"][-1])
+
+
+def _right_form(location: Location, value: Any) -> str:
+    """Return how a key of a block is written that was given with dots, in a file and to Snakemake."""
+    block, *keys = [*map(str, location[:-1]), *str(location[-1]).split(".")]
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("\n").removesuffix("\n...")
+    written = ": {".join(keys) + f": {text}" + "}" * (len(keys) - 1)
+    return f"write {block}: {{{written}}} in the file, or give Snakemake --config '{block}={{{written}}}'"
+
+
+def _known_keys(location: Location, model: type[BaseModel]) -> str:
+    block: type[BaseModel] | None = model
+    for part in location[:-1]:
+        # The number of an item in a list, or the name of a task, leads no further.
+        if block is not None and isinstance(part, str) and part in block.model_fields:
+            block = block_of(block.model_fields[part])
+    return f"known here: {', '.join(block.model_fields)}" if block else "see config.yaml, where every key is explained"
+
+
+def _merged(problems: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return problems without the names of kinds of values in their locations, and one where all kinds fail.
 
     Parameters
     ----------
@@ -44,7 +96,7 @@ def _with_word(problem: dict[str, Any], words: Mapping[Location, str]) -> dict[s
     return {**problem, "msg": f"{problem['msg']}, or {word}"} if word else problem
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """Return a value as it is shown in a message."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
