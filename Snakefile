@@ -22,6 +22,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
 from ksfusion.core.object_storage import ObjectStorage, tracked_files
 from ksfusion.core.resources import shipped, shipped_with_code
+from ksfusion.core.scheduling import lift_rate_limit
 from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.methods import registry
@@ -68,6 +69,7 @@ if workflow.is_main_process:
 
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
+    lift_rate_limit(workflow.scheduler)
     due = {job.rule.name for job in workflow.dag.needrun_jobs()}
     try:
         if STORAGE:

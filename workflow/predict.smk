@@ -22,6 +22,7 @@ from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
 from ksfusion.core.resources import shipped_with_code
+from ksfusion.core.scheduling import lift_rate_limit
 from ksfusion.core.study import usable_folder
 from ksfusion.predictions.plan import make_prediction_plan
 
@@ -53,6 +54,7 @@ if workflow.is_main_process:
 
 # Not in a dry run, nor in the jobs of a cluster.
 onstart:
+    lift_rate_limit(workflow.scheduler)
     try:
         plan.begin({job.rule.name for job in workflow.dag.needrun_jobs()}, elsewhere=OWN_PYTHON)
     except UserError as error:
