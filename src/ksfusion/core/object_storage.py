@@ -143,22 +143,20 @@ class ObjectStorage:
             if relative and not any((place / path).exists() for place in places):
                 self.fetch(path)
 
-    def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Return the sizes in bytes of those files that are in storage; folder by folder, as plugins list them."""
-        found: dict[str, int] = {}
-        folders: dict[str, list[str]] = {}
+    def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Return the sizes in bytes of those files that are in storage: of S3 by a list of the folder that has all."""
+        if not paths:
+            return {}
+        found, listing = {}, _Listing()
+        common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+        self._run(self._object(str(Path(common, "any"))).inventory(listing))
         for path in paths:
-            folders.setdefault(os.path.dirname(path), []).append(path)  # noqa: PTH120
-        for own in folders.values():
-            listing = _Listing()
-            self._run(self._object(own[0]).inventory(listing))
-            for path in own:
-                stored = self._object(path)
-                size = listing.size.get(stored.cache_key())
-                if size is None and stored.exists():
-                    size = stored.size()
-                if size is not None:
-                    found[path] = size
+            stored = self._object(path)
+            size = listing.size.get(stored.cache_key())
+            if size is None and stored.exists():
+                size = stored.size()
+            if size is not None:
+                found[path] = size
         return found
 
     def holds(self, path: str) -> bool:
@@ -180,7 +178,7 @@ class ObjectStorage:
         found: dict[str, StoredFile] = {}
         for folder in dict.fromkeys((beside, Path())):
             places = {os.path.normpath(folder / path): path for path in relative if path not in found}
-            for place, size in self.sizes(places).items():
+            for place, size in self._sizes(list(places)).items():
                 found[places[place]] = StoredFile(place, str(self._object(place).local_path()), size)
         return found
 

@@ -46,8 +46,9 @@ class Stored:
         return str(self.there)
 
     async def inventory(self, listing):
-        """List its folder, as that of S3 does."""
-        for file in self.there.parent.glob("*"):
+        """List its folder and those in it, as that of S3 does."""
+        self.provider.asked.append(f"{self.there.parent.name}/")
+        for file in self.there.parent.rglob("*"):
             listing.size[str(file)] = file.stat().st_size
 
     async def managed_retrieve(self):
@@ -145,7 +146,7 @@ def test_slides_are_found_beside_their_table_or_below_the_prefix_and_not_fetched
     assert found["x.svs"].copy == ".snakemake/storage/s3/bucket/study/data/x.svs"
     assert not Path(found["x.svs"].copy).exists()
     # Folders are listed: only what no list has is asked for by itself.
-    assert sorted(set(provider.asked)) == ["none.svs", "z.svs"]
+    assert provider.asked == ["data/", "z.svs", "none.svs", "study/", "none.svs"]
     # Of a table that is here paths begin at the prefix.
     assert list(storage.slides(["x.svs", "z.svs"], "samples.tsv")) == ["z.svs"]
 
