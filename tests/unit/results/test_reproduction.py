@@ -63,8 +63,8 @@ def test_what_has_no_counterpart_has_a_reason():
     table = compared(values, [long_row("snn", "auc", 88.0, 83.0, 91.0)], of)
     assert table["inside"].tolist() == ["yes", "", ""]
     assert table["reason"].tolist()[1:] == [
-        "methods: cmta is not one of this study",
-        "tasks: survival is not one of this study",
+        "the method is not one of this study",
+        "the task is not one of this study",
     ]
     assert table["here"].isna().tolist() == [False, True, True]
 
@@ -81,7 +81,7 @@ def test_another_task_of_the_same_name_is_another_metric(change, named):
     of = study(tasks={"grading": {**GLIOMA["tasks"]["grading"], **change}})
     table = compared([("snn", "grading", "auc", 90.0)], [long_row("snn", "auc", 88.0, 83.0, 91.0)], of)
     assert table["inside"].tolist() == [""] and table["here"].isna().all()
-    assert table["reason"].tolist() == [f"tasks: grading has another {named} than the paper's: another metric"]
+    assert table["reason"].tolist() == [f"the task has another {named} than the paper's: another metric"]
 
 
 def test_an_average_over_other_classes_and_a_value_without_interval_are_shown_and_not_compared():
@@ -104,10 +104,11 @@ def test_settings_that_make_a_result_are_told_where_they_differ():
         "features.encoder: uni [resnet50]",
         "training.seeds: [0] [[0, 1, 2]]",
     ]
-    # A search, which the paper's has none of; and a task more.
-    of = study(training={"search": {"trials": 20}}, tasks={"mgmt": {"kind": "classification"}})
+    # A search, which the paper's has none of; a task more is no departure, nor are the shipped sets by their version.
+    of = study(
+        training={"search": {"trials": 20}}, tasks={"mgmt": {"kind": "classification"}}, genes={"sets": "builtin-0.2.0"}
+    )
     assert list(of.departures()) == [
-        "tasks.mgmt.kind: classification [null]",
         "training.search.trials: 20 [null]",
     ]
 
@@ -141,11 +142,12 @@ def test_from_runs_to_the_table_and_its_print(tmp_path):
     assert float(row.published) == values["percent"].item()
     assert row.inside == ("yes" if float(row.ci_low) <= float(row.published) <= float(row.ci_high) else "no")
     text = (tmp_path / "reproduction.md").read_text()
-    assert (
-        "Of 121 published values 1 are compared; 0 of these lie in the 95 % interval of the value here, 1 do not."
-        in text
-    )
+    said = "121 published values, 1 compared: 0 inside the 95 % interval of the value here, 1 outside."
+    assert said in text
     assert "patches.count: 16 \\[2500\\]" in text and "Ours\\_1" in text and "Genes were chosen on all." in text
-    assert "Diagnosis, 5 values not compared: methods: snn is not one of this study." in text
+    assert (
+        "Not compared, 110 values of AttMIL, TransMIL, SNN, " in text
+        and ": the method is not one of this study." in text
+    )
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 123 and len({len(line) for line in lines}) == 1
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1

@@ -10,19 +10,21 @@ import pandas as pd
 
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import ALL
-from ksfusion.results.metrics.names import MACRO_METRICS, metric_label, printed_value
+from ksfusion.results.metrics.names import metric_label, printed_value
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.layout import PAPER_NOTE
 from ksfusion.results.tables.markdown import escape
 from ksfusion.results.tables.partial import of_modalities
 from ksfusion.results.wording import DASH, heading
+from ksfusion.terms.gene_sets import BUILTIN, is_builtin
 
 COLUMNS = ["task", "method", "metric", "published", "here", "ci_low", "ci_high", "inside", "n", "cases", "reason"]
 YES, NO = "yes", "no"
+NO_TASK, NO_METHOD = "the task is not one of this study", "the method is not one of this study"
 # What a task's values are of; where that differs, so does what a metric means.
 DEFINING = ("kind", "column", "classes", "positive", "time", "event", "unit")
 # Blocks of the configuration that make a result, and keys in them that only say how it is computed, or of what files.
-BLOCKS = ("slides", "stain", "patches", "features", "genes", "splits", "tasks", "training")
+BLOCKS = ("slides", "stain", "patches", "features", "genes", "splits", "training")
 NO_DIFFERENCE = {
     *(f"slides.{key}" for key in ("reader", "batches", "max_failed_fraction", "timeout", "stage", "regions")),
     *(f"features.{key}" for key in ("path", "weights", "batch_size", "compile")),
@@ -56,19 +58,31 @@ class Study(NamedTuple):
     def why_not(self, method: str, task: str) -> str:
         """Return why nothing here is what was published of a method and task; empty where something is."""
         if task not in self.config["tasks"]:
-            return f"tasks: {task} is not one of this study"
+            return NO_TASK
         if method not in self.config["methods"]:
-            return f"methods: {method} is not one of this study"
+            return NO_METHOD
         own, published = self.config["tasks"][task], self.paper["tasks"][task]
         changed = [key for key in DEFINING if own.get(key) != published.get(key)]
-        return f"tasks: {task} has another {', '.join(changed)} than the paper's: another metric" if changed else ""
+        return f"the task has another {', '.join(changed)} than the paper's: another metric" if changed else ""
 
     def departures(self) -> Iterator[str]:
         """Yield the settings that differ from the paper's: key, value, and the paper's in brackets."""
-        own, paper = (_flat({block: values[block] for block in BLOCKS}) for values in self)
+        shared = [name for name in self.paper["tasks"] if name in self.config["tasks"]]
+        own, paper = (
+            _flat(
+                {
+                    **{block: values[block] for block in BLOCKS},
+                    "tasks": {name: values["tasks"][name] for name in shared},
+                }
+            )
+            for values in self
+        )
         for key in dict.fromkeys([*paper, *own]):
-            if key not in NO_DIFFERENCE and own.get(key) != paper.get(key):
-                yield f"{key}: {_in_yaml(own.get(key))} [{_in_yaml(paper.get(key))}]"
+            ours, theirs = own.get(key), paper.get(key)
+            # The shipped sets of the version with which the study began.
+            same = ours == theirs or (theirs == BUILTIN and is_builtin(str(ours)))
+            if key not in NO_DIFFERENCE and not same:
+                yield f"{key}: {_in_yaml(ours)} [{_in_yaml(theirs)}]"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -166,23 +180,21 @@ def _summary(table: pd.DataFrame) -> Iterator[str]:
     compared = table[table["inside"] != ""]
     inside = (compared["inside"] == YES).sum()
     yield (
-        f"Of {len(table)} published values {len(compared)} are compared; {inside} of these lie in the {COVERAGE} % "
-        f"interval of the value here, {len(compared) - inside} do not."
+        f"{len(table)} published values, {len(compared)} compared: {inside} inside the {COVERAGE} % interval of the value "
+        f"here, {len(compared) - inside} outside."
     )
 
 
 def _rows(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the rows of the values that there are here."""
     header = ["Task", "Method", "Metric", "Published", "Here", "Interval", "Inside", "Samples", "Cases"]
     body = []
-    for row in table.itertuples():
-        known = not math.isnan(row.here)
+    for row in table[table["here"].notna()].itertuples():
         ends = [printed_value(row.metric, end) for end in (row.ci_low, row.ci_high)]
         interval = DASH if math.isnan(row.ci_low) else " to ".join(ends)
-        here = printed_value(row.metric, row.here) if known else DASH
-        counts = [str(row.n), str(row.cases)] if known else ["", ""]
-        label = METHODS[row.method].label if row.method in METHODS else row.method
-        names = [heading(row.task, {}), escape(label), metric_label(row.metric)]
-        body.append([*names, f"{row.published:.2f}", here, interval, row.inside or DASH, *counts])
+        names = [heading(row.task, {}), escape(_label(row.method)), metric_label(row.metric)]
+        values = [f"{row.published:.2f}", printed_value(row.metric, row.here), interval, row.inside or DASH]
+        body.append([*names, *values, str(row.n), str(row.cases)])
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     rule = ["-" * width for width in widths[:3]] + ["-" * (width - 1) + ":" for width in widths[3:]]
     for cells in (header, rule, *body):
@@ -192,8 +204,13 @@ def _rows(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _reasons(table: pd.DataFrame) -> Iterator[str]:
-    """Yield why values are not compared, those of one reason together."""
-    for (task, reason), rows in table[table["inside"] == ""].groupby(["task", "reason"], sort=False):
-        averages = rows["metric"].isin(MACRO_METRICS).all()
-        values = "averages over classes" if averages and "average" in reason else f"{len(rows)} values"
-        yield f"{heading(task, {})}, {values} not compared: {reason}."
+    """Yield why values are not compared, and of which methods or tasks they are."""
+    for reason, rows in table[table["inside"] == ""].groupby("reason", sort=False):
+        of_methods = reason == NO_METHOD
+        names = rows["method" if of_methods else "task"].unique()
+        listed = ", ".join(_label(name) if of_methods else heading(name, {}) for name in names)
+        yield f"Not compared, {len(rows)} values of {listed}: {reason}."
+
+
+def _label(method: str) -> str:
+    return METHODS[method].label if method in METHODS else method
