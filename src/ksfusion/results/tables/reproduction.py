@@ -180,8 +180,8 @@ def _summary(table: pd.DataFrame) -> Iterator[str]:
     compared = table[table["inside"] != ""]
     inside = (compared["inside"] == YES).sum()
     yield (
-        f"{len(table)} published values, {len(compared)} compared: {inside} inside the {COVERAGE} % interval of the value "
-        f"here, {len(compared) - inside} outside."
+        f"{len(table)} published values, {len(compared)} compared: {inside} inside the {COVERAGE} % interval of the "
+        f"value here, {len(compared) - inside} outside."
     )
 
 
