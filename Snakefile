@@ -20,7 +20,7 @@ sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
-from ksfusion.core.object_storage import ObjectStorage, tracked_files
+from ksfusion.core.object_storage import ObjectStorage, as_they_are, tracked_files
 from ksfusion.core.resources import shipped, shipped_with_code
 from ksfusion.core.scheduling import lift_rate_limit
 from ksfusion.core.study import study_folder, usable_folder
@@ -92,11 +92,8 @@ onerror:
         STORAGE.keep(tracked_files(workflow.dag.jobs))
 
 
-def given(paths):
-    """Return paths of files that are here as rules name them: none of them is in object storage."""
-    return local(paths) if STORAGE else paths
-
-
+# Files that are here whatever is in object storage: the user's that were found or fetched, and shipped ones.
+given = local if STORAGE else as_they_are
 MANIFEST = str(preflight.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 # Whether jobs have a Python of their own: of an environment of conda, or of the image of apptainer.def.

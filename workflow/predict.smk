@@ -21,6 +21,7 @@ sys.path.insert(0, SOURCE)
 from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
+from ksfusion.core.object_storage import as_they_are
 from ksfusion.core.resources import shipped_with_code
 from ksfusion.core.scheduling import lift_rate_limit
 from ksfusion.core.study import usable_folder
@@ -61,11 +62,8 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
-def given(paths):
-    """Return paths as they are: of a study some may be in object storage, of new patients none is."""
-    return paths
-
-
+# Of a study some files may be in object storage, of new patients none is.
+given = as_they_are
 MANIFEST = str(preflight.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})

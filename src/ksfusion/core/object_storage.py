@@ -13,7 +13,7 @@ import os
 import tarfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -23,6 +23,7 @@ from ksfusion.core.paths import BUILTIN
 from ksfusion.core.reference import block_of
 from ksfusion.core.storage import atomic
 
+T = TypeVar("T")
 RESULTS = "results"
 # What Snakemake notes of finished jobs, by which it sees that a setting has changed; and where it notes that.
 NOTES, METADATA = "results/snakemake.tar.gz", Path(".snakemake/metadata")
@@ -261,3 +262,8 @@ def named_paths(kind: type[BaseModel], values: Any) -> Iterator[str]:
 def tracked_files(jobs: Iterable[Any]) -> set[str]:
     """Return the local copies of what Snakemake takes to storage by itself: outputs, logs and benchmarks of jobs."""
     return {str(file) for job in jobs for file in (*job.output, *job.log, *([job.benchmark] if job.benchmark else []))}
+
+
+def as_they_are(paths: T) -> T:
+    """Return paths as rules name them where no object storage is."""
+    return paths
