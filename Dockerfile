@@ -21,5 +21,6 @@ COPY --chown=ksfusion . ./
 RUN .venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
     && touch .venv/.installed
 
-ENV PATH=/opt/ksfusion/.venv/bin:$PATH
+# A name for whoever runs it, as any number (--user): Snakemake asks for one.
+ENV PATH=/opt/ksfusion/.venv/bin:$PATH USER=ksfusion
 CMD ["ksfusion", "--help"]

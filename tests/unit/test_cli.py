@@ -1,5 +1,6 @@
 """The command line: each stage has a name, options from its signature, and mistakes that are lines."""
 
+import getpass
 import json
 import re
 import shlex
@@ -162,6 +163,20 @@ def test_a_home_where_nothing_can_be_written_is_none_of_snakemakes(tmp_path, mon
     assert found["XDG_CACHE_HOME"] == str(tmp_path / "out/.snakemake/cache")
     # Weights that were fetched before are read from where they are.
     assert found["HF_HOME"] == str(tmp_path / "home/cache/huggingface") and "TORCH_HOME" not in found
+
+
+def test_a_user_without_a_name_gets_one_for_snakemake(tmp_path, monkeypatch):
+    command = ["python", "-m", "snakemake", "--directory", str(tmp_path)]
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert "LOGNAME" not in environment(command)
+    # As in a container that is started with --user and a number.
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    with pytest.raises((KeyError, OSError)):
+        getpass.getuser()
+    assert environment(command)["LOGNAME"] == "2147483641"
+    monkeypatch.setenv("LOGNAME", environment(command)["LOGNAME"])
+    assert getpass.getuser() == "2147483641"
 
 
 def ran(monkeypatch, *argv):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shlex
@@ -160,7 +161,7 @@ def environment(command: Sequence[str]) -> dict[str, str]:
 
     Snakemake keeps a cache of its sources in the user's home. Where nothing can be written there, as for the users of
     services and containers, it is in the command's own folder; weights that are read from the cache stay where they
-    are.
+    are. Snakemake asks for the user's name too, which a number that is given to a container may not have.
 
     Parameters
     ----------
@@ -168,6 +169,10 @@ def environment(command: Sequence[str]) -> dict[str, str]:
         Of `workflow_command`.
     """
     known = dict(os.environ)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        known["LOGNAME"] = str(os.getuid())
     cache = Path(known.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     there = next(parent for parent in (cache, *cache.absolute().parents) if parent.exists())
     if not os.access(there, os.W_OK | os.X_OK):
