@@ -56,6 +56,11 @@ def test_readme_and_comments_rerun_nothing(demo):
         assert demo.planned() == {}
 
 
+def test_where_slides_are_copied_to_reruns_nothing(demo):
+    with edited(demo.folder / demo.configfile, "stage: null", "stage: fast"):
+        assert demo.planned() == {}
+
+
 def test_alpha_reruns_the_training_that_reads_it(demo):
     with edited(demo.folder / demo.configfile, "alpha: 0.5", "alpha: 0.25"):
         planned = demo.planned()
