@@ -72,7 +72,7 @@ class ObjectStorage:
     @classmethod
     def of(cls, workflow: Any) -> ObjectStorage | None:
         """Return the storage that Snakemake was given; None where results are written to the study's folder."""
-        provider, prefix = workflow.storage_registry.default_storage_provider, ""
+        provider = workflow.storage_registry.default_storage_provider
         if provider is None:
             if Path(RESULTS).is_symlink() and ".snakemake/storage" in str(Path(RESULTS).readlink()):
                 raise UserError(f"{RESULTS}: is in object storage; give {OPTIONS} as before, or remove this link")
@@ -140,8 +140,7 @@ class ObjectStorage:
     def fetch_missing(self, paths: Iterable[str], places: Sequence[Path]) -> None:
         """Fetch those relative paths that are in none of some folders, where they are in storage."""
         for path in dict.fromkeys(paths):
-            relative = path and "://" not in path and not Path(path).is_absolute()
-            if relative and not any((place / path).exists() for place in places):
+            if _is_below(path) and not any((place / path).exists() for place in places):
                 self.fetch(path)
 
     def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
@@ -179,7 +178,7 @@ class ObjectStorage:
         found: dict[str, StoredFile] = {}
         for folder in dict.fromkeys((beside, Path())):
             places = {os.path.normpath(folder / path): path for path in relative if path not in found}
-            for place, size in self._sizes(list(places)).items():
+            for place, size in self._sizes([place for place in places if _is_below(place)]).items():
                 found[places[place]] = StoredFile(place, str(self._object(place).local_path()), size)
         return found
 
@@ -226,6 +225,8 @@ class ObjectStorage:
     def _listed(self) -> dict[str, list[int]]:
         file = self.folder / LISTED
         found: dict[str, list[int]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if wrong := [path for path in found if not _is_below(path)]:
+            raise UserError(f"{self._prefix}/{LISTED}: {wrong[0]} is not of this study; delete the list")
         return found
 
     def _untracked(self, tracked: Collection[str]) -> Iterator[Path]:
@@ -237,6 +238,12 @@ class ObjectStorage:
                 noted = name.startswith(".") and name.endswith(".fetched")
                 if local not in known and not noted and local.relative_to(self.folder) not in OWN:
                     yield local
+
+
+def _is_below(path: str) -> bool:
+    """Return whether a path leads from the study's folder to a place below it."""
+    first = Path(os.path.normpath(path)).parts[:1]
+    return bool(path) and "://" not in path and first not in ((), ("/",), ("//",), ("..",))
 
 
 def named_paths(kind: type[BaseModel], values: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A study in object storage: what is fetched and kept, and whose results these are; storage is a folder here."""
 
 import asyncio
+import json
 import os
 import shutil
 from pathlib import Path
@@ -118,8 +119,16 @@ def test_a_folder_is_fetched_again_when_a_file_in_it_has_changed(storage, study)
 def test_only_what_is_not_here_is_fetched(storage, provider):
     Path("expression").mkdir()
     paths = ["expression", "data/samples.tsv", "/data/x.svs", "https://host/x.svs", "", "data/samples.tsv"]
+    paths += ["../study/z.svs", "data/../../study/z.svs", ".", "data/../z.svs"]
     storage.fetch_missing(paths, [Path.cwd()])
-    assert provider.fetched == ["samples.tsv"]
+    assert provider.fetched == ["samples.tsv", "z.svs"]
+
+
+def test_a_list_in_storage_leads_to_no_place_outside(storage, study, tmp_path):
+    for path in ("../../../../../../outside", str(tmp_path / "outside"), "results/../../outside"):
+        write(study, "results/untracked.json", json.dumps({path: [1, 1]}))
+        with pytest.raises(UserError, match="outside is not of this study; delete the list"):
+            storage.bring()
 
 
 def test_what_is_fetched_by_halves_is_not_there(storage, monkeypatch):
@@ -136,7 +145,7 @@ def test_what_is_fetched_by_halves_is_not_there(storage, monkeypatch):
 def test_slides_are_found_beside_their_table_or_below_the_prefix_and_not_fetched(storage, provider):
     storage.fetch("data/samples.tsv")
     provider.asked.clear()
-    named = ["x.svs", "y.svs", "z.svs", "none.svs", "/data/x.svs", "https://host/x.svs"]
+    named = ["x.svs", "y.svs", "z.svs", "none.svs", "/data/x.svs", "https://host/x.svs", "../../x.svs"]
     found = storage.slides(named, str(storage.folder / "data/samples.tsv"))
     assert {slide: (file.path, file.size) for slide, file in found.items()} == {
         "x.svs": ("data/x.svs", 5),
@@ -147,6 +156,8 @@ def test_slides_are_found_beside_their_table_or_below_the_prefix_and_not_fetched
     assert not Path(found["x.svs"].copy).exists()
     # Folders are listed: only what no list has is asked for by itself.
     assert provider.asked == ["data/", "z.svs", "none.svs", "study/", "none.svs"]
+    beside = storage.slides(["../z.svs"], str(storage.folder / "data/samples.tsv"))
+    assert beside["../z.svs"].path == "z.svs"
     # Of a table that is here paths begin at the prefix.
     assert list(storage.slides(["x.svs", "z.svs"], "samples.tsv")) == ["z.svs"]
 
