@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The demo in parts, and what Snakemake is asked for in each.
 PARTS = {
     "slides and genes": ["results/features/store", "results/genes/fold0/selected.tsv", "results/cohort/leakage.tsv"],
-    "training": ["--until", "train_model", "fit_baseline"],
+    "training": ["--until", "train_model", "train_together", "fit_baseline"],
     "tables and report": [],
 }
 
@@ -39,7 +39,6 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
         rows = [("ksfusion --help, s", fastest([sys.executable, "-m", "ksfusion", "--help"], folder), 0.5)]
         rows.append(("snakemake -n, s", fastest([*snakemake, "--dry-run", "--quiet", "all"], folder), 4))
-        parts = []
         parts = [run([*snakemake, *arguments], folder) for arguments in PARTS.values()]
         limits = [None, 480, None]
         rows += [(f"{name}, s", part[0], limit) for name, part, limit in zip(PARTS, parts, limits, strict=True)]

@@ -46,6 +46,8 @@ from ksfusion.slides.config import (
     Tiling,
 )
 from ksfusion.slides.encoders.batches import PatchEncoder
+from ksfusion.slides.encoders.build import create_published
+from ksfusion.slides.encoders.presets import PRESETS
 from ksfusion.slides.reading.patch_readers import PatchReaders, make_patch_reader
 from ksfusion.slides.reading.prefetch import prefetch
 from ksfusion.slides.reading.shared_memory import SharedMemory
@@ -269,9 +271,13 @@ def time_extraction(region, folder, arguments):
         import timm
         from safetensors.torch import save_file
 
-        name = "resnet50.tv_in1k" if arguments.encoder == "resnet50" else arguments.encoder.removeprefix("timm:")
         torch.manual_seed(0)
-        save_file(timm.create_model(name, num_classes=0).state_dict(), folder / "drawn.safetensors")
+        if arguments.encoder in PRESETS and arguments.encoder != "resnet50":
+            network = create_published(PRESETS[arguments.encoder])
+        else:
+            name = "resnet50.tv_in1k" if arguments.encoder == "resnet50" else arguments.encoder.removeprefix("timm:")
+            network = timm.create_model(name, num_classes=0)
+        save_file(network.state_dict(), folder / "drawn.safetensors")
         changes["weights"] = str(folder / "drawn.safetensors")
     if arguments.device != "cpu":
         changes["batch_size"] = 256

@@ -96,8 +96,8 @@ class Genes(Ranking):
     )
     groups: str = Field(
         BUILTIN,
-        description="groups of genes, a token each, for methods that group them (mcat, cmta): builtin: the categories "
-        "of the sets; a GMT file: its sets, any number",
+        description="groups of genes, a token each, for methods that group them (mcat, cmta, survpath, motcat, mmp): "
+        "builtin: the categories of the sets; a GMT file: its sets, any number",
         json_schema_extra=PATH,
     )
     unseen: Unseen = Field(

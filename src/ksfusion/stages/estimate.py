@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.storage import atomic
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.cluster import known_cluster
 from ksfusion.doctor.findings import Finding
@@ -25,6 +27,8 @@ from ksfusion.estimates.telling import estimate_lines
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
 
+log = logging.getLogger(__name__)
+
 USUAL = Path("config.yaml")
 
 
@@ -36,11 +40,12 @@ def estimate(
     cores: int | None = None,
     measure: int = 0,
     format: Literal["text", "json"] = "text",
+    output: Path | None = None,
 ) -> None:
     """Say what a study will take before anything runs: time, memory, disk, what dominates it and what will fail.
 
     With a profile it prints one of SLURM whose memory and times are those of the study, under the estimate as comments:
-    ``ksfusion estimate my.yaml --profile slurm > mine/config.yaml``.
+    ``ksfusion estimate my.yaml --profile slurm --output mine/config.yaml``.
 
     Parameters
     ----------
@@ -58,6 +63,8 @@ def estimate(
         rates are those of resources/rates.tsv.
     format
         Lines to read, or JSON for scripts.
+    output
+        File to write in place of printing; the profile itself too, which is read before.
 
     Raises
     ------
@@ -66,11 +73,18 @@ def estimate(
     """
     told = estimated(config, set, profile, cores, measure)
     if format == "json":
-        sys.stdout.write(_as_json(told.found, told.failures) + "\n")
+        text = _as_json(told.found, told.failures) + "\n"
     elif profile is None:
-        sys.stdout.writelines(f"{line}\n" for line in told.lines)
+        text = "".join(f"{line}\n" for line in told.lines)
     else:
-        sys.stdout.write(_profile(told.found, told.asked, profile, told.lines))
+        text = _profile(told.found, told.asked, profile, told.lines)
+        if not told.asked.values:
+            log.warning("--profile %s: is empty, so that no account or partition is kept; --output writes it", profile)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    with atomic(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 class Estimated(NamedTuple):

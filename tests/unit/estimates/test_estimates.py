@@ -275,7 +275,7 @@ def test_a_profile_keeps_what_is_its_owners_and_knows_the_cluster(tmp_path):
     assert profile["slurm-status-command"] == "squeue"
 
 
-def test_a_profile_is_printed_under_its_estimate(study, capsys):
+def test_a_profile_is_printed_under_its_estimate(study, capsys, caplog):
     text = told(capsys, study, "--profile", "slurm")
     profile = yaml.safe_load(text)
     assert profile["executor"] == "slurm"
@@ -285,4 +285,12 @@ def test_a_profile_is_printed_under_its_estimate(study, capsys):
     (study.parent / "mine/config.yaml").write_text("")
     again = yaml.safe_load(told(capsys, study, "--profile", study.parent / "mine"))
     assert again["set-resources"] == profile["set-resources"]
+    assert "is empty, so that no account or partition is kept; --output writes it" in caplog.text
+    # Written anew by the command itself, it keeps what is the user's.
+    mine = study.parent / "mine/config.yaml"
+    mine.write_text("executor: slurm\njobs: 7\ndefault-resources:\n- slurm_account=lab\n")
+    assert told(capsys, study, "--profile", study.parent / "mine", "--output", mine) == ""
+    kept = yaml.safe_load(mine.read_text())
+    assert kept["jobs"] == 7 and "slurm_account=lab" in kept["default-resources"]
+    assert kept["set-resources"] == profile["set-resources"]
     assert len(CASES) == 24

@@ -80,6 +80,16 @@ def test_a_training_is_the_same_twice_and_where_it_was_killed(cohort, method):
         assert first == second and first == killed
 
 
+def test_features_that_do_not_fit_there_give_the_same(cohort, monkeypatch):
+    """Read from disk batch by batch, they are the same numbers."""
+    main(train_command(cohort, "held"))
+    monkeypatch.setattr("ksfusion.training.data.SHARE_OF_GPU", 0)
+    main(train_command(cohort, "on-disk"))
+    for name in ("model.safetensors", "predictions.parquet"):
+        held, on_disk = ((cohort.folder / output / name).read_bytes() for output in ("held", "on-disk"))
+        assert held == on_disk
+
+
 def test_too_little_memory_is_one_line_with_the_remedy(cohort, capsys):
     torch.cuda.set_per_process_memory_fraction(1e-6)
     try:
