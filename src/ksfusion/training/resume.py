@@ -132,6 +132,7 @@ class Resume:
     folder: Path
     key: str
     _due: float = field(default=0.0, init=False)
+    _rest: dict[str, Any] = field(default_factory=dict, init=False)
 
     @property
     def path(self) -> Path:
@@ -149,9 +150,14 @@ class Resume:
         return self.folder / FOLDER / "weights.safetensors"
 
     def save(self, state: TrainingState, *, last: bool = False) -> None:
-        """Replace the state by another one, unless that would take too large a share of the time since the last."""
+        """Replace the state by another one, unless that would take too large a share of the time since the one before.
+
+        Of the last epoch the outcome is kept in any case, see `finish`.
+        """
         start = time.monotonic()
-        if start < self._due and not last:
+        if last:
+            self._rest = state.rest()
+        if start < self._due:
             return
         with atomic(self.path) as temporary:
             rest = {"key": self.key, "rest": state.rest(), SEAL_KEY: UNSEALED}
@@ -174,7 +180,8 @@ class Resume:
             if not known:
                 log.info("%s: is of other settings, code or inputs: training starts anew", path)
                 continue
-            state.restore(tensors, kept["rest"])
+            self._rest = kept["rest"]
+            state.restore(tensors, self._rest)
             if path == self.outcome:
                 log.info("kept as it was trained before: settings, code and inputs are the same")
             else:
@@ -195,11 +202,8 @@ class Resume:
     def finish(self) -> None:
         """Keep the outcome in the place of the state, so that a job that is done again need not train this run anew."""
         self.weights.unlink(missing_ok=True)
-        if self.path.is_file():  # else it was kept before
-            with safe_open(self.path, "pt") as file:
-                kept = json.loads(file.metadata()[PROVENANCE_KEY])
-            # As a text: what is undefined is NaN, which files of JSON may not hold.
-            write_json({"key": kept["key"], "rest": json.dumps(kept["rest"]), "provenance": {}}, self.outcome)
+        # As a text: what is undefined is NaN, which files of JSON may not hold.
+        write_json({"key": self.key, "rest": json.dumps(self._rest), "provenance": {}}, self.outcome)
         try:
             os.link(self.folder / MODEL, self.weights)
         except OSError:  # a file system without such names

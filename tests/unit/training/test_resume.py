@@ -134,6 +134,26 @@ def test_a_finished_run_is_not_trained_anew(cohort, monkeypatch):
     assert steps_of_training(cohort, monkeypatch, lr=2e-3) == 0
 
 
+def test_an_outcome_beside_the_state_of_other_settings_stays_what_it_is(cohort, monkeypatch):
+    """Trained with A, interrupted with B, taken up with A again: then B is trained, and is B."""
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 8:  # in the second epoch
+            raise KeyboardInterrupt
+        return training_step(*args, **kwargs)
+
+    calls, training_step = [], fit.training_step
+    ours = files_of(cohort.train("run", method="snn"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fit, "training_step", interrupted)
+        cohort.train("run", method="snn", lr=2e-3)
+    assert steps_of_training(cohort, monkeypatch) == 0
+    assert files_of(cohort.folder / "run") == ours
+    assert steps_of_training(cohort, monkeypatch, lr=2e-3) > 0
+    assert files_of(cohort.folder / "run") == files_of(cohort.train("other", method="snn", lr=2e-3))
+
+
 @pytest.mark.parametrize("file", ["outcome.json", "weights.safetensors"])
 def test_a_damaged_outcome_is_not_used(cohort, monkeypatch, caplog, file):
     """Nor one of which a file is gone."""
@@ -149,17 +169,17 @@ def test_a_damaged_outcome_is_not_used(cohort, monkeypatch, caplog, file):
 
 
 def test_saving_takes_a_small_share_of_the_time(cohort, monkeypatch):
-    """An hour for a save: the first epoch's state is kept, then none before the last."""
+    """An hour for a save: the first epoch's state is kept, then none; of the last one the outcome is."""
     clock = itertools.count(step=3600)
     monkeypatch.setattr("ksfusion.training.resume.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     saved, tensors = [], TrainingState.tensors
     monkeypatch.setattr(TrainingState, "tensors", lambda state: saved.append(len(state.history)) or tensors(state))
     cohort.train("run", method="snn")
-    assert saved == [1, 6]
+    assert saved == [1]
     # As long as two epochs' savings together take: every one.
     monkeypatch.setattr("ksfusion.training.resume.SHARE_OF_SAVING", 1)
     cohort.train("run", method="snn", lr=2e-3)
-    assert saved[2:] == [1, 2, 3, 4, 5, 6]
+    assert saved[1:] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_key_follows_contents_and_settings(tmp_path, monkeypatch):
