@@ -15,7 +15,8 @@ from project import ROOT
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
-# As they stand on the pages.
+# As they stand on the pages. Others are run with other paths where they are tested (test_predict.py, test_hospital.py,
+# test_real.py, test_reproduce.py, test_slurm.py, test_object_storage.py), or by make itself.
 QUICK = [
     "ksfusion doctor my.yaml",
     "ksfusion run my.yaml --dry-run",
@@ -26,7 +27,17 @@ QUICK = [
     "ksfusion export --format clam --output FOLDER",
     "ksfusion export-attention --heatmaps results/heatmaps/diagnosis/ksfusion/fold0/seed0 --format geojson "
     "--output qupath",
+    "ksfusion export-attention --heatmaps results/heatmaps/diagnosis/ksfusion/fold0/seed0 --format parquet "
+    "--output attention.parquet",
     "ksfusion bundle --results results --task diagnosis --method ksfusion --output diagnosis.bundle",
+    "ksfusion encoders",
+    "ksfusion estimate my.yaml",
+    "ksfusion estimate my.yaml --profile slurm --output mine/config.yaml",
+    "ksfusion run my.yaml",
+    "ksfusion run my.yaml --cores 2",
+    "ksfusion run my.yaml slides",
+    "ksfusion run my.yaml --profile slurm --dry-run",
+    "ksfusion run my.yaml -- --unlock",
 ]
 
 
