@@ -159,7 +159,8 @@ class TestPaths:
         assert line.startswith(f"mine.yaml: {key}: . is not a folder that can be read; ")
 
     def test_the_plan_asks_the_same(self):
-        assert preflight.is_readable is is_readable and preflight.file_size is plan.file_size is file_size
+        assert preflight.is_readable is is_readable and preflight.file_size is file_size
+        assert plan.Plan.slide_size is preflight.NamedFiles.slide_size and not hasattr(plan, "file_size")
 
     @pytest.mark.parametrize(("address", "package"), [("s3://bucket/a.tiff", "s3fs"), ("gs://bucket/a.tiff", "gcsfs")])
     def test_an_address_whose_package_is_not_there(self, address, package):
