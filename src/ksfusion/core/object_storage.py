@@ -95,6 +95,10 @@ class ObjectStorage:
         """
         link, copies = Path(RESULTS), self.folder / RESULTS
         copies.mkdir(parents=True, exist_ok=True)
+        # A start with a wrong prefix leaves a link to nothing.
+        ours = link.is_symlink() and ".snakemake/storage" in str(link.readlink())
+        if ours and link.resolve() != copies.resolve() and not any(map(Path.is_file, link.rglob("*"))):
+            link.unlink()
         if not link.is_symlink() and not link.exists():
             link.symlink_to(copies)
         elif not link.is_symlink() or link.resolve() != copies.resolve():

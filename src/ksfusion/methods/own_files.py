@@ -155,7 +155,7 @@ def import_own(info: MethodInfo) -> None:
     try:
         # Compiled here: no bytecode is left beside the user's file, and none of an older one is taken.
         exec(compile(info.file.read_bytes(), str(info.file), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(info.file)
         ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -30,13 +32,16 @@ def new(what: Literal["method"], name: Path) -> None:
     Raises
     ------
     UserError
-        If it can be no name, there is a method of that name, or a file of it is there already.
+        If it can be no name, there is a method or a package of that name, or a file of it is there already.
     """
     method = name.name.removesuffix(".py")
     if not NAME.fullmatch(method):
         raise UserError(f"{method!r} can be no name of a method; use letters, digits and . _ - alone, such as my_mil")
     if taken := {known.lower(): known for known in METHODS}.get(method.lower()):
         raise UserError(f"there is a method {taken} already; choose another name")
+    # Python looks for packages in the folder in which it is started, where such a file would stand for them.
+    if method in sys.stdlib_module_names or (method.isidentifier() and find_spec(method)):
+        raise UserError(f"{method} is the name of a package of Python; choose another name")
     files = {name.with_name(f"{method}.py"): method_text, name.with_name(f"test_{method}.py"): text_of_test}
     for file in files:
         if file.exists():

@@ -168,6 +168,7 @@ class Resume:
 
     def load(self, state: TrainingState) -> None:
         """Restore what the files hold; without a file of this key, change nothing."""
+        self._make_way()
         for path, read in ((self.outcome, self._read_outcome), (self.path, self._read_state)):
             if not path.is_file():
                 continue
@@ -187,6 +188,16 @@ class Resume:
             else:
                 log.info("going on after epoch %d, which an interrupted run had finished", len(state.history))
             return
+
+    def _make_way(self) -> None:
+        """Remove what stands in the place of the folder or of its files, and is none."""
+        folder = self.path.parent
+        for path in (folder, self.outcome, self.path, self.weights):
+            wanted = path.is_dir() if path == folder else path.is_file()
+            if wanted or not (path.exists() or path.is_symlink()):
+                continue
+            log.warning("%s: is no %s that a run has written: removed", path, "folder" if path == folder else "file")
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _read_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         check_seal(self.path)

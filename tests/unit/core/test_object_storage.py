@@ -217,7 +217,9 @@ def test_results_of_elsewhere_are_refused(storage, provider, monkeypatch):
     with pytest.raises(UserError, match="results: is not of this storage; move it away"):
         storage.begin()
     Path("results").rmdir()
-    storage.begin()
+    ObjectStorage(provider, "s3://bucket/mistyped", asyncio.run).begin()
+    storage.begin()  # in the place of a link to nothing
+    Path("results/report.html").write_text("ours")
     with pytest.raises(UserError, match="results: is not of this storage"):
         ObjectStorage(provider, "s3://bucket/another", asyncio.run).begin()
 

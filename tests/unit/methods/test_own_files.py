@@ -58,6 +58,12 @@ def test_a_file_is_known_without_being_run(written):
     assert "own" not in METHODS and dict(METHODS) == dict(SHIPPED)
 
 
+def test_a_file_that_ends_the_process_is_a_line(written):
+    use_methods([written(text() + "\nraise SystemExit(3)\n")])
+    with pytest.raises(UserError, match=r"own\.py, line 16: SystemExit: 3; correct it"):
+        build("own", **SIZES)
+
+
 def test_a_class_without_options_is_built(written):
     """Settings that it does not name, such as dropout, are not given to it."""
     use_methods([written(text())])
@@ -232,7 +238,14 @@ def test_any_name_of_python_is_a_name(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("snn", "method snn already"), ("a b", "can be no name"), ("..", "no name")]
+    ("name", "said"),
+    [
+        ("snn", "method snn already"),
+        ("a b", "can be no name"),
+        ("..", "no name"),
+        ("random", "a package"),
+        ("numpy", "a package"),
+    ],
 )
 def test_new_refuses_names(tmp_path, name, said):
     with pytest.raises(UserError, match=said):

@@ -168,6 +168,20 @@ def test_a_damaged_outcome_is_not_used(cohort, monkeypatch, caplog, file):
     assert "training starts anew" in caplog.text
 
 
+@pytest.mark.parametrize("broken", ["a file", "a link to nothing", "a folder in the place of the outcome"])
+def test_what_is_no_state_makes_way(cohort, broken, caplog):
+    folder = cohort.folder / "run"
+    folder.mkdir()
+    if broken == "a file":
+        (folder / FOLDER).write_text("")
+    elif broken == "a link to nothing":
+        (folder / FOLDER).symlink_to("nowhere")
+    else:
+        (folder / FOLDER / "outcome.json").mkdir(parents=True)
+    assert files_of(cohort.train("run", method="snn")) == files_of(cohort.train("other", method="snn"))
+    assert "that a run has written: removed" in caplog.text
+
+
 def test_saving_takes_a_small_share_of_the_time(cohort, monkeypatch):
     """An hour for a save: the first epoch's state is kept, then none; of the last one the outcome is."""
     clock = itertools.count(step=3600)
