@@ -24,6 +24,16 @@ SAID = {"make sure that it is fpkm"}
 # In the place of what a reader fills in, such as <micrometres per pixel>.
 FILLED_IN = "1"
 
+# Commands that test_slurm.py runs, where there is a SLURM.
+ON_SLURM = [
+    "ksfusion doctor my.yaml --profile slurm",
+    "ksfusion run my.yaml slides --profile slurm",
+    "ksfusion run my.yaml --profile slurm",
+    "ksfusion run my.yaml --profile slurm -- --unlock",
+    "ksfusion run my.yaml --profile mine",
+    "snakemake --workflow-profile profiles/slurm --configfile my.yaml",
+]
+
 
 class Command(NamedTuple):
     """A command of a page.

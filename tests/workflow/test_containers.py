@@ -9,21 +9,7 @@ import sys
 import pytest
 from fold_project import make_project
 from project import ROOT
-
-# What apptainer would do, but for the image: the last three words are the shell, -c and the command.
-APPTAINER = """#!{python}
-import os, sys
-if sys.argv[1] == "--version":
-    print("apptainer version 1.3.6")
-    sys.exit()
-assert sys.argv[1] == "exec", sys.argv
-image = sys.argv[-4]
-with open({log!r}, "a") as file:
-    print(image, file=file)
-assert os.path.exists(image), image
-os.environ["PATH"] = {bin!r} + os.pathsep + os.environ["PATH"]
-os.execvp(sys.argv[-3], sys.argv[-3:])
-"""
+from stand_ins import apptainer
 
 
 def commands(text):
@@ -105,11 +91,7 @@ def test_jobs_run_in_the_image(tmp_path, named):
     project = make_project(tmp_path / "project")
     image = tmp_path / "other.sif" if named else project.folder / "ksfusion.sif"
     image.touch()
-    (tmp_path / "bin").mkdir()
-    stand_in, log = tmp_path / "bin/apptainer", tmp_path / "log.txt"
-    python = os.path.dirname(sys.executable)  # noqa: PTH120
-    stand_in.write_text(APPTAINER.format(python=sys.executable, log=str(log), bin=python))
-    stand_in.chmod(0o755)
+    log = apptainer(tmp_path)
     environment = {**os.environ, "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
     if named:
         environment["KSFUSION_IMAGE"] = str(image)

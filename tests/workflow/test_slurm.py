@@ -4,13 +4,17 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
+from doc_pages import ON_SLURM
 from fold_project import make_project
 from project import ROOT
 from slurm_cluster import slurm_cluster, wait_for
@@ -213,6 +217,25 @@ def test_a_job_says_that_its_node_has_no_gpu_to_use(project, training):
     log = (project.folder / "results/logs/train_model/mgmt/snn/fold0.log").read_text()
     (line,) = [line for line in log.splitlines() if "GPU" in line]
     assert re.match(r"WARNING ksfusion.cli: job \d+ was given GPU 0, and node gpus has none that can be used: ", line)
+
+
+@pytest.fixture(scope="module")
+def study(project, training):
+    """Return the study under the name that it has on the pages, with a profile of its own."""
+    shutil.copy(project.folder / project.configfile, project.folder / "my.yaml")
+    shutil.copytree(project.folder / "profiles/slurm", project.folder / "mine")
+    return project
+
+
+@pytest.mark.parametrize("text", ON_SLURM)
+def test_a_command_of_the_pages_runs(study, cluster, text):
+    """The first of them that runs everything takes a few minutes, the others find it done."""
+    environment = {**cluster.environment, "PYTHONPATH": str(study.folder / "src")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    done = subprocess.run(
+        shlex.split(text), cwd=study.folder, capture_output=True, text=True, check=False, timeout=900, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
