@@ -116,6 +116,14 @@ def test_tiles_are_what_was_encoded(tmp_path):
         assert np.abs(slide.read(100, 30, 224, 0.5).astype(int) - rgb[30:254, 100:324]).mean() < 8
 
 
+@pytest.mark.parametrize("side", [240, 256, 16])
+def test_pixels_are_written_where_the_caches_hold_them(side):
+    """The decoder writes around them where a row begins on a multiple of 16 or 32 bytes."""
+    pixels = [tiff_tiles._pixels_within_caches(side, side + 16) for _ in range(9)]
+    assert all(place.shape == (side + 16, side, 3) and place.flags["C_CONTIGUOUS"] for place in pixels)
+    assert all(row.ctypes.data % 16 for place in pixels for row in place)
+
+
 def _without_tables(tile):
     """Return the tables of a JPEG, as a file of their own, and the JPEG without them."""
     position, tables, rest = 2, [], [tile[:2]]

@@ -18,6 +18,8 @@ KEPT_BYTES = 64 << 20
 # Of each level the first tiles are compared with OpenSlide's before they are used: so many of one colour all over,
 # and so many whose values spread wider.
 COMPARED_TILES, EVEN = 2, 32
+# Rows that begin on a multiple of 16 or 32 bytes libjpeg-turbo writes past the processor's caches: a fifth slower.
+PAST_CACHES, BESIDE = 32, 8
 log = logging.getLogger(__name__)
 
 # From left, top, width and height in px of a level, and the level's number, to (height, width, 3) uint8.
@@ -123,4 +125,15 @@ class TiffTiles:
 def _decode(data: bytes, layout: TileLayout) -> np.ndarray:
     if layout.codec == "jpeg2000":
         return imagecodecs.jpeg2k_decode(data)
-    return imagecodecs.jpeg8_decode(data, tables=layout.tables, colorspace=layout.colours, outcolorspace="rgb")
+    pixels = _pixels_within_caches(*layout.tile)
+    return imagecodecs.jpeg8_decode(
+        data, tables=layout.tables, colorspace=layout.colours, outcolorspace="rgb", out=pixels
+    )
+
+
+def _pixels_within_caches(width: int, height: int) -> np.ndarray:
+    """Return a place for a tile, (height, width, 3) uint8, whose rows begin beside such bytes: its width is 16 n."""
+    n_bytes = height * width * 3
+    place = np.empty(n_bytes + PAST_CACHES + BESIDE, np.uint8)
+    start = -place.ctypes.data % PAST_CACHES + BESIDE
+    return place[start : start + n_bytes].reshape(height, width, 3)
