@@ -15,7 +15,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml hatch_build.py
 	touch $@
 
 demo: setup
-	$(BIN)/snakemake --cores all
+	$(BIN)/ksfusion run config.yaml
 
 # The paper's configuration on its cohort, and the published values beside its own (docs/reproduce.md). CONFIG: a copy of
 # resources/cohorts/glioma.yaml beside data/; PROFILE=slurm, CORES=8 as wanted.
