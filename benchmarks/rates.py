@@ -31,7 +31,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from slides import draw_region, settings, write_pyramid
+from drawn_slides import draw_region, write_pyramid
+from slides import settings
 
 from ksfusion.core.resources import resource
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command

@@ -1,10 +1,11 @@
 """How fast slides become features, as ratios measured in one run, and how much memory it takes.
 
-    python benchmarks/slides.py [normalise] [read] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
+    python benchmarks/slides.py [normalise] [read] [stand-in] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
                                 [--precision float32] [--device cpu] [--threads N] [--patches 2500]
 
 normalise   stain normalisation of a patch against staintools' own, on one core
-read        patches from a pyramid in JPEG, with OpenSlide and without, in turn; and handed on to another process
+read        patches from pyramids in JPEG, with OpenSlide and without, in turn
+stand-in    the stage with a device that computes nothing, beside reading alone
 tile        tissue and grid of a pyramidal slide of 100,000 x 80,000 px
 extract     patches to features, against reading alone and the encoder alone
 memory      peak memory for a slide of ten times the area, and for ten times as many slides
@@ -19,17 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pandas as pd
-import tifffile
 import torch
+from drawn_slides import draw_region, large_slide, write_pyramid, write_samples
 from PIL import Image
 from processes import run
+from slide_reading import time_plain_reading, time_reading, time_stage, time_stand_in
 
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid
@@ -48,21 +47,17 @@ from ksfusion.slides.config import (
 from ksfusion.slides.encoders.batches import PatchEncoder
 from ksfusion.slides.encoders.build import create_published
 from ksfusion.slides.encoders.presets import PRESETS
-from ksfusion.slides.reading.patch_readers import PatchReaders, make_patch_reader
-from ksfusion.slides.reading.prefetch import prefetch
-from ksfusion.slides.reading.shared_memory import SharedMemory
+from ksfusion.slides.reading.patch_readers import PatchReaders
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.stain.target import load_target
 from ksfusion.stages.fit_stain import fit_stain as fit_stain_of_slides
 from ksfusion.stages.sample_patches import sample_patches
 from ksfusion.stages.tile_slides import tile_slides
 
-TILE = 256
-GLASS = (242, 242, 242)
 VERBS = ("tile-slides", "fit-stain", "draw-overviews", "extract-features")
 READING, STAIN = Reading(), Stain()
 FORWARD_PATCHES = 400  # that the encoder alone is timed on
-PARTS = ("normalise", "read", "tile", "extract", "memory")
+PARTS = ("normalise", "read", "stand-in", "tile", "extract", "memory")
 
 
 def settings(**encoding):
@@ -93,48 +88,6 @@ def best_of(repeats, function):
     return min(times)
 
 
-def draw_region(side=1024):
-    """Draw nuclei and stroma of two stains."""
-    random = np.random.default_rng(0)
-    is_nucleus = (random.random((side // 8, side // 8)) < 0.25).repeat(8, 0).repeat(8, 1)[..., None]
-    amounts = random.gamma(6, 0.12, (side, side, 2)) * np.where(is_nucleus, [1.0, 0.3], [0.1, 1.0])
-    return np.round(255 * np.exp(-amounts @ np.array([[0.65, 0.65, 0.39], [0.16, 0.93, 0.33]]))).astype(np.uint8)
-
-
-def write_pyramid(path, region, width, height, mpp=0.25):
-    """Write a pyramidal TIFF with an ellipse of tissue, of tiles that are encoded once and repeated."""
-
-    def encoded(rgb):
-        return imagecodecs.jpeg8_encode(rgb, level=85, colorspace="rgb", outcolorspace="ycbcr", subsampling="420")
-
-    glass = encoded(np.full((TILE, TILE, 3), GLASS, np.uint8))
-    tissue = [encoded(np.ascontiguousarray(region[y : y + TILE, x : x + TILE])) for y in (0, 256) for x in (0, 256)]
-
-    def tiles(columns, rows):
-        y, x = np.mgrid[:rows, :columns]
-        inside = ((x + 0.5) / columns - 0.5) ** 2 / 0.16 + ((y + 0.5) / rows - 0.5) ** 2 / 0.12 < 1
-        yield from (tissue[i % 4] if here else glass for i, here in enumerate(inside.ravel()))
-
-    with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for level in range(4):
-            size = (max(1, width >> 2 * level), max(1, height >> 2 * level))
-            grid = [-(-side // TILE) for side in size]
-            scale = 1e4 / (mpp * 4**level)
-            file.write(
-                tiles(*grid), shape=(size[1], size[0], 3), dtype=np.uint8, tile=(TILE, TILE), photometric="ycbcr",
-                subsampling=(2, 2), compression="jpeg", resolution=(scale, scale), resolutionunit="CENTIMETER",
-                metadata=None, subfiletype=int(level > 0),
-            )  # fmt: skip
-    return path
-
-
-def write_samples(folder, paths):
-    """Write a table of slides."""
-    table = {"slide_id": [path.stem for path in paths], "slide": [str(path) for path in paths], "mpp": np.nan}
-    pd.DataFrame(table).to_csv(folder / "samples.tsv", sep="\t", index=False)
-    return folder / "samples.tsv"
-
-
 def compare_normalisation(region):
     """Print staintools' time for a patch and ours, on one thread."""
     from staintools.stain_normalizer import StainNormalizer
@@ -162,7 +115,7 @@ def compare_normalisation(region):
 
 def time_tiling(region, folder):
     """Print the time and memory of tissue and grid of a large slide."""
-    path = write_pyramid(folder / "large.tiff", region, 100_000, 80_000)
+    path = large_slide(folder, region)
 
     def tile(reader="auto"):
         with open_slide(path, reader=reader) as slide:
@@ -190,74 +143,6 @@ def stage(folder, verb, samples, of_verbs=None, **options):
     given |= {"output": folder / f"{verb}.out"} | options
     command = [sys.executable, "-m", "ksfusion", verb]
     return command + [str(word) for name, value in given.items() for word in (f"--{name}", value)]
-
-
-def _read_and_keep(source, corners, group, reading):
-    """Read patches in groups as a reader of the stage does, and hand none on; runs in a process of its own.
-
-    Returns its processor time, in seconds.
-    """
-    n_bytes, started = group * reading.patch_px**2 * 3, time.process_time()
-    with SharedMemory() as memory:
-        read, place = make_patch_reader(reading, memory), memory.take(n_bytes)
-        for start in range(0, len(corners), group):
-            read(source, corners[start : start + group], place, n_bytes)
-    return time.process_time() - started
-
-
-def time_plain_reading(source, corners, group, processes, reading=READING, repeats=2):
-    """Return the seconds that reading takes in so many processes where nothing is handed on, and their processor time.
-
-    Each reads its share.
-    """
-    parts = np.array_split(corners, max(1, min(processes, -(-len(corners) // group))))
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        spent = []
-
-        def read_all():
-            arguments = zip(*[(source, part, group, reading) for part in parts], strict=True)
-            spent.append(sum(pool.map(_read_and_keep, *arguments)))
-
-        list(pool.map(_read_and_keep, *zip(*[(source, part[:1], group, reading) for part in parts], strict=True)))
-        return best_of(repeats, read_all), min(spent)
-
-
-def time_handing_on(source, corners, group, processes, reading=READING):
-    """Return the seconds that reading takes with an encoder that takes none, and this process's own processor time."""
-    with PatchReaders(reading, processes) as readers:
-
-        def read_all(which):
-            for part in prefetch(readers.read([(source, which)], group)):
-                assert part.failure is None
-
-        read_all(corners[:1])
-        started = time.perf_counter(), time.process_time()
-        read_all(corners)
-        return time.perf_counter() - started[0], time.process_time() - started[1]
-
-
-def time_reading(region, folder, arguments):
-    """Print the rates of reading patches of 224 px at 0.5 um/px from a slide at 0.25, with OpenSlide and without."""
-    path = write_pyramid(folder / "read.tiff", region, 40_000, 34_000)
-    with open_slide(path) as slide:
-        corners = tile_grid(slide)[["x", "y"]].to_numpy()
-    # Side by side, as most slides' patches are; then spread over the whole slide, as where there are many more tiles.
-    neighbours, spread = corners[: arguments.patches], corners[:: max(1, len(corners) // arguments.patches)]
-    source, threads = SlideSource(str(path), None), arguments.threads
-    for name, chosen in (("side by side", neighbours), ("spread", spread)):
-        n, seconds, spent = len(chosen), {}, {}
-        for reader in ("openslide", "auto", "openslide", "auto"):  # in turn
-            wall, own = time_plain_reading(source, chosen, 64, threads, Reading(reader=reader), repeats=1)
-            seconds[reader], spent[reader] = min(seconds.get(reader, wall), wall), min(spent.get(reader, own), own)
-        print(f"read {n} patches {name}, {threads} readers")
-        for reader, wall in seconds.items():
-            own = spent[reader] / n
-            print(f"  {reader:10} {n / wall:6.0f} patches/s, with {own * 1e3:.2f} ms of processor time each:")
-            print(f"             {threads / own:6.0f} patches/s on cores with nothing else (aim: 1,200)")
-        print(f"  ratio      {spent['openslide'] / spent['auto']:.2f} in processor time")
-        wall, own = time_handing_on(source, chosen, 64, threads)
-        print(f"  handed on at {seconds['auto'] / wall:.2f} of its rate (aim: 0.9);")
-        print(f"  this process takes {own / n * 1e3:.3f} ms of processor time a patch (aim: 0.05)")
 
 
 def time_extraction(region, folder, arguments):
@@ -296,8 +181,8 @@ def time_extraction(region, folder, arguments):
     encode = PatchEncoder(encoder, load_target("builtin"), arguments.device, arguments.threads)
     with PatchReaders(READING, arguments.threads) as readers:
         groups = [part.rgb for part in readers.read([(source, corners)], group)]
-    piped, _ = time_handing_on(source, corners, group, arguments.threads)
-    reading, _ = time_plain_reading(source, corners, group, arguments.threads)
+    piped, _, _ = time_stage(source, corners, folder, arguments.threads, group=group)
+    reading = min(time_plain_reading(source, corners, group, arguments.threads)[0] for _ in range(2))
 
     groups = groups[: -(-FORWARD_PATCHES // group)]
     n_forward = sum(map(len, groups))
@@ -320,7 +205,8 @@ def time_extraction(region, folder, arguments):
     options |= {"device": arguments.device, "threads": arguments.threads}
     extraction, _ = run(stage(folder, "extract-features", samples, of_verbs, **options), folder)
     print(f"{arguments.encoder}, {arguments.precision}, {arguments.device}, {arguments.threads} threads, {n} patches")
-    print(f"read and decode     {n / reading:6.0f} patches/s with as many processes, {n / piped:.0f} handed on as well")
+    print(f"read and decode     {n / reading:6.0f} patches/s with as many processes,")
+    print(f"                    {n / piped:6.0f} in the stage with a device that takes no time")
     print(f"encoder's forward   {n / network:6.0f} patches/s, {n / encoding:.0f} with stain normalisation before it")
     share = max(reading, network) / extraction
     print(f"the whole stage     {n / extraction:6.0f} patches/s with its start: {share:.2f} of the slower (aim: 0.85)")
@@ -372,6 +258,7 @@ def main():
         calls = {
             "normalise": lambda: compare_normalisation(region),
             "read": lambda: time_reading(region, folder, arguments),
+            "stand-in": lambda: time_stand_in(region, folder, arguments),
             "tile": lambda: time_tiling(region, folder),
             "extract": lambda: time_extraction(region, folder, arguments),
             "memory": lambda: compare_memory(region, folder),

@@ -82,7 +82,9 @@ def _layout(page: Any) -> TileLayout | None:
         codec = "jpeg2000"
     else:
         return None
-    if max(*page.dataoffsets, *page.databytecounts, 0) > np.iinfo(np.int64).max:
+    try:
+        offsets, lengths = (np.array(values, dtype=np.int64) for values in (page.dataoffsets, page.databytecounts))
+    except OverflowError:
         return None
     layout = TileLayout(
         size=(page.imagewidth, page.imagelength),
@@ -90,7 +92,7 @@ def _layout(page: Any) -> TileLayout | None:
         codec=codec,
         colours="ycbcr" if photometric == YCBCR else "rgb",
         tables=page.jpegtables,
-        offsets=np.array(page.dataoffsets, dtype=np.int64),
-        lengths=np.array(page.databytecounts, dtype=np.int64),
+        offsets=offsets,
+        lengths=lengths,
     )
     return layout if len(layout.offsets) == len(layout.lengths) == layout.across * layout.down else None
