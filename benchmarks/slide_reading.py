@@ -1,4 +1,4 @@
-"""What reading patches takes, alone and in the stage with a device that takes a known time (`slides.py read stand-in`)."""
+"""What reading patches takes, alone and in the stage with a device that takes a known time: parts of `slides.py`."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -169,18 +169,18 @@ def time_stand_in(region, folder, arguments):
     """Print what the stage takes beside reading alone with a stand-in device, on patches sampled from a large slide."""
     path, corners = _sampled(region, folder, arguments.patches)
     source, threads, n = SlideSource(str(path), None), arguments.threads, len(corners)
-    walls, shares, own = [], [], []
+    walls, shares, own, reading = [], [], [], []
     for _ in range(TURNS):  # in turn
         alone, alone_spent = time_plain_reading(source, corners, GROUP, threads)
         wall, readers, parent = time_stage(source, corners, folder, threads)
         walls.append(alone / wall)
         shares.append(alone_spent / (readers + parent))
         own.append(parent)
+        reading.append(alone_spent)
     _, _, with_device = time_stage(source, corners, folder, threads, DEVICE_RATE)
     print(f"the stage with a device that takes no time, {n} patches, {threads} readers, the median of {TURNS} turns")
-    print(
-        f"  its rate over that of reading alone (aim: 0.9): {np.median(shares):.2f}, from the processor time of all its"
-    )
-    print(f"  processes ({', '.join(f'{share:.2f}' for share in shares)}); {np.median(walls):.2f} by the clock")
+    print(f"  reading alone takes {np.median(reading) / n * 1e3:.2f} ms of processor time a patch; the stage has")
+    print(f"  {np.median(shares):.2f} of its rate (aim: 0.9), from the processor time of all its processes")
+    print(f"  ({', '.join(f'{share:.2f}' for share in shares)}), {np.median(walls):.2f} by the clock")
     print(f"  its own process alone takes {np.median(own) / n * 1e3:.3f} ms a patch (aim: 0.05);")
     print(f"  {with_device / n * 1e3:.3f} ms with a device of {DEVICE_RATE:,} patches a second")

@@ -1,7 +1,7 @@
 """How fast slides become features, as ratios measured in one run, and how much memory it takes.
 
-    python benchmarks/slides.py [normalise] [read] [stand-in] [tile] [extract] [memory] [--region IMAGE] [--encoder NAME]
-                                [--precision float32] [--device cpu] [--threads N] [--patches 2500]
+    python benchmarks/slides.py [normalise] [read] [stand-in] [tile] [extract] [memory] [--region IMAGE]
+                                [--encoder NAME] [--precision float32] [--device cpu] [--threads N] [--patches 2500]
 
 normalise   stain normalisation of a patch against staintools' own, on one core
 read        patches from pyramids in JPEG, with OpenSlide and without, in turn
