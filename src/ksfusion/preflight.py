@@ -359,7 +359,8 @@ class NamedFiles:
         of_masks = mask_warnings(slides.masks, self._mask_names, self.tables.slides())
         regions = mask_names(slides.regions)
         of_masks += mask_warnings(slides.regions, regions, self.tables.slides(), key="slides.regions")
-        return of_labels + self._slide_warnings() + of_masks + self._reference_warnings() + of_modalities
+        of_slides = self.stopping() + self._slide_warnings()
+        return of_labels + of_slides + of_masks + self._reference_warnings() + of_modalities
 
     def _reference_warnings(self) -> list[str]:
         """Return a line where there is no method to compare the others with."""
@@ -368,19 +369,29 @@ class NamedFiles:
             return []
         return [f"results.reference: {reference} is not one of methods, so that nothing is compared; name one of them"]
 
+    def stopping(self) -> list[str]:
+        """Return those of the warnings over which a run will stop."""
+        line, too_many = self._lost_slides
+        more = "more than slides.max_failed_fraction, the run will stop; check the folder they are in"
+        return [f"{line}: {more}"] if too_many else []
+
     def _slide_warnings(self) -> list[str]:
-        """Return a line on slide files that are not there or empty: one wrong folder loses them all."""
+        """Return a line on slide files that are not there or empty, where a run goes on without them."""
+        line, too_many = self._lost_slides
+        return [f"{line}; their samples will be left out"] if line and not too_many else []
+
+    @cached_property
+    def _lost_slides(self) -> tuple[str, bool]:
+        """A line on slide files that are not there or empty, and whether a run stops: a wrong folder loses them all."""
         if not self.extracts:
-            return []
+            return "", False
         own = [row for row in self.tables.slides().values() if not self.is_drawn(row) and "://" not in row["slide"]]
         lost = [row["slide"] for row in own if not self.slide_size(row["slide"])]
         if not lost:
-            return []
+            return "", False
         table = self.config.cohort.samples
         line = f"{table}: {len(lost)} of {len(own)} slide files are missing or empty, such as {lost[0]}"
-        if len(lost) > most_failed(len(own), self.config.slides.max_failed_fraction):
-            return [f"{line}: more than slides.max_failed_fraction, the run will stop; check the folder they are in"]
-        return [f"{line}; their samples will be left out"]
+        return line, len(lost) > most_failed(len(own), self.config.slides.max_failed_fraction)
 
     def masks(self, batch: str) -> list[str]:
         """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.

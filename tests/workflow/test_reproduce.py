@@ -72,13 +72,14 @@ def test_each_step_that_fails_stops_with_its_remedy(downloads, prepared):
         done.returncode
         and "results.published: none compares nothing with the paper; write published: paper there" in done.stderr
     )
-    # Slides that the estimate misses: the run would stop over them.
+    assert "step 1 of 4" not in done.stderr
+    # Slides that are missing: the run would stop over them.
     moved = downloads / "data/tcga/slides"
     moved.rename(downloads / "elsewhere")
     done = make(downloads, "CONFIG=mine.yaml")
     (downloads / "elsewhere").rename(moved)
-    assert done.returncode and "step 2 of 4" in done.stderr and "step 3 of 4" not in done.stderr
-    assert "problem slides" in done.stdout and "correct the table of samples" in done.stdout
+    assert done.returncode and "step 1 of 4" in done.stderr and "step 2 of 4" not in done.stderr
+    assert "problem slides" in done.stdout and "check the folder they are in" in done.stdout
     assert not (downloads / "results").exists()
 
 

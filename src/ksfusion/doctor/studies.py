@@ -58,7 +58,9 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
     tables = plan.tables
     said = f"{len(tables.samples):,} samples of {len(tables.cases):,} cases, {len(tables.slides()):,} slides"
     yield Finding("ok", "tables", said)
-    yield from from_lines("note", "tables", plan.warnings())
+    stopping = plan.stopping()
+    yield from from_lines("problem", "slides", stopping)
+    yield from from_lines("note", "tables", [line for line in plan.warnings() if line not in stopping])
     reads = plan.extracts and plan.has_slides
     yield from from_lines(
         "problem", "settings", missing_packages(plan.config, {*OF_GENES, *(OF_SLIDES if reads else ())})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ksfusion.core.memory import memory_limit
@@ -39,8 +40,12 @@ def failing(
     folder
         Where results are written.
     """
-    yield from (finding for finding in study_findings(plan) if finding.level != "ok")
-    if plan.extracts and not plan.config.demo:
+    told_below = plan.extracts and not plan.config.demo
+    for finding in study_findings(plan):
+        if finding.level != "ok":
+            # With slides of no use the share of those that are missing is told once.
+            yield replace(finding, level="note") if told_below and finding.subject == "slides" else finding
+    if told_below:
         yield from _slides(plan, slides, failed)
     needed, free = DISK_MARGIN * found.total("disk_mb") / 1000, shutil.disk_usage(folder).free / 1e9
     if needed > free:

@@ -26,6 +26,7 @@ from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
 from ksfusion.estimates.telling import estimate_lines
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
+from ksfusion.stages.doctor import UNFIT
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ def estimate(
     output: Path | None = None,
 ) -> None:
     """Say what a study will take before anything runs: time, memory, disk, what dominates it and what will fail.
+
+    Exit code 0: nothing that was seen stops the run; 1: something will, which is told or written all the same.
 
     With a profile it prints one of SLURM whose memory and times are those of the study, under the estimate as comments:
     ``ksfusion estimate my.yaml --profile slurm --output mine/config.yaml``.
@@ -82,9 +85,11 @@ def estimate(
             log.warning("--profile %s: is empty, so that no account or partition is kept; --output writes it", profile)
     if output is None:
         sys.stdout.write(text)
-        return
-    with atomic(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    else:
+        with atomic(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    if any(finding.level == "problem" for finding in told.failures):
+        sys.exit(UNFIT)
 
 
 class Estimated(NamedTuple):

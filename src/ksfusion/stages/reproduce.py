@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import subprocess
@@ -59,13 +60,15 @@ def reproduce(
     if not config.is_file():
         raise UserError(f"{config}: is not there; copy resources/cohorts/glioma.yaml to it (docs/reproduce.md)")
     _check_prepared(config, set)
+    published = "paper"
+    with contextlib.suppress(UserError), planned_study(config, set) as plan:  # doctor tells of what cannot be planned
+        published = plan.config.results.published
+    if published != "paper":
+        raise UserError(
+            f"{config}: results.published: none compares nothing with the paper; write published: paper there"
+        )
     log.info("step 1 of 4: whether machine and study are fit for it")
     doctor(config, set=set, profile=profile)
-    with planned_study(config, set) as plan:
-        if plan.config.results.published != "paper":
-            raise UserError(
-                f"{config}: results.published: none compares nothing with the paper; write published: paper there"
-            )
     log.info("step 2 of 4: what it will take")
     told = estimated(config, set, profile, int(cores) if cores and cores.isdigit() else None)
     sys.stdout.writelines(f"{line}\n" for line in told.lines)

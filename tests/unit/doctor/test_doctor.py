@@ -273,3 +273,18 @@ def test_mistakes_of_the_command_have_another_exit_code(tmp_path, capsys):
             main(["doctor", *argv])
         assert ended.value.code == 2
     assert (PROJECT / "profiles/slurm/config.yaml").is_file()
+
+
+def test_missing_slides_over_which_a_run_stops_are_a_problem(study, capsys):
+    """Of 24 slides two may fail (5 %, and two of few): two are a note, three a problem."""
+    for number in range(2):
+        (study.parent / f"slides/case-0{number}.png").unlink()
+    code, said = told(capsys, study)
+    assert code == 0 and any("2 of 24 slide files" in found["said"] for found in said["findings"])
+    (study.parent / "slides/case-02.png").unlink()
+    code, said = told(capsys, study)
+    (problem,) = [found for found in said["findings"] if found["level"] == "problem"]
+    assert (code, problem["subject"]) == (1, "slides")
+    assert "3 of 24 slide files are missing or empty" in problem["said"]
+    assert problem["remedy"] == "check the folder they are in"
+    assert not any("3 of 24" in found["said"] for found in said["findings"] if found["level"] == "note")

@@ -190,7 +190,10 @@ def test_what_will_fail_is_told(study, capsys):
     ]
     samples.write_text("\n".join(lines) + "\n")
     Image.new("RGB", (50, 50)).save(study.parent / "slides/case-05.png")
-    said = json.loads(told(capsys, study, "--format", "json"))
+    with pytest.raises(SystemExit) as ended:
+        told(capsys, study, "--format", "json")
+    assert ended.value.code == 1
+    said = json.loads(capsys.readouterr().out)
     failing = [finding["said"] for finding in said["failing"]]
     assert any("slides/case-00.png" in line for line in failing)
     assert "of 20 slides looked at 1 will fail: missing_mpp 1, such as case-05" in failing
