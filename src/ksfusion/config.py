@@ -17,6 +17,7 @@ from ksfusion.cohort.needs import label_sources
 from ksfusion.core.config_block import PATH, AnyPath, Name
 from ksfusion.core.config_problems import problem_lines
 from ksfusion.core.errors import UserError
+from ksfusion.core.near_names import did_you_mean
 from ksfusion.core.paths import find_path, located
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
@@ -150,8 +151,9 @@ def _recipe(name: Any, task: Any) -> Any:
         return BUILTIN_TASKS[name].model_dump(exclude_unset=True) | dict(task or {})
     if task:
         return task
+    known = f"{', '.join(BUILTIN_TASKS)}{did_you_mean(name, BUILTIN_TASKS)}"
     raise ValueError(
-        f"{name!r} is not a built-in task ({', '.join(BUILTIN_TASKS)}); define it, such as "
+        f"{name!r} is not a built-in task ({known}); define it, such as "
         f"{name}: {{kind: classification, column: COLUMN, classes: [ONE, OTHER]}}"
     )
 
@@ -446,6 +448,8 @@ def located_config(
 def _use_own_methods(values: Mapping[str, Any], source: str, folders: Sequence[Path]) -> None:
     """Let the methods of the user's files be known: before the names of methods are checked."""
     named = values.get("methods_from") or []
+    # That it must be a list is told with the other keys, not that its methods are unknown.
+    named = [named] if isinstance(named, str) else named
     files = named if isinstance(named, list) and all(isinstance(file, str) and file for file in named) else []
     try:
         use_methods(find_path(file, folders) for file in files)

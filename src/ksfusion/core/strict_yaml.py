@@ -93,8 +93,12 @@ def read_yaml(path: Path) -> Any:
         if "'\\t'" not in str(error):
             remedy = "look at the indents, brackets and quotes up to there"
         raise UserError(f"{path}: {row}is not valid YAML ({error.problem}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not valid YAML: no text in UTF-8; name another file, or save it so") from None
     except (yaml.YAMLError, *NOT_OF_TYPE) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split())
+        remedy = "; save it as plain text in UTF-8" if isinstance(error, yaml.reader.ReaderError) else ""
+        raise UserError(f"{path}: is not valid YAML: {said}{remedy}") from None
 
 
 def _read(text: str) -> Any:

@@ -168,7 +168,8 @@ def environment(command: Sequence[str]) -> dict[str, str]:
     command
         Of `workflow_command`.
     """
-    known = dict(os.environ)
+    # A torch.py in the folder of a study is not taken for the package.
+    known = {**os.environ, "PYTHONSAFEPATH": "1"}
     try:
         getpass.getuser()
     except (KeyError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.workflow import folder_of, parse_settings
 from ksfusion.doctor.findings import Finding, from_lines
 from ksfusion.plan import Plan, make_plan
-from ksfusion.preflight import missing_packages
+from ksfusion.preflight import missing_packages, trial_problems
 from ksfusion.slides.encoders.hub import check_weights
 
 OF_GENES = ("read_expression", "select_genes", "train_model", "train_together", "search_settings")
@@ -65,6 +66,8 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
     yield from from_lines(
         "problem", "settings", missing_packages(plan.config, {*OF_GENES, *(OF_SLIDES if reads else ())})
     )
+    if plan.config.methods_from and find_spec("torch"):
+        yield from from_lines("problem", "methods", trial_problems(plan.config))
     features = plan.config.features
     if weights and reads and features.weights is None:
         try:

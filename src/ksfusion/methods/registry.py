@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.near_names import did_you_mean
 from ksfusion.methods.declared import MethodInfo, Modalities, TrainingName, methods_of_folder
 from ksfusion.methods.own_files import files_of_environment, import_own, methods_of_files, methods_of_packages
 from ksfusion.terms.niches import NICHES
@@ -169,7 +170,7 @@ def unknown_method(name: str) -> str:
     """Return what is wrong with a name that no method has, and what to do."""
     if name in RENAMED:
         return f"unknown method {name!r}: it is {RENAMED[name]} now; use that name"
-    return f"unknown method {name!r}; known: {', '.join(METHODS)}"
+    return f"unknown method {name!r}; known: {', '.join(METHODS)}{did_you_mean(name, METHODS)}"
 
 
 def method_info(name: str) -> MethodInfo:

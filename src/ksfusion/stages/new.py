@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +38,9 @@ def new(what: Literal["method"], name: Path) -> None:
     method = name.name.removesuffix(".py")
     if not NAME.fullmatch(method):
         raise UserError(f"{method!r} can be no name of a method; use letters, digits and . _ - alone, such as my_mil")
+    if method[0].isdigit() or iskeyword(method):
+        wrong = "begins with a digit" if method[0].isdigit() else "is a word of Python's own"
+        raise UserError(f"{method!r} can be no name of a method: it {wrong}; choose another, such as my_{method}")
     if taken := {known.lower(): known for known in METHODS}.get(method.lower()):
         raise UserError(f"there is a method {taken} already; choose another name")
     # Python looks for packages in the folder in which it is started, where such a file would stand for them.

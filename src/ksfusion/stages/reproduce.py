@@ -104,7 +104,7 @@ def _run(
     config: Path, settings: Sequence[str], cores: str | None, profile: str | None, passed_on: Sequence[str]
 ) -> int:
     """Run the workflow as `ksfusion run` does, and return its exit code."""
-    command = [sys.executable, "-m", "ksfusion", "run", str(config)]
+    command = [sys.executable, "-P", "-m", "ksfusion", "run", str(config)]
     command += [text for setting in settings for text in ("--set", setting)]
     command += ["--cores", cores] if cores else []
     command += ["--profile", profile] if profile else []

@@ -76,3 +76,13 @@ def test_references_that_shorten_a_file_are_read(tmp_path):
     assert read_yaml(ROOT / "config.yaml") == yaml.safe_load((ROOT / "config.yaml").read_text())
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert read_yaml(tmp_path / "empty.yaml") is None
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(UserError, match=r"my\.yaml: is not valid YAML: no text in UTF-8; name another file, or save"):
+        read_yaml(path)
+    path.write_bytes(b"a: \x01\n")
+    with pytest.raises(UserError, match=r"special characters are not allowed.*; save it as plain text in UTF-8"):
+        read_yaml(path)

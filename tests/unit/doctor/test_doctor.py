@@ -15,6 +15,7 @@ from ksfusion.doctor import cluster, gpus, machine, reading
 from ksfusion.doctor.cluster import Partition, partition_findings, read_partitions
 from ksfusion.doctor.findings import Finding, from_lines
 from ksfusion.doctor.profiles import Profile, read_profile
+from ksfusion.methods.template import method_text
 
 SINFO = """\
 main*|1-00:00:00|64000|16|(null)
@@ -288,3 +289,26 @@ def test_missing_slides_over_which_a_run_stops_are_a_problem(study, capsys):
     assert "3 of 24 slide files are missing or empty" in problem["said"]
     assert problem["remedy"] == "check the folder they are in"
     assert not any("3 of 24" in found["said"] for found in said["findings"] if found["level"] == "note")
+
+
+RETURNS = "return MethodOutput(logits, attention=attention.squeeze(2))"
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ("return logits", "forward returns Tensor"),
+        (f"{RETURNS}\n\n\nraise KeyError('gone')", "KeyError"),
+    ],
+)
+def test_a_method_of_ones_own_is_tried(study, capsys, instead, said):
+    file = study.parent / "my_mil.py"
+    file.write_text(method_text("my_mil"))
+    values = yaml.safe_load(study.read_text()) | {"methods_from": ["my_mil.py"], "methods": ["snn", "my_mil"]}
+    study.write_text(yaml.safe_dump(values))
+    assert told(capsys, study)[0] == 0
+    assert RETURNS in file.read_text()
+    file.write_text(file.read_text().replace(RETURNS, instead))
+    code, found = told(capsys, study)
+    (problem,) = [one for one in found["findings"] if one["level"] == "problem"]
+    assert code == 1 and problem["subject"] == "methods" and said in problem["said"]

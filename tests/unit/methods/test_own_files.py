@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import METHODS_VARIABLE, job_prefix
 from ksfusion.core.provenance import code_version
@@ -243,6 +244,9 @@ def test_any_name_of_python_is_a_name(tmp_path, name):
         ("snn", "method snn already"),
         ("a b", "can be no name"),
         ("..", "no name"),
+        ("3x", "begins with a digit"),
+        ("class", "is a word of Python's own"),
+        ("../snn", "method snn already"),
         ("random", "a package"),
         ("numpy", "a package"),
     ],
@@ -250,3 +254,14 @@ def test_any_name_of_python_is_a_name(tmp_path, name):
 def test_new_refuses_names(tmp_path, name, said):
     with pytest.raises(UserError, match=said):
         new("method", tmp_path / name)
+
+
+def test_a_file_given_as_text_is_one_line(tmp_path):
+    (tmp_path / "own.py").write_text(text())
+    source = {"cohort": "C", "format": "matrix", "unit": "log", "path": "x.tsv"}
+    cohort = {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [source]}
+    values = {"cohort": cohort, "methods_from": "own.py", "methods": ["snn", "own"]}
+    with pytest.raises(UserError) as caught:
+        parse_config(values, folders=[tmp_path])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("the configuration: methods_from: Input should be a valid list (given: 'own.py')")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.near_names import did_you_mean
 from ksfusion.core.packages import module_file
 
 RESNET50, LITE0, SEEDED = "resnet50", "efficientnet-lite0", "seeded-conv"
@@ -270,7 +271,8 @@ def check_encoder(name: str, weights: str | Path | None = None) -> None:
         known = ", ".join(
             [RESNET50, LITE0, *PRESETS, f"{TIMM}NAME", f"{HUB}OWNER/NAME", *collections, *of_packages, SEEDED]
         )
-        raise UserError(f"features.encoder: unknown encoder {name!r}; known: {known}")
+        meant = did_you_mean(name, (RESNET50, LITE0, *PRESETS, *of_packages, SEEDED))
+        raise UserError(f"features.encoder: unknown encoder {name!r}; known: {known}{meant}")
     if weights is None:
         return
     built_elsewhere = (preset := find_preset(name)) is not None and not preset.architecture
