@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ FOLDER = ".resume"
 LARGE = 2**28  # bytes
 # Of the time of a training that saving its state may take, after the first epoch.
 SHARE_OF_SAVING = 0.05
+# What reading and restoring a broken state raises; of weights with other names or shapes torch has a RuntimeError.
+BROKEN = (SafetensorError, DamagedFileError, OSError, TypeError, ValueError, LookupError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,14 @@ class TrainingState:
 
     def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
         """Take the place of the state that `tensors` and `rest` came from; of a finished run, of its outcome."""
+        go_back = self._way_back()
+        try:
+            self._restore(tensors, rest)
+        except BROKEN:
+            go_back()
+            raise
+
+    def _restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "random": {}}
         for name, value in tensors.items():
             part, _, key = name.partition("/")
@@ -115,6 +125,26 @@ class TrainingState:
         weights = {name: value.to(device) for name, value in parts["best"].items()}
         best = rest["best"]
         self.best = Best(best["epoch"], Validation(**best["validation"]), weights)
+
+    def _way_back(self) -> Callable[[], None]:
+        """Return what brings back the state of now: of a broken one half may be restored when that is seen."""
+        model = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        moments = {parameter: dict(known) for parameter, known in self.optimiser.state.items()}
+        order, random = self.order.bit_generator.state, torch.get_rng_state()
+        on_gpu = torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None
+        history, best = self.history, self.best
+
+        def go_back() -> None:
+            self.model.load_state_dict(model)
+            self.optimiser.state.clear()
+            self.optimiser.state.update(moments)
+            self.order.bit_generator.state = order
+            torch.set_rng_state(random)
+            if on_gpu is not None:
+                torch.cuda.set_rng_state(on_gpu, self._device)
+            self.history, self.best = history, best
+
+        return go_back
 
 
 @dataclass
@@ -170,19 +200,20 @@ class Resume:
         """Restore what the files hold; without a file of this key, change nothing."""
         self._make_way()
         for path, read in ((self.outcome, self._read_outcome), (self.path, self._read_state)):
-            if not path.is_file():
-                continue
             try:
+                if not path.is_file():
+                    continue
                 tensors, kept = read()
                 known = kept["key"] == self.key
-            except (SafetensorError, DamagedFileError, OSError, TypeError, ValueError, KeyError) as error:
+                if known:
+                    state.restore(tensors, kept["rest"])
+            except BROKEN as error:
                 log.warning("%s: cannot be read (%s): training starts anew", path, error)
                 continue
             if not known:
                 log.info("%s: is of other settings, code or inputs: training starts anew", path)
                 continue
             self._rest = kept["rest"]
-            state.restore(tensors, self._rest)
             if path == self.outcome:
                 log.info("kept as it was trained before: settings, code and inputs are the same")
             else:

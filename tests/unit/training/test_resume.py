@@ -8,9 +8,12 @@ import types
 
 import pytest
 from killing import run_until_killed
+from safetensors import safe_open
+from safetensors.torch import save_file
 from training_cohort import DIAGNOSIS, SURVIVAL
 
-from ksfusion.core.storage import read_provenance, read_tsv
+from ksfusion.core.checksums import UNSEALED, seal
+from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, read_provenance, read_tsv
 from ksfusion.training import fit
 from ksfusion.training.resume import FOLDER, TrainingState, key_of
 
@@ -166,6 +169,21 @@ def test_a_damaged_outcome_is_not_used(cohort, monkeypatch, caplog, file):
         assert steps_of_training(cohort, monkeypatch) == 36
         assert files_of(cohort.folder / "run") == wanted
     assert "training starts anew" in caplog.text
+
+
+@pytest.mark.parametrize("lacking", ["order", "best"])
+def test_a_state_of_which_half_can_be_restored_makes_way(interrupted, lacking, caplog):
+    """Sealed and of the same settings, with weights of a later epoch: nothing of them may stay."""
+    (path,) = (interrupted.folder / "run" / FOLDER).iterdir()
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        kept = json.loads(file.metadata()[PROVENANCE_KEY])
+    del kept["rest"][lacking]
+    save_file(tensors, path, metadata={PROVENANCE_KEY: json.dumps({**kept, SEAL_KEY: UNSEALED})})
+    seal(path)
+    again = interrupted.train("run", method="snn")
+    assert "cannot be read" in caplog.text and "training starts anew" in caplog.text
+    assert files_of(again) == files_of(interrupted.train("other", method="snn"))
 
 
 @pytest.mark.parametrize("broken", ["a file", "a link to nothing", "a folder in the place of the outcome"])
