@@ -51,13 +51,18 @@ class _PairMLP(torch.autograd.Function):
             second = torch.addmm(bias, first, weight.T).relu_()
             own = gradient[part, at].reshape(-1, 1)  # (pairs, 1)
             of_last += (second.T @ own).squeeze(1)
-            of_second = (own * last).masked_fill_(second == 0, 0)  # (pairs, H)
+            of_second = _through_relu(own * last, second)  # (pairs, H)
             of_bias += of_second.sum(dim=0)
             of_weight += of_second.T @ first
-            of_first = (of_second @ weight).masked_fill_(first == 0, 0).view(shape)
+            of_first = _through_relu(of_second @ weight, first).view(shape)
             of_rows[part, at] += of_first.sum(dim=2)
             of_columns[part] += of_first.sum(dim=1)
         return of_rows, of_columns, of_weight, of_bias, of_last
+
+
+def _through_relu(gradient: Tensor, hidden: Tensor) -> Tensor:
+    """Return the gradient (pairs, H), zero where the layer (pairs, H) gave zero; in one pass, as autograd does it."""
+    return torch.ops.aten.threshold_backward(gradient, hidden, 0)
 
 
 def _parts(rows: Tensor) -> list[tuple[slice, slice]]:
