@@ -1,5 +1,6 @@
 """The configuration: the paper's defaults, and one readable line for each mistake."""
 
+import json
 import re
 import subprocess
 import sys
@@ -406,3 +407,12 @@ def test_what_is_no_task_is_told(tasks, told):
     with pytest.raises(UserError) as refused:
         parse_config(changed(tasks=tasks))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("form", [["--default-storage-provider", "s9"], ["--default-storage-provider=s9"]])
+def test_a_storage_of_which_no_plugin_is_installed(tmp_path, form):
+    (tmp_path / "my.yaml").write_text(json.dumps(MINIMAL))
+    with pytest.raises(UserError, match=r"--default-storage-provider s9: no such plugin .*snakemake-storage-plugin-s9"):
+        workflow_command(tmp_path / "my.yaml", passed_on=form)
+    known = ["--default-storage-provider", "fs"]
+    assert workflow_command(tmp_path / "my.yaml", passed_on=known)[-2:] == known

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -142,6 +143,7 @@ def workflow_command(
         If there is no such configuration or profile, its folder can be none, or a setting is not of the right form.
     """
     _refuse_dots(passed_on)
+    _refuse_unknown_storage(passed_on)
     given = parse_settings(settings)
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(PROJECT / snakefile)]
     folder = usable_folder(folder_of(config, settings), str(config))
@@ -214,6 +216,19 @@ def _refuse_dots(passed_on: Sequence[str]) -> None:
             raise UserError(
                 f"--config {text}: Snakemake takes no dots in keys; write --set {text} before the --, or "
                 f"--config '{form}'"
+            )
+
+
+def _refuse_unknown_storage(passed_on: Sequence[str]) -> None:
+    """Raise UserError where a storage provider is passed on to Snakemake of which no plugin is installed."""
+    for option, following in zip(passed_on, [*passed_on[1:], ""], strict=True):
+        name, equals, value = option.partition("=")
+        provider = value if equals else following
+        plugin = f"snakemake_storage_plugin_{provider.replace('-', '_')}"
+        if name == "--default-storage-provider" and not (plugin.isidentifier() and find_spec(plugin)):
+            raise UserError(
+                f"{name} {provider}: no such plugin of Snakemake's is installed; install it ({sys.executable} -m pip "
+                f"install snakemake-storage-plugin-{provider}), or name another (docs/storage.md)"
             )
 
 

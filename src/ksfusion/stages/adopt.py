@@ -205,7 +205,7 @@ def _look_for_findings(plan: Plan) -> None:
 
 
 def _mark_as_current(files: list[str], config: Path) -> None:
-    command = [sys.executable, "-m", "snakemake", "--touch", *files, "--snakefile", str(PROJECT / "Snakefile")]
+    command = [sys.executable, "-P", "-m", "snakemake", "--touch", *files, "--snakefile", str(PROJECT / "Snakefile")]
     command += ["--configfile", str(config), "--cores", "1", "--quiet", "all"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
