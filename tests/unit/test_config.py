@@ -416,3 +416,4 @@ def test_a_storage_of_which_no_plugin_is_installed(tmp_path, form):
         workflow_command(tmp_path / "my.yaml", passed_on=form)
     known = ["--default-storage-provider", "fs"]
     assert workflow_command(tmp_path / "my.yaml", passed_on=known)[-2:] == known
+    assert "--default-storage-provider" not in workflow_command(tmp_path / "my.yaml")

@@ -221,7 +221,7 @@ def _refuse_dots(passed_on: Sequence[str]) -> None:
 
 def _refuse_unknown_storage(passed_on: Sequence[str]) -> None:
     """Raise UserError where a storage provider is passed on to Snakemake of which no plugin is installed."""
-    for option, following in zip(passed_on, [*passed_on[1:], ""], strict=True):
+    for option, following in zip(passed_on, [*passed_on, ""][1:], strict=True):
         name, equals, value = option.partition("=")
         provider = value if equals else following
         plugin = f"snakemake_storage_plugin_{provider.replace('-', '_')}"
