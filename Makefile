@@ -23,8 +23,10 @@ CONFIG ?= glioma.yaml
 reproduce: setup
 	$(BIN)/ksfusion reproduce $(CONFIG) $(CORES:%=--cores %) $(PROFILE:%=--profile %)
 
+# On several processes with PROCESSES=2, which share the tests out by module.
+PROCESSES ?=
 test: setup $(VENV)/.docs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PROCESSES:%=--numprocesses % --dist loadscope --no-loadscope-reorder)
 
 # The unit tests that take no long time, one process for each core.
 fast: setup

@@ -8,8 +8,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Share tests out as ``make test PROCESSES=2`` does (``--dist loadscope``); else as pytest-xdist does."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from several_processes import InGroups
+
+    return InGroups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that run Snakemake, those that run SLURM, and those that read the real slides and omics."""
+    if hasattr(config, "workerinput"):  # one of several processes
+        from several_processes import turn
+
+        items.sort(key=lambda item: turn(item.nodeid))
     for item in items:
         if "workflow" in item.path.relative_to(ROOT).parts:
             item.add_marker("workflow")
