@@ -17,7 +17,6 @@ gc.freeze()
 IN_CHECKOUT = Path(workflow.basedir, "src").is_dir()
 SOURCE = str(Path(workflow.basedir, "src") if IN_CHECKOUT else Path(workflow.basedir).parents[1])
 sys.path.insert(0, SOURCE)
-from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
 from ksfusion.core.object_storage import ObjectStorage, as_they_are, tracked_files
@@ -27,6 +26,7 @@ from ksfusion.core.study import study_folder, usable_folder
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.methods import registry
 from ksfusion.plan import make_plan
+from ksfusion.preflight import named_files
 
 # A user's own configuration inherits nothing of the demo's.
 if not workflow.overwrite_configfiles:
@@ -94,7 +94,7 @@ onerror:
 
 # Files that are here whatever is in object storage: the user's that were found or fetched, and shipped ones.
 given = local if STORAGE else as_they_are
-MANIFEST = str(preflight.MANIFEST)
+MANIFEST = str(named_files.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 # Whether jobs have a Python of their own: of an environment of conda, or of the image of apptainer.def.
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})

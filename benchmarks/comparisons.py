@@ -31,7 +31,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from ksfusion.config import BUILTIN_TASKS, PAPER_METHODS
+from ksfusion.config import PAPER_METHODS
 from ksfusion.results.comparisons import Scope, compare_pair, comparison_table, pair_runs
 from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics import METRICS, classification_metrics, survival_metrics
@@ -39,6 +39,7 @@ from ksfusion.results.runs import Run, average_by_case, read_runs
 from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.folds import LEVELS
 from ksfusion.results.tables.scores import result_table
+from ksfusion.results.tasks import BUILTIN_TASKS
 
 KIND = ShownTask(name="kind", kind="classification", classes=["a", "b", "c"])
 SURVIVAL = ShownTask(name="survival", kind="survival")

@@ -18,7 +18,6 @@ PROJECT = Path(workflow.basedir).parent
 IN_CHECKOUT = (PROJECT / "src").is_dir()
 SOURCE = str(PROJECT / "src" if IN_CHECKOUT else PROJECT.parents[1])
 sys.path.insert(0, SOURCE)
-from ksfusion import preflight
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import job_prefix
 from ksfusion.core.object_storage import as_they_are
@@ -26,6 +25,7 @@ from ksfusion.core.resources import shipped_with_code
 from ksfusion.core.scheduling import lift_rate_limit
 from ksfusion.core.study import usable_folder
 from ksfusion.predictions.plan import make_prediction_plan
+from ksfusion.preflight import named_files
 
 # Where the command was given; results are written beside the configuration.
 STARTED_IN = Path.cwd()
@@ -64,7 +64,7 @@ onstart:
 
 # Of a study some files may be in object storage, of new patients none is.
 given = as_they_are
-MANIFEST = str(preflight.MANIFEST)
+MANIFEST = str(named_files.MANIFEST)
 DEPLOYMENT = {str(method) for method in workflow.deployment_settings.deployment_method}
 OWN_PYTHON = bool(DEPLOYMENT & {"conda", "apptainer"})
 OWN_METHODS = plan.prediction.methods_from

@@ -6,30 +6,25 @@ The tables a configuration names are described in `ksfusion.cohort.samples`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Labelling, Pairing, Splits
+from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Pairing, Splits
 from ksfusion.cohort.needs import label_sources
 from ksfusion.core.config_block import PATH, AnyPath, Name
-from ksfusion.core.config_problems import problem_lines
-from ksfusion.core.errors import UserError
-from ksfusion.core.near_names import did_you_mean
-from ksfusion.core.paths import find_path, located
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
-from ksfusion.methods.registry import METHODS, SHIPPED, unknown_method, use_methods
-from ksfusion.results.config import ALL, AuditedResults, ClassScoring, Heatmaps, Printing, Results, ShownTask, Titles
+from ksfusion.methods.registry import METHODS, SHIPPED, unknown_method
+from ksfusion.results.config import ALL, AuditedResults, Heatmaps, Results, Titles
+from ksfusion.results.tasks import BUILTIN_TASKS, EPOCHS_OF_KIND, Task, by_name, recipe, tasks_by_name_too
 from ksfusion.slides.config import Features, Patches, Slides, Stain
 from ksfusion.slides.reading.slide_files import VECTORS
 from ksfusion.terms.gene_sets import is_builtin
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
-from ksfusion.terms.tasks import SurvivalModel
-from ksfusion.training.config import Epochs, Training
+from ksfusion.training.config import Training
 
 
 class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
@@ -51,59 +46,6 @@ class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
         return sources
 
 
-class Task(Labelling, ClassScoring, Printing):
-    """What is predicted, how that is scored and called in print, and how long models are trained for it."""
-
-    survival: SurvivalModel | None = Field(None, description="of survival: its intervals, loss and cuts")
-    epochs: Epochs | None = Field(None, description="of this task; else training.epochs, else 20 (10 for survival)")
-
-    @model_validator(mode="after")
-    def _labels_are_of_classes(self) -> Task:
-        if unknown := [value for value in self.labels if value not in self.classes]:
-            raise ValueError(f"labels: {unknown[0]!r} is not among the classes ({', '.join(self.classes)})")
-        printed = [self.labels.get(name, name) for name in self.classes]
-        if len(set(printed)) < len(printed):
-            raise ValueError("labels: two classes would be called the same")
-        return self
-
-    @model_validator(mode="after")
-    def _one_of_two_classes_counts(self) -> Task:
-        if self.ordered and not self.classes:
-            raise ValueError("ordered is for classification; remove it")
-        if self.survival and self.kind != "survival":
-            raise ValueError("survival is for tasks of kind survival; remove it")
-        if self.positive is not None and len(self.classes) != 2:
-            raise ValueError("positive is for two classes; remove it")
-        if self.positive is not None and self.positive not in self.classes:
-            raise ValueError(f"positive: {self.positive!r} is not among the classes ({', '.join(self.classes)})")
-        return self
-
-    @property
-    def positive_class(self) -> str | None:
-        """The class that counts: of two the one named, else the second; None of more."""
-        return self.positive or self.classes[1] if len(self.classes) == 2 else None
-
-    def shown(self, name: str) -> ShownTask:
-        """Return what results know of the task.
-
-        Parameters
-        ----------
-        name
-            Name of the task.
-        """
-        return ShownTask.of(self, name=name, positive=self.positive_class)
-
-
-# Diagnosis is derived (ksfusion.cohort.labels); its class order is the paper's numbering.
-BUILTIN_TASKS = {
-    "diagnosis": Task(
-        kind="classification",
-        column="diagnosis",
-        classes=["glioblastoma", "astrocytoma_g4", "astrocytoma", "oligodendroglioma"],
-    ),
-    "grading": Task(kind="classification", column="grade", classes=["G2", "G3", "G4"], ordered=True),
-    "survival": Task(kind="survival", time="survival_days", event="event"),
-}
 # Table 1, then the ablations of Table 2.
 PAPER_METHODS = [
     "attmil",
@@ -118,44 +60,6 @@ PAPER_METHODS = [
     "ksfusion-no-gecon",
     "ksfusion-no-cgcoord",
 ]
-# Of a task that names none, by its kind.
-EPOCHS_OF_KIND = {"classification": 20, "survival": 10, "regression": 20}
-
-
-def _tasks_by_name_too(schema: dict[str, Any]) -> None:
-    """Let the JSON schema of ``tasks`` take the names of built-in tasks, and those with a change, beside a mapping."""
-    mapping = {key: schema.pop(key) for key in list(schema) if key not in ("description", "title", "default")}
-    mapping["properties"] = {name: {"type": ["object", "null"]} for name in BUILTIN_TASKS}
-    names = {"type": "array", "items": {"anyOf": [{"enum": list(BUILTIN_TASKS)}, mapping]}, "minItems": 1}
-    schema["anyOf"] = [names, mapping]
-
-
-def _by_name(tasks: list[Any]) -> dict[Any, Any]:
-    """Return a list of tasks, names of built-in ones and mappings of names to tasks, as one mapping."""
-    found: dict[Any, Any] = {}
-    for task in tasks:
-        entries = task if isinstance(task, Mapping) else {task: None} if isinstance(task, str) else None
-        if entries is None:
-            raise ValueError(f"{task!r} is neither the name of a built-in task nor a mapping of a name to a task")
-        if twice := [name for name in entries if name in found]:
-            raise ValueError(f"{twice[0]} is listed twice")
-        found |= entries
-    return found
-
-
-def _recipe(name: Any, task: Any) -> Any:
-    """Return the task of a name: a built-in one, with what is changed of it, where its kind is not said."""
-    if not (task is None or isinstance(task, Mapping)) or (task and "kind" in task):
-        return task
-    if name in BUILTIN_TASKS:
-        return BUILTIN_TASKS[name].model_dump(exclude_unset=True) | dict(task or {})
-    if task:
-        return task
-    known = f"{', '.join(BUILTIN_TASKS)}{did_you_mean(name, BUILTIN_TASKS)}"
-    raise ValueError(
-        f"{name!r} is not a built-in task ({known}); define it, such as "
-        f"{name}: {{kind: classification, column: COLUMN, classes: [ONE, OTHER]}}"
-    )
 
 
 def _shipped_methods_without_files(schema: dict[str, Any]) -> None:
@@ -182,7 +86,7 @@ class Config(Titles):
         default_factory=lambda: dict(BUILTIN_TASKS),
         min_length=1,
         description="built-in tasks by name, or a mapping of name to task",
-        json_schema_extra=_tasks_by_name_too,
+        json_schema_extra=tasks_by_name_too,
     )
     methods_from: list[AnyPath] = Field(
         default_factory=list,
@@ -203,8 +107,8 @@ class Config(Titles):
     @classmethod
     def _builtin_recipes(cls, tasks: Any) -> Any:
         if isinstance(tasks, list):
-            tasks = _by_name(tasks)
-        return {name: _recipe(name, task) for name, task in tasks.items()} if isinstance(tasks, Mapping) else tasks
+            tasks = by_name(tasks)
+        return {name: recipe(name, task) for name, task in tasks.items()} if isinstance(tasks, Mapping) else tasks
 
     @field_validator("methods")
     @classmethod
@@ -387,105 +291,3 @@ class Config(Titles):
                         "(cohort.clinical)."
                     )
         return said
-
-
-def parse_config(
-    values: Mapping[str, Any], *, source: str = "the configuration", folders: Sequence[Path] = ()
-) -> Config:
-    """Validate a configuration; the methods of the user's files that it names are known from then on.
-
-    Parameters
-    ----------
-    values
-        The mapping as read from YAML.
-    source
-        Name of the configuration in messages: that of its file.
-    folders
-        Folders in which the paths of files with methods may start.
-
-    Raises
-    ------
-    UserError
-        With one line for each problem: the key, what is wrong, and what it was given.
-    """
-    # Snakemake takes braces for wildcards, wherever they stand.
-    if braces := [text for text in _texts(values) if "{" in text or "}" in text]:
-        raise UserError("\n".join(f"{source}: {text!r} has a brace in it; rename it" for text in braces))
-    _use_own_methods(values, source, folders)
-    try:
-        return Config.model_validate(_with_nulls(values))
-    except ValidationError as error:
-        raise UserError("\n".join(problem_lines(error, Config, source))) from None
-
-
-def located_config(
-    values: Mapping[str, Any], *, source: str, files: Iterable[str | Path], folders: Sequence[Path]
-) -> Config:
-    """Validate a configuration, and bring its paths to the working directory.
-
-    Parameters
-    ----------
-    values, source
-        See `parse_config`.
-    files
-        The files that it comes from, read again: of two keys of one name YAML drops the first. Relative paths start at
-        their folders.
-    folders
-        Further folders in which they may start.
-
-    Raises
-    ------
-    UserError
-        With one line for each problem.
-    """
-    read = [Path(file) for file in files]
-    for file in read:
-        read_yaml(file)
-    places = [*(file.resolve().parent for file in read), *folders]
-    return located(parse_config(values, source=source, folders=places), places)
-
-
-def _use_own_methods(values: Mapping[str, Any], source: str, folders: Sequence[Path]) -> None:
-    """Let the methods of the user's files be known: before the names of methods are checked."""
-    named = values.get("methods_from") or []
-    # That it must be a list is told with the other keys, not that its methods are unknown.
-    named = [named] if isinstance(named, str) else named
-    files = named if isinstance(named, list) and all(isinstance(file, str) and file for file in named) else []
-    try:
-        use_methods(find_path(file, folders) for file in files)
-    except UserError as error:
-        raise UserError("\n".join(f"{source}: methods_from: {line}" for line in str(error).splitlines())) from None
-
-
-def _with_nulls(value: Any) -> Any:
-    """Return settings with None for the text null: what ``--config`` of Snakemake has in braces is text."""
-    if isinstance(value, Mapping):
-        return {key: _with_nulls(item) for key, item in value.items()}
-    return None if value == "null" else value
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in nested settings, keys included."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(key)
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
-
-
-def load_config(path: Path) -> Config:
-    """Read and validate a configuration file.
-
-    Raises
-    ------
-    UserError
-        If it is not there, is not YAML, has a key twice, or is not a valid configuration.
-    """
-    values = read_yaml(path)
-    if not isinstance(values, Mapping):
-        raise UserError(f"{path}: must be a mapping of keys; see config.yaml")
-    return parse_config(values, source=str(path), folders=[path.resolve().parent, Path.cwd()])

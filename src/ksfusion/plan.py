@@ -22,7 +22,8 @@ from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSetti
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
-from ksfusion.preflight import DEMO_NOTICE, NamedFiles, checked_inputs
+from ksfusion.preflight.inputs import checked_inputs
+from ksfusion.preflight.named_files import DEMO_NOTICE, NamedFiles
 from ksfusion.results import config as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides

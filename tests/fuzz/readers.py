@@ -49,7 +49,7 @@ def tables(folder: Path) -> None:
 def read_tables(folder: Path) -> None:
     from ksfusion.cohort.config import CohortFiles
     from ksfusion.cohort.samples import read_cohort
-    from ksfusion.config import BUILTIN_TASKS
+    from ksfusion.results.tasks import BUILTIN_TASKS
 
     files = CohortFiles(samples=str(folder / "samples.tsv"), cases=str(folder / "cases.tsv"))
     with (ROOT / "resources/demo/samples.tsv").open() as file:
@@ -63,7 +63,7 @@ def configuration(folder: Path) -> None:
 
 
 def read_configuration(folder: Path) -> None:
-    from ksfusion.config import load_config
+    from ksfusion.preflight.parsing import load_config
 
     for path in sorted(folder.glob("*.yaml")):
         try:

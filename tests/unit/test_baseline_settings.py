@@ -9,12 +9,13 @@ from project import ROOT
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, WriteLedgerSettings
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import PAPER_METHODS, parse_config
+from ksfusion.config import PAPER_METHODS
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_tsv
 from ksfusion.core.study import Study
 from ksfusion.methods.registry import BASELINES, METHODS
 from ksfusion.plan import Plan
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.stages.check_leakage import check_leakage
 from ksfusion.stages.status import _trainings
 from ksfusion.stages.write_ledger import write_ledger

@@ -8,7 +8,7 @@ import sys
 import pytest
 from snakemake.cli import parse_config as snakemake_config
 
-from ksfusion.config import Config, load_config, parse_config
+from ksfusion.config import Config
 from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.resources import resource
@@ -16,6 +16,7 @@ from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import Study
 from ksfusion.core.workflow import workflow_command
 from ksfusion.plan import Plan
+from ksfusion.preflight.parsing import load_config, parse_config
 
 A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)
 

@@ -26,7 +26,7 @@ def test_no_module_of_the_domains_calls_a_stage():
 
 def test_no_module_stands_loose():
     names = {path.name for path in (ROOT / "src/ksfusion").glob("*.py")}
-    assert names == {"__init__.py", "__main__.py", "cli.py", "config.py", "plan.py", "preflight.py"}
+    assert names == {"__init__.py", "__main__.py", "cli.py", "config.py", "plan.py"}
 
 
 def test_nothing_is_printed_and_every_logger_is_named_log():

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ksfusion.config import Config, parse_config
+from ksfusion.config import Config
 from ksfusion.core.errors import UserError
+from ksfusion.preflight.parsing import parse_config
 
 SOURCE = {"cohort": "A", "format": "matrix", "unit": "log", "path": "expression.tsv"}
 BASE = {

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
-from ksfusion.preflight import missing_packages
+from ksfusion.preflight.packages import missing_packages
+from ksfusion.preflight.parsing import parse_config
 
 HUB = "huggingface_hub"
 A_STUDY = Study(None, frozenset(["case1"]), (), batches=4)

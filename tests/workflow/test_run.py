@@ -17,8 +17,9 @@ from fold_project import write_study
 from hospital import CONTROL, ONLY_PATIENT, ONLY_PROFILE, PATIENTS, draw_hospital
 
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import PAPER_METHODS, load_config
+from ksfusion.config import PAPER_METHODS
 from ksfusion.methods.registry import BASELINES
+from ksfusion.preflight.parsing import load_config
 
 pytestmark = [pytest.mark.workflow]
 KSFUSION = [sys.executable, "-m", "ksfusion"]

@@ -14,7 +14,7 @@ from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.workflow import folder_of, parse_settings
 from ksfusion.doctor.findings import Finding, from_lines
 from ksfusion.plan import Plan, make_plan
-from ksfusion.preflight import missing_packages, trial_problems
+from ksfusion.preflight.packages import missing_packages, trial_problems
 from ksfusion.slides.encoders.hub import check_weights
 
 OF_GENES = ("read_expression", "select_genes", "train_model", "train_together", "search_settings")

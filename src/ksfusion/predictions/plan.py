@@ -34,7 +34,7 @@ from ksfusion.predictions.config import (
     Prediction,
     WritePagesSettings,
 )
-from ksfusion.preflight import file_problems
+from ksfusion.preflight.inputs import file_problems
 from ksfusion.slides.config import BuildStoreSettings, Features, Patches, Reading, Slides, Stain
 from ksfusion.terms.gene_sets import NEWEST
 

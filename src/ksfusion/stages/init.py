@@ -12,11 +12,13 @@ from ksfusion.cohort.clinical import ClinicalTable, Row, guess_columns, read_cli
 from ksfusion.cohort.first_config import CASES, SAMPLES, clinical_columns, configuration_text, task_kinds
 from ksfusion.cohort.first_samples import Started, from_here, place
 from ksfusion.cohort.placing import best_column, name_of
-from ksfusion.config import BUILTIN_TASKS, PAPER_METHODS, load_config
+from ksfusion.config import PAPER_METHODS
 from ksfusion.core.errors import UserError
 from ksfusion.core.missing import is_missing
 from ksfusion.genes.expression.recognise import Recognised, recognise
 from ksfusion.methods.registry import BASELINES
+from ksfusion.preflight.parsing import load_config
+from ksfusion.results.tasks import BUILTIN_TASKS
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.terms.units import ExpressionUnit
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ksfusion.config import load_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_undamaged
 from ksfusion.core.workflow import folder_of
 from ksfusion.doctor.findings import Finding
 from ksfusion.doctor.studies import planned_study
+from ksfusion.preflight.parsing import load_config
 from ksfusion.stages.doctor import UNFIT, doctor
 from ksfusion.stages.estimate import estimated
 

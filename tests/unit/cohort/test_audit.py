@@ -16,9 +16,9 @@ from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.pairing import pairing_findings, pairing_levels
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS, read_cohort
 from ksfusion.cohort.survival import excess_deaths, fewer_deaths, survival_findings
-from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.results.tasks import BUILTIN_TASKS
 from ksfusion.stages.check_cohort import check_cohort
 
 REAL_DATA = Path(os.environ.get("KSFUSION_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))

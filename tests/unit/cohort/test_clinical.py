@@ -7,8 +7,8 @@ from workbooks import write_workbook
 from ksfusion.cohort.clinical import cases_of, guess_columns, read_clinical, translate
 from ksfusion.cohort.config import UserColumn
 from ksfusion.cohort.first_config import configuration_text, task_kinds
-from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
+from ksfusion.results.tasks import BUILTIN_TASKS
 
 TABLE = """Fallnummer;Alter;IDH-Status;WHO-Grad;OS_Monate;Status;MGMT
 P-1;54;Wildtyp;IV;13,6;verstorben;methyliert

@@ -6,8 +6,10 @@ from workbooks import write_workbook
 
 from ksfusion.cohort.config import CohortFiles
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import BUILTIN_TASKS, Config, parse_config
+from ksfusion.config import Config
 from ksfusion.core.errors import UserError
+from ksfusion.preflight.parsing import parse_config
+from ksfusion.results.tasks import BUILTIN_TASKS
 
 # As the documentation shows it.
 MAPPING = yaml.safe_load(

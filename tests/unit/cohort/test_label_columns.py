@@ -5,9 +5,10 @@ import pytest
 from ksfusion.cohort.config import CohortFiles, Labelling
 from ksfusion.cohort.label_columns import label_warnings
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import BUILTIN_TASKS, parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.plan import Plan
+from ksfusion.preflight.parsing import parse_config
+from ksfusion.results.tasks import BUILTIN_TASKS
 
 SAMPLES = "sample_id\tcase_id\tcohort\tslide\texpression_id\ns\tA\tT\ts.svs\tP\n"
 MARKERS = ["idh", "codel_1p19q", "cdkn2a", "grade"]

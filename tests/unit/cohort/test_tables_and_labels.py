@@ -8,8 +8,8 @@ from ksfusion.cohort.config import CohortFiles, Labelling
 from ksfusion.cohort.labels import contradiction, diagnose, label_cases
 from ksfusion.cohort.ledger import sample_ledger, slide_ledger
 from ksfusion.cohort.samples import read_cohort
-from ksfusion.config import BUILTIN_TASKS
 from ksfusion.core.errors import UserError
+from ksfusion.results.tasks import BUILTIN_TASKS
 
 CASES = "case_id\tidh\tcodel_1p19q\tcdkn2a\tgrade\tsurvival_days\tevent\nA\tWT\tnon-codel\tintact\tG4\t400\t1\n"
 COHORTS = ["TCGA"]

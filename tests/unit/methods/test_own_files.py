@@ -9,7 +9,6 @@ import sys
 import pytest
 import torch
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_shell import METHODS_VARIABLE, job_prefix
 from ksfusion.core.provenance import code_version
@@ -17,6 +16,7 @@ from ksfusion.methods import METHODS, build, own_files, use_methods
 from ksfusion.methods.registry import NETWORKS, SHIPPED
 from ksfusion.methods.template import class_name_of, method_text, text_of_test
 from ksfusion.methods.trial import try_method
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.stages.new import new
 
 pytestmark = pytest.mark.usefixtures("one_thread", "_forgotten")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torchmil import models
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.methods import METHODS, build
 from ksfusion.methods.torchmil import map_graph
-from ksfusion.preflight import missing_packages
+from ksfusion.preflight.packages import missing_packages
+from ksfusion.preflight.parsing import parse_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from training_cohort import CLASSES, DIAGNOSIS, NICHES, SURVIVAL, epochs
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_json, write_json
 from ksfusion.methods.output import Method, MethodOutput
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.results.attribution.genes import Attributed, attribute_samples, attribution_table, check_rows, recall_at_k
 from ksfusion.results.attribution.integrated import (

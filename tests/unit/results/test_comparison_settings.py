@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ksfusion.cohort.samples import CohortTables
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+from ksfusion.preflight.parsing import parse_config
 
 COHORT = {
     "samples": "samples.tsv",

@@ -9,10 +9,10 @@ import torch
 from training_cohort import DIAGNOSIS, draw_cohort, epochs
 from training_cohort import SURVIVAL as TRAINED_SURVIVAL
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_provenance, write_json
 from ksfusion.methods import METHODS, build
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.results.config import AuditModalitiesSettings, MakeModalitiesSettings, ShownTask
 from ksfusion.results.modalities.changes import ADDITIVE, GENES, OWN, PATCHES, audit_columns
 from ksfusion.results.modalities.pairs import pair_logits

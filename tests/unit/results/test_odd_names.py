@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from run_files import write_run
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.results.attention.slide_picture import SlidePicture
 from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, ShownTask
 from ksfusion.results.plots.attention import attention_png

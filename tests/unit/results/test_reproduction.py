@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from run_files import SURVIVAL, write_run
 
-from ksfusion.config import load_config
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
+from ksfusion.preflight.parsing import load_config
 from ksfusion.results.config import MakeReproductionSettings, MakeTablesSettings, ShownTask
 from ksfusion.results.tables.reproduction import COLUMNS, Study, compare_with_published
 from ksfusion.stages.make_reproduction import make_reproduction

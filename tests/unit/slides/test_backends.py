@@ -14,9 +14,10 @@ import tifffile
 from PIL import Image, ImageCms
 from slide_files import plain, reason_of, write_slide
 
-from ksfusion import plan, preflight
-from ksfusion.config import parse_config
+from ksfusion import plan
 from ksfusion.core.errors import UserError
+from ksfusion.preflight import inputs, named_files
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.reading.slide_files import SlideSource, file_size, is_readable
 from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend
@@ -146,7 +147,7 @@ class TestPaths:
                 lambda config, source: mask_problems(config.slides.masks, source),
                 "slides.masks",
             ),
-            ("features", {"source": "precomputed", "path": "."}, preflight._feature_problems, "features.path"),
+            ("features", {"source": "precomputed", "path": "."}, inputs._feature_problems, "features.path"),
         ],
     )
     def test_a_folder_that_may_not_be_read(self, monkeypatch, block, values, find, key):
@@ -159,8 +160,8 @@ class TestPaths:
         assert line.startswith(f"mine.yaml: {key}: . is not a folder that can be read; ")
 
     def test_the_plan_asks_the_same(self):
-        assert preflight.is_readable is is_readable and preflight.file_size is file_size
-        assert plan.Plan.slide_size is preflight.NamedFiles.slide_size and not hasattr(plan, "file_size")
+        assert named_files.is_readable is is_readable and named_files.file_size is file_size
+        assert plan.Plan.slide_size is named_files.NamedFiles.slide_size and not hasattr(plan, "file_size")
 
     @pytest.mark.parametrize(("address", "package"), [("s3://bucket/a.tiff", "s3fs"), ("gs://bucket/a.tiff", "gcsfs")])
     def test_an_address_whose_package_is_not_there(self, address, package):

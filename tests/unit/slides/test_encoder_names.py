@@ -10,10 +10,10 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import code_version
-from ksfusion.preflight import missing_packages
+from ksfusion.preflight.packages import missing_packages
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.slides import build_encoder
 from ksfusion.slides.encoders import hub, presets
 from ksfusion.slides.encoders.presets import IMAGENET_MEAN, IMAGENET_STD, LITE0, PRESETS, RESNET50, check_encoder
@@ -111,7 +111,7 @@ def test_without_the_package_a_line_says_so_before_any_job(monkeypatch):
         UserError, match=r"features.encoder: midnight: is built by another package.*pip install slide2vec"
     ):
         build_encoder("midnight")
-    monkeypatch.setattr("ksfusion.preflight.find_spec", lambda module: None)
+    monkeypatch.setattr("ksfusion.preflight.packages.find_spec", lambda module: None)
     values = {"cohort": {"samples": "s.tsv", "cases": "c.tsv", "expression": EXPRESSION}, "methods": ["snn"]}
     config = parse_config({**values, "features": {"encoder": "slide2vec:uni"}, "stain": {"method": "none"}})
     monkeypatch.setattr("ksfusion.core.packages.find_spec", lambda module: None if module == "slide2vec" else object())

