@@ -203,6 +203,18 @@ def test_another_slide_redoes_its_batch_alone_on_another_machine_too(another, ma
     another.storage.put("samples.tsv", table)
 
 
+def test_what_is_in_no_storage_is_told_with_where_that_was_looked_for(another):
+    prefix, config = another.storage.prefix, another.folder / "my.yaml"
+    at = another.command.index(prefix)
+    another.command[at] = f"{prefix}-elsewhere"
+    where = "is not there, nor in storage below {}; correct the path"
+    said = another.run("--dry-run", check=False)
+    assert f"cohort.samples: samples.tsv {where.format(another.command[at])}" in said
+    another.command[at] = prefix
+    config.write_text(config.read_text().replace("expression.tsv", "none.tsv"))
+    assert f"cohort.expression.0.path: none.tsv {where.format(prefix)}" in another.run("--dry-run", check=False)
+
+
 def test_what_is_not_said_to_snakemake_is_a_line(machine):
     where = machine.command.index("--default-storage-provider")
     command = [*machine.command[:where], "--dry-run"]

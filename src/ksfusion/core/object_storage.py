@@ -66,7 +66,7 @@ class ObjectStorage:
     """
 
     def __init__(self, provider: Any, prefix: str, run: Callable[[Any], Any]) -> None:
-        self._provider, self._prefix, self._run = provider, prefix.rstrip("/"), run
+        self._provider, self.prefix, self._run = provider, prefix.rstrip("/"), run
         self.folder = self._object(RESULTS).local_path().parent
 
     @classmethod
@@ -83,7 +83,7 @@ class ObjectStorage:
         return cls(provider, prefix, workflow.async_run)
 
     def _object(self, path: str) -> Any:
-        return self._provider.object(f"{self._prefix}/{os.path.normpath(path)}")
+        return self._provider.object(f"{self.prefix}/{os.path.normpath(path)}")
 
     def begin(self) -> None:
         """Let ``results`` be a link to the local copies, and fetch what tells whose results these are.
@@ -230,7 +230,7 @@ class ObjectStorage:
         file = self.folder / LISTED
         found: dict[str, list[int]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         if wrong := [path for path in found if not _is_below(path)]:
-            raise UserError(f"{self._prefix}/{LISTED}: {wrong[0]} is not of this study; delete the list")
+            raise UserError(f"{self.prefix}/{LISTED}: {wrong[0]} is not of this study; delete the list")
         return found
 
     def _untracked(self, tracked: Collection[str]) -> Iterator[Path]:

@@ -42,7 +42,9 @@ def checked_inputs(
     config = located_config(values, source=source, files=read, folders=[*here, *fetched])
     if storage and config.demo:
         raise UserError(f"{source}: demo: is drawn here, not in object storage; run it without")
-    problems = file_problems(config, source)
+    problems = file_problems(config, source, stored_in=storage.prefix if storage else "")
+    if storage and problems:  # what is not in storage is told with where that was looked for
+        raise UserError("\n".join(problems))
     stored: dict[str, StoredFile] = {}
     try:
         tables = read_cohort(config.cohort, config.tasks, config.expression_cohorts())
@@ -85,7 +87,7 @@ def _with_stored_slides(
     return replace(tables, samples=rows), {file.copy: file for file in found.values()}
 
 
-def file_problems(config: Config, source: str) -> list[str]:
+def file_problems(config: Config, source: str, *, stored_in: str = "") -> list[str]:
     """Return a line for each file or folder that a configuration names and that is of no use.
 
     Parameters
@@ -94,14 +96,16 @@ def file_problems(config: Config, source: str) -> list[str]:
         The configuration.
     source
         Name of the configuration in messages.
+    stored_in
+        Where in object storage the study is; empty where it is not.
     """
     expression = misplaced_sources(config.cohort.expression, source)
     masks = mask_problems(config.slides.masks, source)
     masks += mask_problems(config.slides.regions, source, key="slides.regions")
-    return [*_missing_files(config, source), *expression, *masks, *_feature_problems(config, source)]
+    return [*_missing_files(config, source, stored_in), *expression, *masks, *_feature_problems(config, source)]
 
 
-def _missing_files(config: Config, source: str) -> list[str]:
+def _missing_files(config: Config, source: str, stored_in: str) -> list[str]:
     """Return a line for each file that the configuration names and that is missing; the demo draws its own."""
     named = {f"cohort.expression.{number}.path": entry.path for number, entry in enumerate(config.cohort.expression)}
     named |= {
@@ -115,17 +119,22 @@ def _missing_files(config: Config, source: str) -> list[str]:
         for number, entry in enumerate(config.cohort.expression)
         if entry.sample_sheet
     }
+    if stored_in:
+        named |= {"cohort.samples": config.cohort.samples, "cohort.cases": config.cohort.cases}
     named = {key: path for key, path in named.items() if path != "builtin" and not is_drawn(path, config)}
-    told = {key: _no_file(path, may_be_folder=key.startswith("cohort.")) for key, path in named.items()}
+    told = {
+        key: _no_file(path, may_be_folder=key.startswith("cohort."), stored_in=stored_in) for key, path in named.items()
+    }
     return [f"{source}: {key}: {named[key]} {said}" for key, said in told.items() if said]
 
 
-def _no_file(path: str, *, may_be_folder: bool) -> str:
+def _no_file(path: str, *, may_be_folder: bool, stored_in: str) -> str:
     """Return why a path is no file that can be read; empty where it is one. Expression has a check of its own."""
     if not Path(path).exists():
+        nor_stored = f", nor in storage below {stored_in}" if stored_in else ""
         return (
-            "is not there; correct the path (a relative one starts where the configuration is, else where the command "
-            "was given)"
+            f"is not there{nor_stored}; correct the path (a relative one starts where the configuration is, else where "
+            "the command was given)"
         )
     if Path(path).is_dir():
         return "" if may_be_folder else "is a folder; name the file in it"
