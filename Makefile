@@ -23,8 +23,8 @@ CONFIG ?= glioma.yaml
 reproduce: setup
 	$(BIN)/ksfusion reproduce $(CONFIG) $(CORES:%=--cores %) $(PROFILE:%=--profile %)
 
-# On several processes with PROCESSES=2, which share the tests out by module.
-PROCESSES ?=
+# On two processes, which share the tests out by module; PROCESSES= for one.
+PROCESSES ?= 2
 test: setup $(VENV)/.docs
 	$(BIN)/python -m pytest $(PROCESSES:%=--numprocesses % --dist loadscope --no-loadscope-reorder)
 

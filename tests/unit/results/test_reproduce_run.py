@@ -38,7 +38,7 @@ def test_it_is_ksfusion_run_whose_exit_code_is_its_own(child):
     code = _run(Path("my.yaml"), ["training.alpha=0.7", "patches.count=16"], "2", "slurm", ["--keep-going"])
     assert code == 3
     assert log.read_text().split() == [
-        *["-m", "ksfusion", "run", "my.yaml", "--set", "training.alpha=0.7", "--set", "patches.count=16"],
+        *["-P", "-m", "ksfusion", "run", "my.yaml", "--set", "training.alpha=0.7", "--set", "patches.count=16"],
         *["--cores", "2", "--profile", "slurm", "--", "--keep-going"],
     ]
 
