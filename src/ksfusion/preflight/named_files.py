@@ -24,7 +24,7 @@ from ksfusion.core.study import Study
 from ksfusion.genes.expression.files import folder_digest, source_files
 from ksfusion.genes.sets.files import files_of_sets
 from ksfusion.methods.registry import METHODS
-from ksfusion.preflight.packages import run_problems, weight_problems
+from ksfusion.preflight.packages import job_problems
 from ksfusion.slides.reading.slide_files import features_file, file_size, is_readable
 from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_warnings, masks_of
 from ksfusion.terms.failures import most_failed
@@ -83,8 +83,7 @@ class NamedFiles:
         UserError
             If a package or the encoder's weights cannot be had, a line each.
         """
-        problems = [] if elsewhere else run_problems(self.config, stages)
-        problems += weight_problems(self.config, stages)
+        problems = job_problems(self.config, stages, elsewhere=elsewhere)
         if problems:
             raise UserError("\n".join(problems))
         self.study.write()

@@ -17,7 +17,7 @@ from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 TRAINING = ("train_model", "train_together", "search_settings")
 
 
-def run_problems(config: Config, stages: Collection[str]) -> list[str]:
+def job_problems(config: Config, stages: Collection[str], *, elsewhere: bool) -> list[str]:
     """Return a line for each package, method of the user's and file of weights that jobs need and that is of no use.
 
     Parameters
@@ -26,30 +26,19 @@ def run_problems(config: Config, stages: Collection[str]) -> list[str]:
         The configuration.
     stages
         The rules that have a job to do.
+    elsewhere
+        Whether the jobs have another Python than this one, whose packages are not looked for.
     """
-    problems = missing_packages(config, stages)
-    if config.methods_from and set(TRAINING) & set(stages):
+    problems = [] if elsewhere else missing_packages(config, stages)
+    if not elsewhere and config.methods_from and set(TRAINING) & set(stages):
         problems += trial_problems(config)
-    return problems
-
-
-def weight_problems(config: Config, stages: Collection[str]) -> list[str]:
-    """Return a line where the encoder's weights are wanted and cannot be had.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    stages
-        The rules that have a job to do.
-    """
     features = config.features
     if "extract_features" in stages and features.weights is None and find_spec("huggingface_hub"):
         try:
             check_weights(features.encoder)
         except UserError as error:
-            return [str(error)]
-    return []
+            problems.append(str(error))
+    return problems
 
 
 def missing_packages(config: Config, stages: Collection[str]) -> list[str]:
