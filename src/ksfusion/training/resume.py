@@ -207,6 +207,8 @@ class Resume:
                 known = kept["key"] == self.key
                 if known:
                     state.restore(tensors, kept["rest"])
+            except torch.OutOfMemoryError:  # a RuntimeError that says nothing of the state
+                raise
             except BROKEN as error:
                 log.warning("%s: cannot be read (%s): training starts anew", path, error)
                 continue

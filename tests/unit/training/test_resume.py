@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+import torch
 from killing import run_until_killed
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -184,6 +185,19 @@ def test_a_state_of_which_half_can_be_restored_makes_way(interrupted, lacking, c
     again = interrupted.train("run", method="snn")
     assert "cannot be read" in caplog.text and "training starts anew" in caplog.text
     assert files_of(again) == files_of(interrupted.train("other", method="snn"))
+
+
+def test_too_little_memory_is_not_a_broken_state(interrupted, monkeypatch, caplog):
+    (path,) = (interrupted.folder / "run" / FOLDER).iterdir()
+    before = path.read_bytes()
+
+    def restore(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(TrainingState, "restore", restore)
+    with pytest.raises(torch.OutOfMemoryError):
+        interrupted.train("run", method="snn")
+    assert path.read_bytes() == before and "starts anew" not in caplog.text
 
 
 @pytest.mark.parametrize("broken", ["a file", "a link to nothing", "a folder in the place of the outcome"])
