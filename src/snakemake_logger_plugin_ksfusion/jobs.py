@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 
 # Where rules keep how long their jobs took (workflow/rules), by rule.
 BENCHMARKS = Path("results", "benchmarks")
 LOG_BYTES = 16384
 # So many jobs tell how long others may take.
 FEWEST_JOBS = 3
+# A job that took so many times as long as half of its kind was held up: the machine slept, or the run was halted.
+HELD_UP = 10
 # What logs say of progress: training/progress.py, training/search.py, slides/features/extraction.py.
 EPOCH = re.compile(r"(?:seed (\d+))?: epoch (\d+) of (\d+):")
 TRIAL = re.compile(r", trial (\d+): ")
@@ -163,9 +166,8 @@ class Estimate:
         return max(0.0, work - sum(ages.values())) / max(1.0, busy / max(elapsed, 1e-9))
 
     def _typical(self, rule: str) -> float | None:
-        took = self._took.get(rule)
-        if took:
-            return sum(took) / len(took)
+        if took := self._took.get(rule):
+            return _mean(took)
         if rule not in self._before:
             self._before[rule] = _of_earlier_runs(rule)
         return self._before[rule]
@@ -181,7 +183,13 @@ def _of_earlier_runs(rule: str) -> float | None:
             seconds.append(float(lines[-1].split("\t")[lines[0].split("\t").index("s")]))
         except (IndexError, ValueError):
             continue
-    return sum(seconds) / len(seconds) if seconds else None
+    return _mean(seconds) if seconds else None
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    """Return the mean of jobs' times, without those that were held up."""
+    most = HELD_UP * median(seconds)
+    return fmean(second for second in seconds if second <= most)
 
 
 def left_out(table: Path, what: str) -> str:

@@ -122,6 +122,15 @@ def test_the_time_that_is_left_by_earlier_runs(tmp_path, monkeypatch):
     assert estimate.left([], 30) == pytest.approx(400)
 
 
+def test_jobs_that_were_held_up_do_not_count_for_the_time_that_is_left():
+    estimate = Estimate()
+    estimate.planned.update({"fit_stain": 6})
+    for seconds in (8, 10, 24, 3600):
+        estimate.finished("fit_stain", seconds)
+    # Two are left, of (8 + 10 + 24) / 3 = 14 s, and one job has run at a time.
+    assert estimate.left([], 8 + 10 + 24 + 3600) == pytest.approx(28)
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (600, "10 min"), (7500, "2 h 5 min")])
 def test_durations(seconds, said):
     assert duration(seconds) == said
