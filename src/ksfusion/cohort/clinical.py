@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ksfusion.cohort.needs import COVARIATES, covariate_columns
 from ksfusion.cohort.placing import plain
 from ksfusion.core.errors import UserError
 from ksfusion.core.missing import is_missing
+from ksfusion.core.near_names import near_name
 from ksfusion.core.numbers import decimal_point, parse_number
 from ksfusion.core.tables import read_text_table
 from ksfusion.terms.units import DAYS_IN, TimeUnit
@@ -79,8 +79,8 @@ class ClinicalTable:
         """Raise UserError where a column that means something is not there."""
         for meaning, column in meanings.items():
             if column not in self.columns:
-                near = get_close_matches(column, self.columns, n=1)
-                meant = f"{column}={meaning}" if meaning in self.columns else f"{meaning}={near[0]}" if near else ""
+                near = near_name(column, self.columns)
+                meant = f"{column}={meaning}" if meaning in self.columns else f"{meaning}={near}" if near else ""
                 told = f"; did you mean --column {meant}?" if meant else ""
                 there = ", ".join(self.columns)
                 raise UserError(f"--column {meaning}={column}: {self.path} has no such column; it has {there}{told}")

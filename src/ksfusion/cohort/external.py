@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ksfusion.cohort.config import Splits
 from ksfusion.core.errors import first_of
+from ksfusion.core.near_names import did_you_mean
 
 
 def split_problems(splits: Splits, rows: Sequence[Mapping[str, str]], path: str, source: str) -> Iterator[str]:
@@ -31,7 +32,7 @@ def split_problems(splits: Splits, rows: Sequence[Mapping[str, str]], path: str,
         if name not in cohorts:
             yield (
                 f"{source}: splits.external: no sample of {path} is of cohort {name}; it has {', '.join(cohorts)}: "
-                "correct the name, or leave it out"
+                f"correct the name, or leave it out{did_you_mean(name, cohorts)}"
             )
     if not inside:
         yield f"{source}: splits.external: names all cohorts of {path}, so that none is left to train on; leave one out"

@@ -16,6 +16,7 @@ from ksfusion.cohort.labels import DIAGNOSIS, MARKER_VALUES, derives_diagnosis
 from ksfusion.cohort.user_table import Row, UserTable, check_columns, columns_there, read_user_table
 from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
+from ksfusion.core.near_names import did_you_mean
 from ksfusion.core.numbers import parse_number
 from ksfusion.core.paths import find_path
 from ksfusion.terms.units import TimeUnit
@@ -281,7 +282,8 @@ def _check_samples(table: UserTable, case_ids: set[str] | None, cases: str, coho
             table.problem(
                 line,
                 "unknown cohort",
-                f"cohort {row['cohort']!r} has no source in cohort.expression ({', '.join(sorted(cohorts))}); add it",
+                f"cohort {row['cohort']!r} has no source in cohort.expression ({', '.join(sorted(cohorts))}); add it"
+                f"{did_you_mean(row['cohort'], cohorts)}",
             )
         for column in ("slide_id", "expression_id"):
             if row[column]:

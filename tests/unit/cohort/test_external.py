@@ -111,6 +111,8 @@ def test_what_is_wrong_with_external_cohorts_is_told_before_any_job():
         "config.yaml: splits.external: no sample of samples.tsv is of cohort y; it has x, z: correct the name, or "
         "leave it out"
     ]
+    (near,) = problems(table.replace({"cohort": {"z": "ivygap"}}), external=["IvyGap"])
+    assert near.endswith("it has ivygap, x: correct the name, or leave it out; did you mean ivygap?")
     assert problems(table, external=["x", "z"]) == [
         "config.yaml: splits.external: names all cohorts of samples.tsv, so that none is left to train on; leave one "
         "out"

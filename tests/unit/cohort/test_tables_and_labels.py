@@ -57,6 +57,7 @@ def test_what_spreadsheets_leave_in_a_table_is_read_through(tmp_path):
         ("A-2\t\tTCGA\tslides/A-2.svs\tP2", ["case_id is empty"]),
         ("A-2\tA\tTCGA\tother/A-1.svs\tP2", ["slide_id 'A-1' has slide 'other/A-1.svs'", "row 2"]),
         ("A-2\tA\tIVY\tslides/A-2.svs\tP2", ["cohort 'IVY' has no source", "TCGA"]),
+        ("A-2\tA\ttcga\tslides/A-2.svs\tP2", ["cohort 'tcga' has no source", "did you mean TCGA?"]),
         ("A-2\tA\tTCGA\tslides/A 2.svs\tP2", ["slide_id is 'A 2'"]),
         ("A-2\tA\tTCGA\tslides/{x}/A-2.svs\tP2", ["{x}", "rename"]),
         ("A-2\tA\tTCGA", ["has 3 fields, the header has 5"]),
