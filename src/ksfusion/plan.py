@@ -249,7 +249,8 @@ def make_plan(
     UserError
         With a line for each problem of configuration and tables, or if the results here are another study's.
     """
-    plan = Plan(*checked_inputs(values, source=source, files=files, started_in=started_in, storage=storage))
+    found = checked_inputs(values, source=source, files=files, started_in=started_in, storage=storage)
+    plan = Plan(*found, stored_in=storage.prefix if storage else "")
     plan.check_precomputed(source)
     plan.folds  # noqa: B018  (reads the user's own split, whose mistakes stop the run here)
     return plan

@@ -199,7 +199,8 @@ def test_another_slide_redoes_its_batch_alone_on_another_machine_too(another, ma
     another.storage.put("samples.tsv", table)
     # A slide that is in no storage is a row of the ledger, and told before.
     another.storage.put("samples.tsv", table.replace(b"slides/case-03.png", b"slides/none.png"))
-    assert "1 of 24 slide files are missing or empty, such as slides/none.png" in another.run("slides", "--dry-run")
+    told = "1 of 24 slide files are missing or empty, such as slides/none.png (nor in storage below "
+    assert f"{told}{another.storage.prefix})" in another.run("slides", "--dry-run")
     another.storage.put("samples.tsv", table)
 
 

@@ -49,12 +49,23 @@ def is_drawn(path: str, config: Config) -> bool:
 
 @dataclass(frozen=True)
 class NamedFiles:
-    """The files that rules read and no rule makes, or that the demo draws."""
+    """The files that rules read and no rule makes, or that the demo draws.
+
+    Attributes
+    ----------
+    config, tables, study
+        What was read of them.
+    stored
+        The slides that are in object storage, by the paths of their local copies.
+    stored_in
+        Where in object storage the study is; empty where it is not.
+    """
 
     config: Config
     tables: CohortTables
     study: Study
     stored: Mapping[str, StoredFile] = field(default_factory=dict)
+    stored_in: str = ""
 
     @cached_property
     def batches(self) -> dict[str, list[Row]]:
@@ -134,8 +145,8 @@ class NamedFiles:
     def warnings(self) -> list[str]:
         """Return what is told before any job.
 
-        Tasks without labels, slide files that are not there or empty, no method to compare the others with, and samples
-        with one modality that methods could serve, or a setting for them that none reads.
+        Tasks without labels, files of slides that are not there or empty, no method to compare the others with, and
+        samples with one modality that methods could serve, or a setting for them that none reads.
         """
         cohort, config = self.config.cohort, self.config
         trained = {*config.methods, *(METHODS[name].teacher for name in config.methods)} - {""}
@@ -168,22 +179,26 @@ class NamedFiles:
         return [f"{line}: {more}"] if too_many else []
 
     def _slide_warnings(self) -> list[str]:
-        """Return a line on slide files that are not there or empty, where a run goes on without them."""
+        """Return a line on files of slides that are not there or empty, where a run goes on without them."""
         line, too_many = self._lost_slides
         return [f"{line}; their samples will be left out"] if line and not too_many else []
 
     @cached_property
     def _lost_slides(self) -> tuple[str, bool]:
-        """A line on slide files that are not there or empty, and whether a run stops: a wrong folder loses them all."""
-        if not self.extracts:
-            return "", False
-        own = [row for row in self.tables.slides().values() if not self.is_drawn(row) and "://" not in row["slide"]]
-        lost = [row["slide"] for row in own if not self.slide_size(row["slide"])]
+        """A line on files that are not there or empty, and whether a run stops: a wrong folder loses them all."""
+        slides = list(self.tables.slides().values())
+        if self.extracts:
+            named = [row["slide"] for row in slides if not self.is_drawn(row) and "://" not in row["slide"]]
+            lost, what = [slide for slide in named if not self.slide_size(slide)], "slide files"
+        else:
+            named = list(map(self._features_file, slides))
+            lost, what = [file for file in named if not file_size(file)], "slides' files of features"
         if not lost:
             return "", False
+        looked = f" (nor in storage below {self.stored_in})" if self.stored_in and self.extracts else ""
         table = self.config.cohort.samples
-        line = f"{table}: {len(lost)} of {len(own)} slide files are missing or empty, such as {lost[0]}"
-        return line, len(lost) > most_failed(len(own), self.config.slides.max_failed_fraction)
+        line = f"{table}: {len(lost)} of {len(named)} {what} are missing or empty, such as {lost[0]}{looked}"
+        return line, len(lost) > most_failed(len(named), self.config.slides.max_failed_fraction)
 
     def masks(self, batch: str) -> list[str]:
         """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.
@@ -209,18 +224,20 @@ class NamedFiles:
     def _mask_names(self) -> set[str]:
         return mask_names(self.config.slides.masks)
 
+    def _features_file(self, row: Row) -> str:
+        """Return where another tool's features of a slide are."""
+        features = self.config.features
+        return str(features_file(features.path or "", row["slide_id"], features.source))
+
     def precomputed(self, batch: str) -> list[str]:
         """Return the files of precomputed features of a batch that are there; the others become rows of the ledger."""
-        features = self.config.features
-        files = [features_file(features.path or "", row["slide_id"], features.source) for row in self.batches[batch]]
-        return [str(file) for file in files if is_readable(file)]
+        return [file for file in map(self._features_file, self.batches[batch]) if is_readable(file)]
 
     def check_precomputed(self, source: str) -> None:
         """Raise UserError where another tool's features are wanted and no slide has any."""
         if self.extracts or not self.batches or any(map(self.precomputed, self.batches)):
             return
-        features = self.config.features
-        expected = features_file(features.path or "", next(iter(self.tables.slides())), features.source)
+        expected = self._features_file(next(iter(self.tables.slides().values())))
         raise UserError(f"{source}: features.path: no slide has its file there, such as {expected}; correct the path")
 
     def slide_scales(self, batch: str) -> str:

@@ -291,6 +291,25 @@ def test_missing_slides_over_which_a_run_stops_are_a_problem(study, capsys):
     assert not any("3 of 24" in found["said"] for found in said["findings"] if found["level"] == "note")
 
 
+def test_missing_features_of_another_tool_are_told_as_slides_are(study, capsys):
+    settings = yaml.safe_load(study.read_text())
+    folder = study.parent / "trident"
+    folder.mkdir()
+    for number in range(24):
+        (folder / f"case-{number:02}.h5").write_bytes(b"x")
+    study.write_text(yaml.safe_dump(settings | {"features": {"source": "precomputed", "path": "trident"}}))
+    (folder / "case-00.h5").unlink()
+    code, said = told(capsys, study)
+    line = "1 of 24 slides' files of features are missing or empty, such as "
+    (note,) = [found for found in said["findings"] if line in found["said"]]
+    assert code == 0 and note["said"].endswith("trident/case-00.h5") and "left out" in note["remedy"]
+    for number in (1, 2):
+        (folder / f"case-{number:02}.h5").write_bytes(b"")
+    code, said = told(capsys, study)
+    (problem,) = [found for found in said["findings"] if found["level"] == "problem"]
+    assert (code, problem["subject"]) == (1, "slides") and "3 of 24 slides' files of features" in problem["said"]
+
+
 RETURNS = "return MethodOutput(logits, attention=attention.squeeze(2))"
 
 
