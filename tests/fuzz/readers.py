@@ -284,7 +284,8 @@ def read_downloads(folder: Path) -> None:
 def stage_files(folder: Path) -> None:
     """Write what stages hand to each other."""
     from ksfusion.core.features_file import FeaturesWriter
-    from ksfusion.core.storage import write_json, write_parquet, write_text, write_tsv
+    from ksfusion.core.parquet import write_parquet
+    from ksfusion.core.storage import write_json, write_text, write_tsv
     from ksfusion.core.study import Study
     from ksfusion.terms.split_table import write_splits
 
@@ -304,7 +305,8 @@ def stage_files(folder: Path) -> None:
 
 def read_stage_files(folder: Path) -> None:
     from ksfusion.core.features_file import open_features
-    from ksfusion.core.storage import read_json, read_parquet, read_provenance, read_tsv, read_wide_parquet
+    from ksfusion.core.parquet import read_parquet, read_wide_parquet
+    from ksfusion.core.storage import read_json, read_provenance, read_tsv
     from ksfusion.core.study import read_study
     from ksfusion.terms.split_table import sides_of_fold
 

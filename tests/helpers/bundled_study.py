@@ -9,8 +9,9 @@ from training_cohort import DIAGNOSIS, NICHES, Cohort
 
 from ksfusion.cohort.config import CheckCohortSettings, CohortFiles, Labelling
 from ksfusion.core.features_file import FeaturesWriter
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_parquet, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.genes.scaling import fit_scaling
 from ksfusion.slides.config import (

@@ -4,7 +4,8 @@ import pandas as pd
 from PIL import Image
 from run_files import GRADING, ROWS, write_run
 
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
 from ksfusion.results.config import (
     DrawFiguresSettings,

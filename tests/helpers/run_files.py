@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import write_tsv
 from ksfusion.results.config import ShownTask
 
 GRADING = ShownTask(name="grading", kind="classification", classes=["G2", "G3"])

@@ -7,7 +7,7 @@ import yaml
 from fold_project import CASES, CLASSES
 from project import Project, copy_project
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.genes import gene_sets
 
 METHODS = ["snn", "clinical"]

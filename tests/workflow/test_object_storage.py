@@ -14,7 +14,7 @@ import pytest
 import yaml
 from fold_project import CASES, CLASSES, make_project
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 GIVEN = ["samples.tsv", "cases.tsv", "expression.tsv", "slides"]

@@ -24,7 +24,7 @@ from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.samples import check_cases
 from ksfusion.cohort.user_table import check_columns, read_user_table
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import write_parquet
+from ksfusion.core.parquet import write_parquet
 from ksfusion.results.runs import Run, outcome_columns, read_runs
 from ksfusion.terms.splits import CALIBRATION, EXTERNAL
 from ksfusion.terms.tasks import TaskOutcome

@@ -40,7 +40,8 @@ from ksfusion.bundles.study import StudyResults, TrainedRun, versions
 from ksfusion.bundles.summary import Numbers, fit_summary, once
 from ksfusion.bundles.writing import write_block, write_table
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet
+from ksfusion.core.parquet import read_parquet, read_wide_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.repeated import chosen_copies
 from ksfusion.genes.selection import fitted_samples, samples_with_profiles

@@ -15,7 +15,7 @@ from ksfusion.cohort.labels import label_column
 from ksfusion.cohort.pairing import is_closest
 from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.features_file import UNREADABLE, open_features
-from ksfusion.core.storage import opened_parquet, read_parquet
+from ksfusion.core.parquet import opened_parquet, read_parquet
 from ksfusion.terms.flags import FLAGS
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
 from ksfusion.terms.tasks import TaskKind

@@ -22,6 +22,8 @@ MARK, DIGITS = "ksfusion-crc32:", 8
 BEGINNING = b"ksfusion-crc"
 # What is written before the checksum is known.
 UNSEALED = MARK + DIGITS * "0"
+# Where a file has room for it, under these stand what made it, as JSON, and in that its checksum.
+PROVENANCE_KEY, SEAL_KEY = "ksfusion", "seal"
 SEAL = re.compile(rf"{MARK}([0-9a-f]{{{DIGITS}}})".encode())
 PARQUET_MAGIC, PARQUET_TAIL_BYTES = b"PAR1", 8
 HEADER_LENGTH_BYTES = 8

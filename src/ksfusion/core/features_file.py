@@ -20,11 +20,10 @@ from typing import Any, NamedTuple, Self
 import h5py
 import numpy as np
 
-from ksfusion.core.checksums import DIGITS, array_checksum, checksum
+from ksfusion.core.checksums import DIGITS, PROVENANCE_KEY, SEAL_KEY, array_checksum, checksum
 from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.failures import take_room
 from ksfusion.core.provenance import as_json
-from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY
 
 END = b"ksfusion"
 # The end: what is written as JSON, its checksum, its length, END.

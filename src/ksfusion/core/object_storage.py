@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.config_block import PATH
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import BUILTIN
 from ksfusion.core.reference import block_of
-from ksfusion.core.storage import atomic
 
 T = TypeVar("T")
 RESULTS = "results"

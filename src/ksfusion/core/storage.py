@@ -1,4 +1,4 @@
-"""How files are written and read: to a temporary name and renamed, with what made them inside or beside them.
+"""How texts are written and read: tables as TSV, and JSON, with what made them inside or beside them.
 
 With what made a file stands its checksum (`ksfusion.core.checksums`), which is looked at when it is read.
 """
@@ -9,163 +9,22 @@ import contextlib
 import csv
 import io
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ksfusion.core.checksums import UNSEALED, check_seal, check_sealed_text, checksum, seal, sealed_text
+from ksfusion.core.atomic import atomic
+from ksfusion.core.checksums import SEAL_KEY, UNSEALED, check_sealed_text, checksum, sealed_text
 from ksfusion.core.data_files import long_field
-from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.failures import is_out_of_room, no_room
+from ksfusion.core.errors import DamagedFileError
+from ksfusion.core.parquet import read_parquet_provenance
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROVENANCE_KEY, SEAL_KEY = "ksfusion", "seal"
 # In what stands beside a text: its checksum, and what stood there before, until the text is replaced.
 CHECKSUM_KEY, BEFORE_KEY = "checksum", "before"
 PROVENANCE_KEYS = (SEAL_KEY, CHECKSUM_KEY, BEFORE_KEY)
-COLUMNS_AT_A_TIME = 2000
-
-
-@contextlib.contextmanager
-def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its name when the block ends without an error.
-
-    The temporary file or folder keeps the suffix of ``path`` and is removed when the block fails. A file gets the mode
-    that the umask asks for, whatever wrote it.
-
-    Raises
-    ------
-    UserError
-        If the disk has no room for it.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        yield temporary
-        if temporary.is_file():
-            temporary.chmod(0o666 & ~_umask())
-        if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except Exception as error:
-        if is_out_of_room(error, path.parent):
-            raise UserError(no_room(path.parent, path.name)) from error
-        raise
-    finally:
-        _remove(temporary)
-
-
-def _umask() -> int:
-    # Linux tells it; elsewhere it is known only by setting another one.
-    with contextlib.suppress(OSError, StopIteration), Path("/proc/self/status").open(encoding="utf-8") as status:
-        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of jobs that were killed while they wrote ``path``."""
-    name = re.compile(rf"\.{re.escape(path.stem)}\.\d+{re.escape(path.suffix)}")
-    for entry in path.parent.iterdir():
-        if name.fullmatch(entry.name):
-            _remove(entry)
-
-
-def write_parquet(table: pd.DataFrame, path: Path | str, made_by: Mapping[str, Any]) -> None:
-    """Write a table as Parquet (zstd), with ``made_by`` (see `ksfusion.core.provenance`) in its schema metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow = pa.Table.from_pandas(table)
-    metadata = {**(arrow.schema.metadata or {}), PROVENANCE_KEY.encode(): json.dumps(made_by, sort_keys=True).encode()}
-    arrow = arrow.replace_schema_metadata(metadata)
-    # Measured values seldom repeat: a dictionary for each column would cost time and, on reading, memory.
-    repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
-    with atomic(path) as temporary:
-        with pq.ParquetWriter(temporary, arrow.schema, compression="zstd", use_dictionary=repeating) as writer:
-            writer.write_table(arrow)
-            writer.add_key_value_metadata({SEAL_KEY: UNSEALED})
-        seal(temporary)
-
-
-@contextlib.contextmanager
-def opened_parquet(path: Path | str) -> Iterator[Any]:
-    """Open a Parquet file as `pyarrow.parquet.ParquetFile`.
-
-    Raises
-    ------
-    DamagedFileError
-        If it is not what its checksum says; without one, if it cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    sealed = check_seal(path)
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowException, OSError):
-        if sealed or not path.is_file():
-            raise
-        raise DamagedFileError(path) from None
-
-
-def read_parquet(path: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet table, index included.
-
-    Raises
-    ------
-    DamagedFileError
-        If it is damaged.
-    """
-    with opened_parquet(path) as file:
-        return file.read(columns=columns).to_pandas()
-
-
-def read_wide_parquet(path: Path | str, keys: Sequence[str]) -> pd.DataFrame:
-    """Read a Parquet table of very many float columns in little more memory than its values take.
-
-    Parameters
-    ----------
-    path
-        Columns ``keys``, and float columns.
-    keys
-        Become the index; all others float32 columns.
-
-    Raises
-    ------
-    DamagedFileError
-        If it is damaged.
-    """
-    import numpy as np
-    import pandas as pd
-
-    with opened_parquet(path) as file:
-        names = [name for name in file.schema_arrow.names if name not in keys]
-        # A column's values lie together, as pandas keeps them.
-        values = np.empty((file.metadata.num_rows, len(names)), np.float32, order="F")
-        for start in range(0, len(names), COLUMNS_AT_A_TIME):
-            part = file.read(columns=names[start : start + COLUMNS_AT_A_TIME], use_pandas_metadata=False)
-            for number, column in enumerate(part.columns, start):
-                values[:, number] = column.to_numpy()
-        index = pd.MultiIndex.from_frame(file.read(columns=list(keys)).to_pandas()[list(keys)])
-    return pd.DataFrame(values, index, names, copy=False)
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:
@@ -178,8 +37,7 @@ def read_provenance(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     if path.suffix == ".parquet":
-        with opened_parquet(path) as file:
-            return json.loads(file.schema_arrow.metadata[PROVENANCE_KEY.encode()])
+        return read_parquet_provenance(path)
     record, _ = _record_of(path, path.read_bytes())
     if record is None:
         raise FileNotFoundError(_provenance_path(path))

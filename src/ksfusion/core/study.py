@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ksfusion.core.checksums import UNSEALED, check_sealed_text, sealed_text
+from ksfusion.core.checksums import SEAL_KEY, UNSEALED, check_sealed_text, sealed_text
 from ksfusion.core.config_block import path_problem
 from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.storage import SEAL_KEY, read_provenance, write_text
+from ksfusion.core.storage import read_provenance, write_text
 
 # About as many slides a batch.
 SLIDES_PER_BATCH = 32

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ksfusion.core.storage import atomic
+from ksfusion.core.atomic import atomic
 
 SECONDS = re.compile(r"\d+\.\d+")
 

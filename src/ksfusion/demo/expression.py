@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.ids import stable_hash
-from ksfusion.core.storage import atomic
 from ksfusion.genes.sets.gene_sets import gene_sets
 from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
 from ksfusion.terms.units import GDC_STAR, IVYGAP

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.estimates.rates import Rate
 from ksfusion.plan import Plan
 

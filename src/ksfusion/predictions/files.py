@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.bundles.read import Bundle
-from ksfusion.core.storage import read_tsv, read_wide_parquet
+from ksfusion.core.parquet import read_wide_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.predictions.samples import NewSamples, judged
 from ksfusion.slides.stain.profiles import read_profiles

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ksfusion.core.storage import atomic
+from ksfusion.core.atomic import atomic
 from ksfusion.results.attention.maps import sum_by_patch
 from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of
 from ksfusion.results.attention.slide_picture import Patches

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_json, read_parquet
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_json
 from ksfusion.terms.modalities import MODALITIES, PAIRED
 from ksfusion.terms.splits import EXTERNAL
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome

@@ -16,8 +16,8 @@ import ksfusion
 from ksfusion.core.config_block import Block
 from ksfusion.core.errors import UserError
 from ksfusion.core.job_records import RECORDS, JobRecord, read_records
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.resources import PROJECT, resource
-from ksfusion.core.storage import read_parquet
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import Genes, ReadExpressionSettings
 from ksfusion.plan import Plan, make_plan

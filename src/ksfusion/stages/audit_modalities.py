@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from ksfusion.core.devices import Device, choose_device
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_json, write_parquet
+from ksfusion.core.storage import read_json
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import AuditModalitiesSettings
 from ksfusion.results.modalities.audit import audited_predictions

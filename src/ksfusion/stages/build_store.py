@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ksfusion.cohort.failures import check_failures
+from ksfusion.core.atomic import atomic
 from ksfusion.core.checksums import checksum
 from ksfusion.core.feature_store import BLOCKS, DESCRIPTION, FILES, INDEX, SLIDES
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic, write_json, write_tsv
+from ksfusion.core.storage import write_json, write_tsv
 from ksfusion.slides.config import BuildStoreSettings
 from ksfusion.slides.features.store import any_completed, gather, lay_out, no_slides
 

@@ -12,9 +12,9 @@ from ksfusion.bundles.manifest import MANIFEST, write_manifest
 from ksfusion.bundles.model_card import CARD, model_card
 from ksfusion.bundles.read import read_bundle
 from ksfusion.bundles.study import StudyResults, own_methods
+from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic
 from ksfusion.methods.registry import use_methods
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ from ksfusion.cohort.config import CheckCohortSettings
 from ksfusion.cohort.labels import label_cases
 from ksfusion.cohort.pairing import pairing_levels
 from ksfusion.cohort.samples import read_cohort
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.terms.findings import FINDING_COLUMNS
 
 

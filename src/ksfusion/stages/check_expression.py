@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import read_parquet, read_wide_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, read_wide_parquet, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.extremes import beyond, carried
 from ksfusion.genes.selection import by_cohort, fitted_samples, outside_samples, samples_with_profiles

@@ -9,8 +9,9 @@ import pandas as pd
 
 from ksfusion.cohort.config import CheckLeakageSettings
 from ksfusion.cohort.leakage import LeakageFinding, find_leaks, refuse_leaks
+from ksfusion.core.parquet import read_parquet, read_wide_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_wide_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.split_table import read_splits
 

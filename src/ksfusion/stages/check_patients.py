@@ -8,8 +8,8 @@ import pandas as pd
 
 from ksfusion.cohort.pairing import pairing_levels
 from ksfusion.cohort.samples import read_new_samples
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet
 from ksfusion.predictions.config import CheckPatientsSettings
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.cohort.failures import check_slides
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.slides.config import CheckTilesSettings
 
 log = logging.getLogger(__name__)

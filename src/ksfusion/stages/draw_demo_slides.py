@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.demo.appearance import draw_slides, planted_appearances
 from ksfusion.demo.config import DrawDemoSlidesSettings
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.atomic import atomic
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import atomic, read_json, read_parquet, read_tsv, write_parquet, write_tsv
+from ksfusion.core.storage import read_json, read_tsv, write_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
 from ksfusion.results.attention.maps import sum_by_patch

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.atomic import atomic
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic, read_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.slides.config import DrawOverviewsSettings
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide_files import slide_sources

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import atomic
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.cluster import known_cluster
 from ksfusion.doctor.findings import Finding

@@ -16,8 +16,9 @@ from ksfusion.bundles.evaluation import evaluated, read_labels
 from ksfusion.bundles.evaluation_files import write_evaluation
 from ksfusion.bundles.manifest import MANIFEST, digest_of
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.storage import read_tsv
 from ksfusion.core.workflow import environment
 from ksfusion.methods.registry import use_methods
 from ksfusion.predictions.request import NewPatients, prediction_command

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ksfusion.bundles import read_bundle
+from ksfusion.core.atomic import atomic
 from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import atomic, read_json, write_json
+from ksfusion.core.storage import read_json, write_json
 from ksfusion.predictions.config import ExplainCasesSettings
 from ksfusion.predictions.explaining import Explainer
 from ksfusion.predictions.files import NewFiles, read_new

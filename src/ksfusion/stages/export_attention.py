@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_parquet, write_text
+from ksfusion.core.storage import read_provenance, read_tsv, write_text
 from ksfusion.preflight.named_files import MANIFEST
 from ksfusion.results.attention.export import bounds_of, feature_collection, long_attention
 from ksfusion.slides.config import Reading

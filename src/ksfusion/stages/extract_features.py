@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.devices import Device, choose_device
 from ksfusion.core.errors import UserError
 from ksfusion.core.features_file import FeaturesWriter
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import code_version, provenance
-from ksfusion.core.storage import atomic, read_parquet
 from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.features.cache import KEY, FeatureCache, made_of

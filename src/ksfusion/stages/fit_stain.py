@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_parquet
 from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import FitStainSettings
 from ksfusion.slides.reading.errors import SlideError

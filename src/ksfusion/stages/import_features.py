@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.features_file import FeaturesWriter
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic, read_parquet
 from ksfusion.slides.config import ImportFeaturesSettings
 from ksfusion.slides.features.precomputed import read_features
 from ksfusion.slides.features.vectors import read_vector

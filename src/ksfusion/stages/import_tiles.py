@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet
 from ksfusion.slides.config import ImportTilesSettings
 from ksfusion.slides.features.precomputed import read_tiles
 from ksfusion.slides.features.vectors import read_vector_tile

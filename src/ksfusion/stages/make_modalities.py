@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.results.config import MakeModalitiesSettings
 from ksfusion.results.plots.modalities import draw_modalities
 from ksfusion.results.plots.panels import save_figure

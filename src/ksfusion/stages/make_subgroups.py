@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.results.config import MakeSubgroupsSettings
 from ksfusion.results.grouping import column_of
 from ksfusion.results.runs import read_runs

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.bundles import read_bundle
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_json, write_parquet, write_tsv
+from ksfusion.core.storage import write_json, write_tsv
 from ksfusion.predictions.cases import predict_new
 from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.files import NewFiles, read_new

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import ReadExpressionSettings
 from ksfusion.genes.expression.profiles import join_cohorts
 from ksfusion.terms.findings import FINDING_COLUMNS

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.attention.targets import LEAST_SHARE, PLACE
 from ksfusion.slides.config import ReadRegionsSettings

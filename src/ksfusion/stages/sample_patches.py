@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_parquet
 from ksfusion.slides.config import SamplePatchesSettings
 from ksfusion.slides.tiles.sampling import map_order
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.demo.cohort import SEED, draw_cases
 from ksfusion.demo.oracles import known_latents, predict_classes, predict_risk
 from ksfusion.results.config import ScoreOraclesSettings, ShownTask

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_wide_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_provenance, read_tsv, read_wide_parquet, write_parquet, write_tsv
+from ksfusion.core.storage import read_provenance, read_tsv, write_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.selection import (
     check_ranking_of_zscores,

@@ -9,8 +9,9 @@ import pandas as pd
 from ksfusion.cohort.config import SplitCasesSettings, Splits
 from ksfusion.cohort.splits import divide_cases
 from ksfusion.core.errors import DamagedFileError, UserError
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_provenance
+from ksfusion.core.storage import read_provenance
 from ksfusion.terms.split_table import read_splits, refuse_twice, refuse_unknown, write_splits
 
 

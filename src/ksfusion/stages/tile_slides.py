@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet
 from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import TileSlidesSettings
 from ksfusion.slides.reading.errors import SlideError

@@ -11,8 +11,9 @@ import pandas as pd
 
 from ksfusion.cohort.config import WriteLedgerSettings
 from ksfusion.cohort.ledger import labelled_cases, sample_ledger, slide_ledger
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, write_tsv
+from ksfusion.core.storage import write_tsv
 from ksfusion.core.timing import read_timing
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.modalities import MODALITIES

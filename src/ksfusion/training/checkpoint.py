@@ -12,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ksfusion.core.checksums import UNSEALED, check_seal, seal
+from ksfusion.core.atomic import atomic
+from ksfusion.core.checksums import PROVENANCE_KEY, SEAL_KEY, UNSEALED, check_seal, seal
 from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic, read_json, write_json, write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_json, write_json, write_tsv
 from ksfusion.methods.output import Method
 from ksfusion.methods.registry import build
 

@@ -15,7 +15,7 @@ import torch
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.numbers import decimal_point, parse_number
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.methods.baselines import FEW_COLUMNS, PartName
 from ksfusion.training.data import FoldData
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.terms.gene_categories import gene_groups
 from ksfusion.terms.modalities import MODALITIES, SLIDES_ONLY, serves
 from ksfusion.terms.niches import NICHES

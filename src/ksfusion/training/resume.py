@@ -23,9 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ksfusion.core.checksums import UNSEALED, check_seal, seal
+from ksfusion.core.atomic import atomic
+from ksfusion.core.checksums import PROVENANCE_KEY, SEAL_KEY, UNSEALED, check_seal, seal
 from ksfusion.core.errors import DamagedFileError
-from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, atomic, read_json, write_json
+from ksfusion.core.storage import read_json, write_json
 from ksfusion.methods.output import Method
 from ksfusion.training.checkpoint import MODEL, read_weights
 from ksfusion.training.optimiser import Adam

@@ -21,7 +21,8 @@ from ksfusion.bundles.manifest import write_manifest
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.bundles.seen import sides_of_case
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_provenance, read_tsv, write_tsv
 from ksfusion.slides.encoders.build import build_encoder
 from ksfusion.stages.fit_baseline import fit_baseline
 from ksfusion.terms.tasks import TaskOutcome

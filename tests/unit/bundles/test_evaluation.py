@@ -14,8 +14,9 @@ from ksfusion.bundles.evaluation_files import write_evaluation
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.cohort.config import UserColumn
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import read_runs
 from ksfusion.results.tables.scores import as_text, result_table

@@ -17,7 +17,8 @@ from ksfusion.cohort.pairing import pairing_findings, pairing_levels
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS, read_cohort
 from ksfusion.cohort.survival import excess_deaths, fewer_deaths, survival_findings
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.tasks import BUILTIN_TASKS
 from ksfusion.stages.check_cohort import check_cohort
 

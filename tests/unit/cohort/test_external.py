@@ -9,7 +9,8 @@ from ksfusion.cohort.external import split_problems
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS
 from ksfusion.cohort.split_files import folds_of_file
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.stages.split_cases import split_cases
 from ksfusion.terms.split_table import read_splits
 

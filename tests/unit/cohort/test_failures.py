@@ -5,7 +5,7 @@ import pytest
 
 from ksfusion.cohort.failures import check_failures
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import write_parquet
+from ksfusion.core.parquet import write_parquet
 from ksfusion.slides.config import CheckTilesSettings
 from ksfusion.stages.check_tiles import check_tiles
 from ksfusion.terms.failures import most_failed

@@ -8,8 +8,8 @@ import yaml
 from drawn_downloads import GBM, LGG, NO_SLIDE, OLD, UNDATED, draw_ivygap, draw_tcga, profile_name
 
 from ksfusion.cli import main
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_parquet
 from ksfusion.genes.config import ReadExpressionSettings
 from ksfusion.plan import make_plan
 from ksfusion.stages.read_expression import read_expression

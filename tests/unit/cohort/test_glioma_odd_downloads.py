@@ -9,7 +9,8 @@ from layouts import ENDING, GDC_ROWS, SHEET_HEADER, write_gdc
 
 from ksfusion.cli import main
 from ksfusion.cohort.config import SplitCasesSettings
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.stages.split_cases import split_cases
 
 JSON, MARKERS, COPIES = "clinical.cart.2025-09-30.json", "ceccarelli_S1A.csv", "data_cna.txt"

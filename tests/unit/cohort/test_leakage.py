@@ -8,7 +8,8 @@ from ksfusion.cohort.config import CheckLeakageSettings
 from ksfusion.cohort.duplicates import close_images, equal_profiles
 from ksfusion.cohort.samples import OPTIONAL_SAMPLE_COLUMNS
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.stages.check_leakage import check_leakage
 
 

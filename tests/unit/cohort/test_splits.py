@@ -12,7 +12,8 @@ from ksfusion.cohort.config import SplitCasesSettings, Splits
 from ksfusion.cohort.split_files import read_split_file
 from ksfusion.cohort.splits import assign
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_provenance, read_tsv, write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv, write_tsv
 from ksfusion.stages.split_cases import split_cases
 from ksfusion.terms.splits import SPLITS
 

@@ -16,23 +16,13 @@ import torch
 
 from ksfusion import cli
 from ksfusion.core import storage
+from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.failures import explain
 from ksfusion.core.feature_store import open_store
 from ksfusion.core.features_file import FeaturesWriter, open_features, unsealed
-from ksfusion.core.storage import (
-    atomic,
-    read_json,
-    read_parquet,
-    read_provenance,
-    read_rows,
-    read_tsv,
-    read_wide_parquet,
-    write_json,
-    write_parquet,
-    write_text,
-    write_tsv,
-)
+from ksfusion.core.parquet import read_parquet, read_wide_parquet, write_parquet
+from ksfusion.core.storage import read_json, read_provenance, read_rows, read_tsv, write_json, write_text, write_tsv
 from ksfusion.slides.features.cache import FeatureCache
 from ksfusion.training.checkpoint import load_model, write_run
 

@@ -3,8 +3,10 @@
 import pytest
 
 import ksfusion.core.provenance as provenance
+from ksfusion.core.atomic import atomic
 from ksfusion.core.ids import batch_of
-from ksfusion.core.storage import atomic, read_provenance, read_tsv, write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv, write_tsv
 
 SETTINGS = """class Stain(Block):
     mpp: float = Field(0.5, gt=0)

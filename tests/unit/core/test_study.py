@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import write_parquet
 from ksfusion.core.study import Study, batches_for, read_study, study_here, usable_folder
 
 MINE = [f"case{number}" for number in range(10)]

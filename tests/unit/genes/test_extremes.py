@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ksfusion.core.storage import read_tsv, write_parquet, write_tsv
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.genes.config import Genes
 from ksfusion.genes.extremes import beyond, carried
 from ksfusion.results.report.findings import audit_sections, cautions, findings_of_folds

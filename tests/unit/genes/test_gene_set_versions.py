@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from layouts import save
 
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.demo import expression as demo
 from ksfusion.genes import gene_sets

@@ -8,7 +8,8 @@ import pytest
 from layouts import ENDING, GDC_ROWS, write_gdc, write_ivygap
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_provenance
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_provenance
 from ksfusion.genes import read_expression
 from ksfusion.genes.config import ReadExpressionSettings
 from ksfusion.stages.read_expression import read_expression as read_all_cohorts

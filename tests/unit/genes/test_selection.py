@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from sklearn.preprocessing import StandardScaler
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.genes import select_genes
 from ksfusion.genes.config import ExpressionSource, Genes, ReadExpressionSettings
 from ksfusion.genes.scaling import combat, fit_scaling

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from ksfusion.config import Config
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_parquet, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.genes.config import ExpressionSource, Genes, too_few_of_their_own
 from ksfusion.genes.expression.profiles import join_cohorts
 from ksfusion.genes.scaling import Scaling, fit_scaling

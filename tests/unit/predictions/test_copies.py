@@ -7,7 +7,8 @@ import pandas as pd
 from bundled_study import make_bundle
 
 from ksfusion.bundles import read_bundle
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv, write_parquet
+from ksfusion.core.parquet import read_parquet, write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.genes.repeated import chosen_copies
 from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.files import NewFiles

@@ -7,7 +7,8 @@ import pytest
 from bundled_study import make_bundle, write_study
 
 from ksfusion.bundles import read_bundle
-from ksfusion.core.storage import read_json, read_parquet, read_tsv, write_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_json, read_tsv, write_tsv
 from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.explaining import Explainer
 from ksfusion.predictions.files import read_new

@@ -10,7 +10,8 @@ import pytest
 
 from ksfusion.bundles import read_bundle
 from ksfusion.bundles.contents import read_contents
-from ksfusion.core.storage import read_json, read_parquet, read_provenance, read_tsv, write_parquet, write_tsv
+from ksfusion.core.parquet import read_parquet, write_parquet
+from ksfusion.core.storage import read_json, read_provenance, read_tsv, write_tsv
 from ksfusion.predictions.config import PredictCasesSettings
 from ksfusion.predictions.files import read_new
 from ksfusion.predictions.flags import flags_of_samples

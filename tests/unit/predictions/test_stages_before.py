@@ -9,8 +9,9 @@ from ksfusion.cohort.samples import read_new_samples
 from ksfusion.core.errors import UserError
 from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.job_shell import job_prefix
+from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_parquet, read_tsv, write_tsv
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.genes.config import ExpressionSource
 from ksfusion.genes.expression.profiles import join_cohorts
 from ksfusion.predictions.config import CheckPatientsSettings

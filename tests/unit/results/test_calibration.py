@@ -10,7 +10,7 @@ from run_files import GRADING, SURVIVAL, write_run
 from scipy.stats import norm
 from sklearn.calibration import calibration_curve
 
-from ksfusion.core.storage import write_parquet
+from ksfusion.core.parquet import write_parquet
 from ksfusion.results.calibration import alive_at, class_calibration, equal_groups, survival_calibration
 from ksfusion.results.decision import THRESHOLDS, net_benefit
 from ksfusion.results.plots.calibration import draw_survival_calibration, predicted_survival

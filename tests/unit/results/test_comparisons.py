@@ -9,7 +9,8 @@ import pytest
 from run_files import GRADING, SURVIVAL, write_run
 from scipy.stats import binom
 
-from ksfusion.core.storage import read_parquet, read_provenance, write_parquet
+from ksfusion.core.parquet import read_parquet, write_parquet
+from ksfusion.core.storage import read_provenance
 from ksfusion.results.comparisons import comparison_table
 from ksfusion.results.config import (
     DrawFiguresSettings,

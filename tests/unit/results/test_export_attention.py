@@ -14,7 +14,7 @@ import pytest
 from slide_files import plain, write_slide
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, write_parquet
+from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.results.attention.export import feature_collection, long_attention
 from ksfusion.stages.export_attention import export_attention
 

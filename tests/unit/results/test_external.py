@@ -10,7 +10,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from sksurv.metrics import concordance_index_ipcw
 from sksurv.util import Surv
 
-from ksfusion.core.storage import read_parquet, read_tsv, write_parquet
+from ksfusion.core.parquet import read_parquet, write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import (
     DrawFiguresSettings,
     MakeComparisonsSettings,

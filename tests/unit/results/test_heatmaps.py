@@ -18,7 +18,8 @@ from torch.nn import functional
 from training_cohort import CLASSES, DIAGNOSIS, N_PATCHES, SURVIVAL
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods import build
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.released import ReleasedDeform

@@ -10,7 +10,8 @@ from training_cohort import DIAGNOSIS, draw_cohort, epochs
 from training_cohort import SURVIVAL as TRAINED_SURVIVAL
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_provenance, write_json
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_provenance, write_json
 from ksfusion.methods import METHODS, build
 from ksfusion.preflight.parsing import parse_config
 from ksfusion.results.config import AuditModalitiesSettings, MakeModalitiesSettings, ShownTask

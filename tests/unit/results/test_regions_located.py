@@ -9,7 +9,8 @@ import pytest
 import torch
 from slide_files import plain, write_slide
 
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.attention.localisation import read_localisation
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.results.report.localisation import localisation_section

@@ -7,7 +7,8 @@ from run_files import write_run
 from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.config import MakeComparisonsSettings, MakeTablesSettings, ShownTask
 from ksfusion.results.metrics.names import printed_value

@@ -6,7 +6,7 @@ import pytest
 from run_files import GRADING, ROWS, SURVIVAL, write_run
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import write_parquet
+from ksfusion.core.parquet import write_parquet
 from ksfusion.results.runs import average_by_case, mean_prediction, read_runs
 
 

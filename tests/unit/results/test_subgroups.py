@@ -7,7 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from run_files import GRADING, SURVIVAL, write_run
 from scipy.stats import chi2
 
-from ksfusion.core.storage import read_tsv, write_parquet
+from ksfusion.core.parquet import write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import MakeSubgroupsSettings, MakeTablesSettings, Subgrouping
 from ksfusion.results.grouping import column_of, group_of, groups_in_order, subgroup_problems
 from ksfusion.results.plots.style import drawing_style

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from run_files import GRADING, SURVIVAL, write_run
 
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_provenance, read_tsv, write_parquet
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.config import MakeTablesSettings, ShownTask
 from ksfusion.results.statistics import interval

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from training_cohort import draw_cohort
 
-from ksfusion.core.storage import read_parquet, read_tsv, write_parquet
+from ksfusion.core.parquet import read_parquet, write_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import (
     DrawFiguresSettings,
     MakeComparisonsSettings,

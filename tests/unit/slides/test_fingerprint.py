@@ -9,7 +9,7 @@ import pytest
 from sections import draw_section, tile
 from slide_files import GLASS, plain, real_file, write_slide
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides import open_slide
 from ksfusion.slides.reading.fingerprint import PIECE_BYTES, file_digest, thumbnail_hash
 

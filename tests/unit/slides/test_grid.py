@@ -10,7 +10,8 @@ from PIL import Image
 from sections import draw_section, tile
 from slide_files import GLASS, TISSUE, plain, real_file, write_slide
 
-from ksfusion.core.storage import read_parquet, read_provenance
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_provenance
 from ksfusion.slides import SlideError, open_slide, tile_grid, tissue_mask
 from ksfusion.slides.tiles.grid import grid_corners
 

@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from ksfusion.core.checksums import PROVENANCE_KEY
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import as_json
-from ksfusion.core.storage import PROVENANCE_KEY
 from ksfusion.slides import build_encoder
 from ksfusion.slides.config import Encoding, ExtractFeaturesSettings, Features, Reading, Stain
 from ksfusion.slides.encoders.batches import PatchEncoder

@@ -13,7 +13,7 @@ from sections import tile
 from slide_files import TISSUE, plain, write_slide
 from small_cases import shared_case
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides import SlideError
 from ksfusion.slides.tiles.masks import Frame, read_mask
 

@@ -11,7 +11,7 @@ from sections import tile
 from slide_files import reason_of, write_slide
 from stained_slides import PLANTED, stained
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides import open_slide
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sections import sample
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides import sample_patches
 from ksfusion.slides.tiles.sampling import map_order
 

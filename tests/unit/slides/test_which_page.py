@@ -11,7 +11,7 @@ from sections import tile
 from slide_files import GLASS, reason_of
 from small_cases import shared_case
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides import SlideError, open_slide
 from ksfusion.slides.reading.openslide_backend import OpenSlideBackend
 from ksfusion.slides.reading.tiffslide_backend import TiffSlideBackend

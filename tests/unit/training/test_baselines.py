@@ -13,7 +13,8 @@ from sksurv.util import Surv
 from training_cohort import CLASSES, DIAGNOSIS, NICHES, SURVIVAL, draw_cohort, read_metrics
 
 from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import BASELINES
 from ksfusion.stages.fit_baseline import fit_baseline
 from ksfusion.terms.tasks import TaskOutcome

@@ -8,7 +8,8 @@ import torch
 from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import read_runs
 from ksfusion.results.tables.scores import result_table

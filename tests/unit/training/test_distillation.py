@@ -10,7 +10,8 @@ import torch
 from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, SURVIVAL, Cohort, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods.output import MethodOutput
 from ksfusion.methods.registry import METHODS
 from ksfusion.training.data import read_fold

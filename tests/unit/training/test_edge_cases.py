@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.checkpoint import load_model
 

@@ -9,7 +9,8 @@ import pytest
 from search_runs import search
 from training_cohort import DIAGNOSIS, SURVIVAL, epochs
 
-from ksfusion.core.storage import read_json, read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_json, read_tsv
 from ksfusion.methods.registry import BASELINES
 from ksfusion.stages.fit_baseline import fit_baseline
 from ksfusion.terms.tasks import TaskOutcome

@@ -5,7 +5,8 @@ import pytest
 from training_cohort import DIAGNOSIS, epochs, read_metrics
 
 from ksfusion.core.ids import stable_hash
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.training.config import FitBaselineSettings, Training, TrainModelSettings
 from ksfusion.training.data import read_fold

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from training_cohort import DIAGNOSIS, SETTINGS, Cohort, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.stages.fit_baseline import fit_baseline
 from ksfusion.terms.tasks import TaskOutcome

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training_cohort import DIAGNOSIS, draw_cohort, epochs
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.checkpoint import load_model
 from ksfusion.training.data import read_fold

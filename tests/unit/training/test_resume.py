@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from training_cohort import DIAGNOSIS, SURVIVAL
 
-from ksfusion.core.checksums import UNSEALED, seal
-from ksfusion.core.storage import PROVENANCE_KEY, SEAL_KEY, read_provenance, read_tsv
+from ksfusion.core.checksums import PROVENANCE_KEY, SEAL_KEY, UNSEALED, seal
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.training import fit
 from ksfusion.training.resume import FOLDER, TrainingState, key_of
 

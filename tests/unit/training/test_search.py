@@ -9,7 +9,8 @@ from search_runs import SHORT, SPACE, search
 from training_cohort import SETTINGS, SURVIVAL, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.preflight.parsing import parse_config
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from training_cohort import DIAGNOSIS, SURVIVAL, epochs, read_metrics
 
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
 

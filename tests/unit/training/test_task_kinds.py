@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from sksurv.metrics import concordance_index_censored
 from training_cohort import SURVIVAL, read_metrics
 
-from ksfusion.core.storage import read_parquet, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_tsv
 from ksfusion.terms.tasks import SurvivalModel, TaskOutcome
 from ksfusion.training.checkpoint import load_model
 from ksfusion.training.config import TrainedTask

@@ -13,7 +13,8 @@ from sksurv.metrics import concordance_index_censored
 from training_cohort import CLASSES, DIAGNOSIS, NICHES, SETTINGS, SURVIVAL, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet, read_provenance, read_tsv
+from ksfusion.core.parquet import read_parquet
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.stages.train_model import train_model
 from ksfusion.training.checkpoint import load_model

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.demo.targets import planted_targets
 
 PLACE = ["slide_id", "x", "y"]

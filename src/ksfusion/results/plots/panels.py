@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ksfusion.core.storage import atomic
+from ksfusion.core.atomic import atomic
 from ksfusion.results.plots.style import MUTED
 
 COLUMNS = 4

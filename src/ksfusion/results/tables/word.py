@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ksfusion.core.storage import atomic
+from ksfusion.core.atomic import atomic
 from ksfusion.results.tables.differences import MARK
 from ksfusion.results.tables.layout import Cell, Layout
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import DamagedFileError
 from ksfusion.core.features_file import FeaturesWriter, SlideGroup, open_features, unsealed
 from ksfusion.core.provenance import as_json
-from ksfusion.core.storage import atomic
 from ksfusion.slides.config import ExtractFeaturesSettings
 from ksfusion.slides.reading.slide_files import SlideSource
 from ksfusion.slides.stain.profiles import Profile, arrays_of

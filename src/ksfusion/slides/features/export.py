@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import UserError
 from ksfusion.core.features_file import open_features
-from ksfusion.core.storage import atomic
 from ksfusion.slides.reading.slide_files import CLAM_FOLDER
 
 # The objective that a scale stands for, where slides are named by objectives: below so many um/px it is so strong.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ksfusion.core.storage import read_parquet
+from ksfusion.core.parquet import read_parquet
 from ksfusion.slides.stain.reinhard import ColourProfile, normalise_colour
 from ksfusion.slides.stain.vahadane import StainProfile, normalise_stain
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ksfusion.core import storage
+from ksfusion.core import parquet
 
 
 def test_a_wide_table_is_read_in_parts(tmp_path, monkeypatch):
@@ -13,7 +13,7 @@ def test_a_wide_table_is_read_in_parts(tmp_path, monkeypatch):
     # A key between the values, as a table made by hand may have it.
     table.insert(5, "cohort", ["x", "x", "y", "y"])
     table.insert(0, "expression_id", ["1", "2", "1", "2"])
-    storage.write_parquet(table, tmp_path / "wide.parquet", {})
-    monkeypatch.setattr(storage, "COLUMNS_AT_A_TIME", 4)
-    read = storage.read_wide_parquet(tmp_path / "wide.parquet", ["cohort", "expression_id"])
+    parquet.write_parquet(table, tmp_path / "wide.parquet", {})
+    monkeypatch.setattr(parquet, "COLUMNS_AT_A_TIME", 4)
+    read = parquet.read_wide_parquet(tmp_path / "wide.parquet", ["cohort", "expression_id"])
     pd.testing.assert_frame_equal(read, table.set_index(["cohort", "expression_id"]))
