@@ -49,7 +49,8 @@ from ksfusion.slides.tiles.sampling import map_order
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import RunSettings, TrainedTask
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
-from ksfusion.training.fit import STRATEGIES, fit, method_options
+from ksfusion.training.fit import fit
+from ksfusion.training.fit_method import STRATEGIES, method_options
 from ksfusion.training.losses import risk
 from ksfusion.training.objective import objective_class, sample_weights
 from ksfusion.training.predict import predict

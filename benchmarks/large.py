@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ksfusion.core.atomic import atomic
 from ksfusion.core.features_file import FeaturesWriter
 from ksfusion.core.ids import batch_of
+from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import atomic, write_parquet
 from ksfusion.core.study import batches_for
 from ksfusion.estimates.measuring import used_by, verb
 from ksfusion.genes import gene_sets

@@ -88,7 +88,8 @@ def divide(cases: pd.DataFrame, divisions: list[int]) -> pd.DataFrame:
 
 def write_inputs(data: Path, divisions: list[int], folder: Path) -> None:
     """Write what the pipeline's stages before the genes would have written; slides stand as one patch of zeros."""
-    from ksfusion.core.storage import write_parquet, write_tsv
+    from ksfusion.core.parquet import write_parquet
+    from ksfusion.core.storage import write_tsv
     from ksfusion.genes import gene_sets
     from ksfusion.genes.config import ExpressionSource, ReadExpressionSettings
     from ksfusion.stages.read_expression import read_expression
@@ -144,7 +145,7 @@ def score(table: pd.DataFrame) -> float:
 
 def train_snn(folder: Path, genes: Path, fold: int, seed: int, chosen: dict[str, float]) -> pd.DataFrame:
     """Train snn as the pipeline does, at the paper's settings but for what was chosen, and return its predictions."""
-    from ksfusion.core.storage import read_parquet
+    from ksfusion.core.parquet import read_parquet
     from ksfusion.stages.train_model import train_model
     from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
     from ksfusion.training.data import FoldFiles
@@ -163,7 +164,8 @@ def fit_cox(folder: Path, fold: int, expression: Path | None, penalty: float) ->
     from sksurv.linear_model import CoxPHSurvivalAnalysis
     from sksurv.util import Surv
 
-    from ksfusion.core.storage import read_parquet, read_tsv
+    from ksfusion.core.parquet import read_parquet
+    from ksfusion.core.storage import read_tsv
 
     splits = read_tsv(folder / "splits.tsv")
     cases = read_parquet(folder / "cases.parquet").set_index("case_id")

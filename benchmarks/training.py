@@ -48,7 +48,7 @@ from ksfusion.config import PAPER_METHODS
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.methods import METHODS, build
 from ksfusion.training.data import FoldData
-from ksfusion.training.fit import STRATEGIES
+from ksfusion.training.fit_method import STRATEGIES
 from ksfusion.training.objective import Classification
 from ksfusion.training.optimiser import Adam
 from ksfusion.training.predict import predict

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 # Patches, genes, clinical columns, some of them together, or none.
 Modalities = Literal["p", "g", "pg", "c", "cg", ""]
-# How a method is trained: `ksfusion.training.fit.STRATEGIES` has one for each network; baselines are fitted
+# How a method is trained: `ksfusion.training.fit_method.STRATEGIES` has one for each network; baselines are fitted
 # (`ksfusion.training.baselines`).
 TrainingName = Literal["paper", "released", "baseline"]
 

@@ -20,7 +20,8 @@ from ksfusion.training.collapse import why_collapsed
 from ksfusion.training.config import RunSettings, TrainModelSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.distillation import Teacher, files_of_teachers, why_no_teacher
-from ksfusion.training.fit import NotFiniteLossError, fit_method, method_options
+from ksfusion.training.fit import NotFiniteLossError
+from ksfusion.training.fit_method import fit_method, method_options
 from ksfusion.training.objective import OBJECTIVES, sample_weights
 from ksfusion.training.predict import predict_all, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible

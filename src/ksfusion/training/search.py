@@ -16,7 +16,8 @@ import torch
 from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldData
 from ksfusion.training.distillation import Teacher
-from ksfusion.training.fit import NotFiniteLossError, fit_method
+from ksfusion.training.fit import NotFiniteLossError
+from ksfusion.training.fit_method import fit_method
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.trials import Trials
 

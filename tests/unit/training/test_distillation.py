@@ -16,7 +16,7 @@ from ksfusion.methods.output import MethodOutput
 from ksfusion.methods.registry import METHODS
 from ksfusion.training.data import read_fold
 from ksfusion.training.distillation import Lesson, Teacher, distillation_losses, output_loss, standardised
-from ksfusion.training.fit import fit_method
+from ksfusion.training.fit_method import fit_method
 from ksfusion.training.objective import Classification
 from ksfusion.training.regression_objective import Regression
 from ksfusion.training.reproducible import reproducible

@@ -11,7 +11,8 @@ from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, Cohort, epochs
 from ksfusion.methods import build
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.training.data import FoldData, read_fold
-from ksfusion.training.fit import STRATEGIES, fit, fit_method
+from ksfusion.training.fit import fit
+from ksfusion.training.fit_method import STRATEGIES, fit_method
 from ksfusion.training.objective import Classification
 from ksfusion.training.step import training_step
 

@@ -12,7 +12,7 @@ import torch
 from ksfusion.methods.output import Method
 from ksfusion.training.config import RunSettings, TrainedTask
 from ksfusion.training.data import FoldData
-from ksfusion.training.fit import fit_method
+from ksfusion.training.fit_method import fit_method
 
 TRUTH = ("y", "days", "event")
 
