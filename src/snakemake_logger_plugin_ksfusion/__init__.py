@@ -23,30 +23,20 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_ksfusion.jobs import KEPT, Estimate, Job, duration, left_out, reason_words, tail
+from snakemake_logger_plugin_ksfusion.estimate import Estimate
+from snakemake_logger_plugin_ksfusion.jobs import KEPT, Job, duration, left_out, plan_table, tail
+from snakemake_logger_plugin_ksfusion.messages import (
+    LOCKED,
+    LOOK_ABOVE,
+    NOT_COMPLETE,
+    NOTHING_TO_DO,
+    is_own_work,
+    without_places,
+)
 from snakemake_logger_plugin_ksfusion.settings import LogHandlerSettings
 
-# What Snakemake tells of its own work.
-OWN_WORK = (
-    "Assuming unrestricted", "Building DAG", "Using shell", "Conda environments: ignored", "Singularity containers",
-    "Select jobs", "Removing output files", "Removing temporary output", "Complete log(s)", "Elapsed time",
-    "Terminating processes", "Waiting for", "Group jobs", "Processed ", "Updating checkpoint", "Would remove",
-    "This was a dry-run", "Reasons:", "    (check individual jobs", "Loading trusted IOCache", "Shell command",
-    "Determining filesystem", "Shutting down", "Execute ", "No SLURM", "Guessed SLURM",
-    "Cleaning up SLURM", "Storing in storage", "Retrieving from storage", "Finished upload", "Finished retrieval",
-    "Removing local copy", "Skipped removing", "Migrating .snakemake", "Migration complete",
-)  # fmt: skip
-# Of SLURM, one for each job.
-OF_SUBMISSIONS = ("has been submitted with SLURM jobid", "Submitted array job")
-NOT_COMPLETE = "At least one job did not complete successfully"
-LOCKED = (
-    "another run is at work in this folder, or has died; only if it has died, unlock the folder: the same command with "
-    "-- --unlock (of snakemake: --unlock)"
-)
-LOOK_ABOVE = "Exiting because a job execution failed"
 # What tells what is not in use; the last of new patients alone, whose answers lie beside the results.
 LEDGERS = {"slides": "results/slides.tsv", "samples": "results/samples.tsv", "patients": "predictions.tsv"}
-NOTHING_TO_DO = "Nothing to be done"
 LINES_OF_A_FAILURE = 30
 # Where there is no terminal a job that takes long is told of after so many seconds, then at twice that, and so on.
 FIRST_SIGN_OF_LIFE = 120.0
@@ -217,7 +207,7 @@ class LogHandler(LogHandlerBase):
         if getattr(record, "exception", "") == "LockException":
             self._line(f"error: {LOCKED}", RED)
             return
-        for line in _without_places(text):
+        for line in without_places(text):
             self._line(f"error: {line}", RED)
 
     def _text(self, record: LogRecord) -> None:
@@ -226,9 +216,7 @@ class LogHandler(LogHandlerBase):
             if not text.startswith(LOOK_ABOVE):
                 self._line(text, RED if record.levelno >= ERROR else YELLOW)
             return
-        own = text in ("", "None") or text.lstrip("\n").startswith(OWN_WORK)
-        of_job = any(part in text for part in OF_SUBMISSIONS)
-        if text.startswith(NOTHING_TO_DO) or not (own or of_job or self.dry):
+        if text.startswith(NOTHING_TO_DO) or not (self.dry or is_own_work(text)):
             self._line(text)
 
     # The interrupt.
@@ -329,28 +317,6 @@ class LogHandler(LogHandlerBase):
 
 def _after(before: str, text: str, behind: str = "") -> str:
     return f"{before}{text}{behind}" if text else ""
-
-
-def _without_places(text: str) -> list[str]:
-    """Return the lines of an error without those that say where in the workflow it was raised."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and lines[0].startswith(("WorkflowError", "Error:")):
-        lines[0] = lines[0].removeprefix("Error:").strip()
-        if lines[0].startswith("WorkflowError"):
-            lines = lines[1:]
-    return [line for line in lines if not (line.startswith("  File ") and ", in " in line)]
-
-
-def plan_table(due: list[dict[str, Any]]) -> list[str]:
-    """Return the lines on what a dry run found to be due: for each rule how many jobs, and why."""
-    counts, reasons = Counter[str](), dict[str, dict[str, None]]()
-    for job in due:
-        if not job["gathers"]:
-            counts[job["rule"]] += 1
-            reasons.setdefault(job["rule"], {}).update(dict.fromkeys(reason_words(job["reason"])))
-    width = max(map(len, [*counts, "step"]))
-    rows = [f"{rule:<{width}}  {count:>5}  {', '.join(reasons[rule])}" for rule, count in counts.items()]
-    return [f"{'step':<{width}}  {'jobs':>5}  why", *rows, f"{'total':<{width}}  {counts.total():>5}"]
 
 
 __all__ = ["LogHandler", "LogHandlerSettings"]

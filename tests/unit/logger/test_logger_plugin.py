@@ -9,7 +9,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.tests import MockOutputSettings
 
 from snakemake_logger_plugin_ksfusion import LogHandler, LogHandlerSettings
-from snakemake_logger_plugin_ksfusion.jobs import Estimate, Job, duration, reason_words
+from snakemake_logger_plugin_ksfusion.estimate import Estimate
+from snakemake_logger_plugin_ksfusion.jobs import Job, duration, reason_words
 
 PARAMS = 'Params have changed since last execution: before: {"a": "; Code has changed"}'
 
