@@ -12,7 +12,7 @@ import pandas as pd
 from ksfusion.results.config import ShownTask
 from ksfusion.results.measures import ONE_CLASS, Measure, Measured, PaperMeasure, apart, of_absent_classes, with_all
 from ksfusion.results.metrics.further_classes import ClassScoring, further_classification
-from ksfusion.results.metrics.further_survival import Curves, FollowUp, Survivors, further_survival
+from ksfusion.results.metrics.further_survival import CensoringDistribution, Curves, SurvivalSamples, further_survival
 from ksfusion.results.metrics.names import FURTHER_MACRO_METRICS, OF_CLASS, further_survival_metrics
 from ksfusion.results.runs import Run, RunCurves, outcome_columns, survival_columns
 
@@ -88,10 +88,10 @@ class FurtherSurvivalMeasure:
         """See `Measure`."""
         known = self.curves[fold, seed]
         both, reasons = further_survival(
-            survivors(table),
+            survival_samples(table),
             predicted_curves(table, known),
             with_all(weights),
-            censoring=follow_up(known),
+            censoring=censoring_distribution(known),
             times=self.times,
         )
         values, draws = apart(both)
@@ -178,18 +178,18 @@ def class_scoring(task: ShownTask, *, by_class: bool) -> ClassScoring:
     return ClassScoring(task.classes, ordered=task.ordered, positive=task.positive_number, by_class=by_class)
 
 
-def survivors(table: pd.DataFrame) -> Survivors:
+def survival_samples(table: pd.DataFrame) -> SurvivalSamples:
     """Return the samples of a table as the metrics of survival know them."""
-    return Survivors(
+    return SurvivalSamples(
         *(table[column].to_numpy(float) for column in ("days", "event")),
         *(table[column].to_numpy(str) for column in ("case_id", "cohort")),
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def follow_up(known: RunCurves) -> FollowUp:
+def censoring_distribution(known: RunCurves) -> CensoringDistribution:
     """Return the cases on which censoring is estimated for a run."""
-    return FollowUp(known.days, known.event)
+    return CensoringDistribution(known.days, known.event)
 
 
 def predicted_curves(table: pd.DataFrame, known: RunCurves) -> Curves:

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ksfusion.results.metrics.classes import check_classification
-from ksfusion.results.metrics.d_calibration import apart_from_tenths, in_tenths
+from ksfusion.results.metrics.d_calibration import decile_deviation, decile_shares
 from ksfusion.results.metrics.further_classes import ClassScoring, metrics_of_sums, sample_terms
 from ksfusion.results.metrics.further_survival import (
+    CensoringDistribution,
     Curves,
-    FollowUp,
-    Survivors,
+    SurvivalSamples,
     integrated_errors,
     scored_pairs,
     why_no_curve,
@@ -120,12 +120,12 @@ def swapped_average_precision(
 
 
 def swapped_further_survival(
-    samples: Survivors,
+    samples: SurvivalSamples,
     ours: Curves,
     theirs: Curves,
     swaps: np.ndarray,
     *,
-    censoring: FollowUp,
+    censoring: CensoringDistribution,
     times: Sequence[float],
 ) -> dict[str, np.ndarray]:
     """Return the difference of the further metrics of survival of two methods for each permutation.
@@ -139,7 +139,7 @@ def swapped_further_survival(
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
         Whether each sample is swapped, in each permutation.
     censoring
-        The cases on which censoring is estimated.
+        The censoring of the cases of training, or of the external cohort.
     times
         Days at which the area under the time-dependent ROC curve is told.
 
@@ -157,5 +157,7 @@ def swapped_further_survival(
     event = samples.event.astype(bool)
     first, second = (integrated_errors(samples.days, event, curves, censoring) for curves in (ours, theirs))
     terms["integrated_brier"] = 100 * (first - second) / len(event)
-    here, there = _mixed_sums(in_tenths(samples.days, event, ours), in_tenths(samples.days, event, theirs), swaps)
-    return swapped_sums(terms, swaps) | {"d_calibration": apart_from_tenths(here) - apart_from_tenths(there)}
+    here, there = _mixed_sums(
+        decile_shares(samples.days, event, ours), decile_shares(samples.days, event, theirs), swaps
+    )
+    return swapped_sums(terms, swaps) | {"d_calibration": decile_deviation(here) - decile_deviation(there)}

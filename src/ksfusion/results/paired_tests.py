@@ -13,7 +13,7 @@ import pandas as pd
 
 from ksfusion.results.config import ShownTask
 from ksfusion.results.delong import AreaDifference, area_difference, delong_p_value
-from ksfusion.results.further_measures import class_scoring, follow_up, predicted_curves, survivors
+from ksfusion.results.further_measures import censoring_distribution, class_scoring, predicted_curves, survival_samples
 from ksfusion.results.further_permutation import swapped_further_classes, swapped_further_survival
 from ksfusion.results.metrics import NAN, comparable_pairs
 from ksfusion.results.permutation import (
@@ -127,7 +127,7 @@ def _swapped(seed: Seed, swap: np.ndarray, task: ShownTask, times: Sequence[floa
 
 
 def _swapped_survival(seed: Seed, swap: np.ndarray, times: Sequence[float]) -> dict[str, np.ndarray]:
-    samples = survivors(seed.ours)
+    samples = survival_samples(seed.ours)
     if not comparable_pairs(samples.days, samples.event > 0).any():
         return {}
     known = [(seed.ours, seed.our_curves), (seed.theirs, seed.their_curves)]
@@ -140,7 +140,7 @@ def _swapped_survival(seed: Seed, swap: np.ndarray, times: Sequence[float]) -> d
             ours,
             theirs,
             swap,
-            censoring=follow_up(seed.our_curves),
+            censoring=censoring_distribution(seed.our_curves),
             times=times if seed.same_follow_up else (),
         ),
     }

@@ -21,7 +21,7 @@ from ksfusion.results.further_permutation import (
     swapped_further_survival,
 )
 from ksfusion.results.metrics.further_classes import ClassScoring
-from ksfusion.results.metrics.further_survival import Curves, FollowUp, Survivors
+from ksfusion.results.metrics.further_survival import CensoringDistribution, Curves, SurvivalSamples
 
 CASES = np.array(["A", "A", "B", "C", "C", "C", "D", "E", "F", "F"])
 # Every way to swap six cases, the first that of swapping none.
@@ -121,8 +121,8 @@ def test_swapped_survival_is_scored_as_if_predicted():
     n, cuts = len(CASES), np.array([150.0, 300.0])
     days = np.array([1.0, 60, 120, 200, 200, 200, 260, 340, 400, 400])
     event = np.array([1, 1, 1, 0, 0, 0, 1, 0, 1, 1], bool)
-    train = FollowUp(np.arange(20.0, 520, 20), np.arange(25) % 3 > 0)
-    samples = Survivors(days, event, CASES, COHORTS)
+    train = CensoringDistribution(np.arange(20.0, 520, 20), np.arange(25) % 3 > 0)
+    samples = SurvivalSamples(days, event, CASES, COHORTS)
     curves = []
     for scale in (1, 1000):
         risk = scale * rng.normal(size=n).round(1)
@@ -168,11 +168,11 @@ def test_swapped_deaths_are_spread_over_tenths_by_hand():
     cuts = np.array([10.0, 20.0])
     # Dead between the cuts, where each curve is flat: a point. The fifth is followed beyond the last cut.
     days, event = np.array([15.0, 15, 15, 15, 25]), np.array([1, 1, 1, 1, 0], bool)
-    samples = Survivors(days, event, np.array(list("ABCDE")), np.full(5, "a"))
+    samples = SurvivalSamples(days, event, np.array(list("ABCDE")), np.full(5, "a"))
     ours, theirs = np.array([0.95, 0.85, 0.75, 0.65, 0.05]), np.array([0.95] * 4 + [0.05])
     curves = [Curves(np.zeros(5), np.column_stack([alive, alive]), cuts) for alive in (ours, theirs)]
     swaps = np.array([[0, 0, 0, 0, 0], [1, 1, 1, 1, 0], [0, 1, 0, 0, 0]], bool)
-    train = FollowUp(np.arange(1.0, 40), np.zeros(39, bool))
+    train = CensoringDistribution(np.arange(1.0, 40), np.zeros(39, bool))
     found = swapped_further_survival(samples, *curves, swaps, censoring=train, times=[])["d_calibration"]
     apart, together = 5 * 0.1 + 5 * 0.1, 0.7 + 0.1 + 8 * 0.1
     two, three = 0.3 + 3 * 0.1 + 6 * 0.1, 0.5 + 2 * 0.1 + 7 * 0.1

@@ -7,11 +7,11 @@ from sksurv.metrics import brier_score, concordance_index_ipcw, cumulative_dynam
 from sksurv.nonparametric import CensoringDistributionEstimator
 from sksurv.util import Surv
 
-from ksfusion.results.metrics.d_calibration import chi_square_p, in_tenths
+from ksfusion.results.metrics.d_calibration import chi_square_p, decile_shares
 from ksfusion.results.metrics.further_survival import (
+    CensoringDistribution,
     Curves,
-    FollowUp,
-    Survivors,
+    SurvivalSamples,
     further_survival,
     integrated_errors,
 )
@@ -29,11 +29,11 @@ def follow(rng, n):
 def cohort():
     rng = np.random.default_rng(2)
     days, event = follow(rng, 120)
-    train = FollowUp(*follow(rng, 300))
+    train = CensoringDistribution(*follow(rng, 300))
     cuts = np.array([150.0, 350.0, 601.0])
     rate = np.exp(rng.normal(size=120)) / 500
     curves = Curves(rate.round(4), np.exp(-rate[:, None] * cuts), cuts)
-    return Survivors(days, event, np.arange(120).astype(str), rng.choice(["a", "b"], 120)), curves, train
+    return SurvivalSamples(days, event, np.arange(120).astype(str), rng.choice(["a", "b"], 120)), curves, train
 
 
 def metrics_of(samples, curves, train, times=TIMES):
@@ -81,7 +81,7 @@ def test_censoring_is_that_of_scikit_survival(cohort):
 
 def test_hand_worked_integrated_brier_score():
     # No censoring in training: all weigh alike. Cuts at 10 and 20; alive with 0.6 from 10 on, so 1 before, 0.6 after.
-    train = FollowUp(np.array([5.0, 15, 25, 30]), np.ones(4, dtype=bool))
+    train = CensoringDistribution(np.array([5.0, 15, 25, 30]), np.ones(4, dtype=bool))
     curves = Curves(np.zeros(3), np.array([[0.6, 0.1]] * 3), np.array([10.0, 20.0]))
     # Dies on day 5: wrong by 1 until 10, by 0.6 until 20: (5 x 1 + 10 x 0.36) / 20.
     # Dies on day 15: right until 10, then 5 days wrong by 0.4 and 5 by 0.6: (5 x 0.16 + 5 x 0.36) / 20.
@@ -93,7 +93,7 @@ def test_hand_worked_integrated_brier_score():
 def test_hand_worked_tenths():
     curves = Curves(np.zeros(4), np.array([[0.75, 0.4]] * 4), np.array([10.0, 20.0]))
     days, event = np.array([5.0, 15, 15, 25]), np.array([True, True, False, True])
-    found = in_tenths(days, event, curves)
+    found = decile_shares(days, event, curves)
     # A death before day 10 lies between 1 and 0.75, a quarter wide: tenths 0.7 to 0.8 (half of it), 0.8, 0.9.
     assert found[0] == pytest.approx([0] * 7 + [0.2, 0.4, 0.4])
     # A death between the cuts lies between 0.75 and 0.4.
@@ -107,12 +107,14 @@ def test_hand_worked_calibration_of_deaths():
     # Ten cases with a cut at every tenth: one death in each interval is calibrated, all in the first is not.
     cuts = np.arange(1.0, 10.0)
     survival = np.tile(1 - cuts / 10, (10, 1))
-    train = FollowUp(np.array([20.0, 30.0]), np.array([True, True]))
+    train = CensoringDistribution(np.array([20.0, 30.0]), np.array([True, True]))
     died = np.ones(10, dtype=bool)
     cases, cohorts = np.arange(10).astype(str), np.full(10, "a")
     # All in one tenth: Pearson's statistic is 90, of one normal variable whose variance is 9.
     for days, deviation, p in ((np.arange(10) + 0.5, 0, 1.0), (np.full(10, 9.5), 90, chi2.sf(90 / 9, 1))):
-        metrics, _ = metrics_of(Survivors(days, died, cases, cohorts), Curves(days, survival, cuts), train, times=[])
+        metrics, _ = metrics_of(
+            SurvivalSamples(days, died, cases, cohorts), Curves(days, survival, cuts), train, times=[]
+        )
         assert metrics["d_calibration"] == pytest.approx(deviation, abs=1e-9)
         assert metrics["d_calibration_p"] == pytest.approx(100 * p, abs=1e-9)
 
@@ -133,7 +135,7 @@ def test_a_calibrated_model_is_rejected_as_often_as_it_says(cuts):
         rate = np.exp(rng.normal(size=100)) / 500
         dies, lost = rng.exponential(1 / rate), rng.uniform(100, 3000, 100)
         curves = Curves(rate, np.exp(-rate[:, None] * cuts), cuts)
-        tenths = in_tenths(np.minimum(dies, lost), dies < lost, curves)
+        tenths = decile_shares(np.minimum(dies, lost), dies < lost, curves)
         rejected += chi_square_p(tenths, np.arange(100).astype(str), np.ones((1, 100)))[0] < 0.05
     assert 17 <= rejected <= 43
 
@@ -141,7 +143,7 @@ def test_a_calibrated_model_is_rejected_as_often_as_it_says(cuts):
 def test_samples_of_a_case_do_not_make_the_test_sharper(cohort):
     samples, curves, train = cohort
     twice = np.tile(np.arange(120), 2)
-    doubled = Survivors(*(getattr(samples, name)[twice] for name in ("days", "event", "cases", "cohorts")))
+    doubled = SurvivalSamples(*(getattr(samples, name)[twice] for name in ("days", "event", "cases", "cohorts")))
     same = Curves(curves.risk[twice], curves.survival[twice], curves.cuts)
     once, again = (metrics_of(*given)[0] for given in ((samples, curves, train), (doubled, same, train)))
     assert again["d_calibration_p"] == pytest.approx(once["d_calibration_p"])
@@ -153,8 +155,8 @@ def test_planted_survival_is_calibrated_and_its_opposite_is_not(cohort):
     rate = np.exp(rng.normal(size=n)) / 500
     dies, lost = rng.exponential(1 / rate), rng.uniform(100, 1500, n)
     cuts = np.array([150.0, 350.0, 601.0])
-    samples = Survivors(np.minimum(dies, lost), dies < lost, np.arange(n).astype(str), np.full(n, "a"))
-    train = FollowUp(samples.days, samples.event)
+    samples = SurvivalSamples(np.minimum(dies, lost), dies < lost, np.arange(n).astype(str), np.full(n, "a"))
+    train = CensoringDistribution(samples.days, samples.event)
     right = metrics_of(samples, Curves(rate, np.exp(-rate[:, None] * cuts), cuts), train)[0]
     wrong = metrics_of(samples, Curves(rate, np.exp(-3 * rate[:, None] * cuts), cuts), train)[0]
     assert right["d_calibration"] < 5 < 15 < wrong["d_calibration"]
@@ -165,12 +167,15 @@ def test_planted_survival_is_calibrated_and_its_opposite_is_not(cohort):
 
 def test_concordance_within_cohorts_compares_no_others():
     # Cohort a: 1 before 2, ranked rightly; cohort b: 3 before 4, ranked wrongly; across all ranked rightly.
-    samples = Survivors(
+    samples = SurvivalSamples(
         np.array([1.0, 2, 3, 4]), np.ones(4, dtype=bool), np.arange(4).astype(str), np.array(["a", "a", "b", "b"])
     )
     risk = np.array([9.0, 8, 1, 2])
     metrics, _ = metrics_of(
-        samples, Curves(risk, np.empty((4, 0)), np.empty(0)), FollowUp(np.array([9.0]), ~np.ones(1, bool)), []
+        samples,
+        Curves(risk, np.empty((4, 0)), np.empty(0)),
+        CensoringDistribution(np.array([9.0]), ~np.ones(1, bool)),
+        [],
     )
     assert metrics["c_index_within"] == pytest.approx(50)
 
@@ -181,7 +186,7 @@ def test_weights_are_repeated_samples(cohort):
     resampled, _ = further_survival(samples, curves, weights, censoring=train, times=TIMES)
     for draw, weight in enumerate(weights):
         rows = np.repeat(np.arange(120), weight)
-        repeated = Survivors(
+        repeated = SurvivalSamples(
             samples.days[rows], samples.event[rows], np.arange(len(rows)).astype(str), samples.cohorts[rows]
         )
         once, _ = metrics_of(repeated, Curves(curves.risk[rows], curves.survival[rows], curves.cuts), train)
@@ -195,11 +200,11 @@ def test_where_follow_up_does_not_reach_a_reason_stands(cohort):
     assert reasons["auc_at_0.5"] == "no test sample dies until day 0.5"
     assert reasons["auc_at_5000"] == "no test sample is followed beyond day 5000"
     assert "auc_at_500" not in reasons
-    short = FollowUp(np.array([100.0, 200]), np.array([True, False]))
+    short = CensoringDistribution(np.array([100.0, 200]), np.array([True, False]))
     metrics, reasons = metrics_of(samples, curves, short)
     assert reasons["uno_c"] == "censoring is not known until day 601: the follow-up ends before"
     assert np.isnan(metrics["integrated_brier"]) and np.isnan(metrics["d_calibration"])
     metrics, reasons = metrics_of(samples, Curves(curves.risk, np.empty((120, 0)), np.empty(0)), train)
     assert reasons["integrated_brier"] == "the run has no survival curve"
-    late = Survivors(np.minimum(samples.days, 600), samples.event, samples.cases, samples.cohorts)
+    late = SurvivalSamples(np.minimum(samples.days, 600), samples.event, samples.cases, samples.cohorts)
     assert metrics_of(late, curves, train)[1]["uno_c"] == "no test sample is followed until the last cut, day 601"

@@ -2,7 +2,7 @@
 
 A model says how likely a case is alive at each cut of time; between cuts its curve is a step function, so that what is
 integrated goes to the last cut. What censoring hides is weighted by the inverse probability of not being censored,
-estimated by Kaplan-Meier on the cases that a follow-up names: those of training, or of an external cohort itself.
+estimated by Kaplan-Meier on the cases of training, or on those of an external cohort itself.
 
 References
 ----------
@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from ksfusion.results.metrics.areas import or_undefined
-from ksfusion.results.metrics.d_calibration import apart_from_tenths, chi_square_p, in_tenths
+from ksfusion.results.metrics.d_calibration import chi_square_p, decile_deviation, decile_shares
 from ksfusion.results.metrics.names import NAN, further_survival_metrics, metric_at
 from ksfusion.results.metrics.survival import check_survival, comparable_pairs
 from ksfusion.terms.ties import TIED_RISK
@@ -31,8 +31,8 @@ OF_CURVES = ("uno_c", "integrated_brier", "d_calibration", "d_calibration_p")
 
 
 @dataclass(frozen=True, eq=False)
-class FollowUp:
-    """The cases on which censoring is estimated.
+class CensoringDistribution:
+    """The probability of not being censored, by Kaplan-Meier on some cases.
 
     Attributes
     ----------
@@ -62,11 +62,11 @@ class FollowUp:
         known = kept[np.searchsorted(times, days, side="right") - 1]
         return np.where((days <= times[-1]) & (known > 0), known, NAN)
 
-    def inverse(self, days: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """Return the inverse of that probability where chosen, else 0."""
+    def ipc_weights(self, days: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Return the inverse-probability-of-censoring weights where chosen, else 0."""
         return np.where(chosen, 1 / np.where(chosen, self.uncensored(days), 1), 0)
 
-    def reaches(self, days: float) -> bool:
+    def covers(self, days: float) -> bool:
         """Return whether censoring is known until a time."""
         return bool(np.isfinite(self.uncensored(np.array([days])))[0])
 
@@ -91,7 +91,7 @@ class Curves:
 
 
 @dataclass(frozen=True, eq=False)
-class Survivors:
+class SurvivalSamples:
     """The test samples: days, whether each died, its case and its cohort, each (n_samples,)."""
 
     days: np.ndarray
@@ -101,11 +101,11 @@ class Survivors:
 
 
 def further_survival(
-    samples: Survivors,
+    samples: SurvivalSamples,
     curves: Curves,
     weights: np.ndarray,
     *,
-    censoring: FollowUp,
+    censoring: CensoringDistribution,
     times: Sequence[float],
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Compute the further metrics of each draw.
@@ -119,7 +119,7 @@ def further_survival(
     weights : numpy.ndarray, shape (resamples, n_samples)
         Number of times that each sample is drawn.
     censoring
-        The cases on which censoring is estimated.
+        The censoring of the cases of training, or of the external cohort.
     times
         Days at which the area under the time-dependent ROC curve is told.
 
@@ -143,14 +143,14 @@ def further_survival(
         return values, reasons
     errors = integrated_errors(days, event, curves, censoring)
     values["integrated_brier"] = 100 * (counts @ errors) / or_undefined(counts.sum(axis=1))
-    tenths = in_tenths(days, event, curves)
-    values["d_calibration"] = apart_from_tenths(counts @ tenths)
-    values["d_calibration_p"] = 100 * chi_square_p(tenths, samples.cases, counts)
+    deciles = decile_shares(days, event, curves)
+    values["d_calibration"] = decile_deviation(counts @ deciles)
+    values["d_calibration_p"] = 100 * chi_square_p(deciles, samples.cases, counts)
     return values, reasons
 
 
 def scored_pairs(
-    samples: Survivors, cuts: np.ndarray, *, censoring: FollowUp, times: Sequence[float]
+    samples: SurvivalSamples, cuts: np.ndarray, *, censoring: CensoringDistribution, times: Sequence[float]
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return of each metric that compares pairs of samples how much each pair weighs in it.
 
@@ -161,7 +161,7 @@ def scored_pairs(
     cuts : numpy.ndarray, shape (n_cuts,)
         Days at which survival is predicted, ascending.
     censoring
-        The cases on which censoring is estimated.
+        The censoring of the cases of training, or of the external cohort.
     times
         Days at which the area under the time-dependent ROC curve is told.
 
@@ -180,12 +180,12 @@ def scored_pairs(
         if reason := why_no_area(days, event, at, censoring):
             reasons[metric_at(at)] = reason
         else:
-            pairs[metric_at(at)] = np.outer(censoring.inverse(days, event & (days <= at)), days > at)
+            pairs[metric_at(at)] = np.outer(censoring.ipc_weights(days, event & (days <= at)), days > at)
     if reason := why_no_curve(days, cuts, censoring):
         reasons |= dict.fromkeys(OF_CURVES, reason)
     else:
         early = event & (days < cuts[-1])
-        pairs["uno_c"] = comparable * np.square(censoring.inverse(days, early))[:, None]
+        pairs["uno_c"] = comparable * np.square(censoring.ipc_weights(days, early))[:, None]
     for metric in [metric for metric, table in pairs.items() if not table.any()]:
         within = metric == "c_index_within"
         reasons[metric] = (
@@ -197,23 +197,23 @@ def scored_pairs(
     return pairs, reasons
 
 
-def why_no_area(days: np.ndarray, event: np.ndarray, at: float, censoring: FollowUp) -> str:
+def why_no_area(days: np.ndarray, event: np.ndarray, at: float, censoring: CensoringDistribution) -> str:
     """Return why there is no time-dependent area at a time; empty where there is one."""
     if not (event & (days <= at)).any():
         return f"no test sample dies until day {at:g}"
     if not (days > at).any():
         return f"no test sample is followed beyond day {at:g}"
-    return "" if censoring.reaches(at) else f"censoring is not known until day {at:g}: the follow-up ends before"
+    return "" if censoring.covers(at) else f"censoring is not known until day {at:g}: the follow-up ends before"
 
 
-def why_no_curve(days: np.ndarray, cuts: np.ndarray, censoring: FollowUp) -> str:
+def why_no_curve(days: np.ndarray, cuts: np.ndarray, censoring: CensoringDistribution) -> str:
     """Return why survival curves cannot be scored until their last cut; empty where they can."""
     if not len(cuts):
         return "the run has no survival curve"
     last = cuts[-1]
     if not (days >= last).any():
         return f"no test sample is followed until the last cut, day {last:g}"
-    return "" if censoring.reaches(last) else f"censoring is not known until day {last:g}: the follow-up ends before"
+    return "" if censoring.covers(last) else f"censoring is not known until day {last:g}: the follow-up ends before"
 
 
 def _concordance(concordant: np.ndarray, pairs: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -224,7 +224,9 @@ def _concordance(concordant: np.ndarray, pairs: np.ndarray, counts: np.ndarray) 
     return share
 
 
-def integrated_errors(days: np.ndarray, event: np.ndarray, curves: Curves, censoring: FollowUp) -> np.ndarray:
+def integrated_errors(
+    days: np.ndarray, event: np.ndarray, curves: Curves, censoring: CensoringDistribution
+) -> np.ndarray:
     """Return what each sample adds to the integrated Brier score, exactly: (n_samples,).
 
     The error of a sample changes at cuts, at its own time, and where the weight of those alive does.
@@ -236,7 +238,7 @@ def integrated_errors(days: np.ndarray, event: np.ndarray, curves: Curves, censo
     curves
         Survival curves that a model predicts for them.
     censoring
-        The cases on which censoring is estimated.
+        The censoring of the cases of training, or of the external cohort.
     """
     last = curves.cuts[-1]
     moments = np.unique(np.concatenate([[0.0], curves.cuts, days, censoring.days.astype(float)]))
@@ -245,7 +247,7 @@ def integrated_errors(days: np.ndarray, event: np.ndarray, curves: Curves, censo
     steps = np.column_stack([np.ones(len(days)), curves.survival])
     alive = steps[:, np.searchsorted(curves.cuts, starts, side="right")]  # (samples, pieces)
     inverse = 1 / censoring.uncensored(starts)
-    own = censoring.inverse(days, event & (days < last))
+    own = censoring.ipc_weights(days, event & (days < last))
     followed = days[:, None] > starts
     errors = np.where(followed, np.square(1 - alive) * inverse, np.square(alive) * own[:, None])
     integrated: np.ndarray = errors @ lengths / last

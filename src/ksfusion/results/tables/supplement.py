@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from ksfusion.results.config import ALL, ShownTask
-from ksfusion.results.metrics.d_calibration import TENTHS
+from ksfusion.results.metrics.d_calibration import DECILES
 from ksfusion.results.metrics.further_classes import CALIBRATION_BINS
 from ksfusion.results.metrics.names import class_of
 from ksfusion.results.tables.differences import Comparisons
@@ -22,7 +22,7 @@ BRIER_OF_CLASS = "Precision, AUPRC, Brier score and ECE are about {label}."
 BRIER_OF_ALL = "The Brier score is summed over the classes, up to 200; ECE is that of the predicted class."
 SURVIVAL_NOTES = (
     "0 is ideal for the integrated Brier score and for D-cal., the share of the samples that a calibrated model would "
-    f"have in other of {TENTHS} equal ranges of predicted survival; D-cal. p: 100 times the p-value of its chi-square "
+    f"have in other of {DECILES} equal ranges of predicted survival; D-cal. p: 100 times the p-value of its chi-square "
     "test (Rao and Scott's correction), each case counting once. Censoring is weighted by Kaplan-Meier's estimate on "
     "{censoring}; between the cuts of time the predicted curve is a step function, and what is integrated, and "
     "Uno's C, go to the last cut. Within cohorts: only samples of the same cohort are compared."
