@@ -338,5 +338,6 @@ def test_a_file_that_is_not_in_the_sample_sheet(tmp_path, capsys):
     source = {"cohort": "C", **GDC, "path": str(tmp_path), "sample_sheet": str(sheet)}
     with pytest.raises(SystemExit):
         main([*verb([source]), "--output", str(tmp_path / "p.parquet")])
-    expected = f"error: {tmp_path}/u/x{ENDING}: is not in the sample sheet; download the sheet of the same cart\n"
+    file, remedy = f"{tmp_path}/u/x{ENDING}", "download the sheet of the same cart"
+    expected = f"error: {file}: is not in the sample sheet {sheet}; {remedy}\n"
     assert capsys.readouterr().err == expected

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from layouts import ENDING, write_gdc
 
 from ksfusion.core.errors import UserError
+from ksfusion.genes import read_expression
 from ksfusion.genes.expression.recognise import guess_unit, recognise
 
 GENES = ["EGFR", "TP53", "PTEN", "IDH1"]
@@ -39,6 +41,24 @@ def test_a_folder_of_gene_counts(tmp_path):
     sheet.write_text("File ID\tFile Name\tSample ID\n" + "".join(rows))
     found = recognise(tmp_path / "gdc")
     assert (found.ids, found.sample_sheet) == (["TCGA-02-0001-01A", "TCGA-02-0002-01A"], sheet)
+
+
+def test_the_profiles_of_a_renamed_folder_are_those_that_a_run_reads(tmp_path):
+    # gdc-client names a folder by the File ID; where one was renamed, the file's own name says which sample it is.
+    folder, sheet = tmp_path / "gdc", tmp_path / "gdc_sample_sheet.2026-01-01.tsv"
+    write_gdc(folder / "uuid-1" / f"a{ENDING}")
+    write_gdc(folder / "renamed" / f"b{ENDING}")
+    write_gdc(folder / f"c{ENDING}")
+    rows = [("uuid-1", "a", "01A"), ("uuid-2", "b", "02A"), ("uuid-3", "c", "01B"), ("uuid-4", "d", "02B")]
+    lines = [f"{file_id}\t{name}{ENDING}\tTCGA-06-0125-{sample}\n" for file_id, name, sample in rows]
+    sheet.write_text("File ID\tFile Name\tSample ID\n" + "".join(lines))
+    found = recognise(folder)
+    assert set(found.ids) == {"TCGA-06-0125-01A", "TCGA-06-0125-02A", "TCGA-06-0125-01B"}
+    read = read_expression(folder, format=found.format, unit=found.unit, sample_sheet=found.sample_sheet)
+    assert read.index.tolist() == found.ids
+    write_gdc(folder / "uuid-5" / f"e{ENDING}")
+    with pytest.raises(UserError, match=f"e{ENDING}: is not in the sample sheet {sheet}; download the sheet of"):
+        recognise(folder)
 
 
 def test_what_is_none(tmp_path):

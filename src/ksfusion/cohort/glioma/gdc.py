@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ksfusion.cohort.glioma.downloads import MissingData, find, known, not_data, read_rows
 from ksfusion.cohort.glioma.specimens import Specimen
-from ksfusion.terms.published_files import GDC_SUFFIX
+from ksfusion.terms.published_files import GDC_SUFFIX, profile_id
 
 SLIDE_ENDINGS = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn")
 SHEETS = ("*sample_sheet*.tsv",)
@@ -146,12 +146,10 @@ def find_files(
         if is_profile and (problem := not_data(path)):
             missing.note(path.name, "file", problem)
         names[path.name] += 1
-        named_by_folder = is_profile and path.parent != folder
-        short = path.name.split(".")[0] if is_profile else path.stem
         barcode = BARCODE.match(case_id)
         specimens.append(
             Specimen(
-                id=path.parent.name if named_by_folder else short,
+                id=profile_id(path, folder) if is_profile else path.stem,
                 case_id=case_id,
                 tumour_id=tumour_of(sample_id),
                 specimen_id=sample_id,

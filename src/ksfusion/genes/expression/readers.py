@@ -20,7 +20,7 @@ from ksfusion.genes.expression.noted import Noted
 from ksfusion.genes.expression.numeric_columns import NumericTable
 from ksfusion.genes.expression.numeric_table import read_numeric_table, refuse_duplicates
 from ksfusion.genes.sets.symbols import symbols_of_ids
-from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE
+from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, profile_id
 from ksfusion.terms.units import ExpressionUnit
 
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
@@ -75,7 +75,7 @@ def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = 
     """
     if unit not in GDC_COLUMNS:
         raise UserError(f"{path}: unit {unit} is not in gdc-star files; use {', '.join(GDC_COLUMNS)}")
-    files = _gdc_files(path, _read_sample_sheet(sample_sheet) if sample_sheet else None)
+    files = gdc_files_by_id(path, sample_sheet)
     name = GDC_COLUMNS[unit]
     values: np.ndarray | None = None
     for row, file in enumerate(files.values()):
@@ -98,13 +98,25 @@ def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = 
     )
 
 
-def _gdc_files(path: Path, sheet: SampleSheet | None) -> dict[str, Path]:
+def gdc_files_by_id(path: Path, sample_sheet: Path | None = None) -> dict[str, Path]:
+    """Return the STAR gene counts of a folder, by the expression_id that each has (see `read_gdc_star`).
+
+    Parameters
+    ----------
+    path
+        The folder.
+    sample_sheet
+        The sample sheet, if profiles are to be named by it.
+
+    Raises
+    ------
+    UserError
+        If there is no file, two of one id, or one that the sample sheet lacks.
+    """
+    sheet = read_sample_sheet(sample_sheet) if sample_sheet else None
     files: dict[str, Path] = {}
     for file in (path / name for name, _ in gdc_files(path)):
-        folder = file.parent.name if file.parent != path else ""
-        expression_id = folder or file.name.split(".")[0]
-        if sheet is not None:
-            expression_id = sheet.sample_of(file, folder)
+        expression_id = sheet.sample_of(file) if sheet else profile_id(file, path)
         if expression_id in files:
             first, second = (f"{one.parent.name}/{one.name}" for one in (files[expression_id], file))
             raise UserError(f"{path}: {first} and {second} are both {expression_id}; remove one")
@@ -117,14 +129,15 @@ def _gdc_files(path: Path, sheet: SampleSheet | None) -> dict[str, Path]:
 class SampleSheet(NamedTuple):
     """A sample sheet of the GDC portal: the Sample IDs of each file, by File ID and name, and by name alone."""
 
+    path: Path
     by_id: dict[tuple[str, str], set[str]]
     by_name: dict[str, set[str]]
 
-    def sample_of(self, file: Path, folder: str) -> str:
+    def sample_of(self, file: Path) -> str:
         """Return the Sample ID of a file: by its folder, which gdc-client names by File ID, else by its name."""
-        samples = self.by_id.get((folder, file.name)) or self.by_name.get(file.name)
+        samples = self.by_id.get((file.parent.name, file.name)) or self.by_name.get(file.name)
         if not samples:
-            raise UserError(f"{file}: is not in the sample sheet; download the sheet of the same cart")
+            raise UserError(f"{file}: is not in the sample sheet {self.path}; download the sheet of the same cart")
         if len(samples) > 1:
             raise UserError(
                 f"{file}: the sample sheet has this name for {' and '.join(sorted(samples))}; keep the file in the "
@@ -133,10 +146,11 @@ class SampleSheet(NamedTuple):
         return next(iter(samples))
 
 
-def _read_sample_sheet(path: Path) -> SampleSheet:
+def read_sample_sheet(path: Path) -> SampleSheet:
+    """Read a sample sheet of the GDC portal."""
     columns = ["File ID", "File Name", "Sample ID"]
     table = read_numeric_table(path, columns=columns, text=columns)
-    sheet = SampleSheet({}, {})
+    sheet = SampleSheet(path, {}, {})
     for file_id, name, sample in zip(*map(table.texts, columns), strict=True):
         sheet.by_id.setdefault((file_id, name), set()).add(sample)
         sheet.by_name.setdefault(name, set()).add(sample)

@@ -12,12 +12,11 @@ from ksfusion.genes.expression.files import gdc_files
 from ksfusion.genes.expression.h5ad import read_h5ad
 from ksfusion.genes.expression.matrix import read_matrix
 from ksfusion.genes.expression.numeric_table import read_numeric_table
+from ksfusion.genes.expression.readers import gdc_files_by_id
+from ksfusion.genes.expression.units import HIGHEST_LOG, MILLION, ROUNDING
 from ksfusion.terms.published_files import IVYGAP_FILES, SAMPLES_TABLE
 from ksfusion.terms.units import GDC_STAR, IVYGAP, ExpressionUnit
 
-# A log2 of reads, TPM or FPKM stays below this; what is not a log exceeds it in some gene.
-HIGHEST_LOG = 30
-MILLION, ROUNDING = 1e6, 0.05
 SHEETS = "gdc_sample_sheet*.tsv"
 
 
@@ -69,17 +68,9 @@ def recognise(path: Path) -> Recognised:
 
 def _gdc(path: Path) -> Recognised:
     """Recognise a folder of STAR gene counts: without the sample sheet its profiles have the names of files alone."""
-    files = [Path(name) for name, _ in gdc_files(path)]
     sheets = [*sorted(path.glob(SHEETS)), *sorted(path.parent.glob(SHEETS))]
-    if not sheets:
-        ids = [file.parent.name or file.name.split(".")[0] for file in files]
-        return Recognised(GDC_STAR, "tpm", ids, guessed=False)
-    columns = ["File ID", "File Name", "Sample ID"]
-    sheet = read_numeric_table(sheets[-1], columns=columns, text=columns)
-    rows = zip(*(sheet.texts(column) for column in columns), strict=True)
-    there = {(file.parent.name, file.name) for file in files}
-    ids = [sample for file_id, name, sample in rows if {(file_id, name), ("", name)} & there]
-    return Recognised(GDC_STAR, "tpm", list(dict.fromkeys(ids)), guessed=False, sample_sheet=sheets[-1])
+    sheet = sheets[-1] if sheets else None
+    return Recognised(GDC_STAR, "tpm", list(gdc_files_by_id(path, sheet)), guessed=False, sample_sheet=sheet)
 
 
 def guess_unit(values: np.ndarray) -> ExpressionUnit:
