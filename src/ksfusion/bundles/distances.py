@@ -48,8 +48,8 @@ class Flag(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What is known of a sample; None where it is not, or has no meaning for the bundle.
+class SampleStatistics:
+    """What is compared of a sample with training; None where not known, or without meaning for the bundle.
 
     Attributes
     ----------
@@ -149,44 +149,44 @@ class TrainingSummary:
     known: FoldTraining
     gaussians: Mapping[Kind, Gaussian]
 
-    def distances(self, looks: Looks) -> dict[Kind, tuple[float, float]]:
+    def distances(self, sample: SampleStatistics) -> dict[Kind, tuple[float, float]]:
         """Return the distance of a sample and its limit, by kind, of what is known of both."""
         found: dict[Kind, tuple[float, float]] = {}
         for kind, gaussian in self.gaussians.items():
-            values = getattr(looks, kind)
+            values = getattr(sample, kind)
             if values is not None:
                 found[kind] = float(gaussian.distances(values)[0]), gaussian.limit
         return found
 
-    def flags(self, looks: Looks) -> list[Flag]:
+    def flags(self, sample: SampleStatistics) -> list[Flag]:
         """Return why a sample is outside of what was trained on; empty where nothing is seen."""
-        return [*self._far(looks), *self._scales(looks), *self._amounts(looks)]
+        return [*self._far(sample), *self._scales(sample), *self._amounts(sample)]
 
-    def _far(self, looks: Looks) -> Iterator[Flag]:
-        for kind, (distance, limit) in self.distances(looks).items():
+    def _far(self, sample: SampleStatistics) -> Iterator[Flag]:
+        for kind, (distance, limit) in self.distances(sample).items():
             code, what = FAR[kind]
             if not distance <= limit:
                 yield Flag(code, f"{what}: distance {distance:.3g} from training, of which {limit:.3g} is the limit")
-        if looks.stain_status == "fallback":
+        if sample.stain_status == "fallback":
             yield Flag("stain_fallback", "its stain could not be fitted, and it was taken as the target's")
 
-    def _scales(self, looks: Looks) -> Iterator[Flag]:
+    def _scales(self, sample: SampleStatistics) -> Iterator[Flag]:
         known = self.known
-        own = looks.mpp
+        own = sample.mpp
         if own is not None and known.mpp:
             nearest = min(known.mpp, key=lambda mpp: abs(own / mpp - 1))
             if abs(own / nearest - 1) > SAME_SCALE:
                 yield Flag("other_scale", f"{own:.4g} um per pixel; the nearest of training has {nearest:.4g}")
-        if looks.mpp_source is not None and known.mpp_sources and looks.mpp_source not in known.mpp_sources:
+        if sample.mpp_source is not None and known.mpp_sources and sample.mpp_source not in known.mpp_sources:
             seen = ", ".join(known.mpp_sources)
-            yield Flag("other_scale_source", f"its scale is told by {looks.mpp_source}, in training by {seen}")
+            yield Flag("other_scale_source", f"its scale is told by {sample.mpp_source}, in training by {seen}")
 
-    def _amounts(self, looks: Looks) -> Iterator[Flag]:
+    def _amounts(self, sample: SampleStatistics) -> Iterator[Flag]:
         known = self.known
-        if looks.tissue_mm2 is not None and known.least_tissue_mm2 and looks.tissue_mm2 < known.least_tissue_mm2:
-            yield Flag("little_tissue", f"{looks.tissue_mm2:.3g} mm2 of tissue; limit {known.least_tissue_mm2:.3g}")
-        if looks.unique_patches is not None and known.least_patches and looks.unique_patches < known.least_patches:
-            yield Flag("few_patches", f"{looks.unique_patches} different patches; limit {known.least_patches:g}")
+        if sample.tissue_mm2 is not None and known.least_tissue_mm2 and sample.tissue_mm2 < known.least_tissue_mm2:
+            yield Flag("little_tissue", f"{sample.tissue_mm2:.3g} mm2 of tissue; limit {known.least_tissue_mm2:.3g}")
+        if sample.unique_patches is not None and known.least_patches and sample.unique_patches < known.least_patches:
+            yield Flag("few_patches", f"{sample.unique_patches} different patches; limit {known.least_patches:g}")
 
 
 def write_summary(folder: Path, fold: int, summary: TrainingSummary) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ksfusion.cohort.clinical import Cases as CaseRows
-from ksfusion.cohort.clinical import ClinicalTable, Note, Row, cases_of
-from ksfusion.cohort.placing import Cases, closest_profiles, name_of, valid_id
+from ksfusion.cohort.clinical import Cases, ClinicalTable, Note, Row, cases_of
+from ksfusion.cohort.placing import CaseIndex, closest_profiles, name_of, valid_id
 from ksfusion.core.errors import UserError
 
 # What no name may hold that Snakemake takes for a wildcard.
@@ -32,7 +31,7 @@ class Started:
     """
 
     samples: list[Row]
-    cases: CaseRows
+    cases: Cases
     notes: list[Note]
 
 
@@ -63,7 +62,7 @@ def place(
         raise UserError(f"{table.path}: column {meanings['case_id']}: several ids become {twice[0]}; rename them")
     cases = cases_of(table, meanings, ids)
     finder = {
-        meaning: Cases(
+        meaning: CaseIndex(
             {row[meanings[meaning]]: ids[row[meanings["case_id"]]] for row in table.rows
              if row[meanings[meaning]] and row[meanings["case_id"]] in ids}
         )
@@ -79,7 +78,7 @@ def place(
         else:
             slides.setdefault(placed.case, []).append(path)
     profiles: dict[str, list[str]] = {}
-    of_slides = Cases({name_of(path): case for case, paths in slides.items() for path in paths})
+    of_slides = CaseIndex({name_of(path): case for case, paths in slides.items() for path in paths})
     for profile in profile_ids:
         placed = finder["expression_id"].of(profile)
         placed = placed if placed.case is not None else of_slides.of(profile)

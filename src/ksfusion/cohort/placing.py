@@ -21,7 +21,7 @@ class Placed:
     reason: str = ""
 
 
-class Cases:
+class CaseIndex:
     """The ids of the cases, to find the one that a name belongs to.
 
     Parameters
@@ -122,7 +122,7 @@ def best_column(names: Iterable[str], columns: Mapping[str, Mapping[str, str]]) 
     names = list(names)
     placed = {
         column: sum(1 for name in names if cases.of(name).case is not None)
-        for column, cases in ((column, Cases(ids)) for column, ids in columns.items())
+        for column, cases in ((column, CaseIndex(ids)) for column, ids in columns.items())
     }
     best = max(placed, key=placed.__getitem__, default=None)
     return best if best is not None and placed[best] else None

@@ -31,7 +31,7 @@ SELECTED_COLUMNS = [name for name in RANKING_COLUMNS if name != "chosen"]
 
 
 @dataclass(frozen=True)
-class FoldGenes:
+class SelectedGenes:
     """The genes of a fold.
 
     Attributes
@@ -68,7 +68,7 @@ def choose_and_scale(
     outside: pd.DataFrame | None = None,
     library_sizes: pd.Series | None = None,
     names: str = NEWEST,
-) -> FoldGenes:
+) -> SelectedGenes:
     """Choose and scale the genes of one fold.
 
     Genes are ranked, and the scaling is fitted, on the profiles of the fitted samples; a profile that several samples
@@ -97,7 +97,7 @@ def choose_and_scale(
 
     Returns
     -------
-    FoldGenes
+    SelectedGenes
         Ranking, selected genes, and scaled expression of ``samples``, in their order.
 
     Raises
@@ -122,7 +122,7 @@ def choose_and_scale(
         "%d tumour and %d TME genes are chosen; %d of the first stand in both sets and count as tumour",
         of_niche["tumour"], of_niche["tme"], n_both,
     )  # fmt: skip
-    return FoldGenes(ranking, selected, both, expression, scaling, missing)
+    return SelectedGenes(ranking, selected, both, expression, scaling, missing)
 
 
 def by_cohort(profiles: pd.DataFrame, fitted: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, dict[str, pd.DataFrame]]:

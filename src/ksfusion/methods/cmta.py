@@ -17,7 +17,7 @@ from torch.nn import functional
 from ksfusion.methods.gene_groups import GroupedGenes
 from ksfusion.methods.layers import CoAttention, scaled_linear
 from ksfusion.methods.mcat import fusion_layers
-from ksfusion.methods.nystrom import NystromTransformer, fold
+from ksfusion.methods.nystrom import NystromTransformer, weights_of_patches
 from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput, Parts
 from ksfusion.methods.registry import Inputs, register
 
@@ -95,7 +95,7 @@ class CMTA(Method):
         both = torch.cat([slide + slide_translated, profile + profile_translated], dim=1) / 2
         return MethodOutput(
             self.classifier(self.mix(both)),
-            attention=fold(attention.mean(dim=1), n_patches),
+            attention=weights_of_patches(attention.mean(dim=1), n_patches),
             embeddings={"patches": slide, "genes": profile},
             translations={"patches": slide_translated, "genes": profile_translated},
         )

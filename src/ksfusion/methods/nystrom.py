@@ -229,7 +229,7 @@ class NystromTransformer(nn.Module):
     def of_class(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the class token alone, (B, width), and its attention to the bag, (B, N)."""
         token, attention = self.second.first(self._before_last(bag))
-        return self.norm(token), fold(attention[:, 1:], bag.shape[1])
+        return self.norm(token), weights_of_patches(attention[:, 1:], bag.shape[1])
 
     def _before_last(self, bag: Tensor) -> Tensor:
         """Return what the second layer reads: class token and tokens, (B, 1 + N or its next square, width)."""
@@ -242,8 +242,11 @@ class NystromTransformer(nn.Module):
         return tokens
 
 
-def fold(attention: Tensor, n: int) -> Tensor:
-    """Return weights (B, n) that sum to one: what repeats a token counts for it, and what is below zero not at all."""
+def weights_of_patches(attention: Tensor, n: int) -> Tensor:
+    """Return the attention to the n patches, (B, n), summing to one.
+
+    Copies that pad the square are added to their originals; negative values are set to 0.
+    """
     attention = attention.float().clamp(min=0)
     repeated = functional.pad(attention[:, n:], (0, 2 * n - attention.shape[1]))
     weights = attention[:, :n] + repeated

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.bundles.distances import Looks
+from ksfusion.bundles.distances import SampleStatistics
 from ksfusion.bundles.members import Member
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.bundles.read import Bundle
 from ksfusion.bundles.seen import sides_of_case
 from ksfusion.predictions.answers import Answer, answer_of
 from ksfusion.predictions.flags import CaseFlag, distances_of_samples, flags_of_case, flags_of_samples
-from ksfusion.predictions.samples import NewSamples, fold_data, looks_of
+from ksfusion.predictions.samples import NewSamples, fold_data, sample_statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ def predict_new(
     for case_id, own in new.table.groupby("case_id", sort=True):
         found = [digests[slide_id] for slide_id in own["slide_id"] if digests.get(slide_id)]
         sides[str(case_id)] = sides_of_case(bundle.cases, bundle.slides, str(case_id), found)
-    tables, looks = _by_member(bundle, new)
-    known = new, looks, sides, bundle.folds
+    tables, statistics = _by_member(bundle, new)
+    known = new, statistics, sides, bundle.folds
     flags = flags_of_samples(*known) if tables else {}
     distances = distances_of_samples(*known) if tables else {}
     usable, cases = set(new.usable["case_id"]), []
@@ -97,15 +97,15 @@ def predict_new(
     return cases, tables
 
 
-def _by_member(bundle: Bundle, new: NewSamples) -> tuple[dict[Member, pd.DataFrame], dict[int, list[Looks]]]:
+def _by_member(bundle: Bundle, new: NewSamples) -> tuple[dict[Member, pd.DataFrame], dict[int, list[SampleStatistics]]]:
     """Return what each member predicts of the usable samples, and how these look to each fold."""
     tables: dict[Member, pd.DataFrame] = {}
-    looks: dict[int, list[Looks]] = {}
+    statistics: dict[int, list[SampleStatistics]] = {}
     if new.usable.empty:
-        return tables, looks
+        return tables, statistics
     for fold in bundle.folds:
         data = fold_data(new, fold, bundle.contents)
-        looks[fold.number] = looks_of(new, data)
+        statistics[fold.number] = sample_statistics(new, data)
         for member in fold.members:
             tables[member] = member_predictions(member, data, batch_size=bundle.contents.batch_size)
-    return tables, looks
+    return tables, statistics

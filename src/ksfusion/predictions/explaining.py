@@ -30,7 +30,7 @@ class Explainer:
     def __init__(self, bundle: Bundle, new: NewSamples):
         self.bundle, self.new = bundle, new
         self.is_network = not METHODS[bundle.method].is_baseline
-        self.looks = self.is_network and "p" in bundle.modalities
+        self.has_attention = self.is_network and "p" in bundle.modalities
         self.reads_genes = self.is_network and "g" in bundle.modalities
 
     @cached_property
@@ -51,7 +51,9 @@ class Explainer:
     def draw(self, case: Mapping[str, Any], drawing: Drawing) -> list[DrawnSample]:
         """Draw the slides of a case; see `ksfusion.predictions.pictures.Drawing.draw`."""
         samples = self.new.usable
-        chosen = shown_samples(samples[samples["case_id"] == case["case_id"]]) if self.looks else samples.iloc[:0]
+        chosen = (
+            shown_samples(samples[samples["case_id"] == case["case_id"]]) if self.has_attention else samples.iloc[:0]
+        )
         if chosen.empty:
             return []
         members = self.answering(case)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.distances import Looks
+from ksfusion.bundles.distances import SampleStatistics
 from ksfusion.bundles.members import Fold
 from ksfusion.predictions.answers import UNSEEN, counting_folds
 from ksfusion.predictions.samples import NewSamples, lacked_genes
@@ -62,7 +62,10 @@ def flags_of_case(sides: Mapping[int, str], folds: Sequence[Fold]) -> Iterator[C
 
 
 def flags_of_samples(
-    new: NewSamples, looks: Mapping[int, Sequence[Looks]], sides: Mapping[str, Mapping[int, str]], folds: Sequence[Fold]
+    new: NewSamples,
+    statistics: Mapping[int, Sequence[SampleStatistics]],
+    sides: Mapping[str, Mapping[int, str]],
+    folds: Sequence[Fold],
 ) -> dict[str, list[CaseFlag]]:
     """Return what is told of the samples of each case, by case_id.
 
@@ -70,8 +73,8 @@ def flags_of_samples(
     ----------
     new
         The samples.
-    looks
-        How each usable sample looks to each fold.
+    statistics
+        What is known of each usable sample, by fold.
     sides
         Of each case in the folds of the study.
     folds
@@ -83,7 +86,7 @@ def flags_of_samples(
         counting = counting_folds(sides[row.case_id], folds)
         told: dict[str, list[str]] = {}
         for fold in counting:
-            for flag in fold.training.flags(looks[fold.number][number]):
+            for flag in fold.training.flags(statistics[fold.number][number]):
                 told.setdefault(flag.code, []).append(flag.detail)
         own = [
             CaseFlag(code, row.sample_id, details[0])
@@ -94,20 +97,23 @@ def flags_of_samples(
             own.append(CaseFlag(STANDS_IN[row.modalities], row.sample_id, f"{row.detail}; {LESS_CERTAIN}"))
         if row.modalities != SLIDES_ONLY:
             own += _of_genes(row.sample_id, row.cohort, counting, lacked)
-        if looks[counting[0].number][number].features is not None:
+        if statistics[counting[0].number][number].features is not None:
             own += _of_quality(row.sample_id, new.slides.loc[row.slide_id])
         found.setdefault(row.case_id, []).extend(own)
     return found
 
 
 def distances_of_samples(
-    new: NewSamples, looks: Mapping[int, Sequence[Looks]], sides: Mapping[str, Mapping[int, str]], folds: Sequence[Fold]
+    new: NewSamples,
+    statistics: Mapping[int, Sequence[SampleStatistics]],
+    sides: Mapping[str, Mapping[int, str]],
+    folds: Sequence[Fold],
 ) -> dict[str, list[dict[str, Any]]]:
     """Return how far the samples of each case are from training, by case_id: the mean over folds that answer for it.
 
     Parameters
     ----------
-    new, looks, sides, folds
+    new, statistics, sides, folds
         See `flags_of_samples`.
 
     Returns
@@ -118,7 +124,7 @@ def distances_of_samples(
     found: dict[str, list[dict[str, Any]]] = {}
     for number, row in enumerate(new.usable.itertuples()):
         counting = counting_folds(sides[row.case_id], folds)
-        known = [fold.training.distances(looks[fold.number][number]) for fold in counting]
+        known = [fold.training.distances(statistics[fold.number][number]) for fold in counting]
         for kind in dict.fromkeys(kind for of_fold in known for kind in of_fold):
             pairs = np.array([of_fold[kind] for of_fold in known if kind in of_fold])
             distance, limit = pairs.mean(axis=0).tolist()

@@ -11,7 +11,7 @@ import numpy as np
 from ksfusion.core.atomic import atomic
 from ksfusion.results.attention.maps import sum_by_patch
 from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of
-from ksfusion.results.attention.slide_picture import Patches
+from ksfusion.results.attention.slide_picture import SlidePatches
 from ksfusion.results.plots.attention import attention_png
 from ksfusion.slides.config import Reading
 from ksfusion.slides.reading.slide_files import SlideSource
@@ -62,7 +62,7 @@ class Drawing:
         A text that the pictures carry.
     """
 
-    patches: Mapping[str, Patches]
+    patches: Mapping[str, SlidePatches]
     sources: Mapping[str, SlideSource]
     output: Path
     read: IsolatedCalls | None

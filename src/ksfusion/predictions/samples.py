@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ksfusion.bundles.config import BundleContents
-from ksfusion.bundles.distances import Looks
+from ksfusion.bundles.distances import SampleStatistics
 from ksfusion.bundles.members import Fold, FoldGenes
 from ksfusion.core.feature_store import open_store
 from ksfusion.genes.unseen import lacking, profiles_by_cohort
@@ -212,8 +212,8 @@ def _scaled(new: NewSamples, genes: FoldGenes) -> dict[str, torch.Tensor]:
     return {niche: torch.from_numpy(scaled[list(names)].to_numpy(np.float32)) for niche, names in genes.niches.items()}
 
 
-def looks_of(new: NewSamples, data: FoldData) -> list[Looks]:
-    """Return how each usable sample looks, to be compared with training.
+def sample_statistics(new: NewSamples, data: FoldData) -> list[SampleStatistics]:
+    """Return what is known of each usable sample, to be compared with training.
 
     Parameters
     ----------
@@ -228,12 +228,12 @@ def looks_of(new: NewSamples, data: FoldData) -> list[Looks]:
         means = mean_patches(_rows_of(data, has)) if len(has) else ()
         features = dict(zip(has.tolist(), means, strict=True))
     genes = np.concatenate([values.numpy() for values in data.genes.values()], axis=1) if data.genes else None
-    looks = []
+    statistics = []
     for number, row in enumerate(new.usable.itertuples()):
         expression = genes[number] if genes is not None and row.modalities != SLIDES_ONLY else None
         of_slide = _looks_of_slide(new, str(row.slide_id)) if number in features else {}
-        looks.append(Looks(features=features.get(number), expression=expression, **of_slide))
-    return looks
+        statistics.append(SampleStatistics(features=features.get(number), expression=expression, **of_slide))
+    return statistics
 
 
 def _rows_of(data: FoldData, positions: np.ndarray) -> FoldData:

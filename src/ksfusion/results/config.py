@@ -154,7 +154,7 @@ class Printing(Block):
         return {str(value) if isinstance(value, int | float) else value: label for value, label in labels.items()}
 
 
-class ClassScoring(Block):
+class ClassOptions(Block):
     """How the classes of a task are scored."""
 
     ordered: bool = Field(False, description="of classification: whether the classes have an order; they are in it")
@@ -170,7 +170,7 @@ class ClassScoring(Block):
         return str(positive) if isinstance(positive, int | float) else positive
 
 
-class ShownTask(ClassScoring, Printing, TaskOutcome):
+class ShownTask(ClassOptions, Printing, TaskOutcome):
     """A task, how its classes are scored, and what it and they are called in print."""
 
     @property

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from ksfusion.cohort.config import Labelling
 from ksfusion.core.near_names import did_you_mean
-from ksfusion.results.config import ClassScoring, Printing, ShownTask
+from ksfusion.results.config import ClassOptions, Printing, ShownTask
 from ksfusion.terms.tasks import SurvivalModel
 from ksfusion.training.config import Epochs
 
 
-class Task(Labelling, ClassScoring, Printing):
+class Task(Labelling, ClassOptions, Printing):
     """What is predicted, how that is scored and called in print, and how long models are trained for it."""
 
     survival: SurvivalModel | None = Field(None, description="of survival: its intervals, loss and cuts")

@@ -56,9 +56,9 @@ def explain_cases(
     new = read_new(files, bundle)
     made_by = provenance(__name__, settings.record())
     explainer = Explainer(bundle, new)
-    patches = read_patches(features, set(new.usable["slide_id"]) - {""}) if explainer.looks else {}
-    sources = slide_sources(manifest) if explainer.looks else {}
-    told, reading = {}, settings.slides if explainer.looks else None
+    patches = read_patches(features, set(new.usable["slide_id"]) - {""}) if explainer.has_attention else {}
+    sources = slide_sources(manifest) if explainer.has_attention else {}
+    told, reading = {}, settings.slides if explainer.has_attention else None
     with atomic(output) as temporary, contextlib.ExitStack() as stack:
         temporary.mkdir()
         # One process for all slides.

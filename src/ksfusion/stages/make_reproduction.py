@@ -11,7 +11,7 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
 from ksfusion.results.config import MakeReproductionSettings
-from ksfusion.results.tables.reproduction import Study, as_text, compare_with_published, to_markdown
+from ksfusion.results.tables.reproduction import Reproduced, as_text, compare_with_published, to_markdown
 from ksfusion.results.tables.scores import read_table
 
 
@@ -37,7 +37,7 @@ def make_reproduction(
         If a table is not what it should be.
     """
     results = pd.concat([read_table(path) for path in tables], ignore_index=True)
-    study = Study(settings.config, settings.paper)
+    study = Reproduced(settings.config, settings.paper)
     table = compare_with_published(read_tsv(resource("paper_tables.tsv")), results, study)
     made_by = provenance(__name__, settings.record())
     write_tsv(as_text(table), output, made_by)

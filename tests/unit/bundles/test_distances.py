@@ -7,7 +7,7 @@ from scipy.stats import median_abs_deviation
 from sklearn.covariance import LedoitWolf
 
 from ksfusion.bundles import read_bundle
-from ksfusion.bundles.distances import Looks, TrainingSummary, read_summary, write_summary
+from ksfusion.bundles.distances import SampleStatistics, TrainingSummary, read_summary, write_summary
 from ksfusion.bundles.summary import QUANTILE, Numbers, fit_gaussian, fit_summary, once
 
 NO_SLIDES = pd.DataFrame(columns=["mpp", "mpp_source", "tissue_mm2", "unique_patches"])
@@ -89,7 +89,7 @@ def test_too_few_samples_tell_no_distance():
     assert fit_gaussian(numbers(9, 4, 30)) == "9 training samples; 10 are the fewest"
     summary = fit_summary({"features": numbers(9, 4)}, NO_SLIDES)
     assert summary.known.no_limits == {"features": "9 training samples; 10 are the fewest"}
-    assert summary.flags(Looks(features=np.full(4, 1e9))) == []
+    assert summary.flags(SampleStatistics(features=np.full(4, 1e9))) == []
 
 
 def test_a_number_that_never_varies_is_no_division_by_zero():
@@ -119,9 +119,9 @@ def test_every_flag_has_its_reason():
         }
     )
     summary = fit_summary({"expression": numbers(60, 6)}, slides)
-    alike = Looks(mpp=0.2507, mpp_source="header", tissue_mm2=31.0, unique_patches=300, stain_status="ok")
+    alike = SampleStatistics(mpp=0.2507, mpp_source="header", tissue_mm2=31.0, unique_patches=300, stain_status="ok")
     assert summary.flags(alike) == []
-    strange = Looks(
+    strange = SampleStatistics(
         expression=np.full(6, 100.0), mpp=1.0, mpp_source="objective", tissue_mm2=0.5, unique_patches=12,
         stain_status="fallback",
     )  # fmt: skip
@@ -132,7 +132,7 @@ def test_every_flag_has_its_reason():
     assert found["other_scale"] == "1 um per pixel; the nearest of training has 0.5"
     assert found["few_patches"] == "12 different patches; limit 300"
     assert "of which" in found["expression_far"]
-    not_finite = Looks(expression=np.full(6, np.nan))
+    not_finite = SampleStatistics(expression=np.full(6, np.nan))
     assert [flag.code for flag in summary.flags(not_finite)] == ["expression_far"]
 
 
@@ -156,5 +156,5 @@ def test_the_bundle_of_a_study_knows_its_training_samples(bundled):
     # Of 60 cases 36 train (three of five blocks), every third with two slides.
     assert fold.training.known.limits["features"].samples == 48
     assert 20 <= fold.training.known.least_tissue_mm2 < 25
-    far = fold.training.flags(Looks(features=np.full(12, 50.0), expression=np.zeros(12)))
+    far = fold.training.flags(SampleStatistics(features=np.full(12, 50.0), expression=np.zeros(12)))
     assert [flag.code for flag in far] == ["features_far"]

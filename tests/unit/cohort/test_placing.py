@@ -4,11 +4,11 @@ from pathlib import PurePath
 
 import pytest
 
-from ksfusion.cohort.placing import Cases, best_column, closest_profiles, name_of, valid_id
+from ksfusion.cohort.placing import CaseIndex, best_column, closest_profiles, name_of, valid_id
 
 
 def cases(*ids):
-    return Cases({name: name for name in ids})
+    return CaseIndex({name: name for name in ids})
 
 
 @pytest.mark.parametrize(

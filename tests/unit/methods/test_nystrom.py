@@ -8,11 +8,11 @@ from torchmil.nn import NystromAttention
 from ksfusion.methods.nystrom import (
     PPEG,
     NystromTransformer,
-    fold,
     landmarks,
     nystrom_attention,
     pseudo_inverse,
     weights_of_first,
+    weights_of_patches,
 )
 
 
@@ -169,4 +169,4 @@ def test_a_bag_is_filled_up_to_a_square_with_its_first_patches():
     ("weights", "expected"), [([1.0, 2, 3, 2], [0.375, 0.25, 0.375]), ([1.0, -2, 3, 0], [0.25, 0, 0.75])]
 )
 def test_weights_of_repeated_patches_add_up_and_none_is_negative(weights, expected):
-    assert fold(torch.tensor([weights]), 3)[0].tolist() == expected
+    assert weights_of_patches(torch.tensor([weights]), 3)[0].tolist() == expected

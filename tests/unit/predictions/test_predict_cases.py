@@ -17,7 +17,7 @@ from ksfusion.predictions.files import read_new
 from ksfusion.predictions.flags import flags_of_samples
 from ksfusion.predictions.page import PageFiles, render_case
 from ksfusion.predictions.page_scores import score_rows
-from ksfusion.predictions.samples import fold_data, judged, looks_of
+from ksfusion.predictions.samples import fold_data, judged, sample_statistics
 from ksfusion.results.config import ShownTask
 from ksfusion.stages.predict_cases import predict_cases
 from ksfusion.terms.modalities import GENES_ONLY, MODALITIES, PAIRED, SLIDES_ONLY
@@ -139,9 +139,9 @@ def test_a_gene_that_is_not_there_counts_as_the_mean_of_training_and_is_told(fil
     scaling = bundle.folds[0].genes.scaling
     mean = (scaling.fill.loc["all", gene] - scaling.mean.loc["all", gene]) / scaling.sd.loc["all", gene]
     assert values.numpy() == pytest.approx(np.full(len(values), mean), abs=1e-6)
-    looks = {0: looks_of(lacking, data)}
+    statistics = {0: sample_statistics(lacking, data)}
     sides = {case_id: {} for case_id in new.table["case_id"]}
-    flags = flags_of_samples(lacking, looks, sides, bundle.folds)
+    flags = flags_of_samples(lacking, statistics, sides, bundle.folds)
     for own in flags.values():
         details = {flag.code: flag.detail for flag in own}
         assert gene in details["genes_missing"]

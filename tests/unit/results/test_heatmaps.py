@@ -25,7 +25,7 @@ from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.released import ReleasedDeform
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.attention.maps import attention_maps, share_for_half, spread_attention, sum_by_patch
-from ksfusion.results.attention.slide_picture import Patches, SlidePicture, on_white
+from ksfusion.results.attention.slide_picture import SlidePatches, SlidePicture, on_white
 from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
 from ksfusion.results.plots.attention import draw_attention
 from ksfusion.results.plots.style import drawing_style
@@ -232,7 +232,7 @@ def test_an_even_attention_looks_even():
 
 
 def test_without_a_slide_patches_lie_on_white():
-    patches = Patches(np.array([[100, 50], [104, 50], [108, 54]]), np.array([0, 1, 2, 0]), um=250.0)
+    patches = SlidePatches(np.array([[100, 50], [104, 50], [108, 54]]), np.array([0, 1, 2, 0]), um=250.0)
     shown = on_white(patches, longest=200)
     # 12 x 8 units with patches of 4, and as much as a margin on each side: ten px a unit.
     assert not shown.is_slide and shown.rgb.shape == (160, 200, 3) and shown.rgb.min() == 255
@@ -246,7 +246,7 @@ def test_without_a_slide_patches_lie_on_white():
 
 
 def test_a_single_patch_is_drawn():
-    shown = on_white(Patches(np.array([[7, 9]]), np.zeros(4, int), float("nan")), longest=90)
+    shown = on_white(SlidePatches(np.array([[7, 9]]), np.zeros(4, int), float("nan")), longest=90)
     assert shown.side == 30 and shown.corners.tolist() == [[30, 30]]
 
 

@@ -10,7 +10,7 @@ from ksfusion.core.feature_store import FeatureStore
 from ksfusion.demo.targets import TARGETS
 from ksfusion.results.attention.localisation import locate_all
 from ksfusion.results.attention.patch_oracle import patch_oracle
-from ksfusion.results.attention.slide_picture import Patches
+from ksfusion.results.attention.slide_picture import SlidePatches
 from ksfusion.results.attention.targets import Targets
 
 N = 30
@@ -26,7 +26,7 @@ def drawn(shown):
         place = {"slide_id": slide_id, "x": coords[:, 0], "y": coords[:, 1]}
         known = pd.DataFrame({**place, **dict(zip(TARGETS, truth.T, strict=True))})
         targets.append(known.sort_values("x"))
-        patches[slide_id] = Patches(coords, np.arange(N), 0.5)
+        patches[slide_id] = SlidePatches(coords, np.arange(N), 0.5)
     offsets, counts = np.arange(3) * N, np.full(3, N)
     index = np.tile(np.arange(N, dtype=np.int32), (3, 1))
     store = FeatureStore(("A", "B", "C"), np.concatenate(parts), index, offsets, counts, Path())

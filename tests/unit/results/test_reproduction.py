@@ -8,7 +8,7 @@ from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
 from ksfusion.preflight.parsing import load_config
 from ksfusion.results.config import MakeReproductionSettings, MakeTablesSettings, ShownTask
-from ksfusion.results.tables.reproduction import COLUMNS, Study, compare_with_published
+from ksfusion.results.tables.reproduction import COLUMNS, Reproduced, compare_with_published
 from ksfusion.stages.make_reproduction import make_reproduction
 from ksfusion.stages.make_tables import make_tables
 
@@ -19,7 +19,7 @@ GRADING = ShownTask(name="grading", kind="classification", classes=["G2", "G3", 
 def study(**blocks):
     """Return a study whose configuration is the paper's but for keys of some blocks."""
     changed = {block: {**GLIOMA[block], **values} for block, values in blocks.items() if isinstance(values, dict)}
-    return Study({**GLIOMA, **blocks, **changed}, GLIOMA)
+    return Reproduced({**GLIOMA, **blocks, **changed}, GLIOMA)
 
 
 def long_row(method, metric, mean, low, high, *, task="grading", n=100, level="sample", **more):
@@ -59,7 +59,7 @@ def test_a_published_value_lies_in_the_interval_or_not():
 def test_what_has_no_counterpart_has_a_reason():
     values = [("snn", "grading", "auc", 90.0), ("cmta", "grading", "auc", 90.0), ("snn", "survival", "c_index", 70.0)]
     graded = {"grading": GLIOMA["tasks"]["grading"]}
-    of = Study({**GLIOMA, "methods": ["snn"], "tasks": graded}, GLIOMA)
+    of = Reproduced({**GLIOMA, "methods": ["snn"], "tasks": graded}, GLIOMA)
     table = compared(values, [long_row("snn", "auc", 88.0, 83.0, 91.0)], of)
     assert table["inside"].tolist() == ["yes", "", ""]
     assert table["reason"].tolist()[1:] == [

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from ksfusion.results.attention.maps import WHOLE
-from ksfusion.results.attention.slide_picture import Patches, SlidePicture, lay_on, on_white, picture_of
+from ksfusion.results.attention.slide_picture import SlidePatches, SlidePicture, lay_on, on_white, picture_of
 from ksfusion.results.plots.attention import LONGEST_PX
 from ksfusion.slides.config import Reading
 from ksfusion.slides.reading.errors import SlideError
@@ -65,8 +65,14 @@ def read_slide_and_patches(
 
     Parameters
     ----------
-    path, mpp, settings, longest
-        See `ksfusion.results.attention.slide_picture.read_picture`.
+    path
+        The slide's file.
+    mpp
+        Micrometres per px of level 0 as the user gives them; None: as the file says.
+    settings
+        How slides are read, and the size and scale of the patches.
+    longest
+        Longer side of the picture at most, in px.
     corners
         Upper left corners of the patches, in px of level 0.
 
@@ -113,7 +119,7 @@ def gallery(
 
 def pictures_of(
     slide_id: str,
-    patches: Patches,
+    patches: SlidePatches,
     shares: Mapping[str, np.ndarray],
     read: IsolatedCalls | None,
     sources: Mapping[str, SlideSource],

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ksfusion.core.feature_store import FeatureStore
 from ksfusion.results.attention.localisation import ORACLE
-from ksfusion.results.attention.slide_picture import Patches
+from ksfusion.results.attention.slide_picture import SlidePatches
 from ksfusion.results.attention.targets import Targets
 
 # Of standardised features, and fixed: nothing is chosen by what comes out.
@@ -19,7 +19,7 @@ PENALTY = 10_000.0
 
 def patch_oracle(
     store: FeatureStore,
-    patches: Mapping[str, Patches],
+    patches: Mapping[str, SlidePatches],
     samples: pd.DataFrame,
     targets: Targets,
 ) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def patch_oracle(
 
 def _with_truth(
     store: FeatureStore,
-    patches: Mapping[str, Patches],
+    patches: Mapping[str, SlidePatches],
     samples: pd.DataFrame,
     targets: Targets,
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ksfusion.slides.config import Reading
-from ksfusion.slides.reading.slide import Slide, open_slide
+from ksfusion.slides.reading.slide import Slide
 
 UM_PER_MM = 1000
 
 
 @dataclass(frozen=True)
-class Patches:
+class SlidePatches:
     """The chosen patches of a slide.
 
     Attributes
@@ -63,7 +63,7 @@ class SlidePicture:
     px_mm: float | None
 
 
-def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Patches]:
+def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, SlidePatches]:
     """Return the patches of slides from the files of the feature stage.
 
     Parameters
@@ -81,20 +81,14 @@ def read_patches(features: Iterable[Path], slide_ids: set[str]) -> dict[str, Pat
     # HDF5 is read here alone.
     from ksfusion.core.features_file import open_features
 
-    found: dict[str, Patches] = {}
+    found: dict[str, SlidePatches] = {}
     for path in features:
         with open_features(path) as slides:
             for slide_id in slide_ids & set(slides):
                 group = slides[slide_id]
                 um = 1.0 if group.attributes.get("unit") == "um" else float(group.attributes["mpp"])
-                found[slide_id] = Patches(group.read("coords"), group.read("index"), um)
+                found[slide_id] = SlidePatches(group.read("coords"), group.read("index"), um)
     return found
-
-
-def read_picture(path: str, mpp: float | None, settings: Reading, longest: int) -> tuple[np.ndarray, float]:
-    """Return a slide as a picture of at most ``longest`` px, and its micrometres per px; runs in a worker process."""
-    with open_slide(path, mpp, reader=settings.reader, icc=settings.icc) as slide:
-        return picture_of(slide, longest)
 
 
 def picture_of(slide: Slide, longest: int) -> tuple[np.ndarray, float]:
@@ -103,13 +97,13 @@ def picture_of(slide: Slide, longest: int) -> tuple[np.ndarray, float]:
     return slide.thumbnail(scale), scale
 
 
-def lay_on(rgb: np.ndarray, scale: float, patches: Patches, *, settings: Reading) -> SlidePicture:
+def lay_on(rgb: np.ndarray, scale: float, patches: SlidePatches, *, settings: Reading) -> SlidePicture:
     """Lay patches on a picture of their slide.
 
     Parameters
     ----------
     rgb, scale
-        As `read_picture` returns them.
+        As `picture_of` returns them.
     patches
         Upper left corners of the patches, in px of level 0.
     settings
@@ -119,7 +113,7 @@ def lay_on(rgb: np.ndarray, scale: float, patches: Patches, *, settings: Reading
     return SlidePicture(rgb, True, patches.coords * (patches.um / scale), side, scale / UM_PER_MM)
 
 
-def on_white(patches: Patches, *, longest: int) -> SlidePicture:
+def on_white(patches: SlidePatches, *, longest: int) -> SlidePicture:
     """Lay patches on white, each as wide as the smallest step between two columns or rows."""
     coords = patches.coords - patches.coords.min(axis=0)
     steps = np.concatenate([np.diff(np.unique(values)) for values in coords.T])

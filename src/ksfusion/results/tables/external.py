@@ -30,7 +30,7 @@ TEST_WORD = re.compile(r"\btest (samples?|cases?)\b")
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredCohorts:
     """The long table of the test samples and of each external cohort, and their drops."""
 
     table: pd.DataFrame
@@ -56,7 +56,7 @@ def without_test(text: str) -> str:
     return TEST_WORD.sub(r"\1", text)
 
 
-def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfScores], pd.DataFrame]) -> Scored:
+def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfScores], pd.DataFrame]) -> ScoredCohorts:
     """Score the test samples, and each external cohort by itself.
 
     Parameters
@@ -78,7 +78,9 @@ def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfS
         return table
 
     tables += on_each_cohort(runs, scored)
-    return Scored(pd.concat(tables, ignore_index=True), pd.concat([part for part in drops if len(part)] or drops[:1]))
+    return ScoredCohorts(
+        pd.concat(tables, ignore_index=True), pd.concat([part for part in drops if len(part)] or drops[:1])
+    )
 
 
 def drop_table(

@@ -41,8 +41,8 @@ NOTES = (
 )
 
 
-class Study(NamedTuple):
-    """What a study was told.
+class Reproduced(NamedTuple):
+    """The study that reproduces, and the paper: what each was configured with.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def _in_yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def compare_with_published(published: pd.DataFrame, results: pd.DataFrame, study: Study) -> pd.DataFrame:
+def compare_with_published(published: pd.DataFrame, results: pd.DataFrame, study: Reproduced) -> pd.DataFrame:
     """Put each published value beside the one here.
 
     Parameters
