@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from listed_outputs import unlisted
 
-from ksfusion.core.outputs import read_outputs, unlisted
+from ksfusion.core.outputs import read_outputs
 
 PAPER_METRICS = ["auc", "accuracy", "sensitivity", "specificity", "f1"]
 

@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 from fold_project import CLASSES, draw_slide, write_study
+from listed_outputs import unlisted, wrong_columns
 from project import ROOT
 
-from ksfusion.core.outputs import output_of, read_outputs, unlisted, wrong_columns
+from ksfusion.core.outputs import output_of, read_outputs
 
 pytestmark = [pytest.mark.workflow]
 PROBABILITIES = [f"prob_{name}" for name in CLASSES]

@@ -135,10 +135,10 @@ def imported_names(module: str) -> set[str]:
     module
         Dotted name, such as ``"ksfusion.slides.stain.target"``.
     """
-    return _imported_names(_tree(module), module)
+    return _names_in(_tree(module), module)
 
 
-def _imported_names(tree: ast.Module, module: str) -> set[str]:
+def _names_in(tree: ast.Module, module: str) -> set[str]:
     names: set[str] = set()
     for node in _statements(tree):
         if isinstance(node, ast.Import):
@@ -169,7 +169,7 @@ def _no_garbage_collection() -> Iterator[None]:
 def _parse(module: str) -> tuple[str, tuple[str, ...]]:
     """Return the SHA-256 of a module's syntax tree, and the modules of this package that it imports."""
     tree = _tree(module)
-    imported = tuple(sorted(name for name in _imported_names(tree, module) if _module_file(name)))
+    imported = tuple(sorted(name for name in _names_in(tree, module) if _module_file(name)))
     computing = _only_what_computes(tree, of_settings=module.endswith(".config"))
     parts: list[str] = []
     _write_tree(computing, parts)

@@ -77,19 +77,13 @@ def survival_confidence(logits: Tensor, days: Tensor, event: Tensor) -> Tensor:
     return concordance_index(days, event, risk(logits))
 
 
-def _confidence_by_truth(logits: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
-    if "y" in truth:
-        return class_confidence(logits, truth["y"])
-    return survival_confidence(logits, truth["days"], truth["event"])
-
-
 @torch.no_grad()
 def coordinate_classifier(
     classifier: nn.Linear,
     embeddings: Mapping[str, Tensor],
     truth: Mapping[str, Tensor],
     *,
-    confidence: Confidence | None = None,
+    confidence: Confidence,
     coordinate: Coordinate = coordinate,
 ) -> Coordination:
     """Coordinate the halves of a classifier's weight gradient in place; the bias is left alone.
@@ -101,13 +95,12 @@ def coordinate_classifier(
     embeddings : mapping of stream to Tensor (B, width)
         Embeddings of two streams, in the order of concatenation.
     truth : mapping of name to Tensor (B,)
-        ``y``, or ``days`` and ``event``.
+        What the confidence is judged by, such as ``y``, or ``days`` and ``event``.
     confidence
-        Confidence of a stream, from its logits and the labels; None: by ``y``, or by ``days`` and ``event``.
+        Confidence of a stream, from its logits and the labels.
     coordinate
         Way to coordinate the two halves.
     """
-    confidence = confidence or _confidence_by_truth
     widths = [z.shape[1] for z in embeddings.values()]
     gradient = classifier.weight.grad
     if gradient is None:

@@ -2,9 +2,10 @@
 
 import pandas as pd
 import pytest
+from listed_outputs import unlisted, wrong_columns
 from project import ROOT
 
-from ksfusion.core.outputs import output_of, outputs_page, read_outputs, unlisted
+from ksfusion.core.outputs import output_of, outputs_page, read_outputs
 
 LISTED = """
 common:
@@ -89,7 +90,6 @@ def test_files_that_rules_write_are_listed():
 def test_columns_that_the_code_declares_are_listed():
     """Of files that no run of the tests has, or of which it has a part."""
     from ksfusion.cohort.ledger import SAMPLE_COLUMNS, SLIDE_COLUMNS
-    from ksfusion.core.outputs import wrong_columns
     from ksfusion.results.attention.localisation import COLUMNS as LOCALISATION
     from ksfusion.results.tables.external import COLUMNS as EXTERNAL
     from ksfusion.stages.read_regions import COLUMNS as REGIONS
@@ -112,7 +112,6 @@ def test_columns_that_the_code_declares_are_listed():
 
 @pytest.mark.parametrize("kind", ["classification", "survival", "regression"])
 def test_columns_of_new_patients_are_listed(kind):
-    from ksfusion.core.outputs import wrong_columns
     from ksfusion.predictions.table import case_row
     from ksfusion.results.config import ShownTask
 

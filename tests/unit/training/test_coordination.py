@@ -31,6 +31,14 @@ def run(first, second, first_confidence, second_confidence):
     )
 
 
+def of_class(logits, truth):
+    return class_confidence(logits, truth["y"])
+
+
+def of_survival(logits, truth):
+    return survival_confidence(logits, truth["days"], truth["event"])
+
+
 def test_the_less_confident_half_is_projected():
     first, second, record = run(A, B, 0.2, 0.9)
     # A - (A.B / |B|^2) B = (1, 0) + (-1, 1) / 2
@@ -102,7 +110,7 @@ def test_classifier_gradient_is_changed_in_the_right_half():
     classifier.weight.grad = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
     classifier.bias.grad = torch.tensor([5.0, 6.0])
     embeddings = {"tumour": torch.tensor([[1.0]]), "tme": torch.tensor([[1.0]])}
-    record = coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0])})
+    record = coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0])}, confidence=of_class)
     # Halves are (1, 0) and (-1, 1): the second becomes (0, 1).
     assert classifier.weight.grad.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert classifier.bias.grad.tolist() == [5.0, 6.0]
@@ -123,7 +131,7 @@ def test_the_bias_is_shared_by_halves_in_the_confidence(bias, gives):
     gradient = torch.tensor([[1.0, -1.0], [0.0, 1.0]])
     classifier.weight.grad = gradient.clone()
     embeddings = {"tumour": torch.tensor([[2.6], [0.0]]), "tme": torch.tensor([[1.0], [-1.0]])}
-    coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0, 1])})
+    coordinate_classifier(classifier, embeddings, {"y": torch.tensor([0, 1])}, confidence=of_class)
     changed = (classifier.weight.grad != gradient).any(dim=0)
     assert changed.tolist() == [gives == 0, gives == 1]
 
@@ -135,7 +143,7 @@ def test_survival_without_a_comparable_pair_changes_nothing():
     before = classifier.weight.grad.clone()
     embeddings = {"tumour": torch.randn(3, 2), "tme": torch.randn(3, 2)}
     truth = {"days": torch.tensor([5.0, 6.0, 7.0]), "event": torch.zeros(3)}
-    record = coordinate_classifier(classifier, embeddings, truth)
+    record = coordinate_classifier(classifier, embeddings, truth, confidence=of_survival)
     assert torch.equal(classifier.weight.grad, before) and record.conflict == 1 and record.projected == 0
 
 
@@ -148,7 +156,7 @@ def test_survival_projects_the_stream_that_ranks_worse():
     # Higher hazards die earlier: the first stream ranks all pairs wrongly, the second rightly.
     embeddings = {"tumour": torch.tensor([[-1.0], [0.0], [1.0]]), "tme": torch.tensor([[1.0], [0.0], [-1.0]])}
     truth = {"days": torch.tensor([1.0, 2.0, 3.0]), "event": torch.ones(3)}
-    coordinate_classifier(classifier, embeddings, truth)
+    coordinate_classifier(classifier, embeddings, truth, confidence=of_survival)
     assert classifier.weight.grad[:2].tolist() == [[0.5, -1.0], [0.5, 1.0]]
 
 
@@ -201,7 +209,8 @@ def test_whether_halves_conflict_is_a_matter_of_signs():
     for layer, other in ((classifier, second), (turned, -second)):
         logits.append(layer(torch.cat([first, other], dim=1)))
         nn.functional.cross_entropy(logits[-1], truth["y"]).backward()
-        cosines.append(coordinate_classifier(layer, {"tumour": first, "tme": other}, truth).cosine)
+        embeddings = {"tumour": first, "tme": other}
+        cosines.append(coordinate_classifier(layer, embeddings, truth, confidence=of_class).cosine)
     torch.testing.assert_close(logits[0], logits[1])
     assert abs(cosines[0]) > 0.01
     torch.testing.assert_close(cosines[0], -cosines[1])
