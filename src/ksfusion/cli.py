@@ -21,7 +21,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 import ksfusion
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import explain
+from ksfusion.core.machine_errors import explain
 from ksfusion.doctor.gpus import gpu_of_job
 
 log = logging.getLogger(__name__)

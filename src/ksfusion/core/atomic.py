@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import is_out_of_room, no_room
+from ksfusion.core.machine_errors import is_out_of_room, no_room
 
 
 @contextlib.contextmanager

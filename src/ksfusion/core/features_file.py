@@ -22,7 +22,7 @@ import numpy as np
 
 from ksfusion.core.checksums import DIGITS, PROVENANCE_KEY, SEAL_KEY, array_checksum, checksum
 from ksfusion.core.errors import DamagedFileError
-from ksfusion.core.failures import take_room
+from ksfusion.core.machine_errors import take_room
 from ksfusion.core.provenance import as_json
 
 END = b"ksfusion"

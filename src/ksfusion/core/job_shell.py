@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ksfusion.core.failures import CRASHED, KILLED
+from ksfusion.core.machine_errors import CRASHED, KILLED
 
 # Names the files with methods of the user's, with the separator of PATH between them.
 METHODS_VARIABLE = "KSFUSION_METHODS"

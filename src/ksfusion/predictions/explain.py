@@ -109,7 +109,7 @@ def mean_attributions(
         cpu = torch.device("cpu")
         with reproducible(member.seed, device=cpu, threads=THREADS):
             patches, values = own.gather(positions, cpu)
-            owed = integrated_gradients(model, patches, values, target=target, baseline=training_means(genes))
+            owed = integrated_gradients(model, patches, values, target=target, baseline=frozen_training_mean(genes))
         for niche, symbols in genes.niches.items():
             parts, scaled = owed[niche].mean(dim=0).tolist(), values[niche].mean(dim=0).tolist()
             rows += [(symbol, niche, *pair) for symbol, *pair in zip(symbols, scaled, parts, strict=True)]
@@ -122,7 +122,7 @@ def mean_attributions(
     return [{**record, "sd": None if np.isnan(record["sd"]) else record["sd"]} for record in records]
 
 
-def training_means(genes: FoldGenes) -> dict[str, torch.Tensor]:
+def frozen_training_mean(genes: FoldGenes) -> dict[str, torch.Tensor]:
     """Return the mean of the training samples' scaled genes, niche to (genes,): zero where they are z-scores."""
     scaling = genes.scaling
     mean = ((scaling.fill - scaling.mean) / scaling.sd).loc[POOLED]

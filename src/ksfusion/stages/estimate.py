@@ -23,7 +23,7 @@ from ksfusion.estimates.forecast import Forecast, Place, forecast
 from ksfusion.estimates.rates import Rates
 from ksfusion.estimates.slide_sizes import look_at_slides, spread
 from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
-from ksfusion.estimates.telling import estimate_lines
+from ksfusion.estimates.text import estimate_lines
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
 from ksfusion.stages.doctor import UNFIT

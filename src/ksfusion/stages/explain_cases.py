@@ -13,7 +13,7 @@ from ksfusion.core.atomic import atomic
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.core.storage import read_json, write_json
 from ksfusion.predictions.config import ExplainCasesSettings
-from ksfusion.predictions.explaining import Explainer
+from ksfusion.predictions.explainer import Explainer
 from ksfusion.predictions.files import NewFiles, read_new
 from ksfusion.predictions.pictures import Drawing
 from ksfusion.results.attention.patch_gallery import read_slide_and_patches

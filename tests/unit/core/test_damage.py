@@ -18,9 +18,9 @@ from ksfusion import cli
 from ksfusion.core import storage
 from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import DamagedFileError, UserError
-from ksfusion.core.failures import explain
 from ksfusion.core.feature_store import open_store
 from ksfusion.core.features_file import FeaturesWriter, open_features, unsealed
+from ksfusion.core.machine_errors import explain
 from ksfusion.core.parquet import read_parquet, read_wide_parquet, write_parquet
 from ksfusion.core.storage import read_json, read_provenance, read_rows, read_tsv, write_json, write_text, write_tsv
 from ksfusion.slides.features.cache import FeatureCache

@@ -18,7 +18,7 @@ from ksfusion.estimates.forecast import Forecast, Place, Stage, forecast
 from ksfusion.estimates.rates import Cost, Rate, Rates
 from ksfusion.estimates.slide_sizes import look_at_slides, spread
 from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
-from ksfusion.estimates.telling import size, span
+from ksfusion.estimates.text import size, span
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
 from ksfusion.slides.encoders.presets import LITE0, RESNET50, built_here

@@ -10,7 +10,7 @@ from ksfusion.bundles import read_bundle
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_json, read_tsv, write_tsv
 from ksfusion.predictions.config import PredictCasesSettings
-from ksfusion.predictions.explaining import Explainer
+from ksfusion.predictions.explainer import Explainer
 from ksfusion.predictions.files import read_new
 from ksfusion.stages.predict_cases import predict_cases
 

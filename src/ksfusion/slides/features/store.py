@@ -13,9 +13,9 @@ import pandas as pd
 
 from ksfusion.core.checksums import array_checksum
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import take_room
 from ksfusion.core.feature_store import FEATURES, INDEX
 from ksfusion.core.features_file import FeaturesFile, open_features
+from ksfusion.core.machine_errors import take_room
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.failures import MORE_MEMORY
+from ksfusion.core.machine_errors import MORE_MEMORY
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.slides.reading.errors import Reason, SlideError
 
