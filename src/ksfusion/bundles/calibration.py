@@ -26,9 +26,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit
 
-from ksfusion.bundles.columns import probability_columns
 from ksfusion.bundles.config import FoldCalibration, Temperature
-from ksfusion.terms.tasks import PREDICTED, TaskOutcome
+from ksfusion.terms.tasks import HAZARD, RISK, TaskOutcome, hazard_columns, prediction_columns
 from ksfusion.training.losses import interval_of
 
 # A probability is taken as no smaller: the logarithm of 0 has no place on any scale.
@@ -41,9 +40,9 @@ CERTAIN = "the {} validation cases are too few to tell one: the smaller it is, t
 FEWEST_CASES = 5
 
 
-def hazard_columns(table: pd.DataFrame) -> list[str]:
+def hazards_in(table: pd.DataFrame) -> list[str]:
     """Return the columns of the hazards of a table of predictions, in the order of the intervals."""
-    return sorted((name for name in table if name.startswith("hazard_")), key=lambda name: int(name[len("hazard_") :]))
+    return hazard_columns(sum(name.startswith(HAZARD) for name in table))
 
 
 def mean_by_case(tables: Sequence[pd.DataFrame], task: TaskOutcome) -> pd.DataFrame:
@@ -65,14 +64,12 @@ def mean_by_case(tables: Sequence[pd.DataFrame], task: TaskOutcome) -> pd.DataFr
     """
     rows = pd.concat(tables, ignore_index=True)
     kept = [name for name in ("cohort", "split", "y", "days", "event") if name in rows]
-    if task.kind == "classification":
-        predicted = rows[probability_columns(task)]
-    elif task.kind == "regression":
-        predicted = rows[[PREDICTED]]
-    else:
-        hazards = hazard_columns(rows)
+    if task.kind == "survival":
+        hazards = hazards_in(rows)
         alive = (1 - rows[hazards]).cumprod(axis=1)
-        predicted = alive.join(rows["risk"])
+        predicted = alive.join(rows[RISK])
+    else:
+        predicted = rows[prediction_columns(task)]
     groups = rows["case_id"]
     means = predicted.groupby(groups, sort=True).mean()
     if task.kind == "survival":
@@ -92,10 +89,10 @@ def calibrated(cases: pd.DataFrame, calibration: FoldCalibration, task: TaskOutc
     if temperature is None or task.kind == "regression":
         return None
     if task.kind == "classification":
-        columns = probability_columns(task)
+        columns = prediction_columns(task)
         values = np.exp(_log_probabilities(cases[columns].to_numpy(float), temperature.value))
     else:
-        columns = hazard_columns(cases)
+        columns = hazards_in(cases)
         values = expit(_hazard_logits(cases[columns].to_numpy(float), temperature.value, np.array(temperature.centre)))
     return cases.assign(**dict(zip(columns, values.T, strict=True)))
 
@@ -139,7 +136,7 @@ def fit_temperature(
         return FoldCalibration(no_temperature=f"{len(val)} validation cases; {FEWEST_CASES} are the fewest")
     centre = np.empty(0)
     if task.kind == "survival":
-        hazards = train[hazard_columns(train)].to_numpy(float)
+        hazards = train[hazards_in(train)].to_numpy(float)
         centre = logit(np.clip(hazards, SMALLEST, 1 - SMALLEST)).mean(axis=0)
 
     def loss(temperature: float) -> float:
@@ -164,7 +161,7 @@ def _smoothed_loss(cases: pd.DataFrame, task: TaskOutcome) -> Callable[[float], 
     own = ((counts + 1) / (counts + 2))[labels]
     targets = np.repeat((1 - own)[:, None] / (classes - 1), classes, axis=1)
     targets[np.arange(len(cases)), labels] = own
-    probabilities = cases[probability_columns(task)].to_numpy(float)
+    probabilities = cases[prediction_columns(task)].to_numpy(float)
     return lambda temperature: float(-(targets * _log_probabilities(probabilities, temperature)).sum(axis=1).mean())
 
 
@@ -191,9 +188,9 @@ def log_loss(
     """
     rows = np.arange(len(cases))
     if task.kind == "classification":
-        logarithms = _log_probabilities(cases[probability_columns(task)].to_numpy(float), temperature)
+        logarithms = _log_probabilities(cases[prediction_columns(task)].to_numpy(float), temperature)
         return float(-logarithms[rows, cases["y"].to_numpy(int)].mean())
-    logits = _hazard_logits(cases[hazard_columns(cases)].to_numpy(float), temperature, centre)
+    logits = _hazard_logits(cases[hazards_in(cases)].to_numpy(float), temperature, centre)
     log_hazard, log_survival = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
     interval = interval_of(cases["days"].to_numpy(float), cuts)
     lived = np.where(np.arange(logits.shape[1]) < interval[:, None], log_survival, 0).sum(axis=1)

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.columns import probability_columns
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import TaskOutcome, prediction_columns
 
 
 class ConformalSet(NamedTuple):
@@ -72,7 +71,7 @@ def conformal_scores(cases: pd.DataFrame, task: TaskOutcome) -> list[float]:
     task
         A task of classes.
     """
-    probabilities = cases[probability_columns(task)].to_numpy(float)
+    probabilities = cases[prediction_columns(task)].to_numpy(float)
     own = probabilities[np.arange(len(cases)), cases["y"].to_numpy(int)]
     scores: list[float] = np.sort(np.clip(1 - own, 0, 1)).tolist()
     return scores

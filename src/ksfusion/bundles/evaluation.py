@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.bundles.calibration import calibrated, log_loss, mean_by_case
-from ksfusion.bundles.columns import probability_columns
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
 from ksfusion.bundles.read import Bundle
@@ -27,7 +26,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.parquet import write_parquet
 from ksfusion.results.runs import Run, outcome_columns, read_runs
 from ksfusion.terms.splits import CALIBRATION, EXTERNAL
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import TaskOutcome, prediction_columns
 from ksfusion.training.checkpoint import CONFIG, METRICS, PREDICTIONS
 from ksfusion.training.fold_tables import truth_columns
 
@@ -208,7 +207,7 @@ def _calibration_row(bundle: Bundle, fold: Fold, cases: pd.DataFrame, cohort: st
         row["temperature"] = known.temperature.value
         row["loss_calibrated"] = log_loss(shown, task, cuts)
     if known.scores:
-        probabilities = (cases if shown is None else shown)[probability_columns(task)].to_numpy(float)
+        probabilities = (cases if shown is None else shown)[prediction_columns(task)].to_numpy(float)
         sets = [conformal_set([own], [known.scores], task.classes, level=level) for own in probabilities]
         reasons.append(sets[0].reason)
         if not sets[0].reason:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.calibration import calibrated, hazard_columns, mean_by_case
-from ksfusion.bundles.columns import probability_columns, value_columns
+from ksfusion.bundles.calibration import calibrated, hazards_in, mean_by_case
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import TaskOutcome, prediction_columns
 
 # Of what is told of a case by its mean percentile among the training cases of each model.
 HALF = 50.0
@@ -145,7 +144,7 @@ def answer_of(
     by_member = {member: mean_by_case([own[member]], task).iloc[0] for fold in counting for member in fold.members}
     by_fold = {fold.number: mean_by_case([own[member] for member in fold.members], task) for fold in counting}
     scaled = {fold.number: calibrated(by_fold[fold.number], fold.calibration, task) for fold in counting}
-    columns = value_columns(task)
+    columns = prediction_columns(task)
     answer: dict[str, Any] = {
         "values": {name: Spread.of([row[name] for row in by_member.values()]) for name in columns},
         "members": [_said(member, row, sides, task) for member, row in by_member.items()],
@@ -171,8 +170,8 @@ def answer_of(
 
 def _said(member: Member, row: pd.Series, sides: Mapping[int, str], task: TaskOutcome) -> dict[str, Any]:
     """Return what a model says of a case."""
-    columns = value_columns(task)
-    said: dict[str, Any] = {"fold": member.fold, "seed": member.seed, "side": sides.get(member.fold, "")}
+    columns = prediction_columns(task)
+    said: dict[str, Any] = {"fold": member.fold, "seed": member.seed, "side": splits.get(member.fold, "")}
     said["values"] = {name: float(row[name]) for name in columns}
     if task.kind != "classification":
         said["percentile"] = percentile(float(row[columns[0]]), member.reference)
@@ -201,7 +200,7 @@ def _of_classes(
     """Return the calibrated probabilities, mean over folds, and the conformal set."""
     if not scaled:
         return {}
-    columns = probability_columns(task)
+    columns = prediction_columns(task)
     probabilities = [table[columns].to_numpy(float)[0] for table in scaled.values()]
     mean = dict(zip(columns, np.mean(probabilities, axis=0).tolist(), strict=True))
     without = next((fold.calibration.no_scores for fold in folds if not fold.calibration.scores), "")
@@ -213,7 +212,7 @@ def _of_classes(
 
 def _curve(row: pd.Series, cuts: Sequence[float]) -> Curve:
     """Return the survival curve of a row of hazards: the probability of being alive at the end of each interval."""
-    hazards = row[hazard_columns(row.to_frame().T)].to_numpy(float)
+    hazards = row[hazards_in(row.to_frame().T)].to_numpy(float)
     return Curve(list(map(float, cuts)), np.cumprod(1 - hazards)[: len(cuts)].tolist())
 
 

@@ -13,6 +13,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.predictions.explain import mean_attention, mean_attributions, shown_samples
 from ksfusion.predictions.pictures import Drawing, DrawnSample
 from ksfusion.predictions.samples import NewSamples, fold_data
+from ksfusion.terms.tasks import probability_column
 from ksfusion.training.data import FoldData
 
 
@@ -69,6 +70,6 @@ class Explainer:
         if not self.reads_genes:
             return []
         values, task = case["answer"]["values"], self.bundle.task
-        predicted = max(task.classes, key=lambda name: values[f"prob_{name}"]["mean"]) if task.classes else ""
+        predicted = max(task.classes, key=lambda name: values[probability_column(name)]["mean"]) if task.classes else ""
         folds = {fold.number: fold for fold in self.bundle.folds}
         return mean_attributions(self.answering(case), self.data, folds, case["case_id"], task, predicted)

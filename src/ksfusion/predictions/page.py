@@ -21,6 +21,7 @@ from ksfusion.results.report.heatmaps import SHEET_PX
 from ksfusion.results.report.page import STYLE as REPORT_STYLE
 from ksfusion.results.report.policy import content_policy
 from ksfusion.terms.flags import FLAGS
+from ksfusion.terms.tasks import probability_column
 
 TEMPLATE, STYLE = (Path(__file__).with_name(f"case.{ending}") for ending in ("html.j2", "css"))
 KINDS = {"features": "features of its patches", "expression": "scaled genes", "stain": "stain"}
@@ -130,9 +131,9 @@ def _class_rows(answer: Mapping[str, Any], contents: BundleContents) -> list[dic
     """Return a row for each class, the most likely first."""
     task, rows = contents.task, []
     inside = set((answer["conformal"] or {}).get("classes", ()))
-    order = sorted(task.classes, key=lambda name: -answer["values"][f"prob_{name}"]["mean"])
+    order = sorted(task.classes, key=lambda name: -answer["values"][probability_column(name)]["mean"])
     for number, name in enumerate(order):
-        column = f"prob_{name}"
+        column = probability_column(name)
         spread, calibrated = answer["values"][column], answer["calibrated"].get(column)
         models = [member["values"][column] for member in answer["members"]]
         rows.append(

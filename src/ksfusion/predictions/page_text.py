@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ksfusion.bundles.columns import value_columns
 from ksfusion.results.config import ShownTask
+from ksfusion.terms.tasks import prediction_columns, probability_column
 
 
 def figures(value: float | None, decimals: int = 2) -> str:
@@ -31,13 +31,14 @@ def sentence(answer: Mapping[str, Any], task: ShownTask) -> str:
 
 def _said_of_classes(answer: Mapping[str, Any], task: ShownTask) -> str:
     labels = dict(zip(task.classes, task.class_labels(), strict=True))
-    best = max(task.classes, key=lambda name: answer["values"][f"prob_{name}"]["mean"])
-    spread = answer["values"][f"prob_{best}"]
+    best = max(task.classes, key=lambda name: answer["values"][probability_column(name)]["mean"])
+    column = probability_column(best)
+    spread = answer["values"][column]
     said = f"Most likely {labels[best]}: probability {spread['mean']:.2f}"
     if len(answer["members"]) > 1:
         said += f" (models: {spread['low']:.2f} to {spread['high']:.2f})"
     if answer["calibrated"]:
-        said += f", calibrated {answer['calibrated'][f'prob_{best}']:.2f}"
+        said += f", calibrated {answer['calibrated'][column]:.2f}"
     conformal = answer["conformal"]
     if not conformal or conformal["reason"]:
         return f"{said}."
@@ -100,7 +101,7 @@ def member_rows(answer: Mapping[str, Any] | None, task: ShownTask) -> dict[str, 
     """Return what each model says, and the heads of its columns, as the template takes them."""
     if answer is None:
         return {"members": [], "member_columns": []}
-    columns = value_columns(task)
+    columns = prediction_columns(task)
     heads = task.class_labels() if task.kind == "classification" else [task.heading]
     if task.kind == "survival":
         heads = ["Risk"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ksfusion.bundles.columns import value_columns
 from ksfusion.bundles.members import Member
 from ksfusion.predictions.answers import Answer, alive_at
 from ksfusion.predictions.flags import TRAINED_ON, CaseFlag
 from ksfusion.results.config import ShownTask, Times
+from ksfusion.terms.tasks import prediction_columns
 
 # Days at which the survival of a patient is told, as that of a study is.
 TIMES = Times().times
@@ -59,9 +59,9 @@ def _count(ids: pd.Series) -> int:
 
 
 def _columns(task: ShownTask) -> list[str]:
-    columns = [name for value in value_columns(task) for name in (value, f"{value}_sd")]
+    columns = [name for value in prediction_columns(task) for name in (value, f"{value}_sd")]
     if task.kind == "classification":
-        return ["predicted", *columns, *(f"{name}_calibrated" for name in value_columns(task)), "set", "set_level"]
+        return ["predicted", *columns, *(f"{name}_calibrated" for name in prediction_columns(task)), "set", "set_level"]
     if task.kind == "survival":
         alive = [f"alive_{day:g}{ending}" for day in TIMES for ending in ("", "_calibrated")]
         return [*columns, "percentile", "percentile_sd", "group", *alive]
@@ -74,7 +74,7 @@ def _predicted(answer: Answer, task: ShownTask) -> dict[str, Any]:
     for name, spread in answer.values.items():
         row |= {name: as_text(spread.mean), f"{name}_sd": as_text(spread.sd)}
     if task.kind == "classification":
-        best = int(np.argmax([answer.values[name].mean for name in value_columns(task)]))
+        best = int(np.argmax([answer.values[name].mean for name in prediction_columns(task)]))
         row["predicted"] = task.classes[best]
         row |= {f"{name}_calibrated": as_text(value) for name, value in answer.calibrated.items()}
         if answer.conformal and not answer.conformal["reason"]:

@@ -15,7 +15,7 @@ from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_json
 from ksfusion.terms.modalities import MODALITIES, PAIRED
 from ksfusion.terms.splits import EXTERNAL
-from ksfusion.terms.tasks import PREDICTED, TaskOutcome
+from ksfusion.terms.tasks import PREDICTED, PROBABILITY, RISK, TaskOutcome, hazard_columns, prediction_columns
 
 IDENTITY = ("task", "method", "fold", "seed")
 Identity: TypeAlias = tuple[str, str, int, int]
@@ -107,11 +107,7 @@ class Run:
 
 def outcome_columns(task: TaskOutcome) -> tuple[list[str], list[str]]:
     """Return the columns of truth and of prediction of a task in ``predictions.parquet``."""
-    if task.kind == "survival":
-        return ["days", "event"], ["risk"]
-    if task.kind == "regression":
-        return ["y"], [PREDICTED]
-    return ["y"], [f"prob_{name}" for name in task.classes]
+    return ["days", "event"] if task.kind == "survival" else ["y"], prediction_columns(task)
 
 
 def survival_columns(n_cuts: int) -> list[str]:
@@ -235,7 +231,7 @@ def _paired_where_any(samples: pd.DataFrame) -> pd.DataFrame:
 
 def _why_unscored(samples: pd.DataFrame, nothing: str) -> str:
     """Return why predictions of labelled samples cannot be scored; ``nothing``: the reason where there are none."""
-    predicted = samples[[name for name in samples if name in (PREDICTED, "risk") or name.startswith("prob_")]]
+    predicted = samples[[name for name in samples if name in (PREDICTED, RISK) or name.startswith(PROBABILITY)]]
     if not np.isfinite(predicted.to_numpy(float)).all():
         return "predictions are not finite"
     return nothing if samples.empty else ""
@@ -251,7 +247,7 @@ def _read_curves(path: Path, table: pd.DataFrame) -> tuple[RunCurves, pd.DataFra
     train = table[table["split"] == "train"].dropna(subset=["days", "event"]).drop_duplicates("case_id")
     bins = read_json(path).get("bins", []) if path.is_file() else []
     cuts = np.unique(bins)
-    hazards = table[[f"hazard_{number}" for number in range(len(bins))]].to_numpy(float)
+    hazards = table[hazard_columns(len(bins))].to_numpy(float)
     # Of equal cuts the last: the intervals between them are empty.
     alive = np.cumprod(1 - hazards, axis=1)[:, np.searchsorted(bins, cuts, side="right") - 1]
     curves = RunCurves(tuple(cuts.tolist()), train["days"].to_numpy(float), train["event"].to_numpy(bool))

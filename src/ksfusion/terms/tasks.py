@@ -10,8 +10,9 @@ from ksfusion.core.config_block import Block, Name
 from ksfusion.terms.units import Days
 
 TaskKind = Literal["classification", "survival", "regression"]
-# Of regression, the column of what is predicted.
-PREDICTED = "predicted"
+# Columns of predictions: what is predicted in regression, the risk in survival, and what the others begin with.
+PREDICTED, RISK = "predicted", "risk"
+PROBABILITY, HAZARD = "prob_", "hazard_"
 
 
 class SurvivalModel(Block):
@@ -72,3 +73,20 @@ class TaskOutcome(Block):
     def survival_model(self) -> SurvivalModel:
         """How survival is modelled."""
         return self.survival or SurvivalModel()
+
+
+def probability_column(name: str) -> str:
+    """Return the column of the probability of a class."""
+    return f"{PROBABILITY}{name}"
+
+
+def hazard_columns(n_intervals: int) -> list[str]:
+    """Return the columns of the hazards of some intervals, in their order."""
+    return [f"{HAZARD}{number}" for number in range(n_intervals)]
+
+
+def prediction_columns(task: TaskOutcome) -> list[str]:
+    """Return the columns of what is predicted of a sample or case: probabilities of the classes, risk, or number."""
+    if task.kind == "classification":
+        return list(map(probability_column, task.classes))
+    return [RISK] if task.kind == "survival" else [PREDICTED]

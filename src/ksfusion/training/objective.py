@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.terms.tasks import TaskKind, TaskOutcome
+from ksfusion.terms.tasks import TaskKind, TaskOutcome, prediction_columns, probability_column
 from ksfusion.training.concordance import macro_auc
 from ksfusion.training.coordination import class_confidence
 from ksfusion.training.losses import balanced_class_weights, classification_loss
@@ -97,7 +97,7 @@ class Classification:
     @staticmethod
     def columns(task: TaskOutcome) -> list[str]:
         """Return the columns of `predictions`."""
-        return [f"prob_{name}" for name in task.classes]
+        return prediction_columns(task)
 
     def completed(self, logits: Tensor, train: pd.DataFrame, weights: np.ndarray) -> Self:
         """Return the objective with what is told from the trained model's training samples: nothing more here."""
@@ -105,7 +105,7 @@ class Classification:
 
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return class probabilities."""
-        columns = [f"prob_{name}" for name in self.classes]
+        columns = list(map(probability_column, self.classes))
         return pd.DataFrame(logits.double().softmax(dim=1).numpy(), columns=columns)
 
     def describe(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.terms.tasks import TaskOutcome
+from ksfusion.terms.tasks import RISK, TaskOutcome, hazard_columns
 from ksfusion.training.concordance import concordance_index
 from ksfusion.training.coordination import survival_confidence
 from ksfusion.training.cox import cox_loss, cumulative_hazard
@@ -104,7 +104,7 @@ class Survival:
 
 
 def _columns(n_intervals: int) -> list[str]:
-    return [*(f"hazard_{number}" for number in range(n_intervals)), "risk"]
+    return [*hazard_columns(n_intervals), RISK]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ksfusion.methods.output import Method
 from ksfusion.results.modalities.pairs import rows_of
-from ksfusion.terms.tasks import PREDICTED, TaskOutcome
+from ksfusion.terms.tasks import PREDICTED, RISK, TaskOutcome
 from ksfusion.training.data import FoldData
 from ksfusion.training.losses import risk
 
@@ -26,7 +26,6 @@ Target: TypeAlias = Callable[[Tensor], Tensor]
 STEPS, STEPS_OF_MEANS = 32, 6
 # Points of all samples that are computed together.
 AT_ONCE = 64
-RISK = "risk"
 
 
 def explained_outputs(task: TaskOutcome, *, sd: float = 1.0) -> dict[str, Target]:
