@@ -6,23 +6,19 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ksfusion.core.devices import Device, choose_device
-from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_json, read_tsv, write_tsv
-from ksfusion.methods.registry import METHODS
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.results.attribution.genes import Attributed, attribute_samples, attribution_table, check_rows
 from ksfusion.results.attribution.integrated import explained_outputs, training_mean
 from ksfusion.results.attribution.permuted import permuted_model
 from ksfusion.results.attribution.tables import CHECKED, NUMBERS, as_text
-from ksfusion.training.checkpoint import CONFIG, load_model
-from ksfusion.training.config import TrainedTask
 from ksfusion.training.data import FoldFiles, read_fold
 from ksfusion.training.reproducible import THREADS, reproducible
+from ksfusion.training.trained_run import TrainedRun, runs_by_task
 
 log = logging.getLogger(__name__)
 
@@ -59,45 +55,42 @@ def attribute_genes(
     Raises
     ------
     UserError
-        If files do not fit together, or the number of tasks is not that of the outputs.
+        If files do not fit together, or there are not as many tables of a kind as tasks.
     """
     where = torch.device(choose_device(device))
-    configs = [(run, read_json(run / CONFIG)) for run in runs]
-    names = dict.fromkeys(config["task"]["name"] for _, config in configs)
-    for name, table, checks in zip(names, output, stability, strict=True):
-        own = [(run, config) for run, config in configs if config["task"]["name"] == name]
+    for own, (table, checks) in runs_by_task(runs, output=output, stability=stability):
         _attribute_task(files, own, table, checks, settings, truth, where)
 
 
 def _attribute_task(
     files: FoldFiles,
-    runs: Sequence[tuple[Path, dict[str, Any]]],
+    runs: Sequence[TrainedRun],
     output: Path,
     stability: Path,
     settings: AttributeGenesSettings,
     truth: Sequence[Path],
     device: torch.device,
 ) -> None:
-    """Explain the runs of a task, each given with its configuration."""
-    first = runs[0][1]
-    task, info = TrainedTask.model_validate(first["task"]), METHODS[first["method"]]
-    with_model = [(run, config) for run, config in runs if "n_outputs" in config]
+    """Explain the runs of a task."""
+    task, info = runs[0].task, runs[0].method
     by_seed: list[Attributed] = []
     permuted: Attributed | None = None
-    data = read_fold(files, task=task, fold=first["fold"], modalities=info.modalities)
+    data = read_fold(files, task=task, fold=runs[0].fold, modalities=info.modalities)
     baseline = training_mean(data)
-    for run, config in with_model:
-        outputs = explained_outputs(task, sd=config.get("sd", 1.0))
+    for run in runs:
+        if not run.has_model:
+            continue
+        outputs = explained_outputs(task, sd=run.config.get("sd", 1.0))
         explain = partial(attribute_samples, data=data, outputs=outputs, baseline=baseline, samples=settings.samples)
-        with reproducible(config["seed"], device=device, threads=THREADS):
-            by_seed.append(explain(load_model(run).to(device)))
+        with reproducible(run.seed, device=device, threads=THREADS):
+            by_seed.append(explain(run.load(device)))
             if settings.permuted and permuted is None:
                 log.info("task %s, method %s: trained on permuted labels for comparison", task.name, info.name)
-                permuted = explain(permuted_model(data, config, device))
+                permuted = explain(permuted_model(data, run.config, device))
     categories = read_tsv(files.selected, dtype=str).set_index("symbol")["category"] if files.selected else {}
     table = attribution_table(by_seed, dict(categories))
     planted = read_tsv(truth[0]).query("task == @task.name") if truth else None
-    made_by = provenance((__name__, info.module), {"run": first["provenance"]["settings"], **settings.record()})
+    made_by = runs[0].made_by(__name__, settings)
     write_tsv(as_text(table, NUMBERS), output, made_by)
     checks = check_rows(by_seed, permuted, table, planted)
     write_tsv(as_text(checks, CHECKED), stability, made_by)

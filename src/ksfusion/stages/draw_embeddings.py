@@ -7,18 +7,16 @@ from pathlib import Path
 
 import torch
 
+from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import read_json
-from ksfusion.methods.registry import METHODS
 from ksfusion.results.attention.embeddings import embeddings_of, on_a_plane
-from ksfusion.results.config import DrawTasksSettings
+from ksfusion.results.config import DrawTasksSettings, ShownTask
 from ksfusion.results.plots.embeddings import EmbeddedTask, draw_planes
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
-from ksfusion.training.checkpoint import CONFIG, load_model
-from ksfusion.training.config import TrainedTask
 from ksfusion.training.data import FoldFiles, read_fold
 from ksfusion.training.reproducible import THREADS, reproducible
+from ksfusion.training.trained_run import TrainedRun
 
 
 def draw_embeddings(files: FoldFiles, *, runs: Sequence[Path], output: Path, settings: DrawTasksSettings) -> None:
@@ -39,21 +37,26 @@ def draw_embeddings(files: FoldFiles, *, runs: Sequence[Path], output: Path, set
     Raises
     ------
     UserError
-        If files do not fit together.
+        If files do not fit together, or there are not as many runs as tasks.
     """
-    drawn, configs = [], [read_json(run / CONFIG) for run in runs]
-    info = METHODS[configs[0]["method"]]
-    for shown, run, config in zip(settings.tasks, runs, configs, strict=True):
-        task = TrainedTask.model_validate(config["task"])
-        data = read_fold(files, task=task, fold=config["fold"], modalities=info.modalities).only("test")
-        planes = {}
-        if "n_outputs" in config:
-            with reproducible(config["seed"], device=torch.device("cpu"), threads=THREADS):
-                found = embeddings_of(load_model(run), data, batch_size=config["settings"]["batch_size"])
-                planes = {stream: on_a_plane(values) for stream, values in found.items()}
-        drawn.append(EmbeddedTask(shown, data.samples, planes))
-    title = f"Test samples as {info.label} sees them, fold {configs[0]['fold']}, seed {configs[0]['seed']}"
-    recorded = {"runs": [config["provenance"]["settings"] for config in configs], **settings.record()}
+    found = [TrainedRun.read(run) for run in runs]
+    if len(found) != len(settings.tasks):
+        raise UserError(f"--runs: {len(found)} runs for {len(settings.tasks)} tasks; give one for each, in their order")
+    drawn = [_embedded(files, run, shown) for run, shown in zip(found, settings.tasks, strict=True)]
+    info = found[0].method
+    title = f"Test samples as {info.label} sees them, fold {found[0].fold}, seed {found[0].seed}"
+    recorded = {"runs": [run.config["provenance"]["settings"] for run in found], **settings.record()}
     with drawing_style():
         figure = draw_planes(drawn, title=title, study=settings.title)
         save_figure(figure, output, as_json(provenance((__name__, info.module), recorded)))
+
+
+def _embedded(files: FoldFiles, run: TrainedRun, shown: ShownTask) -> EmbeddedTask:
+    """Return the test samples of a task on the planes of its run's streams."""
+    data = read_fold(files, task=run.task, fold=run.fold, modalities=run.method.modalities).only("test")
+    planes, cpu = {}, torch.device("cpu")
+    if run.has_model:
+        with reproducible(run.seed, device=cpu, threads=THREADS):
+            found = embeddings_of(run.load(cpu), data, batch_size=run.config["settings"]["batch_size"])
+            planes = {stream: on_a_plane(values) for stream, values in found.items()}
+    return EmbeddedTask(shown, data.samples, planes)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ksfusion.core.atomic import atomic
 from ksfusion.core.parquet import read_parquet, write_parquet
-from ksfusion.core.provenance import as_json, provenance
-from ksfusion.core.storage import read_json, read_tsv, write_tsv
-from ksfusion.methods.registry import METHODS
+from ksfusion.core.provenance import as_json
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
 from ksfusion.results.attention.maps import sum_by_patch
 from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of, read_slide_and_patches
@@ -24,9 +24,9 @@ from ksfusion.results.plots.attention import attention_png
 from ksfusion.results.runs import paired_samples
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
-from ksfusion.training.checkpoint import CONFIG, PREDICTIONS, load_model
-from ksfusion.training.config import TrainedTask
+from ksfusion.training.checkpoint import PREDICTIONS
 from ksfusion.training.data import FoldFiles, read_fold
+from ksfusion.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -70,21 +70,20 @@ def draw_heatmaps(
     UserError
         If the method has no attention over patches, or files do not fit together.
     """
-    config = read_json(run / CONFIG)
-    task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
-    made_by = provenance((__name__, method.module), {"run": config["provenance"]["settings"], **settings.record()})
+    trained = TrainedRun.read(run)
+    task, method, made_by = trained.task, trained.method, trained.made_by(__name__, settings)
     predictions = paired_samples(read_parquet(run / PREDICTIONS).query("split == 'test'"))
     slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
     chosen = {sample_id: slide_of[sample_id] for sample_id in choose_samples(predictions, task, settings.samples)}
     patches = read_patches(features, set(chosen.values()))
     attention: dict[str, dict[str, np.ndarray]] = {}
     if chosen:
-        data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities)
-        attention = attention_of_samples(load_model(run), data, chosen, seed=config["seed"])
+        data = read_fold(files, task=task, fold=trained.fold, modalities=method.modalities)
+        attention = attention_of_samples(trained.load(torch.device("cpu")), data, chosen, seed=trained.seed)
 
     rows, tables = [], []
     shown = ShownTask.of(task, **settings.printing.get(task.name, Printing()).model_dump())
-    which = f"{shown.heading}, {method.label}, fold {config['fold']}, seed {config['seed']}"
+    which = f"{shown.heading}, {method.label}, fold {trained.fold}, seed {trained.seed}"
     sources = slide_sources(manifest) if settings.slides else {}
     with IsolatedCalls(read_slide_and_patches, settings.slides.timeout if settings.slides else 0) as read:
         for sample_id, slide_id in chosen.items():

@@ -10,22 +10,21 @@ import pandas as pd
 import torch
 
 from ksfusion.core.provenance import provenance
-from ksfusion.core.storage import read_json, read_tsv, write_tsv
-from ksfusion.methods.registry import METHODS
+from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.attention.attribution import attribution
 from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, patch_means
 from ksfusion.results.attention.maps import WHOLE, attention_maps
-from ksfusion.results.attention.slide_picture import Patches, read_patches
+from ksfusion.results.attention.slide_picture import SlidePatches, read_patches
 from ksfusion.results.attention.targets import Targets
 from ksfusion.results.config import LocateAttentionSettings
-from ksfusion.training.checkpoint import CONFIG, load_model
-from ksfusion.training.config import TrainedTask
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.reproducible import reproducible
+from ksfusion.training.trained_run import TrainedRun
 
 ATTENTION, ATTRIBUTION = "attention", "attribution"
 # Samples that are computed together.
 AT_ONCE = 16
+CPU = torch.device("cpu")
 
 
 def locate_attention(
@@ -63,24 +62,23 @@ def locate_attention(
     patches = read_patches(features, set(slide_of))
     tested: dict[tuple[str, str], FoldData] = {}
     rows = []
-    for run in runs:
-        config = read_json(run / CONFIG)
-        if "n_outputs" not in config:
+    for run in map(TrainedRun.read, runs):
+        if not run.has_model:
             continue
-        task, method = TrainedTask.model_validate(config["task"]), METHODS[config["method"]]
+        task, method = run.task, run.method
         read = (task.name, method.modalities)
         if read not in tested:
-            data = read_fold(files, task=task, fold=config["fold"], modalities=method.modalities)
+            data = read_fold(files, task=task, fold=run.fold, modalities=method.modalities)
             tested[read] = data.only("test")
         data = tested[read]
-        with reproducible(config["seed"], device=torch.device("cpu"), threads=1):
-            found_in = list(_scored(run, data, task, slide_of, patches))
+        with reproducible(run.seed, device=CPU, threads=1):
+            found_in = list(_scored(run, data, slide_of, patches))
         if not found_in:
             continue
         scored = pd.concat(found_in, ignore_index=True)
         table = targets.of(scored)
         streams = [name for name in scored if name.startswith((ATTENTION, ATTRIBUTION))]
-        identity = (method.name, task.name, config["fold"], config["seed"])
+        identity = (method.name, task.name, run.fold, run.seed)
         for name, target, found in locate_all(table, streams, targets.names, resamples=settings.resamples):
             measure, _, stream = name.partition(":")
             rows.append((*identity, stream, target, measure, *found))
@@ -89,16 +87,16 @@ def locate_attention(
 
 
 def _scored(
-    run: Path, data: FoldData, task: TrainedTask, slide_of: pd.Series, patches: dict[str, Patches]
+    run: TrainedRun, data: FoldData, slide_of: pd.Series, patches: dict[str, SlidePatches]
 ) -> Iterator[pd.DataFrame]:
     """Yield the scores of the patches of each test sample: attention of each stream, and attribution."""
-    model, cpu = load_model(run), torch.device("cpu")
+    model = run.load(CPU)
     known = data.samples[data.samples["sample_id"].isin(slide_of.index)]
     for start in range(0, len(known), AT_ONCE):
         samples = known[["sample_id", "case_id"]].iloc[start : start + AT_ONCE]
-        read, genes = data.gather(samples.index.to_numpy(), cpu)
+        read, genes = data.gather(samples.index.to_numpy(), CPU)
         assert read is not None  # these methods read patches
-        out, owed = attribution(model, read, genes, task.kind)
+        out, owed = attribution(model, read, genes, run.task.kind)
         maps = attention_maps(model, out)
         for number, (sample_id, case_id) in enumerate(samples.itertuples(index=False)):
             slide_id = slide_of[sample_id]

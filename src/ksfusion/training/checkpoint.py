@@ -83,9 +83,14 @@ def read_run_config(folder: Path) -> dict[str, Any]:
         If the run was skipped, has failed or collapsed, so that there is no model.
     """
     config: dict[str, Any] = read_json(folder / CONFIG)
-    if "n_outputs" not in config:
+    if not has_model(config):
         raise UserError(f"{folder}: this run was skipped, has failed or collapsed, and has no model; see its {METRICS}")
     return config
+
+
+def has_model(config: Mapping[str, Any]) -> bool:
+    """Return whether a run has a model, by its ``config.json``: it was not skipped, and has not failed or collapsed."""
+    return "n_outputs" in config
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

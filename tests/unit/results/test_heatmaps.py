@@ -33,6 +33,7 @@ from ksfusion.results.runs import read_runs
 from ksfusion.slides.config import Reading
 from ksfusion.stages import draw_heatmaps as stage
 from ksfusion.stages.draw_heatmaps import draw_heatmaps
+from ksfusion.training import trained_run
 from ksfusion.training.checkpoint import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -316,7 +317,7 @@ def test_a_planted_peak_is_drawn_on_its_tile(project, monkeypatch):
     The slide is blue on tile 8 and green on tile 1. Panels are equal: the peak of each stream must be as far from its
     tile on the slide as its panel is from that of the slide.
     """
-    monkeypatch.setattr(stage, "load_model", planted({"tumour": 8, "tme": 1}))
+    monkeypatch.setattr(trained_run, "load_model", planted({"tumour": 8, "tme": 1}))
     rgb = plain(TILE * COLUMNS, TILE * 4)
     for tile, colour in ((8, (0, 0, 255)), (1, (0, 255, 0))):
         y, x = tile // COLUMNS * TILE, tile % COLUMNS * TILE

@@ -15,10 +15,10 @@ from ksfusion.results.attention.localisation import read_localisation
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.results.report.localisation import localisation_section
 from ksfusion.slides.config import ReadRegionsSettings
-from ksfusion.stages import locate_attention as stage
 from ksfusion.stages.locate_attention import locate_attention
 from ksfusion.stages.make_localisation import make_localisation
 from ksfusion.stages.read_regions import read_regions
+from ksfusion.training import trained_run
 from ksfusion.training.checkpoint import load_model
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
@@ -63,7 +63,7 @@ def located(drawn, runs, tmp_path, monkeypatch):
             stream.attend.reference[:] = torch.stack([line[2], line[1]])
         return model
 
-    monkeypatch.setattr(stage, "load_model", looks_at_tile_8)
+    monkeypatch.setattr(trained_run, "load_model", looks_at_tile_8)
     settings = LocateAttentionSettings(resamples=100)
     asked = {"regions": [tmp_path / "regions.parquet"], "features": [tmp_path / "0.h5"], "settings": settings}
     run = runs["diagnosis", "ksfusion"]
