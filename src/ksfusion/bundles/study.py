@@ -18,7 +18,7 @@ from ksfusion.cohort.config import Labelling
 from ksfusion.core.errors import UserError
 from ksfusion.core.features_file import open_features
 from ksfusion.core.resources import resource
-from ksfusion.core.storage import read_json, read_provenance, read_tsv
+from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.core.study import read_study
 from ksfusion.genes.config import Genes
 from ksfusion.results.config import ShownTask
@@ -26,35 +26,13 @@ from ksfusion.results.statistics import RESAMPLES
 from ksfusion.slides.config import Encoding, Patches, Slides, Stain
 from ksfusion.slides.stain.target import TARGET_RESOURCE, load_target
 from ksfusion.terms.gene_sets import BUILTIN, VERSIONS, is_builtin
-from ksfusion.training.checkpoint import CONFIG, METRICS
+from ksfusion.training.checkpoint import METRICS
 from ksfusion.training.data import FoldFiles
+from ksfusion.training.trained_run import TrainedRun
 
 # What predictions depend on.
 PACKAGES = ("ksfusion", "torch", "numpy", "pandas", "safetensors", "scikit-learn", "scipy", "timm")
 TARGET_NUMBERS = ("matrix", "max_concentration", "lab_mean", "lab_std")
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run of the study.
-
-    Attributes
-    ----------
-    fold, seed
-        Which.
-    folder
-        Of its files.
-    config
-        Its ``config.json``.
-    reason
-        Why it has no model; empty where it has one.
-    """
-
-    fold: int
-    seed: int
-    folder: Path
-    config: Mapping[str, Any]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -75,31 +53,26 @@ class StudyResults:
             If there is none, or none has a model.
         """
         folder = self.results / "models" / self.task / self.method
-        found = [self._run(path.parent) for path in folder.glob(f"fold*/seed*/{METRICS}")]
+        found = [TrainedRun.read(path.parent) for path in folder.glob(f"fold*/seed*/{METRICS}")]
         if not found:
             there = sorted(
                 {path.parents[2].relative_to(self.results / "models").as_posix() for path in self._any_runs()}
             )
             said = f"there are {', '.join(there)}" if there else "run the pipeline first, or give --results"
             raise UserError(f"{folder}: no run of task {self.task} and method {self.method}; {said}")
-        if all(run.reason for run in found):
+        if not any(run.has_model for run in found):
             raise UserError(f"{folder}: no run has a model ({found[0].reason})")
         return sorted(found, key=lambda run: (run.fold, run.seed))
 
     def _any_runs(self) -> Iterable[Path]:
         return (self.results / "models").glob(f"*/*/fold*/seed*/{METRICS}")
 
-    def _run(self, folder: Path) -> TrainedRun:
-        metrics = read_json(folder / METRICS)
-        reason = "" if metrics["status"] == "ok" else str(metrics["reason"] or metrics["status"])
-        return TrainedRun(metrics["fold"], metrics["seed"], folder, read_json(folder / CONFIG), reason)
-
     @cached_property
     def trained(self) -> dict[int, list[TrainedRun]]:
         """The runs that have a model, by fold."""
         folds: dict[int, list[TrainedRun]] = {}
         for run in self.runs:
-            if not run.reason:
+            if run.has_model:
                 folds.setdefault(run.fold, []).append(run)
         return folds
 
