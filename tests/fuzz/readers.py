@@ -308,7 +308,7 @@ def read_stage_files(folder: Path) -> None:
     from ksfusion.core.parquet import read_parquet, read_wide_parquet
     from ksfusion.core.storage import read_json, read_provenance, read_tsv
     from ksfusion.core.study import read_study
-    from ksfusion.terms.split_table import sides_of_fold
+    from ksfusion.terms.split_table import splits_of_fold
 
     def features() -> None:
         with open_features(folder / "0.h5") as slides:
@@ -324,7 +324,7 @@ def read_stage_files(folder: Path) -> None:
         lambda: read_provenance(folder / "a.tsv"),
         lambda: read_json(folder / "a.json"),
         lambda: read_json(folder / "list.json"),
-        lambda: sides_of_fold(folder / "splits.tsv", 0, ["a"]),
+        lambda: splits_of_fold(folder / "splits.tsv", 0, ["a"]),
         lambda: read_study(folder / "results"),
         features,
     ):

@@ -24,7 +24,7 @@ ANY_SIZE = {"results.ranges.age.0": "it is compared with a column of the user's,
 # What may be next to nothing though not 0, and why.
 ANY_SMALL = {
     "genes.top_fraction": "no gene is left, which is told when they are chosen",
-    "splits.fractions.0": "a side that gets no case is told when cases are divided",
+    "splits.fractions.0": "a split that gets no case is told when cases are divided",
     "results.times.0": "Table S1 says that nobody dies so early",
     "tasks.own.survival.cuts.0": "an interval without a death, as any other",
     "training.lr": "nothing is learned, which figures and tables show",

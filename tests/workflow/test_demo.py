@@ -146,7 +146,7 @@ def test_patches_are_repeated_by_index(demo):
             assert set(group["index"][:]) == set(range(unique))
 
 
-def test_no_case_is_on_two_sides_and_only_training_was_fitted(demo):
+def test_no_case_is_in_two_splits_and_only_training_was_fitted(demo):
     splits = demo.tsv("results/cohort/splits.tsv")
     assert splits["case_id"].is_unique
     predictions = pd.read_parquet(demo.folder / "results/models/diagnosis/snn/fold0/seed0/predictions.parquet")

@@ -24,7 +24,7 @@ rule split_cases:
         cases="results/cohort/cases.parquet",
         file=given(plan.split_files()),
     output:
-        # Kept, not made anew: whoever has a side stays on it.
+        # Kept, not made anew: a case that is in a split stays there.
         update("results/cohort/splits.tsv"),
     log:
         "results/logs/split_cases.log",

@@ -16,7 +16,7 @@ from ksfusion.bundles.calibration import calibrated, log_loss, mean_by_case
 from ksfusion.bundles.conformal import conformal_set
 from ksfusion.bundles.members import Fold, Member
 from ksfusion.bundles.read import Bundle
-from ksfusion.bundles.seen import sides_of_case
+from ksfusion.bundles.seen import splits_of_case
 from ksfusion.cohort.columns import map_columns, unmapped
 from ksfusion.cohort.config import Labelling, UserColumn
 from ksfusion.cohort.labels import label_cases
@@ -127,7 +127,7 @@ def evaluated(
     truth, _ = outcome_columns(bundle.task)
     predicted = predicted.drop(columns=truth, errors="ignore").join(labels[truth], on="case_id")
     cases = sorted(predicted["case_id"].unique())
-    sides = {case: sides_of_case(bundle.cases, bundle.slides, case, asked.get(case, ())) for case in cases}
+    splits = {case: splits_of_case(bundle.cases, bundle.slides, case, asked.get(case, ())) for case in cases}
     left_out = [(case, "", "no sample of it could be predicted") for case in sorted(set(asked) - set(cases))]
     unknown = [case for case in cases if case not in labels.index or labels.loc[case, truth].isna().any()]
     for case in unknown:
@@ -136,15 +136,15 @@ def evaluated(
     known = predicted[~predicted["case_id"].isin(unknown)]
     tables: dict[Member, pd.DataFrame] = {}
     for fold in bundle.folds:
-        taught = {case for case in cases if sides[case].get(fold.number) in TAUGHT}
+        taught = {case for case in cases if splits[case].get(fold.number) in TAUGHT}
         for case in sorted(taught - set(unknown)):
-            left_out.append((case, str(fold.number), f"took part in training, on side {sides[case][fold.number]}"))
+            left_out.append((case, str(fold.number), f"took part in training, in split {splits[case][fold.number]}"))
         for member in fold.members:
             own = known[(known["fold"] == member.fold) & (known["seed"] == member.seed)]
             own = own[~own["case_id"].isin(taught)].drop(columns="seed").assign(split=EXTERNAL)
             tables[member] = own.reset_index(drop=True)
     scored = pd.concat(tables.values())
-    of_study = scored.loc[scored["case_id"].map(lambda case: bool(sides[case])), "cohort"]
+    of_study = scored.loc[scored["case_id"].map(lambda case: bool(splits[case])), "cohort"]
     return Evaluated(tables, pd.DataFrame(left_out, columns=LEFT_OUT_COLUMNS), frozenset(of_study))
 
 

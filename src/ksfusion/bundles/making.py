@@ -36,7 +36,7 @@ from ksfusion.bundles.genes import COPIES, SCALING, SELECTED
 from ksfusion.bundles.members import REFERENCE
 from ksfusion.bundles.predict import is_predictable
 from ksfusion.bundles.seen import case_digest
-from ksfusion.bundles.study import StudyResults, TrainedRun, versions
+from ksfusion.bundles.study import StudyResults, versions
 from ksfusion.bundles.summary import Numbers, fit_summary, once
 from ksfusion.bundles.writing import write_block, write_table
 from ksfusion.core.errors import UserError
@@ -54,12 +54,13 @@ from ksfusion.slides.encoders.build import build_encoder
 from ksfusion.slides.encoders.digest import encoder_digest
 from ksfusion.slides.stain.profiles import arrays_of, profile_of, read_profiles
 from ksfusion.terms.gene_columns import PROFILE_KEYS
-from ksfusion.terms.split_table import sides_of_fold
+from ksfusion.terms.split_table import splits_of_fold
 from ksfusion.terms.splits import CALIBRATION
 from ksfusion.terms.tasks import PREDICTED
 from ksfusion.training.checkpoint import CONFIG, MODEL, PREDICTIONS
 from ksfusion.training.covariates import mean_patches
 from ksfusion.training.data import FoldData, read_fold
+from ksfusion.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Draft:
             self._write_fold(folder, fold)
             own = tables[0].drop_duplicates("case_id").sort_values("case_id")
             cases.append(own[["case_id", "fold", "split"]])
-            skipped = {str(run.seed): run.reason for run in self.study.runs if run.fold == fold and run.reason}
+            skipped = {str(run.seed): run.reason for run in self.study.runs if run.fold == fold and not run.has_model}
             members.append(BundleFold(fold=fold, seeds=[run.seed for run in runs], skipped=skipped))
         self._write_seen(folder, pd.concat(cases, ignore_index=True))
         write_table(self.study.rows_of("table", SCORE_COLUMNS), folder / METRICS)
@@ -189,14 +190,14 @@ class Draft:
         self, folder: Path, fold: int, run: TrainedRun, tables: Sequence[pd.DataFrame], made_by: dict[str, Any]
     ) -> None:
         cuts = run.config.get("bins", ())
-        sides = {
-            side: mean_by_case([_labelled(table, self.task, side) for table in tables], self.task)
-            for side in ("train", "val", CALIBRATION)
+        by_split = {
+            split: mean_by_case([_labelled(table, self.task, split) for table in tables], self.task)
+            for split in ("train", "val", CALIBRATION)
         }
-        found = fit_temperature(sides["val"], sides["train"], self.task, cuts)
+        found = fit_temperature(by_split["val"], by_split["train"], self.task, cuts)
         scores: list[float] = []
         no_scores = ""
-        held_out = sides[CALIBRATION]
+        held_out = by_split[CALIBRATION]
         if self.task.kind != "classification":
             no_scores = "conformal sets are sets of classes"
         elif held_out.empty:
@@ -226,8 +227,8 @@ class Draft:
         profiles = read_wide_parquet(self.study.results / "genes/profiles.parquet", PROFILE_KEYS)
         text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
         used = samples_with_profiles(read_tsv(files.samples, dtype=text), profiles.index)
-        sides = sides_of_fold(files.splits, fold, used["case_id"])
-        copies = chosen_copies(profiles, fitted_samples(used, sides, settings.fit_on))
+        split_of = splits_of_fold(files.splits, fold, used["case_id"])
+        copies = chosen_copies(profiles, fitted_samples(used, split_of, settings.fit_on))
         genes = read_tsv(self.study.results / f"genes/fold{fold}" / SELECTED, dtype={"symbol": str})
         return copies[copies["symbol"].isin(genes["symbol"])]
 
@@ -295,6 +296,6 @@ def _numbers(values: np.ndarray, samples: pd.DataFrame) -> Numbers:
     return once(values, samples["case_id"], samples["split"])
 
 
-def _labelled(table: pd.DataFrame, task: ShownTask, side: str) -> pd.DataFrame:
+def _labelled(table: pd.DataFrame, task: ShownTask, split: str) -> pd.DataFrame:
     truth, _ = outcome_columns(task)
-    return table[table["split"] == side].dropna(subset=truth)
+    return table[table["split"] == split].dropna(subset=truth)

@@ -91,8 +91,8 @@ def _data(folder: Path, contents: BundleContents) -> Iterable[str]:
     yield f"Study: {study.title or study.name or 'without a name'}."
     for cohort, cases in study.cases.items():
         yield f"Cohort {cohort}: {cases} cases, {study.samples[cohort]} samples in use."
-    sides = read_tsv(folder / "cases.tsv", dtype={"case": str}).groupby(["fold", "split"]).size()
-    for fold, counts in sides.groupby(level="fold"):
+    splits = read_tsv(folder / "cases.tsv", dtype={"case": str}).groupby(["fold", "split"]).size()
+    for fold, counts in splits.groupby(level="fold"):
         yield f"Fold {fold}: {', '.join(f'{count} cases {split}' for (_, split), count in counts.items())}."
     yield f"Labels come from the columns {', '.join(contents.labelling.columns)} of the table of cases."
     for source in contents.expression:

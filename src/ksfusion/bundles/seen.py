@@ -13,10 +13,10 @@ def case_digest(case_id: str) -> str:
     return hashlib.sha256(f"ksfusion case {case_id}".encode()).hexdigest()
 
 
-def sides_of_case(
+def splits_of_case(
     cases: pd.DataFrame, slides: pd.DataFrame, case_id: str, digests: Iterable[str] = ()
 ) -> dict[int, str]:
-    """Return the side on which a case was in each fold of the study; empty for a new case.
+    """Return the split that a case was in, of each fold of the study; empty for a new case.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def sides_of_case(
     """
     known = {case_digest(case_id), *slides.loc[slides["slide"].isin(list(digests)), "case"]}
     own = cases[cases["case"].isin(known)]
-    sides: dict[int, str] = {}
+    splits: dict[int, str] = {}
     for fold, split in zip(own["fold"], own["split"], strict=True):
         # Of several cases that share a slide the one that was trained on counts.
-        if sides.get(fold) != "train":
-            sides[int(fold)] = str(split)
-    return sides
+        if splits.get(fold) != "train":
+            splits[int(fold)] = str(split)
+    return splits

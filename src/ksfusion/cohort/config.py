@@ -182,7 +182,7 @@ class Splits(Block):
 
     scheme: Literal["holdout", "kfold", "file", "site"] = Field(
         "holdout",
-        description="by case; kfold: every case is tested once; site: no tissue source site on two sides; file: your "
+        description="by case; kfold: every case is tested once; site: no tissue source site in two splits; file: your "
         "own",
     )
     fractions: tuple[Fraction, ...] = Field(

@@ -1,4 +1,4 @@
-"""The leakage gate: no case, specimen, slide or profile may stand on both sides of a split, under whatever name."""
+"""The leakage gate: no case, specimen, slide or profile may stand in two splits of a fold, under whatever name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def find_leaks(
     *,
     allowed: Iterable[tuple[str, str]] = (),
 ) -> list[LeakageFinding]:
-    """Compare the names, slides and profiles of all samples, and the sides that their cases stand on.
+    """Compare the names, slides and profiles of all samples, and the splits that their cases are in.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _in_all_cohorts(profiles: pd.DataFrame) -> pd.DataFrame:
 
 
 def refuse_leaks(findings: Iterable[LeakageFinding]) -> None:
-    """Raise a UserError with the leaks, if there are any: which two, on which sides, and the remedy."""
+    """Raise a UserError with the leaks, if there are any: which two, in which splits, and the remedy."""
     leaks = defaultdict(list)
     for row in findings:
         if row.verdict == LEAK:
@@ -124,7 +124,7 @@ def patient_of(name: str, *, is_case: bool = False) -> str:
 
 
 class Gate:
-    """The samples and the sides of their cases.
+    """The samples and the splits of their cases.
 
     Parameters
     ----------
@@ -141,18 +141,18 @@ class Gate:
         self._splits = splits
         self._allowed = {frozenset(pair) for pair in allowed}
         by_fold = splits.drop_duplicates(["fold", "case_id"]).pivot(index="fold", columns="case_id", values="split")
-        self._sides = {case_id: tuple(by_fold[case_id]) for case_id in by_fold}
+        self._splits_of = {case_id: tuple(by_fold[case_id]) for case_id in by_fold}
 
     def _differ(self, first: str, second: str) -> str:
-        """Return on which sides two cases stand in the first fold that parts them; empty where none does."""
-        pairs = zip(self._sides.get(first, ()), self._sides.get(second, ()), strict=False)
+        """Return in which splits two cases are in the first fold that parts them; empty where none does."""
+        pairs = zip(self._splits_of.get(first, ()), self._splits_of.get(second, ()), strict=False)
         return next((f"{one} and {other}" for one, other in pairs if one != other), "")
 
     def cases(self) -> Iterator[LeakageFinding]:
-        """Yield cases that a fold has on two sides."""
-        for (fold, case_id), sides in self._splits.groupby(["fold", "case_id"])["split"]:
-            if sides.nunique() > 1:
-                detail = f"fold {fold} has it in {' and '.join(sorted(set(sides)))}"
+        """Yield cases that a fold has in two splits."""
+        for (fold, case_id), splits in self._splits.groupby(["fold", "case_id"])["split"]:
+            if splits.nunique() > 1:
+                detail = f"fold {fold} has it in {' and '.join(sorted(set(splits)))}"
                 yield LeakageFinding("case_on_two_sides", case_id, "", detail, LEAK)
         detail = f"{self._splits['case_id'].nunique()} cases in {self._splits['fold'].nunique()} folds"
         yield LeakageFinding("cases", "", "", detail, FINE)
@@ -180,9 +180,9 @@ class Gate:
         for name, cases in sorted(cases_of.items()):
             first, *others = sorted(cases)
             for second in others:
-                sides = self._differ(first, second)
-                detail = f"both have {name}, in {sides}" if sides else f"both have {name}"
-                yield LeakageFinding(check, first, second, detail, LEAK if sides or always else SAME_SIDE)
+                splits = self._differ(first, second)
+                detail = f"both have {name}, in {splits}" if splits else f"both have {name}"
+                yield LeakageFinding(check, first, second, detail, LEAK if splits or always else SAME_SIDE)
 
     def slides(self, slides: pd.DataFrame) -> Iterator[LeakageFinding]:
         """Yield slides that are the same file, or nearly the same image."""
@@ -215,6 +215,6 @@ class Gate:
                 verdict = SAME_CASE
             else:
                 verdict = ALLOWED if names in self._allowed else LEAK
-                sides = self._differ(*cases)
-                detail += f"; cases {cases[0]} and {cases[1]}" + (f", in {sides}" if sides else "")
+                splits = self._differ(*cases)
+                detail += f"; cases {cases[0]} and {cases[1]}" + (f", in {splits}" if splits else "")
             yield LeakageFinding(check, first, second, detail, verdict)

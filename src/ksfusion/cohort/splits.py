@@ -1,20 +1,20 @@
-"""Which cases train, validate and test in each fold; the side of a case is train, val or test.
+"""Which cases train, validate and test in each fold; the split of a case is train, val or test.
 
 The cases of external cohorts are external in every fold, and have no part in any of what follows.
 
-Two aims conflict: sides should be stratified, and a case should never change sides because another was added. A hash
-of each case_id by itself would never move a case, but would stratify by chance only. So there are two steps. The first
-split of a study orders the cases of each stratum by a hash of the case_id, and cuts this order at the fractions. Later
-splits start from ``splits.tsv`` where it was made with the same settings: a case that has a side keeps it, and new
-cases go to the side that their stratum lacks most.
+Two aims conflict: splits should be stratified, and a case should never change its own because another was added. A
+hash of each case_id by itself would never move a case, but would stratify by chance only. So there are two steps. The
+first division of a study orders the cases of each stratum by a hash of the case_id, and cuts this order at the
+fractions. Later ones start from ``splits.tsv`` where it was made with the same settings: a case that is in a split
+stays there, and new cases go to the split that their stratum lacks most.
 
 Guaranteed:
 
-- In a first split every side of every stratum is less than one case away from its fraction (by site, which moves whole
+- At first every split of every stratum is less than one case away from its fraction (by site, which moves whole
   sites, only as nearly as these allow).
-- While ``splits.tsv`` is there, no case changes sides because a case was added or removed or a label was corrected.
-- Without it (a fresh folder) the same tables give the same split, and one case more moves at most one other case of
-  its stratum over each cut between two sides. Strata by a number are its quarters, whose limits one case more may
+- While ``splits.tsv`` is there, no case changes its split because a case was added or removed or a label was corrected.
+- Without it (a fresh folder) the same tables give the same splits, and one case more moves at most one other case of
+  its stratum over each cut between two splits. Strata by a number are its quarters, whose limits one case more may
   move as well.
 """
 
@@ -57,7 +57,7 @@ def divide_cases(
     stratify
         Column of ``cases`` that makes the strata, together with the cohort.
     earlier : pandas.DataFrame, optional
-        Split made before with the same settings (fold, case_id, split), whose cases keep their sides.
+        Splits made before with the same settings (fold, case_id, split), which their cases keep.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def divide_cases(
     Raises
     ------
     UserError
-        If a side is empty, a case has no site or more than one, the user's file does not fit the cases, or a case or a
+        If a split is empty, a case has no site or more than one, the user's file does not fit the cases, or a case or a
         site is in an external cohort and in another.
     """
     is_outside = samples["cohort"].isin(settings.external)
@@ -76,7 +76,7 @@ def divide_cases(
     everyone, samples = samples, inside
     units = _strata(samples, cases, stratify)
     earlier = None if earlier is None else earlier[earlier["case_id"].isin(units.index) & earlier["split"].isin(SPLITS)]
-    kept = _sides(earlier, 0)
+    kept = _splits(earlier, 0)
     if settings.file is not None:
         folds = _from_file(units, everyone, settings.file, settings)
     elif settings.scheme == "kfold":
@@ -86,10 +86,10 @@ def divide_cases(
         folds = {0: _by_site(units.index, samples, settings, kept)}
     else:
         folds = {0: _named(assign(units, settings.fractions, seed=settings.seed, kept=kept))}
-    _refuse_empty_sides(folds)
+    _refuse_empty_splits(folds)
     scored = dict.fromkeys(sorted(set(outside["case_id"])), EXTERNAL)
-    folds = {fold: sides | scored for fold, sides in folds.items()}
-    rows = [(fold, case_id, sides[case_id]) for fold, sides in sorted(folds.items()) for case_id in sorted(sides)]
+    folds = {fold: splits | scored for fold, splits in folds.items()}
+    rows = [(fold, case_id, splits[case_id]) for fold, splits in sorted(folds.items()) for case_id in sorted(splits)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -106,35 +106,35 @@ def _refuse_both(inside: pd.DataFrame, outside: pd.DataFrame, column: str, what:
 def assign(
     units: pd.DataFrame, shares: Sequence[float], *, seed: int | str, kept: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Divide units (cases, or sites) over sides, so that each side has its share of each stratum.
+    """Divide units (cases, or sites) over parts (splits, or folds), so that each has its share of each stratum.
 
     Parameters
     ----------
     units : pandas.DataFrame
         Units by id: ``stratum`` and ``size`` (number of cases: 1, or those of a site).
     shares
-        Fraction of each side; they sum to 1.
+        Fraction of each part; they sum to 1.
     seed
         Seed of the hash that orders the units.
     kept
-        Number of the side, from 0, of each unit that has one already.
+        Number of the part, from 0, of each unit that has one already.
 
     Returns
     -------
     dict
-        Id of each unit to the number of its side.
+        Id of each unit to the number of its part.
     """
-    sides: dict[str, int] = {}
+    parts: dict[str, int] = {}
     kept = kept or {}
     for stratum, rows in units.groupby("stratum", sort=True):
         sizes = rows["size"].to_dict()
         ordered = sorted(sizes, key=lambda unit: _hash(seed, unit))
         known = {unit: kept[unit] for unit in ordered if unit in kept}
         if known:
-            sides |= _fill(ordered, sizes, shares, known)
+            parts |= _fill(ordered, sizes, shares, known)
         else:
-            sides |= _cut(ordered, sizes, shares, rounding=_hash(seed, f"stratum {stratum}"))
-    return sides
+            parts |= _cut(ordered, sizes, shares, rounding=_hash(seed, f"stratum {stratum}"))
+    return parts
 
 
 def _hash(seed: int | str, name: str) -> float:
@@ -147,30 +147,30 @@ def _cut(ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[floa
     """Cut the ordered units of a stratum at the cumulated shares of its cases.
 
     ``rounding``, in [0, 1), is added to each cut less one half: it decides which way fractions of a case are rounded.
-    Each stratum has its own, so that small strata do not all lack the same side.
+    Each stratum has its own, so that small strata do not all lack the same part.
     """
     total = sum(sizes.values())
     cuts = [sum(shares[: number + 1]) * total + rounding - 0.5 for number in range(len(shares) - 1)]
-    sides, before = {}, 0
+    parts, before = {}, 0
     for unit in ordered:
-        sides[unit] = sum(before + sizes[unit] / 2 >= cut for cut in cuts)
+        parts[unit] = sum(before + sizes[unit] / 2 >= cut for cut in cuts)
         before += sizes[unit]
-    return sides
+    return parts
 
 
 def _fill(
     ordered: Sequence[str], sizes: Mapping[str, int], shares: Sequence[float], known: Mapping[str, int]
 ) -> dict[str, int]:
-    """Give each unit of a stratum without a side the one that is then furthest below its share of the cases."""
-    sides = dict(known)
-    counts = [sum(sizes[unit] for unit in known if known[unit] == side) for side in range(len(shares))]
+    """Give each unit of a stratum without a part the one that is then furthest below its share of the cases."""
+    parts = dict(known)
+    counts = [sum(sizes[unit] for unit in known if known[unit] == part) for part in range(len(shares))]
     for unit in ordered:
-        if unit not in sides:
+        if unit not in parts:
             total = sum(counts) + sizes[unit]
             lacking = [share * total - count for share, count in zip(shares, counts, strict=True)]
-            sides[unit] = lacking.index(max(lacking))
-            counts[sides[unit]] += sizes[unit]
-    return sides
+            parts[unit] = lacking.index(max(lacking))
+            counts[parts[unit]] += sizes[unit]
+    return parts
 
 
 def _strata(samples: pd.DataFrame, cases: pd.DataFrame, stratify: str) -> pd.DataFrame:
@@ -191,12 +191,12 @@ def _named(numbers: Mapping[str, int]) -> dict[str, str]:
     return {unit: SPLITS[number] for unit, number in numbers.items()}
 
 
-def _sides(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
-    """Return the side, as a number from 0, of each case in a fold of an earlier split; empty where there is none."""
+def _splits(table: pd.DataFrame | None, fold: int) -> dict[str, int]:
+    """Return the split, as a number from 0, of each case in a fold of earlier ones; empty where there is none."""
     if table is None:
         return {}
     rows = table[table["fold"] == fold]
-    return {case_id: SPLITS.index(side) for case_id, side in zip(rows["case_id"], rows["split"], strict=True)}
+    return {case_id: SPLITS.index(split) for case_id, split in zip(rows["case_id"], rows["split"], strict=True)}
 
 
 def _cross_validation(units: pd.DataFrame, settings: Splits, earlier: pd.DataFrame | None) -> dict[int, dict[str, str]]:
@@ -207,8 +207,8 @@ def _cross_validation(units: pd.DataFrame, settings: Splits, earlier: pd.DataFra
     folds = {}
     for fold in range(k):
         others = units[[test_fold[case_id] != fold for case_id in units.index]]
-        sides = dict.fromkeys(units.index, "test")
-        folds[fold] = sides | _train_and_validate(others, settings, fold, _sides(earlier, fold))
+        splits = dict.fromkeys(units.index, "test")
+        folds[fold] = splits | _train_and_validate(others, settings, fold, _splits(earlier, fold))
     return folds
 
 
@@ -221,7 +221,7 @@ def _train_and_validate(units: pd.DataFrame, settings: Splits, fold: int, kept: 
 def _by_site(
     case_ids: Sequence[str], samples: pd.DataFrame, settings: Splits, kept: Mapping[str, int]
 ) -> dict[str, str]:
-    """Divide whole tissue source sites, so that sides have their fractions of the cases as nearly as sites allow."""
+    """Divide whole tissue source sites, so that splits have their fractions of the cases as nearly as sites allow."""
     found: dict[str, set[str]] = {case_id: set() for case_id in case_ids}
     for case_id, site in zip(samples["case_id"], samples["site"], strict=True):
         if site:
@@ -235,29 +235,29 @@ def _by_site(
     site_of = {case_id: site for case_id, (site,) in found.items()}
     sizes = pd.Series(site_of).value_counts()
     units = pd.DataFrame({"stratum": "", "size": sizes})
-    kept_sites = {site_of[case_id]: side for case_id, side in kept.items() if case_id in site_of}
-    sides = _named(assign(units, settings.fractions, seed=settings.seed, kept=kept_sites))
-    return {case_id: sides[site] for case_id, site in site_of.items()}
+    kept_sites = {site_of[case_id]: split for case_id, split in kept.items() if case_id in site_of}
+    splits = _named(assign(units, settings.fractions, seed=settings.seed, kept=kept_sites))
+    return {case_id: splits[site] for case_id, site in site_of.items()}
 
 
 def _from_file(units: pd.DataFrame, samples: pd.DataFrame, file: str, settings: Splits) -> dict[int, dict[str, str]]:
-    """Take the sides of the user's file; in a fold without validation cases some training cases become them."""
+    """Take the splits of the user's file; in a fold without validation cases some training cases become them."""
     case_of_slide = dict(zip(samples["slide_id"], samples["case_id"], strict=True))
     external = set(samples["case_id"]) - set(units.index)
     folds: dict[int, dict[str, str]] = {}
     for entry in read_split_file(file, set(units.index), case_of_slide, external=external):
-        folds.setdefault(entry.fold, {})[entry.name] = entry.side
-    for fold, sides in folds.items():
-        if "val" not in sides.values():
-            training = units.loc[[case_id for case_id, side in sides.items() if side == "train"]]
-            sides |= _train_and_validate(training, settings, fold, {})
+        folds.setdefault(entry.fold, {})[entry.name] = entry.split
+    for fold, splits in folds.items():
+        if "val" not in splits.values():
+            training = units.loc[[case_id for case_id, split in splits.items() if split == "train"]]
+            splits |= _train_and_validate(training, settings, fold, {})
     return folds
 
 
-def _refuse_empty_sides(folds: Mapping[int, Mapping[str, str]]) -> None:
-    for fold, sides in folds.items():
-        if empty := [side for side in SPLITS if side not in sides.values()]:
+def _refuse_empty_splits(folds: Mapping[int, Mapping[str, str]]) -> None:
+    for fold, splits in folds.items():
+        if empty := [split for split in SPLITS if split not in splits.values()]:
             raise UserError(
-                f"splits: {len(sides)} cases leave {' and '.join(empty)} of fold {fold} without any; "
+                f"splits: {len(splits)} cases leave {' and '.join(empty)} of fold {fold} without any; "
                 "change splits.fractions, splits.seed or splits.file, or add cases"
             )

@@ -170,25 +170,25 @@ def samples_with_profiles(samples: pd.DataFrame, known: pd.MultiIndex) -> pd.Dat
     return samples[has_profile].sort_values("sample_id", ignore_index=True)
 
 
-def fitted_samples(samples: pd.DataFrame, sides: pd.Series, fit_on: FitOn) -> pd.DataFrame:
+def fitted_samples(samples: pd.DataFrame, splits: pd.Series, fit_on: FitOn) -> pd.DataFrame:
     """Return the samples on which genes are chosen and scaled: of training cases, or of all but external cohorts.
 
     Parameters
     ----------
     samples : pandas.DataFrame
         Samples in use that have a profile.
-    sides
-        Side of each case of the fold, by case_id.
+    splits
+        Split of each case of the fold, by case_id.
     fit_on
         Whose samples count.
     """
     counting = SPLITS[:1] if fit_on == "train" else SPLITS
-    return samples[samples["case_id"].isin(sides.index[sides.isin(counting)])]
+    return samples[samples["case_id"].isin(splits.index[splits.isin(counting)])]
 
 
-def outside_samples(samples: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
+def outside_samples(samples: pd.DataFrame, splits: pd.Series) -> pd.DataFrame:
     """Return the samples of external cohorts, on which nothing is fitted; see `fitted_samples`."""
-    return samples[samples["case_id"].isin(sides.index[sides == EXTERNAL])]
+    return samples[samples["case_id"].isin(splits.index[splits == EXTERNAL])]
 
 
 def check_ranking_of_zscores(scored: list[str], settings: Ranking) -> None:

@@ -64,7 +64,7 @@ class Answer:
     no_temperature
         Why there is none.
     members
-        What each model says: fold, seed, the side of the case in it (empty for a new one), its values, and of survival
+        What each model says: fold, seed, the split of the case in it (empty for a new one), its values, and of survival
         its percentile and curve.
     percentile
         Of risk, or number: the share of training cases of a model that have a lower one, mean over models, in percent.
@@ -99,17 +99,17 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def counting_folds(sides: Mapping[int, str], folds: Sequence[Fold]) -> list[Fold]:
+def counting_folds(splits: Mapping[int, str], folds: Sequence[Fold]) -> list[Fold]:
     """Return the folds whose models answer for a case: those that it taught nothing, or all where it taught each.
 
     Parameters
     ----------
-    sides
+    splits
         Of the case in the folds of the study; empty for a new case, which taught none.
     folds
         Of the bundle.
     """
-    untaught = [fold for fold in folds if sides.get(fold.number, UNSEEN[0]) in UNSEEN]
+    untaught = [fold for fold in folds if splits.get(fold.number, UNSEEN[0]) in UNSEEN]
     return untaught or list(folds)
 
 
@@ -117,7 +117,7 @@ def answer_of(
     case_id: str,
     tables: Mapping[Member, pd.DataFrame],
     folds: Sequence[Fold],
-    sides: Mapping[int, str],
+    splits: Mapping[int, str],
     task: TaskOutcome,
     *,
     level: float,
@@ -132,14 +132,14 @@ def answer_of(
         What each member predicts of the samples (`ksfusion.bundles.predict.member_predictions`).
     folds
         Of the bundle.
-    sides
-        Side of the case in the folds of the study; empty for a new one.
+    splits
+        Split of the case in the folds of the study; empty for a new one.
     task
         What is predicted.
     level
         Of the conformal set.
     """
-    counting = counting_folds(sides, folds)
+    counting = counting_folds(splits, folds)
     own = {member: table[table["case_id"] == case_id] for member, table in tables.items()}
     by_member = {member: mean_by_case([own[member]], task).iloc[0] for fold in counting for member in fold.members}
     by_fold = {fold.number: mean_by_case([own[member] for member in fold.members], task) for fold in counting}
@@ -147,7 +147,7 @@ def answer_of(
     columns = prediction_columns(task)
     answer: dict[str, Any] = {
         "values": {name: Spread.of([row[name] for row in by_member.values()]) for name in columns},
-        "members": [_said(member, row, sides, task) for member, row in by_member.items()],
+        "members": [_said(member, row, splits, task) for member, row in by_member.items()],
         "no_temperature": next((fold.calibration.no_temperature for fold in counting), ""),
     }
     complete = {number: table for number, table in scaled.items() if table is not None}
@@ -168,7 +168,7 @@ def answer_of(
     return Answer(**answer)
 
 
-def _said(member: Member, row: pd.Series, sides: Mapping[int, str], task: TaskOutcome) -> dict[str, Any]:
+def _said(member: Member, row: pd.Series, splits: Mapping[int, str], task: TaskOutcome) -> dict[str, Any]:
     """Return what a model says of a case."""
     columns = prediction_columns(task)
     said: dict[str, Any] = {"fold": member.fold, "seed": member.seed, "side": splits.get(member.fold, "")}

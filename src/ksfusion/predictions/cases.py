@@ -12,7 +12,7 @@ from ksfusion.bundles.distances import SampleStatistics
 from ksfusion.bundles.members import Member
 from ksfusion.bundles.predict import member_predictions
 from ksfusion.bundles.read import Bundle
-from ksfusion.bundles.seen import sides_of_case
+from ksfusion.bundles.seen import splits_of_case
 from ksfusion.predictions.answers import Answer, answer_of
 from ksfusion.predictions.flags import CaseFlag, distances_of_samples, flags_of_case, flags_of_samples
 from ksfusion.predictions.samples import NewSamples, fold_data, sample_statistics
@@ -76,17 +76,17 @@ def predict_new(
     tables
         What each member predicts of the usable samples.
     """
-    sides = {}
+    splits = {}
     for case_id, own in new.table.groupby("case_id", sort=True):
         found = [digests[slide_id] for slide_id in own["slide_id"] if digests.get(slide_id)]
-        sides[str(case_id)] = sides_of_case(bundle.cases, bundle.slides, str(case_id), found)
+        splits[str(case_id)] = splits_of_case(bundle.cases, bundle.slides, str(case_id), found)
     tables, statistics = _by_member(bundle, new)
-    known = new, statistics, sides, bundle.folds
+    known = new, statistics, splits, bundle.folds
     flags = flags_of_samples(*known) if tables else {}
     distances = distances_of_samples(*known) if tables else {}
     usable, cases = set(new.usable["case_id"]), []
     level = bundle.contents.level if level is None else level
-    for case_id, of_case in sides.items():
+    for case_id, of_case in splits.items():
         answer = None
         if case_id in usable:
             answer = answer_of(case_id, tables, bundle.folds, of_case, bundle.task, level=level)
@@ -98,7 +98,7 @@ def predict_new(
 
 
 def _by_member(bundle: Bundle, new: NewSamples) -> tuple[dict[Member, pd.DataFrame], dict[int, list[SampleStatistics]]]:
-    """Return what each member predicts of the usable samples, and how these look to each fold."""
+    """Return what each member predicts of the usable samples, and what is known of these, by fold."""
     tables: dict[Member, pd.DataFrame] = {}
     statistics: dict[int, list[SampleStatistics]] = {}
     if new.usable.empty:

@@ -32,21 +32,21 @@ class CaseFlag(NamedTuple):
     detail: str
 
 
-def flags_of_case(sides: Mapping[int, str], folds: Sequence[Fold]) -> Iterator[CaseFlag]:
+def flags_of_case(splits: Mapping[int, str], folds: Sequence[Fold]) -> Iterator[CaseFlag]:
     """Yield whether a case took part in the study that the bundle was made from.
 
     Parameters
     ----------
-    sides
+    splits
         Of the case in the folds of the study; empty for a new one.
     folds
         Of the bundle.
     """
-    if not sides:
+    if not splits:
         return
-    taught = [fold for fold in folds if sides.get(fold.number, UNSEEN[0]) not in UNSEEN]
+    taught = [fold for fold in folds if splits.get(fold.number, UNSEEN[0]) not in UNSEEN]
     if len(taught) == len(folds):
-        roles = sorted({sides[fold.number] for fold in taught})
+        roles = sorted({splits[fold.number] for fold in taught})
         yield CaseFlag(
             TRAINED_ON,
             "",
@@ -64,7 +64,7 @@ def flags_of_case(sides: Mapping[int, str], folds: Sequence[Fold]) -> Iterator[C
 def flags_of_samples(
     new: NewSamples,
     statistics: Mapping[int, Sequence[SampleStatistics]],
-    sides: Mapping[str, Mapping[int, str]],
+    splits: Mapping[str, Mapping[int, str]],
     folds: Sequence[Fold],
 ) -> dict[str, list[CaseFlag]]:
     """Return what is told of the samples of each case, by case_id.
@@ -75,7 +75,7 @@ def flags_of_samples(
         The samples.
     statistics
         What is known of each usable sample, by fold.
-    sides
+    splits
         Of each case in the folds of the study.
     folds
         Of the bundle; a sample is unlike training where it is for more than half of those that answer for its case.
@@ -83,7 +83,7 @@ def flags_of_samples(
     found: dict[str, list[CaseFlag]] = {}
     lacked = {fold.number: lacked_genes(new, fold.genes) for fold in folds if fold.genes}
     for number, row in enumerate(new.usable.itertuples()):
-        counting = counting_folds(sides[row.case_id], folds)
+        counting = counting_folds(splits[row.case_id], folds)
         told: dict[str, list[str]] = {}
         for fold in counting:
             for flag in fold.training.flags(statistics[fold.number][number]):
@@ -106,14 +106,14 @@ def flags_of_samples(
 def distances_of_samples(
     new: NewSamples,
     statistics: Mapping[int, Sequence[SampleStatistics]],
-    sides: Mapping[str, Mapping[int, str]],
+    splits: Mapping[str, Mapping[int, str]],
     folds: Sequence[Fold],
 ) -> dict[str, list[dict[str, Any]]]:
     """Return how far the samples of each case are from training, by case_id: the mean over folds that answer for it.
 
     Parameters
     ----------
-    new, statistics, sides, folds
+    new, statistics, splits, folds
         See `flags_of_samples`.
 
     Returns
@@ -123,7 +123,7 @@ def distances_of_samples(
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for number, row in enumerate(new.usable.itertuples()):
-        counting = counting_folds(sides[row.case_id], folds)
+        counting = counting_folds(splits[row.case_id], folds)
         known = [fold.training.distances(statistics[fold.number][number]) for fold in counting]
         for kind in dict.fromkeys(kind for of_fold in known for kind in of_fold):
             pairs = np.array([of_fold[kind] for of_fold in known if kind in of_fold])

@@ -16,7 +16,7 @@ from ksfusion.genes.selection import by_cohort, fitted_samples, outside_samples,
 from ksfusion.genes.unseen import cases_by_cohort, profiles_by_cohort, unseen_findings
 from ksfusion.terms.findings import FINDING_COLUMNS
 from ksfusion.terms.gene_columns import PROFILE_KEYS
-from ksfusion.terms.split_table import sides_of_fold
+from ksfusion.terms.split_table import splits_of_fold
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ def check_expression(
     table = read_wide_parquet(profiles, PROFILE_KEYS)
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
     used = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
-    sides = sides_of_fold(splits, fold, used["case_id"])
-    table, _, of_cohort = by_cohort(table, fitted_samples(used, sides, settings.fit_on))
+    split_of = splits_of_fold(splits, fold, used["case_id"])
+    table, _, of_cohort = by_cohort(table, fitted_samples(used, split_of, settings.fit_on))
     chosen = read_tsv(genes / "ranking.tsv", dtype={"symbol": str})["chosen"].sum()
     selected = read_tsv(genes / "selected.tsv", dtype={"symbol": str})["symbol"].tolist()
     findings = list(carried(of_cohort, selected, int(chosen)))
     if settings.clip is None and settings.harmonise != "none":
         findings += beyond(read_parquet(genes / "expression.parquet"), used)
-    outside = outside_samples(used, sides)
+    outside = outside_samples(used, split_of)
     findings += unseen_findings(profiles_by_cohort(table, outside), selected, cases_by_cohort(outside), settings)
     for finding in findings:
         log.warning("cohort %s: %s", finding["subject"], finding["detail"])

@@ -25,7 +25,7 @@ def check_leakage(
     settings: CheckLeakageSettings,
     tiles: Sequence[Path] = (),
 ) -> None:
-    """Fail where a case, specimen, slide or profile stands on two sides of a split.
+    """Fail where a case, specimen, slide or profile stands in two splits of a fold.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_leakage(
     Raises
     ------
     UserError
-        With the leaks: which two, on which sides, and the remedy.
+        With the leaks: which two, in which splits, and the remedy.
     """
     columns = ["slide_id", "digest", "thumbnail_hash"]
     slides = pd.concat([pd.DataFrame(columns=columns), *(read_parquet(path, columns=columns) for path in tiles)])

@@ -23,7 +23,7 @@ from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.attention.targets import Targets
 from ksfusion.results.config import LocateAttentionSettings
-from ksfusion.terms.split_table import read_splits, sides_of_fold
+from ksfusion.terms.split_table import read_splits, splits_of_fold
 
 
 def make_localisation(
@@ -66,8 +66,8 @@ def make_localisation(
     targets, opened = Targets.read(truth, regions), open_store(store)
     rows = []
     for fold in sorted(read_splits(splits)[0]["fold"].unique()):
-        sides = used.assign(split=used["case_id"].map(sides_of_fold(splits, int(fold), used["case_id"])))
-        scored = patch_oracle(opened, patches, sides, targets)
+        in_fold = used.assign(split=used["case_id"].map(splits_of_fold(splits, int(fold), used["case_id"])))
+        scored = patch_oracle(opened, patches, in_fold, targets)
         scored = scored.assign(**{CHANCE: random_scores(scored["sample_id"])})
         for target in targets.names:
             for name, score in ((CHANCE, CHANCE), (ORACLE, f"{ORACLE}:{target}")):

@@ -15,7 +15,7 @@ from ksfusion.results.config import ScoreOraclesSettings, ShownTask
 from ksfusion.results.runs import Run, outcome_columns
 from ksfusion.results.tables.scores import as_text, result_table
 from ksfusion.terms.oracles import ORACLES
-from ksfusion.terms.split_table import read_splits, sides_of_fold
+from ksfusion.terms.split_table import read_splits, splits_of_fold
 
 
 def score_oracles(samples: Path, cases: Path, splits: Path, output: Path, *, settings: ScoreOraclesSettings) -> None:
@@ -42,8 +42,8 @@ def score_oracles(samples: Path, cases: Path, splits: Path, output: Path, *, set
     planted = draw_cases(SEED).set_index("case_id")
     runs = []
     for fold in sorted(read_splits(splits)[0]["fold"].unique()):
-        sides = sides_of_fold(splits, int(fold), used["case_id"])
-        in_fold = used.assign(split=used["case_id"].map(sides))
+        split_of = splits_of_fold(splits, int(fold), used["case_id"])
+        in_fold = used.assign(split=used["case_id"].map(split_of))
         runs += [
             run_oracle(oracle, task, int(fold), in_fold, truth, planted)
             for task in settings.tasks

@@ -21,7 +21,7 @@ from ksfusion.genes.selection import (
 from ksfusion.genes.sets.grouping import with_groups
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.gene_sets import VERSIONS
-from ksfusion.terms.split_table import sides_of_fold
+from ksfusion.terms.split_table import splits_of_fold
 
 
 def select_genes(
@@ -66,8 +66,8 @@ def select_genes(
     table = read_wide_parquet(profiles, PROFILE_KEYS)
     text = dict.fromkeys(("sample_id", "case_id", *PROFILE_KEYS), str)
     used = samples_with_profiles(read_tsv(samples, dtype=text), table.index)
-    sides = sides_of_fold(splits, fold, used["case_id"])
-    fitted = fitted_samples(used, sides, settings.fit_on)
+    split_of = splits_of_fold(splits, fold, used["case_id"])
+    fitted = fitted_samples(used, split_of, settings.fit_on)
     if fitted.empty:
         raise UserError(f"{samples}: no sample of fold {fold} to choose genes on; see its status and reason")
     read = read_provenance(profiles)["settings"]
@@ -78,7 +78,7 @@ def select_genes(
     scored = [source["cohort"] for source in sources if source["unit"] == "zscore" and source["cohort"] in ranked]
     check_ranking_of_zscores(scored, settings)
     sizes = _read_library_sizes(library_sizes) if library_sizes is not None else None
-    outside = outside_samples(used, sides)
+    outside = outside_samples(used, split_of)
     genes = choose_and_scale(table, used, fitted, settings, outside=outside, library_sizes=sizes, names=names)
 
     made_by = provenance(__name__, {**settings.record(), "fold": fold})

@@ -33,7 +33,7 @@ def split_cases(samples: Path, cases: Path, output: Path, *, settings: SplitCase
     Raises
     ------
     UserError
-        If a side is empty, a case has no site or more than one, the user's file does not fit the cases, a case or site
+        If a split is empty, a case has no site or more than one, the user's file does not fit the cases, a case or site
         is in an external cohort and in another, or the split that is there is none any more.
     """
     sampled = read_parquet(samples)
@@ -50,8 +50,8 @@ def _earlier_split(output: Path, splits: Splits, cases: set[str]) -> pd.DataFram
         return None
     except DamagedFileError:
         raise UserError(
-            f"{output}: what is noted of it beside it is damaged; delete it and run again, or keep its sides by naming "
-            "a copy of it in splits.file"
+            f"{output}: what is noted of it beside it is damaged; delete it and run again, or keep its splits by "
+            "naming a copy of it in splits.file"
         ) from None
     if made_with.model_copy(update={"external": splits.external}) != splits:
         return None

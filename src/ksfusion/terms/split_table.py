@@ -1,4 +1,4 @@
-"""The table of the cases' sides. Its user may edit it: what was changed is told, and taken as it stands."""
+"""The table of the cases' splits. Its user may edit it: what was changed is told, and taken as it stands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_edited_tsv, write_tsv
-from ksfusion.terms.splits import SIDES
+from ksfusion.terms.splits import ALL_SPLITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,11 +45,11 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, bool]:
     except DamagedFileError:
         raise UserError(f"{path}: was changed and is no split any more; {REMEDY}") from None
     if changed:
-        log.warning("%s was changed since it was made: the sides in it are taken as they stand", path)
+        log.warning("%s was changed since it was made: the splits in it are taken as they stand", path)
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"{path}: was changed and has no column {', '.join(missing)}; {REMEDY}")
     is_number = table["fold"].str.isdecimal().fillna(False).astype(bool)
-    wrong = ~(table["split"].isin(SIDES) & table["case_id"].notna() & is_number)
+    wrong = ~(table["split"].isin(ALL_SPLITS) & table["case_id"].notna() & is_number)
     if wrong.any():
         row = 2 + int(wrong.to_numpy().argmax())
         raise UserError(f"{path}: row {row}: was changed and is no split any more; {REMEDY}")
@@ -58,8 +58,8 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, bool]:
     return table.astype({"fold": int}), changed
 
 
-def sides_of_fold(path: Path, fold: int, cases: Iterable[str] = ()) -> pd.Series:
-    """Return the side of each case of a fold, by case_id.
+def splits_of_fold(path: Path, fold: int, cases: Iterable[str] = ()) -> pd.Series:
+    """Return the split of each case of a fold, by case_id.
 
     Parameters
     ----------
@@ -68,19 +68,19 @@ def sides_of_fold(path: Path, fold: int, cases: Iterable[str] = ()) -> pd.Series
     fold
         Number of the fold.
     cases
-        Cases that must have a side.
+        Cases that must be in a split.
 
     Raises
     ------
     UserError
-        If the file is no table of sides, has a case twice, or leaves one out.
+        If the file is no table of splits, has a case twice, or leaves one out.
     """
     table, _ = read_splits(path)
     refuse_twice(table, path)
-    sides = table[table["fold"] == fold].set_index("case_id")["split"]
-    if absent := sorted(set(cases) - set(sides.index)):
-        raise UserError(f"{path}: case {absent[0]} has no side in fold {fold}; {REMEDY}")
-    return sides
+    splits = table[table["fold"] == fold].set_index("case_id")["split"]
+    if absent := sorted(set(cases) - set(splits.index)):
+        raise UserError(f"{path}: case {absent[0]} is in no split of fold {fold}; {REMEDY}")
+    return splits
 
 
 def refuse_twice(table: pd.DataFrame, path: Path) -> None:

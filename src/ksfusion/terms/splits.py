@@ -1,7 +1,7 @@
-"""The sides of a split: those of the cases that models are made of, and that of cohorts which are only ever scored."""
+"""The splits of a fold: those of the cases that models are made of, and that of cohorts which are only ever scored."""
 
 SPLITS = ("train", "val", "test")
 EXTERNAL = "external"
-SIDES = (*SPLITS, EXTERNAL)
+ALL_SPLITS = (*SPLITS, EXTERNAL)
 # Validation cases that are held out of every choice (training.calibration_fraction); in predictions alone.
 CALIBRATION = "calibration"

@@ -18,8 +18,8 @@ from ksfusion.core.feature_store import open_store
 from ksfusion.core.ids import stable_hash
 from ksfusion.methods.stand_ins import Present
 from ksfusion.terms.modalities import MODALITIES, PAIRED, serves
-from ksfusion.terms.split_table import sides_of_fold
-from ksfusion.terms.splits import CALIBRATION, SIDES
+from ksfusion.terms.split_table import splits_of_fold
+from ksfusion.terms.splits import ALL_SPLITS, CALIBRATION
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.fold_tables import Genes, read_genes, read_samples, read_truth, require
 
@@ -119,7 +119,7 @@ class FoldData:
         return np.flatnonzero(known & (self.samples["split"] == split))
 
     def holding_out(self, fraction: float | None) -> FoldData:
-        """Return the data with a share of the validation cases on a side of their own, on which nothing is chosen.
+        """Return the data with a share of the validation cases in a split of their own, on which nothing is chosen.
 
         Which ones depends on nothing but their ids, by a stable hash.
         """
@@ -248,8 +248,8 @@ def read_fold(files: FoldFiles, *, task: TaskOutcome, fold: int, modalities: str
         if modality in modalities and path is None:
             raise UserError(f"{option}: the method reads this; name it")
     samples = read_samples(files.samples, "" if partial else modalities)
-    samples["split"] = samples["case_id"].map(sides_of_fold(files.splits, fold))
-    in_fold = samples["split"].isin(SIDES).to_numpy()
+    samples["split"] = samples["case_id"].map(splits_of_fold(files.splits, fold))
+    in_fold = samples["split"].isin(ALL_SPLITS).to_numpy()
     require(samples, in_fold, f"case is not in fold {fold} of {files.splits}; split the cases again")
     samples = samples.join(read_truth(files.cases, task), on="case_id")
 

@@ -19,7 +19,7 @@ from ksfusion.bundles import read_bundle
 from ksfusion.bundles.encoder import bundle_encoder
 from ksfusion.bundles.manifest import write_manifest
 from ksfusion.bundles.predict import member_predictions
-from ksfusion.bundles.seen import sides_of_case
+from ksfusion.bundles.seen import splits_of_case
 from ksfusion.core.errors import UserError
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_provenance, read_tsv, write_tsv
@@ -109,12 +109,12 @@ def test_a_case_that_trained_is_known_by_its_id_and_by_its_slides(bundled, study
     found = read_bundle(bundled)
     splits = read_tsv(study / "cohort/splits.tsv", dtype={"case_id": str}).set_index("case_id")["split"]
     case = splits.index[splits == "train"][0]
-    assert sides_of_case(found.cases, found.slides, case) == {0: "train"}
-    assert sides_of_case(found.cases, found.slides, splits.index[splits == "test"][0]) == {0: "test"}
-    assert sides_of_case(found.cases, found.slides, "new") == {}
+    assert splits_of_case(found.cases, found.slides, case) == {0: "train"}
+    assert splits_of_case(found.cases, found.slides, splits.index[splits == "test"][0]) == {0: "test"}
+    assert splits_of_case(found.cases, found.slides, "new") == {}
     samples = read_tsv(study / "samples.tsv", dtype=str)
     slide = samples.loc[samples["case_id"] == case, "slide_id"].iloc[0]
-    assert sides_of_case(found.cases, found.slides, "new", [f"digest of {slide}"]) == {0: "train"}
+    assert splits_of_case(found.cases, found.slides, "new", [f"digest of {slide}"]) == {0: "train"}
 
 
 def test_the_reference_risks_are_those_of_the_training_cases(study, tmp_path):
@@ -227,10 +227,10 @@ def test_conformal_scores_are_of_cases_on_which_nothing_was_chosen(drawn, bundle
     results = write_study(drawn, tmp_path / "results", task=epochs(DIAGNOSIS, 2), calibration_fraction=0.5)
     found = read_bundle(make_bundle(results, tmp_path / "B")).folds[0].calibration
     written = read_parquet(results / "models/diagnosis/ksfusion/fold0/seed0/predictions.parquet").dropna(subset="y")
-    sides = {side: written[written["split"] == side] for side in ("val", "calibration")}
-    held_out = sides["calibration"].groupby("case_id").mean(numeric_only=True)
-    assert found.temperature.cases == sides["val"]["case_id"].nunique()
-    assert not set(sides["val"]["case_id"]) & set(held_out.index)
+    by_split = {split: written[written["split"] == split] for split in ("val", "calibration")}
+    held_out = by_split["calibration"].groupby("case_id").mean(numeric_only=True)
+    assert found.temperature.cases == by_split["val"]["case_id"].nunique()
+    assert not set(by_split["val"]["case_id"]) & set(held_out.index)
     probabilities = held_out[[f"prob_{name}" for name in DIAGNOSIS.classes]].to_numpy()
     shown = softmax(np.log(probabilities) / found.temperature.value, axis=1)
     by_hand = 1 - shown[np.arange(len(held_out)), held_out["y"].to_numpy(int)]
@@ -239,7 +239,7 @@ def test_conformal_scores_are_of_cases_on_which_nothing_was_chosen(drawn, bundle
 
 
 def test_a_bundle_of_two_folds(cohort, tmp_path):
-    """Each fold has its own members, cuts, calibration, and sides of the cases."""
+    """Each fold has its own members, cuts, calibration, and splits of the cases."""
     splits = read_tsv(cohort.folder / "splits.tsv", dtype=str)
     other = splits.assign(fold="1", split=splits["split"].map({"train": "train", "val": "test", "test": "val"}))
     pd.concat([splits, other]).to_csv(cohort.folder / "splits.tsv", sep="\t", index=False)
@@ -249,7 +249,7 @@ def test_a_bundle_of_two_folds(cohort, tmp_path):
     found = read_bundle(make_bundle(results, tmp_path / "B", task="survival", method="snn"))
     assert [(member.fold, member.seed) for member in found.members] == [(0, 0), (1, 0)]
     tested = splits.loc[splits["split"] == "test", "case_id"].iloc[0]
-    assert sides_of_case(found.cases, found.slides, tested) == {0: "test", 1: "val"}
+    assert splits_of_case(found.cases, found.slides, tested) == {0: "test", 1: "val"}
     for fold in found.folds:
         side = "val" if fold.number == 0 else "test"
         labelled = read_parquet(cohort.folder / "cases.parquet").set_index("case_id")["days_survival"].notna()

@@ -27,7 +27,7 @@ PROBABILITIES = [f"prob_{name}" for name in DIAGNOSIS.classes]
 
 
 def predicted(bundle, study, task):
-    """Return what a prediction writes of the study's own samples: no truth, and no side."""
+    """Return what a prediction writes of the study's own samples: no truth, and no split."""
     data = read_fold(files_of(study), task=task, fold=0, modalities=bundle.modalities)
     tables = [
         member_predictions(member, data, batch_size=8).assign(seed=member.seed, split="new")
@@ -72,8 +72,8 @@ def test_a_case_that_took_part_in_training_is_left_out(own, study):
     for table in found.tables.values():
         assert set(splits[table["case_id"].unique()]) == {"test"}
     reasons = found.left_out.set_index("case_id")["reason"]
-    assert reasons[splits.index[splits == "train"][0]] == "took part in training, on side train"
-    assert reasons[splits.index[splits == "val"][0]] == "took part in training, on side val"
+    assert reasons[splits.index[splits == "train"][0]] == "took part in training, in split train"
+    assert reasons[splits.index[splits == "val"][0]] == "took part in training, in split val"
     assert reasons["058"] != "" and "training" not in reasons["058"]
     more = evaluated(bundle, rows, labels, {**asked(rows), "new": []})
     assert more.left_out.set_index("case_id").loc["new", "reason"] == "no sample of it could be predicted"

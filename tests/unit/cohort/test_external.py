@@ -65,8 +65,8 @@ def test_a_cohort_that_becomes_external_moves_no_case_of_another(tmp_path):
     table = draw_cases()
     before = split(tmp_path, table)
     after = split(tmp_path, table, external=["z"])
-    sides = before.merge(after, on="case_id", suffixes=("", "_after"))
-    inside = sides[~sides["case_id"].isin(OUTSIDE)]
+    splits = before.merge(after, on="case_id", suffixes=("", "_after"))
+    inside = splits[~splits["case_id"].isin(OUTSIDE)]
     assert (inside["split"] == inside["split_after"]).all()
     again = split(tmp_path, table).merge(before, on="case_id", suffixes=("", "_before"))
     inside = again[~again["case_id"].isin(OUTSIDE)]
@@ -94,10 +94,10 @@ def test_a_split_that_was_written_can_be_given_and_one_that_divides_external_cas
     rows = table.assign(slide_id="").to_dict("records")
     assert folds_of_file(Splits(**settings), rows) == [0, 1, 2]
     file.write_text("fold\tcase_id\tsplit\n0\tz00\ttrain\n" + "".join(f"0\t{case}\ttrain\n" for case in INSIDE))
-    with pytest.raises(UserError, match=r"row 2: case z00 is on side train, and its cohort is one of splits.external"):
+    with pytest.raises(UserError, match=r"row 2: case z00 is in split train, and its cohort is one of splits.external"):
         folds_of_file(Splits(**settings), rows)
     file.write_text("fold\tcase_id\tsplit\n0\tx00\texternal\n" + "".join(f"0\t{case}\ttrain\n" for case in INSIDE[1:]))
-    with pytest.raises(UserError, match=r"row 2: case x00 is on side external, and its cohort is not one"):
+    with pytest.raises(UserError, match=r"row 2: case x00 is in split external, and its cohort is not one"):
         folds_of_file(Splits(**settings), rows)
 
 

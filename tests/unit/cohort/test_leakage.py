@@ -80,7 +80,7 @@ def test_what_does_not_leak_passes_and_is_counted(cohort):
     assert "a copy is below 10%" in found.loc["nearest_images", "detail"]
 
 
-def test_a_case_on_two_sides_of_any_fold(cohort):
+def test_a_case_in_two_splits_of_any_fold(cohort):
     more = cohort.splits.assign(fold=1)
     cohort.splits = pd.concat([cohort.splits, more, more.iloc[:1].assign(split="test")])
     (line,) = cohort.leak()
@@ -165,7 +165,7 @@ def test_a_specimen_of_two_cases_leaks_across_sides_alone(cohort):
 
 
 @pytest.mark.parametrize("other", ["B", "D"])
-def test_one_file_of_two_cases_leaks_on_any_side(cohort, other):
+def test_one_file_of_two_cases_leaks_in_any_split(cohort, other):
     cohort.set("slides", "digest", A="same", **{other: "same"})
     (line,) = cohort.leak()
     assert line.startswith(f"same_file: slide-A and slide-{other}: identical; cases A and {other}")

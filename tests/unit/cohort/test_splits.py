@@ -45,21 +45,21 @@ def split(folder, table, **settings):
     return read_tsv(folder / "splits.tsv")
 
 
-def counts(table, sides):
-    """Count each side in each stratum."""
-    joined = table.merge(sides, on="case_id")
+def counts(table, splits):
+    """Count each split in each stratum."""
+    joined = table.merge(splits, on="case_id")
     return pd.crosstab([joined["cohort"], joined["label"]], joined["split"])[list(SPLITS)]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_side_of_every_stratum_is_less_than_a_case_from_its_fraction(tmp_path, seed):
+def test_every_split_of_every_stratum_is_less_than_a_case_from_its_fraction(tmp_path, seed):
     table = draw_cases()
     found = counts(table, split(tmp_path, table, seed=seed))
     expected = found.sum(axis=1).to_numpy()[:, None] * np.array(PAPER)
     assert (abs(found - expected) < 1).all(axis=None)
 
 
-def test_small_strata_do_not_all_lack_the_same_side(tmp_path):
+def test_small_strata_do_not_all_lack_the_same_split(tmp_path):
     # 200 strata of three cases: of 600 cases 60 should be test cases; one standard deviation is below eight.
     table = draw_cases({("TCGA", label): 3 for label in range(200)})
     shares = split(tmp_path, table)["split"].value_counts(normalize=True)
@@ -108,7 +108,7 @@ def test_in_a_fresh_folder_a_new_case_moves_one_other_over_each_cut_at_the_most(
     after = assign(units, PAPER, seed=seed)
     moved = [{before[case_id], after[case_id]} for case_id in before if before[case_id] != after[case_id]]
     assert len(moved) <= 2
-    assert all(sides in ({0, 1}, {1, 2}) for sides in moved) and len(moved) == len({*map(tuple, moved)})
+    assert all(splits in ({0, 1}, {1, 2}) for splits in moved) and len(moved) == len({*map(tuple, moved)})
 
 
 def test_other_settings_start_anew(tmp_path):
@@ -148,7 +148,7 @@ def test_a_split_that_its_user_changed_is_told_and_kept(tmp_path, caplog):
     moved.loc[0, "split"] = "val" if moved.loc[0, "split"] == "train" else "train"
     path.write_text(moved.to_csv(sep="\t", index=False))
     assert split(tmp_path, table).equals(moved)
-    assert "splits.tsv was changed since it was made: the sides in it are taken as they stand" in caplog.text
+    assert "splits.tsv was changed since it was made: the splits in it are taken as they stand" in caplog.text
     caplog.clear()
     # It is written with its checksum again.
     assert split(tmp_path, table).equals(moved) and not caplog.text
@@ -185,8 +185,8 @@ def test_the_order_of_the_tables_does_not_matter(tmp_path):
 def test_two_fractions_are_those_of_training_and_validation(tmp_path, scheme):
     table = draw_cases()
     file = tmp_path / "mine.tsv"
-    sides = "".join(f"0\t{case}\t{'test' if n % 5 == 0 else 'train'}\n" for n, case in enumerate(table["case_id"]))
-    file.write_text("fold\tcase_id\tsplit\n" + sides)
+    splits = "".join(f"0\t{case}\t{'test' if n % 5 == 0 else 'train'}\n" for n, case in enumerate(table["case_id"]))
+    file.write_text("fold\tcase_id\tsplit\n" + splits)
     more = {"scheme": "kfold", "k": 4} if scheme == "kfold" else {"scheme": "file", "file": str(file)}
     (tmp_path / "three").mkdir()
     two = split(tmp_path, table, fractions=(0.75, 0.25), **more)
@@ -216,11 +216,11 @@ def test_sites_stay_whole_and_come_from_barcodes(tmp_path):
     table = draw_cases()
     table["case_id"] = [f"TCGA-{random.integers(10, 50)}-{number:04d}" for number in range(len(table))]
     table["site"] = np.where(table["cohort"] == "IvyGAP", "Swedish", "")
-    sides = split(tmp_path, table, scheme="site").merge(table, on="case_id")
-    sides["site"] = np.where(sides["site"] == "", sides["case_id"].str[5:7], sides["site"])
-    assert sides["site"].nunique() == 41
-    assert (sides.groupby("site")["split"].nunique() == 1).all()
-    shares = sides["split"].value_counts(normalize=True)
+    splits = split(tmp_path, table, scheme="site").merge(table, on="case_id")
+    splits["site"] = np.where(splits["site"] == "", splits["case_id"].str[5:7], splits["site"])
+    assert splits["site"].nunique() == 41
+    assert (splits.groupby("site")["split"].nunique() == 1).all()
+    shares = splits["split"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.8, abs=0.06) and shares["test"] > 0.03
 
 
@@ -245,8 +245,8 @@ class TestFile:
         return pd.DataFrame({"case_id": self.CASES, "cohort": "X", "label": 0})
 
     def split(self, folder, file):
-        sides = split(folder, self.table(), scheme="file", file=str(file))
-        return {fold: dict(zip(rows["case_id"], rows["split"], strict=True)) for fold, rows in sides.groupby("fold")}
+        splits = split(folder, self.table(), scheme="file", file=str(file))
+        return {fold: dict(zip(rows["case_id"], rows["split"], strict=True)) for fold, rows in splits.groupby("fold")}
 
     def test_our_own_table(self, tmp_path):
         rows = ["fold\tcase_id\tsplit", "0\tA\ttrain", "0\tB\ttrain", "0\tC\tval", "0\tD\ttest"]
@@ -290,8 +290,8 @@ class TestFile:
         folder.mkdir()
         (folder / "splits_0.csv").write_text(",train,val\n0,A,D\n1,B,\n2,C,\n")
         (tmp_path / "splits.tsv").unlink(missing_ok=True)
-        sides = split(tmp_path, self.table(), scheme="file", file=str(folder), fractions=(0.4, 0.3, 0.3))
-        found = sides.set_index("case_id")["split"]
+        splits = split(tmp_path, self.table(), scheme="file", file=str(folder), fractions=(0.4, 0.3, 0.3))
+        found = splits.set_index("case_id")["split"]
         assert found["D"] == "test"
         # 0.3 / 0.7 of three training cases: one or two of them.
         assert set(found[["A", "B", "C"]]) == {"train", "val"}
@@ -304,8 +304,11 @@ class TestFile:
             ("fold\tcase_id\tsplit\nx\tA\tval\n", ["row 2", "fold"]),
             ("fold\tsplit\tcase_id\n0\tval\n", ["row 2", "a case_id"]),
             ("fold\tcase_id\tsplit\n0\tZ\tval\n", ["row 2", "'Z' is no case"]),
-            ("fold\tcase_id\tsplit\n0\tA\tval\n0\tA\ttest\n", ["row 3", "case A is on side test", "val in", "row 2"]),
-            ("fold\tcase_id\tsplit\n0\tA\tval\n", ["fold 0: case B has no side"]),
+            (
+                "fold\tcase_id\tsplit\n0\tA\tval\n0\tA\ttest\n",
+                ["row 3", "case A is in split test", "val in", "row 2"],
+            ),
+            ("fold\tcase_id\tsplit\n0\tA\tval\n", ["fold 0: case B is in no split"]),
             ("fold\tcase_id\tsplit\n", ["names no case"]),
         ],
     )
@@ -320,7 +323,7 @@ class TestFile:
         path = tmp_path / "splits_0.csv"
         path.write_text(",train,val,test\n0,a.svs,slides/b.1.ndpi,c.2\n")
         entries = read_split_file(path, {"A", "B", "C"}, {"a": "A", "b.1": "B", "c.2": "C"})
-        assert [(entry.name, entry.side) for entry in entries] == [("A", "train"), ("B", "val"), ("C", "test")]
+        assert [(entry.name, entry.split) for entry in entries] == [("A", "train"), ("B", "val"), ("C", "test")]
 
     @pytest.mark.parametrize(
         "text",
@@ -333,7 +336,7 @@ class TestFile:
     def test_our_own_table_with_commas_or_decimals(self, tmp_path, text):
         (tmp_path / "mine.csv").write_text(text)
         entries = read_split_file(tmp_path / "mine.csv", {"A", "B"}, {})
-        assert [(entry.fold, entry.name, entry.side) for entry in entries] == [(0, "A", "train"), (0, "B", "test")]
+        assert [(entry.fold, entry.name, entry.split) for entry in entries] == [(0, "A", "train"), (0, "B", "test")]
 
     def test_what_is_no_split_is_named(self, tmp_path):
         for name, text, message in [
@@ -343,17 +346,17 @@ class TestFile:
             (
                 "splits_0_bool.csv",
                 ",train,val,test\nA,True,False,False\n",
-                "has sides as columns; name it splits_0.csv",
+                "has splits as columns; name it splits_0.csv",
             ),
         ]:
             (tmp_path / name).write_text(text, encoding="latin-1")
             with pytest.raises(UserError, match=f"{name}: (row 1: )?{message}"):
                 read_split_file(tmp_path / name, {"A", "B"}, {})
 
-    def test_two_slides_of_a_case_on_two_sides_are_named(self, tmp_path):
+    def test_two_slides_of_a_case_in_two_splits_are_named(self, tmp_path):
         path = tmp_path / "splits_0.csv"
         path.write_text(",train,val,test\n0,a1,B,a2\n")
-        with pytest.raises(UserError, match="case A is on side test, and train in"):
+        with pytest.raises(UserError, match="case A is in split test, and train in"):
             read_split_file(path, {"A", "B"}, {"a1": "A", "a2": "A"})
 
     def test_many_unknown_cases_are_a_few_lines_and_a_count(self, tmp_path):
@@ -367,7 +370,7 @@ class TestFile:
     def test_cases_that_are_not_in_the_study_are_passed_over(self, tmp_path):
         path = tmp_path / "mine.tsv"
         path.write_text("fold\tcase_id\tsplit\n0\tA\ttrain\n0\tZ\ttest\n")
-        assert [(entry.name, entry.side) for entry in read_split_file(path, {"A"}, {})] == [("A", "train")]
+        assert [(entry.name, entry.split) for entry in read_split_file(path, {"A"}, {})] == [("A", "train")]
 
 
 def test_reading_the_folds_imports_no_pandas():

@@ -73,8 +73,8 @@ def test_the_set_holds_classes_whose_score_is_no_larger_than_the_quantile():
 def test_models_that_a_case_taught_are_left_out_but_where_it_taught_all():
     folds = [fold_of(member(0, 0)), fold_of(member(1, 0)), fold_of(member(2, 0))]
 
-    def counting(sides):
-        return [fold.number for fold in counting_folds(sides, folds)]
+    def counting(splits):
+        return [fold.number for fold in counting_folds(splits, folds)]
 
     assert counting({}) == [0, 1, 2]
     assert counting({0: "train", 1: "test", 2: "val"}) == [1]

@@ -140,8 +140,8 @@ def test_a_gene_that_is_not_there_counts_as_the_mean_of_training_and_is_told(fil
     mean = (scaling.fill.loc["all", gene] - scaling.mean.loc["all", gene]) / scaling.sd.loc["all", gene]
     assert values.numpy() == pytest.approx(np.full(len(values), mean), abs=1e-6)
     statistics = {0: sample_statistics(lacking, data)}
-    sides = {case_id: {} for case_id in new.table["case_id"]}
-    flags = flags_of_samples(lacking, statistics, sides, bundle.folds)
+    splits = {case_id: {} for case_id in new.table["case_id"]}
+    flags = flags_of_samples(lacking, statistics, splits, bundle.folds)
     for own in flags.values():
         details = {flag.code: flag.detail for flag in own}
         assert gene in details["genes_missing"]
