@@ -43,7 +43,8 @@ from ksfusion.estimates.slide_sizes import look_at_slides
 from ksfusion.estimates.workload import Workload
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.slides.config import Patches, Reading, SamplePatchesSettings
-from ksfusion.slides.encoders.presets import LITE0, PRESETS, RESNET50, SEEDED, built_here
+from ksfusion.slides.encoders.names import LITE0, RESNET50, SEEDED
+from ksfusion.slides.encoders.presets import PRESETS, built_here
 
 PARTS = ("results", "slides", "encoders", "methods")
 COLUMNS = ("rule", "kind", "per", "seconds", "mb", "disk_mb", "measured")

@@ -27,7 +27,7 @@ from ksfusion.preflight.named_files import DEMO_NOTICE, NamedFiles
 from ksfusion.results import config as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides
-from ksfusion.slides.encoders.presets import modules_of_encoder
+from ksfusion.slides.encoders.names import modules_of_encoder
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import FitBaselineSettings, SearchSettings, TrainedTask, TrainModelSettings
 

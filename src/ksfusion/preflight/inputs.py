@@ -20,7 +20,7 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.preflight.named_files import is_drawn
 from ksfusion.preflight.parsing import located_config
 from ksfusion.results.grouping import subgroup_problems
-from ksfusion.slides.encoders.presets import check_encoder, check_patch_size, find_preset
+from ksfusion.slides.encoders.names import check_encoder, check_patch_size, find_preset
 from ksfusion.slides.reading.slide_files import VECTORS, file_size, is_readable_folder
 from ksfusion.slides.tiles.mask_files import mask_problems
 from ksfusion.terms.gene_sets import NEWEST, VERSIONS

@@ -10,7 +10,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.packages import lacking
 from ksfusion.methods.registry import METHODS, TORCHMIL
 from ksfusion.slides.encoders.hub import check_weights
-from ksfusion.slides.encoders.presets import LITE0, SEEDED, packages_of_encoder
+from ksfusion.slides.encoders.names import LITE0, SEEDED, packages_of_encoder
 from ksfusion.terms.rankings import COUNT_FLAVOURS, LOG_FLAVOURS
 
 # The rules that train; the last alone writes no event files.

@@ -6,7 +6,8 @@ import sys
 from importlib.util import find_spec
 
 from ksfusion.slides.encoders.hub import RESNET50_REPOSITORY, WEIGHT_FILES, is_cached
-from ksfusion.slides.encoders.presets import COLLECTIONS, LITE0, PRESETS, RESNET50, Preset, own_encoders
+from ksfusion.slides.encoders.names import COLLECTIONS, LITE0, RESNET50, own_encoders
+from ksfusion.slides.encoders.presets import PRESETS, Preset
 
 HEADER = ("encoder", "features", "patch px", "um/px", "pooling", "gated", "weights", "licence", "model card")
 UNKNOWN, NOT_HERE = "-", "not here"

@@ -5,7 +5,7 @@ import pytest
 from ksfusion.core.errors import UserError
 from ksfusion.core.near_names import did_you_mean
 from ksfusion.preflight.parsing import parse_config
-from ksfusion.slides.encoders.presets import check_encoder
+from ksfusion.slides.encoders.names import check_encoder
 
 SOURCE = {"cohort": "TCGA", "format": "matrix", "unit": "log", "path": "expression.tsv"}
 COHORT = {"samples": "samples.tsv", "cases": "cases.tsv", "expression": [SOURCE]}

@@ -21,7 +21,8 @@ from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
 from ksfusion.estimates.text import size, span
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
-from ksfusion.slides.encoders.presets import LITE0, RESNET50, built_here
+from ksfusion.slides.encoders.names import LITE0, RESNET50
+from ksfusion.slides.encoders.presets import built_here
 
 
 def rate(rule, kind, per, seconds=0.0, mb=0.0, disk_mb=0.0):

@@ -11,7 +11,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.slides import build_encoder, fit_stain, normalise_stain, open_slide, tile_grid
 from ksfusion.slides.encoders import efficientnet
 from ksfusion.slides.encoders.batches import PatchEncoder
-from ksfusion.slides.encoders.presets import check_encoder
+from ksfusion.slides.encoders.names import check_encoder
 from ksfusion.slides.encoders.weights import read_weights
 from ksfusion.slides.stain.target import load_target
 

@@ -15,8 +15,9 @@ from ksfusion.core.provenance import code_version
 from ksfusion.preflight.packages import missing_packages
 from ksfusion.preflight.parsing import parse_config
 from ksfusion.slides import build_encoder
-from ksfusion.slides.encoders import hub, presets
-from ksfusion.slides.encoders.presets import IMAGENET_MEAN, IMAGENET_STD, LITE0, PRESETS, RESNET50, check_encoder
+from ksfusion.slides.encoders import hub, names
+from ksfusion.slides.encoders.names import LITE0, RESNET50, check_encoder
+from ksfusion.slides.encoders.presets import IMAGENET_MEAN, IMAGENET_STD, PRESETS
 from ksfusion.stages.encoders import encoders
 
 EXPRESSION = [{"cohort": "a", "format": "matrix", "unit": "log", "path": "m.tsv"}]
@@ -143,20 +144,20 @@ def test_an_encoder_of_an_entry_point(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="unknown encoder 'corner'"):
         check_encoder("corner")
     monkeypatch.syspath_prepend(str(tmp_path))
-    presets.own_encoders.cache_clear()
+    names.own_encoders.cache_clear()
     try:
         check_encoder("corner")
         encoder = build_encoder("corner")
         assert encoder.std == (0.25, 0.25, 0.25) and encoder.input_px is None
         assert encoder(torch.full((1, 3, 8, 8), 2.0)).tolist() == [[2, 2, 2]]
-        (module,) = presets.modules_of_encoder("corner")
+        (module,) = names.modules_of_encoder("corner")
         before = code_version(module)
         (package / "encoders.py").write_text(text.replace("0, 0]", "1, 1]"))
-        assert presets.modules_of_encoder("corner") == (module,) and code_version(module) != before
+        assert names.modules_of_encoder("corner") == (module,) and code_version(module) != before
         assert hub.repository_of("corner") is None
     finally:
         monkeypatch.undo()
-        presets.own_encoders.cache_clear()
+        names.own_encoders.cache_clear()
 
 
 @pytest.mark.parametrize(("name", "tag"), [(RESNET50, "resnet50.tv_in1k"), (LITE0, "tf_efficientnet_lite0.in1k")])

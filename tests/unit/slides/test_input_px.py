@@ -14,7 +14,7 @@ from ksfusion.slides import build_encoder
 from ksfusion.slides.config import Encoding, ExtractFeaturesSettings, Features, Reading, Stain
 from ksfusion.slides.encoders.batches import PatchEncoder
 from ksfusion.slides.encoders.build import Encoder
-from ksfusion.slides.encoders.presets import check_patch_size
+from ksfusion.slides.encoders.names import check_patch_size
 from ksfusion.slides.features.cache import made_of
 from ksfusion.slides.features.store import lay_out
 from ksfusion.slides.stain.target import load_target

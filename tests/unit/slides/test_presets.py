@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from ksfusion.core.errors import UserError
 from ksfusion.slides import build_encoder
 from ksfusion.slides.encoders.build import create_published
-from ksfusion.slides.encoders.presets import PRESETS, built_here, check_encoder, find_preset
+from ksfusion.slides.encoders.names import check_encoder, find_preset
+from ksfusion.slides.encoders.presets import PRESETS, built_here
 
 pytestmark = pytest.mark.slow
 

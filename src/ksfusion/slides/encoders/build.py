@@ -12,19 +12,17 @@ from torch import nn
 from ksfusion.core.errors import UserError
 from ksfusion.slides.encoders.collections import build_elsewhere
 from ksfusion.slides.encoders.efficientnet import LITE0_MEAN, LITE0_STD, N_FEATURES, efficientnet_lite0
-from ksfusion.slides.encoders.presets import (
+from ksfusion.slides.encoders.names import (
     COLLECTIONS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     LITE0,
     RESNET50,
     SEEDED,
     TIMM,
-    Preset,
     check_encoder,
     find_preset,
     modules_of_encoder,
 )
+from ksfusion.slides.encoders.presets import IMAGENET_MEAN, IMAGENET_STD, Preset
 from ksfusion.slides.encoders.seeded import SEEDED_MEAN, SEEDED_STD, SeededConv
 from ksfusion.slides.encoders.weights import fetch_weights, load_weights, not_fetched, read_weights, to_timm
 

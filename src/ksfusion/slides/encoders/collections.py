@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ksfusion.core.errors import UserError
-from ksfusion.slides.encoders.presets import SLIDE2VEC, TRIDENT, find_preset, own_encoders
+from ksfusion.slides.encoders.names import SLIDE2VEC, TRIDENT, find_preset, own_encoders
 from ksfusion.slides.encoders.weights import first_line, not_fetched
 
 Colours = tuple[float, ...]

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ksfusion.core.errors import UserError
-from ksfusion.slides.encoders.presets import LITE0
+from ksfusion.slides.encoders.names import LITE0
 from ksfusion.slides.encoders.weights import Weights, load_weights, read_weights
 
 LITE0_IN_TIMM = "tf_efficientnet_lite0"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ksfusion.core.errors import UserError
-from ksfusion.slides.encoders.presets import COLLECTIONS, HUB, LITE0, RESNET50, SEEDED, TIMM, find_preset, own_encoders
+from ksfusion.slides.encoders.names import COLLECTIONS, HUB, LITE0, RESNET50, SEEDED, TIMM, find_preset, own_encoders
 
 # The weights in a repository: timm takes the first that is there.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")

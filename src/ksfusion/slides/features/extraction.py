@@ -19,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.timing import SlideTiming
 from ksfusion.slides.config import Encoding, ExtractFeaturesSettings
-from ksfusion.slides.encoders.presets import check_patch_size
+from ksfusion.slides.encoders.names import check_patch_size
 from ksfusion.slides.features.cache import FeatureCache, slide_key
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.patch_readers import PatchReaders
