@@ -1,4 +1,4 @@
-"""How well the attention of models, and what their output owes to each patch, find what was planted."""
+"""How well the attention of models, and the attribution of their output to each patch, find what was planted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_tsv
-from ksfusion.results.attention.attribution import attribution
 from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all, patch_means
 from ksfusion.results.attention.maps import WHOLE, attention_maps
+from ksfusion.results.attention.patch_attribution import patch_attribution
 from ksfusion.results.attention.slide_picture import SlidePatches, read_patches
 from ksfusion.results.attention.targets import Targets
 from ksfusion.results.config import LocateAttentionSettings
@@ -96,12 +96,12 @@ def _scored(
         samples = known[["sample_id", "case_id"]].iloc[start : start + AT_ONCE]
         read, genes = data.gather(samples.index.to_numpy(), CPU)
         assert read is not None  # these methods read patches
-        out, owed = attribution(model, read, genes, run.task.kind)
+        out, attributions = patch_attribution(model, read, genes, run.task.kind)
         maps = attention_maps(model, out)
         for number, (sample_id, case_id) in enumerate(samples.itertuples(index=False)):
             slide_id = slide_of[sample_id]
             here = patches[slide_id]
             scores = {f"{ATTENTION}:{name}": patch_means(cells[number], here.index) for name, cells in maps.items()}
-            scores[f"{ATTRIBUTION}:{WHOLE}"] = np.abs(patch_means(owed[number], here.index))
+            scores[f"{ATTRIBUTION}:{WHOLE}"] = np.abs(patch_means(attributions[number], here.index))
             place = {"slide_id": slide_id, "x": here.coords[:, 0], "y": here.coords[:, 1]}
             yield pd.DataFrame({"sample_id": sample_id, "case_id": case_id, **place, **scores})

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 from ksfusion.core.errors import UserError
 from ksfusion.demo.targets import planted_targets
 from ksfusion.methods.output import MethodOutput
-from ksfusion.results.attention.attribution import attribution
 from ksfusion.results.attention.localisation import locate, pairs_won, patch_means, random_scores
+from ksfusion.results.attention.patch_attribution import patch_attribution
 from ksfusion.results.attention.targets import Targets
 
 
@@ -84,11 +84,11 @@ class Linear(torch.nn.Module):
 
 def test_attribution_of_a_linear_model_is_its_terms():
     patches = torch.tensor([[[2.0, 9.0], [-0.5, 9.0]], [[-3.0, 1.0], [1.0, 1.0]]])
-    out, found = attribution(Linear(), patches, {}, "classification")
+    out, found = patch_attribution(Linear(), patches, {}, "classification")
     assert out.logits.tolist() == [[1.5, -1.5], [-2.0, 2.0]] and not out.logits.requires_grad
     # The first sample is of the first class (1.5), the second of the second (2.0).
     assert found.tolist() == [[2.0, -0.5], [3.0, -1.0]]
-    assert attribution(Linear(), patches, {}, "regression")[1].tolist() == [[2.0, -0.5], [-3.0, 1.0]]
+    assert patch_attribution(Linear(), patches, {}, "regression")[1].tolist() == [[2.0, -0.5], [-3.0, 1.0]]
 
 
 def test_random_scores_are_those_of_their_sample():

@@ -1,4 +1,4 @@
-"""What a model's output owes to each patch: the gradient times the input, since attention is not attribution."""
+"""Attribution of a model's output to each patch: the gradient times the input, since attention is not attribution."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def output_of(out: MethodOutput, kind: TaskKind) -> Tensor:
     return out.logits[:, 0]
 
 
-def attribution(
+def patch_attribution(
     model: Method, patches: Tensor, genes: Mapping[str, Tensor], kind: TaskKind
 ) -> tuple[MethodOutput, np.ndarray]:
     """Return a model's output, and its gradient times the input, summed over the features of each cell of the map.
