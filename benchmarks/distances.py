@@ -45,7 +45,7 @@ NOT_COUNTED = {"seen_in_study", "trained_on", ""}
 
 def draw(job: tuple[str, str, Path]) -> None:
     """Draw a slide of an arm, under its own name and seed."""
-    from ksfusion.demo import slides
+    from ksfusion.demo import looks, slides
     from ksfusion.demo.appearance import planted_appearances, seed_of
 
     arm, slide_id, path = job
@@ -53,11 +53,11 @@ def draw(job: tuple[str, str, Path]) -> None:
     if arm == "another stain":
         vectors = np.array([[0.78, 0.55, 0.30], [0.06, 0.70, 0.71]])
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        stain = slides.SiteStain(vectors, np.array([1.5, 0.6]), np.array([245.0, 245.0, 245.0]), blur_um=0.2)
+        stain = looks.SiteStain(vectors, np.array([1.5, 0.6]), np.array([245.0, 245.0, 245.0]), blur_um=0.2)
         slides.site_stain = lambda site: stain
     elif arm == "another tissue":
-        look = slides.TumourLook(14000, "lymphocyte", 6, (0.0, 0.0), 1.0)
-        slides.TUMOURS = dict.fromkeys(slides.TUMOURS, look)
+        look = looks.TumourLook(14000, "lymphocyte", 6, (0.0, 0.0), 1.0)
+        looks.TUMOURS.update(dict.fromkeys(looks.TUMOURS, look))
         appearance = dataclasses.replace(appearance, tumour=0.98, lymphocytes=0.98, vessels=0.1, necrosis=0.0)
     else:
         size = {"width_um": 2 * appearance.width_um, "height_um": 2 * appearance.height_um}

@@ -13,7 +13,8 @@ import pandas as pd
 
 from ksfusion.core.ids import stable_hash
 from ksfusion.demo.cohort import SEED, SLIDE_LATENTS, planted_samples
-from ksfusion.demo.slides import SlideAppearance, SlideTruth, draw_slide
+from ksfusion.demo.looks import SlideAppearance
+from ksfusion.demo.slides import SlideTruth, draw_slide
 
 # Share of the microvascular proliferation and of the necrosis that the look of a diagnosis can have.
 VESSELS = {"glioblastoma": 0.8, "astrocytoma_g4": 0.55, "astrocytoma": 0.2, "oligodendroglioma": 0.45}

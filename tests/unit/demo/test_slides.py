@@ -11,7 +11,8 @@ import tifffile
 import tiffslide
 from scipy import ndimage
 
-from ksfusion.demo.slides import SlideAppearance, draw_slide
+from ksfusion.demo.looks import SlideAppearance
+from ksfusion.demo.slides import draw_slide
 
 PLAIN = SlideAppearance(
     diagnosis="glioblastoma",

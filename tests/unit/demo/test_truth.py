@@ -6,8 +6,9 @@ import pytest
 from scipy import ndimage
 
 from ksfusion.demo.appearance import draw_slides, planted_appearances
+from ksfusion.demo.looks import SlideAppearance
 from ksfusion.demo.nuclei import paste_cells
-from ksfusion.demo.slides import SlideAppearance, draw_slide
+from ksfusion.demo.slides import draw_slide
 from ksfusion.demo.tissue import TissueMaps
 from ksfusion.demo.truth import Drawn, tile_truth
 from ksfusion.demo.vessels import Vessel

@@ -6,7 +6,9 @@ import pytest
 from drawing import INKS, ellipse, optical_density, share_per_tile, slide_of, stroke
 from slide_files import plain, real_file, write_slide
 
-from ksfusion.demo.slides import SlideAppearance, draw_slide, write_pyramid
+from ksfusion.demo.looks import SlideAppearance
+from ksfusion.demo.pyramid import write_pyramid
+from ksfusion.demo.slides import draw_slide
 from ksfusion.slides import open_slide, tile_grid
 from ksfusion.slides.tiles.quality import flag_tiles
 from ksfusion.slides.tiles.tissue import glass_colour
