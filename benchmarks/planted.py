@@ -11,8 +11,8 @@ mean over seeds with its 95 % interval by bootstrap over test cases. `--runs` ke
 has are not trained again.
 
 `--localisation` writes the table that the demo has as `results/localisation.tsv`: how well the attention of each
-method, and what its output owes to each patch, find the patches that show a pattern, with chance and an oracle beside.
-Of each run the last weight decay counts.
+method, and the attribution of its output to each patch, find the patches that show a pattern, with chance and an oracle
+beside. Of each run the last weight decay counts.
 
 What to expect: at a weight decay of 0.01 KS-Fusion comes out above both uni-modal methods. At the paper's 0.1, which in
 Adam's gradient outweighs that of a task with labels as noisy as these, the weights of KS-Fusion go to zero.

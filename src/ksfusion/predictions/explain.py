@@ -94,8 +94,8 @@ def mean_attributions(
     Returns
     -------
     list of dict
-        symbol, niche, value (scaled, mean over samples and folds), mean and sd over members of what the output owes to
-        it (empty of one), and in how many members it is read; the largest first.
+        symbol, niche, value (scaled, mean over samples and folds), mean and sd over members of the output's attribution
+        to it (sd empty of one), and in how many members it is read; the largest first.
     """
     rows: list[tuple[str, str, float, float]] = []
     for member, model in members.items():
@@ -109,13 +109,18 @@ def mean_attributions(
         cpu = torch.device("cpu")
         with reproducible(member.seed, device=cpu, threads=THREADS):
             patches, values = own.gather(positions, cpu)
-            owed = integrated_gradients(model, patches, values, target=target, baseline=frozen_training_mean(genes))
+            found = integrated_gradients(model, patches, values, target=target, baseline=frozen_training_mean(genes))
         for niche, symbols in genes.niches.items():
-            parts, scaled = owed[niche].mean(dim=0).tolist(), values[niche].mean(dim=0).tolist()
+            parts, scaled = found[niche].mean(dim=0).tolist(), values[niche].mean(dim=0).tolist()
             rows += [(symbol, niche, *pair) for symbol, *pair in zip(symbols, scaled, parts, strict=True)]
-    table = pd.DataFrame(rows, columns=["symbol", "niche", "value", "owed"]).groupby(["symbol", "niche"])
-    means = table.agg(value=("value", "mean"), mean=("owed", "mean"), sd=("owed", "std"), members=("owed", "size"))
-    # A gene that some of the members do not read owes them nothing.
+    table = pd.DataFrame(rows, columns=["symbol", "niche", "value", "attribution"]).groupby(["symbol", "niche"])
+    means = table.agg(
+        value=("value", "mean"),
+        mean=("attribution", "mean"),
+        sd=("attribution", "std"),
+        members=("attribution", "size"),
+    )
+    # Members that do not read a gene count as an attribution of 0.
     means["weight"] = (means["mean"] * means["members"] / len(members)).abs()
     means = means.reset_index().sort_values(["weight", "symbol"], ascending=[False, True]).head(GENES_SHOWN)
     records: list[dict[str, Any]] = means.drop(columns="weight").to_dict("records")

@@ -180,8 +180,8 @@ def _explained(explanation: Mapping[str, Any] | None, files: PageFiles, contents
     kind = contents.task.kind
     of = {"classification": "the predicted class", "survival": "the risk", "regression": "the number"}[kind]
     said = (
-        f"What {of} owes to each gene: integrated gradients from the mean of the training samples, averaged over "
-        "models; the largest first. Values are scaled as in training. Right of the middle: it speaks for "
+        f"Attribution of {of} to each gene (integrated gradients, baseline: the training mean), averaged over models; "
+        "the largest first. Values are scaled as in training. Right of the middle: it speaks for "
         f"{of}, left of it: against."
     )
     return {"pictures": pictures, "genes": genes, "genes_said": said}

@@ -1,4 +1,4 @@
-"""What the outputs of trained models owe to each gene, on test samples."""
+"""Attribution of the outputs of trained models to each gene, on test samples."""
 
 from __future__ import annotations
 

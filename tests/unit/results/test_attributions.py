@@ -1,4 +1,4 @@
-"""What outputs owe to genes: by hand for linear models, complete for trained ones, and the planted genes found."""
+"""Gene attributions: by hand for linear models, complete for trained ones, and the planted genes found."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ PATCHES = torch.arange(12.0).reshape(2, 3, 2)
 GENES = {"tumour": torch.tensor([[1.0, 2.0], [0.0, -1.0]]), "tme": torch.tensor([[4.0], [2.0]])}
 
 
-def test_a_linear_model_owes_to_a_gene_its_weight_times_its_distance():
+def test_a_gene_of_a_linear_model_has_its_weight_times_its_distance():
     two = DIAGNOSIS.model_copy(update={"classes": ["a", "b"]})
     first, second = explained_outputs(two).values()
     found = integrated_gradients(Linear(), PATCHES, GENES, target=first)
@@ -116,10 +116,12 @@ def test_what_is_explained_of_survival_and_of_a_number():
     assert predicted(logits[:, :1]).tolist() == [0, 4]
 
 
-def attributed(owed, distance=None):
-    owed = np.array(owed, float)
-    distance = np.arange(owed.size, dtype=float).reshape(owed.shape) if distance is None else np.array(distance, float)
-    return Attributed([("A", "tumour"), ("B", "tumour"), ("C", "tme")], distance, {"x": owed})
+def attributed(parts, distance=None):
+    parts = np.array(parts, float)
+    distance = (
+        np.arange(parts.size, dtype=float).reshape(parts.shape) if distance is None else np.array(distance, float)
+    )
+    return Attributed([("A", "tumour"), ("B", "tumour"), ("C", "tme")], distance, {"x": parts})
 
 
 def test_the_table_by_hand():
@@ -247,7 +249,7 @@ def test_no_more_samples_than_asked_and_none_without_a_test_side(runs, drawn):
     model, outputs = load_model(runs["diagnosis", "ksfusion"]), explained_outputs(DIAGNOSIS)
     asked = {"baseline": training_mean(data)}
     found = attribute_samples(model, data, outputs, samples=3, **asked)
-    assert found.distance.shape == found.owed["low"].shape == (3, 12)
+    assert found.distance.shape == found.attributions["low"].shape == (3, 12)
     nothing = dataclasses.replace(data.only("train"))
     table = attribution_table([attribute_samples(model, nothing, outputs, samples=3, **asked)], {})
     assert table["mean"].isna().all() and len(table) == 36

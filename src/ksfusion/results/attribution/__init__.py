@@ -1,1 +1,1 @@
-"""What a trained model's output owes to each gene."""
+"""Attribution of a trained model's output to each gene."""

@@ -1,4 +1,4 @@
-"""The settings of what outputs owe to genes."""
+"""The settings of gene attributions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ksfusion.methods.registry import NETWORKS
 class AttributeGenesSettings(Block):
     """Of `ksfusion.stages.attribute_genes`."""
 
-    samples: Positive = Field(64, description="test samples, at most, on which it is told what outputs owe to genes")
+    samples: Positive = Field(
+        64, description="largest number of test samples over which gene attributions are averaged"
+    )
     permuted: bool = Field(
         False, description="train a model on permuted labels too, and tell how far its genes are the same"
     )

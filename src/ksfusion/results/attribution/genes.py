@@ -1,4 +1,4 @@
-"""How much a method's output owes to each gene over the test samples, how stable that is, and what is found by it."""
+"""Attribution of a method's outputs to each gene over the test samples, its stability, and what is found by it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLANTED_SHARE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Attributed:
-    """What the outputs of a model for test samples owe to genes.
+    """Attributions of the outputs of a model for test samples to genes.
 
     Attributes
     ----------
@@ -31,17 +31,17 @@ class Attributed:
         Symbol and niche of each gene.
     distance : numpy.ndarray (n_samples, n_genes)
         The genes' values less those of the baseline.
-    owed : mapping of output to numpy.ndarray (n_samples, n_genes)
-        What each output owes to them.
+    attributions : mapping of output to numpy.ndarray (n_samples, n_genes)
+        Attribution of each output to each gene.
     """
 
     genes: Sequence[tuple[str, str]]
     distance: np.ndarray
-    owed: Mapping[str, np.ndarray]
+    attributions: Mapping[str, np.ndarray]
 
     def importance(self, output: str) -> np.ndarray:
         """Return the mean absolute attribution of each gene, (n_genes,); NaN without samples."""
-        parts = np.abs(self.owed[output])
+        parts = np.abs(self.attributions[output])
         return parts.mean(axis=0) if len(parts) else np.full(len(self.genes), np.nan)
 
     def direction(self, output: str) -> np.ndarray:
@@ -51,9 +51,9 @@ class Attributed:
         """
         if len(self.distance) < 2:
             return np.full(len(self.genes), np.nan)
-        value, owed = (part - part.mean(axis=0) for part in (self.distance, self.owed[output]))
-        scale = np.sqrt(np.square(value).sum(axis=0) * np.square(owed).sum(axis=0))
-        return np.divide((value * owed).sum(axis=0), scale, out=np.full_like(scale, np.nan), where=scale > 0)
+        value, own = (part - part.mean(axis=0) for part in (self.distance, self.attributions[output]))
+        scale = np.sqrt(np.square(value).sum(axis=0) * np.square(own).sum(axis=0))
+        return np.divide((value * own).sum(axis=0), scale, out=np.full_like(scale, np.nan), where=scale > 0)
 
 
 def attribute_samples(
@@ -64,7 +64,7 @@ def attribute_samples(
     baseline: Mapping[str, torch.Tensor],
     samples: int,
 ) -> Attributed:
-    """Return what the outputs of a model for test samples owe to each gene.
+    """Return the attributions of the outputs of a model for test samples to each gene.
 
     Parameters
     ----------
@@ -88,15 +88,17 @@ def attribute_samples(
     for positions in batched(test, AT_ONCE // STEPS_OF_MEANS):
         patches, genes = data.gather(positions, device)
         distances.append(torch.cat([genes[niche] - baseline[niche].to(device) for niche in genes], dim=1).cpu().numpy())
-        owed = integrated_gradients_of(model, patches, genes, targets=targets, baseline=baseline, steps=STEPS_OF_MEANS)
-        for parts, of_target in zip(found.values(), owed, strict=True):
+        of_targets = integrated_gradients_of(
+            model, patches, genes, targets=targets, baseline=baseline, steps=STEPS_OF_MEANS
+        )
+        for parts, of_target in zip(found.values(), of_targets, strict=True):
             parts.append(torch.cat(list(of_target.values()), dim=1).cpu().numpy())
-    owed_to = {name: np.concatenate(parts) for name, parts in found.items()}
-    return Attributed(symbols, np.concatenate(distances), owed_to)
+    attributions = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Attributed(symbols, np.concatenate(distances), attributions)
 
 
 def attribution_table(by_seed: Sequence[Attributed], categories: Mapping[str, str]) -> pd.DataFrame:
-    """Return what outputs owe to each gene, over the seeds of a method.
+    """Return the attributions of outputs to each gene, over the seeds of a method.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def attribution_table(by_seed: Sequence[Attributed], categories: Mapping[str, st
         over seeds (NaN of one), ``rank`` among all genes (1: the largest mean), and the mean ``direction``.
     """
     tables = []
-    for name in by_seed[0].owed if by_seed else ():
+    for name in by_seed[0].attributions if by_seed else ():
         table = pd.DataFrame(by_seed[0].genes, columns=["gene", "niche"])
         table["category"], table["class"] = table["gene"].map(dict(categories)), name
         importance = pd.DataFrame([model.importance(name) for model in by_seed])
@@ -151,7 +153,7 @@ def check_rows(
         the genes (of a niche, or of all), and a tenth is chance.
     """
     rows: list[tuple[str, str, str, float, float, int]] = []
-    for name in by_seed[0].owed if by_seed else ():
+    for name in by_seed[0].attributions if by_seed else ():
         found = [model.importance(name) for model in by_seed]
         pairs = {SEEDS: list(combinations(found, 2))}
         if permuted is not None:

@@ -1,4 +1,4 @@
-"""What the output for a sample owes to each of its genes: integrated gradients (Sundararajan et al. 2017).
+"""Attribution of the output for a sample to each of its genes: integrated gradients (Sundararajan et al. 2017).
 
 The gradient of the output is averaged along the straight line from a baseline, the mean of the training samples, to the
 sample's own genes, and multiplied by how far they lie apart: the parts of all genes sum to the difference of the two
@@ -75,7 +75,7 @@ def integrated_gradients(
     baseline: Mapping[str, Tensor] | None = None,
     steps: int = STEPS,
 ) -> dict[str, Tensor]:
-    """Return what one output for each sample owes to each gene; see `integrated_gradients_of`.
+    """Return the attribution of one output for each sample to each gene; see `integrated_gradients_of`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def integrated_gradients_of(
     baseline: Mapping[str, Tensor] | None = None,
     steps: int = STEPS,
 ) -> list[dict[str, Tensor]]:
-    """Return what each of some outputs for each sample owes to each gene; the model is run once for all outputs.
+    """Return the attribution of some outputs for each sample to each gene; the model is run once for all outputs.
 
     Parameters
     ----------

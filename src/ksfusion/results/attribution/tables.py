@@ -1,4 +1,4 @@
-"""The tables of what outputs owe to genes, and of how far these can be relied on."""
+"""The tables of gene attributions, and of how far these can be relied on."""
 
 from __future__ import annotations
 

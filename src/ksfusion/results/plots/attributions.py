@@ -22,9 +22,9 @@ ROW, LABELS, WIDTH = 0.23, 1.15, 2.7  # inches
 # Of a row's height, between the first class and the last.
 SPREAD = 0.56
 CAPTION = (
-    "Mean size of what the output for a test sample owes to a gene (integrated gradients from the mean of the training "
-    "samples): of classes their log odds, of survival the risk. Points: mean over seeds; bars: plus and minus one "
-    "standard deviation over seeds. The genes of each niche with the largest mean over classes."
+    "Mean absolute attribution of the output to each gene (integrated gradients, baseline: the training mean), over "
+    "test samples: of classes of their log odds, of survival of the risk. Points: mean over seeds; bars: plus and minus "
+    "one standard deviation over seeds. The genes of each niche with the largest mean over classes."
 )
 
 

@@ -84,7 +84,7 @@ class AttributionSection(TypedDict):
 
 
 def attribution_section(paths: Sequence[Path], figures: Path, tasks: Sequence[ShownTask]) -> AttributionSection | None:
-    """Return what the outputs of methods owe to genes; None where it was not asked.
+    """Return the gene attributions of methods; None where they were not asked.
 
     Parameters
     ----------
