@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import Image
 
 from ksfusion.slides.config import MasksOrigin
 from ksfusion.slides.reading.errors import SlideError
+from ksfusion.slides.tiles.geojson import polygons
 
 # How far a polygon may reach beyond its slide, and a PNG's sides be out of proportion.
 TOLERANCE = 0.02
@@ -143,8 +144,8 @@ class _Outlines:
     def __init__(self, path: Path, frame: Frame):
         self._frame = frame
         self.left_out: list[str] = []
-        polygons = list(_polygons(json.loads(path.read_bytes()), self.left_out))
-        rings = [ring for polygon in polygons for ring in polygon]
+        found = list(polygons(json.loads(path.read_bytes()), self.left_out))
+        rings = [ring for polygon in found for ring in polygon]
         if any(len(ring) < 3 for ring in rings):
             raise ValueError("a ring of a polygon needs at least three points of two finite numbers")
         points = [(x, y) for ring in rings for x, y, *_ in ring]
@@ -152,7 +153,7 @@ class _Outlines:
         if not np.isfinite(self._points).all():
             raise ValueError("a ring of a polygon needs at least three points of two finite numbers")
         self._ends = np.cumsum([len(ring) for ring in rings], dtype=np.int64)
-        self._rings = [len(polygon) for polygon in polygons]
+        self._rings = [len(polygon) for polygon in found]
 
     def fits(self, origin: Origin) -> bool:
         """Return whether all lies on what was scanned."""
@@ -203,57 +204,6 @@ def _check_crossings(rings: Sequence[np.ndarray]) -> None:
     in_row = np.cumsum(begun - ended).astype(np.float64)
     if (in_row**2).sum() > MOST_PAIRS:
         raise ValueError(f"has an outline that crosses itself, with {in_row.max():,.0f} edges side by side")
-
-
-def _polygons(content: Any, left_out: list[str]) -> Iterator[list[Any]]:
-    """Yield the polygons of a GeoJSON object, or of a list of them, each as a list of rings.
-
-    Parameters
-    ----------
-    content
-        Parsed content of the file.
-    left_out
-        Gets the classes whose polygons are left out.
-    """
-    if isinstance(content, list):
-        for item in content:
-            yield from _polygons(item, left_out)
-        return
-    kind = content.get("type") if isinstance(content, dict) else None
-    try:
-        if kind == "FeatureCollection":
-            yield from _polygons(content["features"], left_out)
-        elif kind == "Feature":
-            ignored = next(filter(_is_left_out, _class_names(content)), None)
-            if ignored is None:
-                yield from _polygons(content["geometry"], left_out)
-            elif ignored not in left_out:
-                left_out.append(ignored)
-        elif kind == "GeometryCollection":
-            yield from _polygons(content["geometries"], left_out)
-        elif kind == "MultiPolygon":
-            yield from content["coordinates"]
-        elif kind == "Polygon":
-            yield content["coordinates"]
-        else:
-            raise ValueError(f"holds {kind or type(content).__name__} where a Polygon or MultiPolygon is expected")
-    except KeyError as error:
-        raise ValueError(f"a {kind} has no {error}") from None
-
-
-def _class_names(feature: dict[str, Any]) -> list[str]:
-    """Return the names of a feature's class; QuPath joins those of one derived from another by a colon."""
-    properties = feature.get("properties")
-    given = properties.get("classification") if isinstance(properties, dict) else None
-    if isinstance(given, dict):
-        given = given.get("names", given.get("name"))
-    names = given if isinstance(given, list) else [given]
-    return [part.strip() for name in names if isinstance(name, str) for part in name.split(":")]
-
-
-def _is_left_out(name: str) -> bool:
-    """Return whether QuPath makes no objects of a class: its name ends with an asterisk, or is that of background."""
-    return name.endswith("*") or name.lower() in ("background", "ignore")
 
 
 class _Picture:

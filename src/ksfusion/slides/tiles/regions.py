@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from ksfusion.slides.config import ReadRegionsSettings
 from ksfusion.slides.reading.errors import SlideError
 from ksfusion.slides.reading.slide import open_source
 from ksfusion.slides.reading.slide_files import SlideSource
-from ksfusion.slides.tiles.masks import Frame, _class_names, read_mask
+from ksfusion.slides.tiles.geojson import class_names, features_of
+from ksfusion.slides.tiles.masks import Frame, read_mask
 
 # Micrometres per px of the raster: a polygon's border takes a px, a twenty-eighth of a patch of 112 um.
 RASTER_MPP = 4.0
@@ -78,17 +78,10 @@ def _by_class(path: Path) -> dict[str, list[Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise SlideError("unreadable", f"regions {path}: {error}; correct or remove it") from None
     classes: dict[str, list[Any]] = {}
-    for feature in _features(content):
-        names = _class_names(feature) if isinstance(feature, dict) else []
+    for feature in features_of(content):
+        names = class_names(feature) if isinstance(feature, dict) else []
         classes.setdefault(": ".join(names) or UNCLASSIFIED, []).append(feature)
     return classes
-
-
-def _features(content: Any) -> Iterator[Any]:
-    """Yield the features of a GeoJSON object, or of a list of them."""
-    if isinstance(content, dict) and isinstance(content.get("features"), list):
-        content = content["features"]
-    yield from content if isinstance(content, list) else [content]
 
 
 def _covered(corners: np.ndarray, side: float, shape: tuple[int, int]) -> np.ndarray:
