@@ -112,7 +112,7 @@ def comparison_table(
     external
         The external cohort that the runs are of (`ksfusion.results.runs.Run.on_external`); empty for the test samples.
     times
-        Days at which areas are told, for survival.
+        Of survival, days at which time-dependent AUC is evaluated.
 
     Returns
     -------

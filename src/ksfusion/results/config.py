@@ -29,9 +29,11 @@ class Titles(Block):
 
 
 class Resampling(Block):
-    """How often cases are drawn."""
+    """How often cases are resampled."""
 
-    resamples: int = Field(2000, ge=100, le=100_000, description="draws of cases by which 95 % intervals are told")
+    resamples: int = Field(
+        2000, ge=100, le=100_000, description="bootstrap resamples of the cases, for the 95 % confidence intervals"
+    )
 
 
 class Comparing(Resampling):
@@ -56,7 +58,7 @@ class Times(Block):
 
     times: list[Days] = Field(
         [365, 730, 1095],
-        description="days at which areas under time-dependent ROC curves and the calibration of survival are told",
+        description="days at which time-dependent AUC and survival calibration are evaluated",
     )
 
     @field_validator("times")

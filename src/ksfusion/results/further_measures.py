@@ -72,7 +72,7 @@ class FurtherSurvivalMeasure:
     curves
         Of each fold and seed, the cuts of its curves and the cases on which censoring is estimated.
     times
-        Days at which areas are told.
+        Days at which time-dependent AUC is evaluated.
     """
 
     task: ShownTask
@@ -116,7 +116,7 @@ class FurtherMeasures:
     Attributes
     ----------
     times
-        Days at which areas are told, for survival.
+        Of survival, days at which time-dependent AUC is evaluated.
     by_class
         Score each class by itself too.
     """
@@ -162,7 +162,7 @@ class AllMeasures:
     Attributes
     ----------
     times
-        Days at which areas are told, for survival.
+        Of survival, days at which time-dependent AUC is evaluated.
     """
 
     times: Sequence[float] = ()

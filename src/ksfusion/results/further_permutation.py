@@ -141,7 +141,7 @@ def swapped_further_survival(
     censoring
         The censoring of the cases of training, or of the external cohort.
     times
-        Days at which the area under the time-dependent ROC curve is told.
+        Days at which the time-dependent AUC is evaluated.
 
     Returns
     -------

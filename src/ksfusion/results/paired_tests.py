@@ -71,7 +71,7 @@ def prepare_tests(
     task
         The task.
     times
-        Days at which areas are told, for survival.
+        Of survival, days at which time-dependent AUC is evaluated.
     """
     cases = all_cases(np.array(sorted(ids), dtype=str) for ids in cases_by_fold(ours).values())
     swaps = CaseDraws(cases, draw_swaps(len(cases)))

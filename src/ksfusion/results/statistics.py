@@ -55,21 +55,21 @@ def sample_weights(case_ids: ArrayLike, *, resamples: int = RESAMPLES, seed: int
 
 @dataclass(frozen=True, eq=False)
 class CaseDraws:
-    """What happens to each case, in each of many draws.
+    """Weight of each case in each bootstrap resample, or whether it is swapped in each permutation.
 
     Attributes
     ----------
     cases : numpy.ndarray of str, shape (n_cases,)
         Sorted.
     values : numpy.ndarray, shape (draws, n_cases)
-        Such as how often the case is drawn.
+        How often the case is drawn, or whether it is swapped.
     """
 
     cases: np.ndarray
     values: np.ndarray
 
     def of_samples(self, case_ids: ArrayLike) -> np.ndarray:
-        """Return what happens to samples of these cases: (draws, n_samples)."""
+        """Return the weights of samples, by their cases: (draws, n_samples)."""
         values: np.ndarray = self.values[:, np.searchsorted(self.cases, np.asarray(case_ids, dtype=str))]
         return values
 

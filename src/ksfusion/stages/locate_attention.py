@@ -50,7 +50,7 @@ def locate_attention(
     output
         A table (`ksfusion.results.attention.localisation.COLUMNS`).
     settings
-        Draws of cases by which intervals are told.
+        Number of bootstrap resamples.
     truth
         What was drawn on each tile of the demo, of `draw-demo-slides`; at most one.
     regions

@@ -84,7 +84,7 @@ def locate(patches: pd.DataFrame, score: str, target: str, *, resamples: int) ->
     score, target
         Their columns.
     resamples
-        Draws of cases by which the interval is told.
+        Number of bootstrap resamples of the cases for the interval.
     """
     known = patches[np.isfinite(patches[score])]
     cases, case = np.unique(known["case_id"].to_numpy(str), return_inverse=True)

@@ -121,7 +121,7 @@ def further_survival(
     censoring
         The censoring of the cases of training, or of the external cohort.
     times
-        Days at which the area under the time-dependent ROC curve is told.
+        Days at which the time-dependent AUC is evaluated.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def scored_pairs(
     censoring
         The censoring of the cases of training, or of the external cohort.
     times
-        Days at which the area under the time-dependent ROC curve is told.
+        Days at which the time-dependent AUC is evaluated.
 
     Returns
     -------

@@ -23,8 +23,8 @@ ROW, LABELS, WIDTH = 0.23, 1.15, 2.7  # inches
 SPREAD = 0.56
 CAPTION = (
     "Mean absolute attribution of the output to each gene (integrated gradients, baseline: the training mean), over "
-    "test samples: of classes of their log odds, of survival of the risk. Points: mean over seeds; bars: plus and minus "
-    "one standard deviation over seeds. The genes of each niche with the largest mean over classes."
+    "test samples: of classes of their log odds, of survival of the risk. Points: mean over seeds; bars: plus and "
+    "minus one standard deviation over seeds. The genes of each niche with the largest mean over classes."
 )
 
 
