@@ -6,7 +6,7 @@ Of a finished demo one method is bundled for diagnosis, and test cases of its fi
 predict`, from slides and counts:
 
 - `held out`: as they are. What is flagged here is flagged wrongly; of each distance 2.5 % by design.
-- `another stain`: the same slides drawn with stains that no site of the demo has: hematoxylin redder and darker, eosin
+- `another stain`: the same slides drawn with stains that no site of the demo has: haematoxylin redder and darker, eosin
   paler and yellower.
 - `another tissue`: the same outlines full of small round nuclei, as in a lymph node.
 - `another scale`: slides whose header says 0.5 um per pixel and that are drawn at 1.0: nuclei half as large as all of

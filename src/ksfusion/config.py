@@ -263,12 +263,12 @@ class Config(Titles):
         return {key: file for key, file in files.items() if not is_builtin(file)}
 
     def caveats(self) -> list[str]:
-        """Return what must be said wherever results are shown: which class counts, what test samples were used for."""
+        """Return what must be said wherever results are shown: the positive class, what test samples were used for."""
         said = [
             f"{task.shown(name).heading}: AUC, sensitivity, specificity, precision and F1 are about "
-            f"{task.labels.get(counts, counts)}."
+            f"{task.labels.get(positive, positive)}."
             for name, task in self.tasks.items()
-            if (counts := task.positive_class)
+            if (positive := task.positive_class)
         ]
         if self.genes.fit_on == "all":
             said.append("Genes were chosen and scaled on all samples, the test samples among them (genes.fit_on: all).")

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-# Hematoxylin and eosin as A. C. Ruifrok and D. A. Johnston, Anal. Quant. Cytol. Histol. 23, 291 (2001), give them.
+# Haematoxylin and eosin as A. C. Ruifrok and D. A. Johnston, Anal. Quant. Cytol. Histol. 23, 291 (2001), give them.
 STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 GLASS = (243, 242, 244)
 INKS = {"black": (25, 25, 28), "blue": (35, 60, 160), "green": (30, 130, 80), "red": (205, 25, 35)}
@@ -28,10 +28,10 @@ def optical_density(shape, mpp, strength=1.0, seed=0):
     coarse = cv2.resize(random.normal(1, 0.15, (12, 12)), shape[::-1], interpolation=cv2.INTER_CUBIC)
     grain = cv2.GaussianBlur(random.normal(0, 1, shape), (0, 0), 1.0 / mpp + 0.1)
     eosin = 0.35 * coarse.clip(0.5) * (1 + 0.25 * grain / grain.std())
-    hematoxylin = np.zeros(shape, dtype=np.uint8)
+    haematoxylin = np.zeros(shape, dtype=np.uint8)
     for x, y in random.integers(0, np.array(shape)[::-1], (int(1500 * shape[0] * shape[1] * mpp**2 * 1e-6), 2)):
-        cv2.circle(hematoxylin, (int(x), int(y)), max(1, round(4 / mpp)), 1, -1, cv2.LINE_8)
-    amounts = np.stack([0.1 + 0.9 * hematoxylin, eosin.clip(0.02)], axis=-1)
+        cv2.circle(haematoxylin, (int(x), int(y)), max(1, round(4 / mpp)), 1, -1, cv2.LINE_8)
+    amounts = np.stack([0.1 + 0.9 * haematoxylin, eosin.clip(0.02)], axis=-1)
     return strength * amounts @ STAINS
 
 

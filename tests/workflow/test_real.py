@@ -70,7 +70,7 @@ def test_real_slides_tile_normalise_and_embed(tmp_path, real_data, regions):
     stain = pd.concat(pd.read_parquet(folder / f"results/stain/{batch}.parquet") for batch in existing)
     stain = stain.set_index("slide_id")
     assert set(stain["status"]) == {"ok"}
-    # Hematoxylin absorbs red more than eosin does, in any H&E stain.
+    # Haematoxylin absorbs red more than eosin does, in any H&E stain.
     assert (stain["h_r"] > stain["e_r"]).all()
     for batch in existing:
         with h5py.File(folder / f"results/features/{batch}.h5") as file:

@@ -82,7 +82,7 @@ class View:
 
     @property
     def diagnosis(self) -> str:
-        """The diagnosis of a case whose axes these are."""
+        """Return the diagnosis of a case whose axes these are."""
         high, low = list(DIAGNOSES)[:2], list(DIAGNOSES)[2:]
         first, second = high if self.malignancy > _quantile(1 - MALIGNANT) else low
         share = DIAGNOSES[first].frequency / (DIAGNOSES[first].frequency + DIAGNOSES[second].frequency)

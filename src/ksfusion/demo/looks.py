@@ -87,7 +87,7 @@ class SiteStain:
 
 
 def site_stain(site: int) -> SiteStain:
-    """Stain vectors, strengths, white point and blur of a source site."""
+    """Return the stain vectors, strengths, white point and blur of a source site."""
     rng = np.random.default_rng([7, site])
     vectors = np.array([[0.60, 0.73, 0.34], [0.13, 0.88, 0.42]])
     vectors += rng.uniform(-1, 1, (2, 3)) * np.array([[0.06, 0.05, 0.06], [0.06, 0.03, 0.08]])

@@ -17,7 +17,7 @@ class CellKind:
 
     length: tuple[float, float]
     roundness: tuple[float, float]
-    hematoxylin: tuple[float, float]
+    haematoxylin: tuple[float, float]
     irregular: float = 0.04
     chromatin: float = 0.2
     pale_centre: float = 0.2
@@ -71,7 +71,7 @@ class Stamp:
     """
     One drawn cell: its surroundings (clear halo, cytoplasm) and its nucleus.
 
-    Each layer turns the fields under it into ``fields * keep + add`` (side, side, 2; hematoxylin first).
+    Each layer turns the fields under it into ``fields * keep + add`` (side, side, 2; haematoxylin first).
     """
 
     surroundings: tuple[np.ndarray, np.ndarray]
@@ -105,9 +105,9 @@ def cell_stamps(kind: str, mpp: float) -> tuple[Stamp, ...]:
     # Large nuclei are the exception in a pleomorphic population.
     long = draw(look.length, skew=2.0) / 2
     short = long * draw(look.roundness)
-    hematoxylin, halo, cytoplasm = draw(look.hematoxylin), draw(look.halo, skew=1.5), draw(look.cytoplasm)
+    haematoxylin, halo, cytoplasm = draw(look.haematoxylin), draw(look.halo, skew=1.5), draw(look.cytoplasm)
     edge = np.where(rng.random((SHAPES, 1, 1)) < look.unsharp, 1.6, 0.5).astype(np.float32)
-    hematoxylin = np.where(edge > 1, 0.6 * hematoxylin, hematoxylin)
+    haematoxylin = np.where(edge > 1, 0.6 * haematoxylin, haematoxylin)
     lobes = rng.normal(0, look.irregular / 2, (4, SHAPES, 1, 1)).astype(np.float32)
     phases = rng.uniform(0, 2 * np.pi, (5, SHAPES, 1, 1)).astype(np.float32)
     widest_halo = halo * (1 + 1.5 * look.lopsided)
@@ -131,8 +131,8 @@ def cell_stamps(kind: str, mpp: float) -> tuple[Stamp, ...]:
     texture = 1.8 * np.stack([cv2.resize(cv2.GaussianBlur(g, (3, 3), 0.7), (side, side)) for g in grains])
     membrane = np.exp(-(((depth - 0.4) / 0.6) ** 2)) * np.clip(0.8 + 0.6 * texture, 0, 2)
     centre = np.clip(depth / short, 0, 1)
-    amount = hematoxylin * (1 - look.pale_centre * np.sqrt(centre)) * (1 + look.chromatin * texture)
-    amount = np.clip(amount + look.rim * hematoxylin * membrane, 0, 2.4)
+    amount = haematoxylin * (1 - look.pale_centre * np.sqrt(centre)) * (1 + look.chromatin * texture)
+    amount = np.clip(amount + look.rim * haematoxylin * membrane, 0, 2.4)
 
     # A shrunken cell seldom sits in the middle of its clear space, which is torn rather than round.
     torn = 1 + look.lopsided * (np.cos(theta + phases[4]) + 0.5 * np.cos(3 * theta + phases[0]))
@@ -175,7 +175,7 @@ def paste_cells(
     Parameters
     ----------
     fields : numpy.ndarray
-        Concentrations (height, width, 2), hematoxylin first; changed in place.
+        Concentrations (height, width, 2), haematoxylin first; changed in place.
     kind : str
         A key of `CELL_KINDS`.
     places_um : numpy.ndarray

@@ -74,7 +74,7 @@ def paste_tumour(
 def lymphocyte_density(
     rng: np.random.Generator, maps: TissueMaps, vessels: list[Vessel], lymphocytes: float
 ) -> np.ndarray:
-    """Lymphocytes per mm2 on the coarse grid: cuffs round some vessels, clusters and single cells."""
+    """Return lymphocytes per mm2 on the coarse grid: cuffs round some vessels, clusters and single cells."""
     cuffed = np.zeros(maps.free.shape, np.uint8)
     for vessel in vessels:
         if rng.random() < 0.5:

@@ -40,7 +40,7 @@ def write_pyramid(path: Path, image: np.ndarray, mpp: float) -> None:
 
 
 def tiles(image: np.ndarray) -> Iterator[np.ndarray]:
-    """Tiles row by row; those at the border repeat its pixels, because black would bleed in through JPEG."""
+    """Yield tiles row by row; those at the border repeat its pixels, because black would bleed in through JPEG."""
     for top in range(0, image.shape[0], TILE):
         for left in range(0, image.shape[1], TILE):
             tile = image[top : top + TILE, left : left + TILE]

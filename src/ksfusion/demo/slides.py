@@ -23,7 +23,7 @@ class SlideTruth:
     Attributes
     ----------
     stain_matrix : tuple
-        Unit optical-density vectors of hematoxylin and eosin (2 x 3, R G B).
+        Unit optical-density vectors of haematoxylin and eosin (2 x 3, R G B).
     n_tumour_nuclei, n_lymphocytes, n_vessels : int
         Numbers drawn.
     necrosis_mm2, tissue_mm2 : float
@@ -114,13 +114,13 @@ def lies_in(vessel: Vessel, mask: np.ndarray) -> bool:
 
 
 def stained(fields: np.ndarray, stain: SiteStain, mpp: float) -> np.ndarray:
-    """Colours (uint8) of the stain fields after Beer and Lambert."""
+    """Return the colours (uint8) of the stain fields after Beer and Lambert."""
     image = np.empty((*fields.shape[:2], 3), np.uint8)
     absorption = -(stain.vectors * stain.strengths[:, None])
     for top in range(0, len(image), STRIP):
-        hematoxylin, eosin = cv2.split(fields[top : top + STRIP])
+        haematoxylin, eosin = cv2.split(fields[top : top + STRIP])
         channels = [
-            cv2.addWeighted(hematoxylin, h, eosin, e, np.log(white))
+            cv2.addWeighted(haematoxylin, h, eosin, e, np.log(white))
             for h, e, white in zip(*absorption.tolist(), stain.white.tolist(), strict=True)
         ]
         strip = cv2.merge(channels)

@@ -26,7 +26,7 @@ class TissueMaps:
 
 
 def noise(rng: np.random.Generator, size_um: tuple[float, float], grain_um: float, step_um: float) -> np.ndarray:
-    """Smooth noise (mean 0, variance about 1) with features of `grain_um` on a grid of `step_um`."""
+    """Return smooth noise (mean 0, variance about 1) with features of `grain_um` on a grid of `step_um`."""
     pitch = max(grain_um / 2, step_um)
     rows, columns = (int(np.ceil(length / pitch)) + 4 for length in size_um)
     field = rng.standard_normal((rows, columns), dtype=np.float32)
@@ -49,12 +49,12 @@ def on_shape(field: np.ndarray, pitch: float, shape: Sequence[int], step_um: flo
 
 
 def cells(length_um: float, step_um: float) -> int:
-    """Number of grid steps that cover a length."""
+    """Return the number of grid steps that cover a length."""
     return int(np.ceil(length_um / step_um - 1e-6))
 
 
 def signed_distance_um(mask: np.ndarray) -> np.ndarray:
-    """Distance to the border of a coarse mask in micrometres, positive inside."""
+    """Return the distance to the border of a coarse mask in micrometres, positive inside."""
     # Without any border the distance is endless.
     inside, outside = (
         np.minimum(cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5), 500) for side in (mask, ~mask)
@@ -63,7 +63,7 @@ def signed_distance_um(mask: np.ndarray) -> np.ndarray:
 
 
 def area_mm2(mask: np.ndarray) -> float:
-    """Area of a coarse mask."""
+    """Return the area of a coarse mask."""
     return float(mask.sum()) * COARSE_UM**2 * 1e-6
 
 
@@ -189,7 +189,7 @@ def paint_neuropil(
     Returns
     -------
     numpy.ndarray
-        Stain concentrations (height, width, 2), hematoxylin first.
+        Stain concentrations (height, width, 2), haematoxylin first.
     """
     size = maps.size_um
     textures = [noise(rng, size, grain_um, TEXTURE_UM) for grain_um in (1.0, 2.6, 7.0, 40.0)]
@@ -217,7 +217,7 @@ def neuropil(
     inside_necrosis: np.ndarray,
     inside_tissue: np.ndarray,
 ) -> np.ndarray:
-    """Hematoxylin and eosin (2, height, width) of neuropil, tumour stroma and necrosis from noise of four grains."""
+    """Return haematoxylin and eosin (2, height, width) of neuropil, stroma and necrosis from noise of four grains."""
     # Dense neuropil: coarse grain whose low tail are small vacuoles, more of them here than there.
     speckle = 0.45 * small + 0.9 * grain
     sparse = np.maximum(-speckle - 0.3 * middle - 0.2 * large - 0.8, 0)

@@ -26,7 +26,7 @@ class Vessel:
 
 
 def ring(rng: np.random.Generator, centre: np.ndarray, radius: float, wobble: float) -> np.ndarray:
-    """Outline of an irregular, slightly oval cross-cut (48 points, micrometres)."""
+    """Return the outline of an irregular, slightly oval cross-cut (48 points, micrometres)."""
     t = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     r = radius * (1 + sum(rng.normal(0, wobble / k) * np.cos(k * t + rng.uniform(0, 7)) for k in range(2, 6)))
     squeeze, turn = rng.uniform(0.65, 1.0), rng.uniform(0, np.pi)
@@ -36,14 +36,14 @@ def ring(rng: np.random.Generator, centre: np.ndarray, radius: float, wobble: fl
 
 
 def tube(path: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Outline of a vessel cut along its course, from its centre line (n, 2) and radius (n), in micrometres."""
+    """Return the outline of a vessel cut along its course, from its centre line (n, 2) and radius (n), in um."""
     course = np.gradient(path, axis=0)
     normal = np.stack([-course[:, 1], course[:, 0]], axis=1) / (np.hypot(*course.T)[:, None] + 1e-6)
     return np.concatenate([path + normal * radius[:, None], (path - normal * radius[:, None])[::-1]])
 
 
 def wander(rng: np.random.Generator, start: np.ndarray, heading: float, length: float, bend: float) -> np.ndarray:
-    """A curving centre line in steps of 4 um."""
+    """Return a curving centre line in steps of 4 um."""
     steps = max(int(length / 4), 8)
     turns = heading + np.cumsum(np.cumsum(rng.normal(0, bend, steps)) * 0.3 + rng.normal(0, bend, steps))
     return start + 4 * np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0)
@@ -109,7 +109,7 @@ def grow_vessel(rng: np.random.Generator, centre: np.ndarray, proliferation: flo
 
 
 def filled(outlines: list[np.ndarray], origin_um: np.ndarray, shape: tuple[int, ...], mpp: float) -> np.ndarray:
-    """Mask (0..255) of the outlines in a window that starts at `origin_um`."""
+    """Return the mask (0..255) of the outlines in a window that starts at `origin_um`."""
     mask = np.zeros(shape, np.uint8)
     for outline in outlines:
         points = np.rint((outline - origin_um) / mpp * (1 << SUBPIXEL_BITS)).astype(np.int32)
@@ -124,7 +124,7 @@ def paint_vessel(fields: np.ndarray, vessel: Vessel, mpp: float, rng: np.random.
     Parameters
     ----------
     fields : numpy.ndarray
-        Concentrations (height, width, 2), hematoxylin first; changed in place.
+        Concentrations (height, width, 2), haematoxylin first; changed in place.
     vessel : Vessel
         Vessel to paint.
     mpp : float
@@ -158,10 +158,10 @@ def paint_vessel(fields: np.ndarray, vessel: Vessel, mpp: float, rng: np.random.
     fibres = 0.05 * np.sin(2.2 * depth + 3.0 * coarse) + 0.10 * fine
     rim = np.exp(-(((depth - 1.2) / 1.3) ** 2))
     eosin = 0.44 + fibres + 0.07 * coarse + 0.22 * rim
-    hematoxylin = 0.20 + 0.04 * coarse + 0.04 * fine
+    haematoxylin = 0.20 + 0.04 * coarse + 0.04 * fine
     inside = cv2.GaussianBlur(body, (3, 3), 0).astype(np.float32)[..., None] / 255
     window *= 1 - inside
-    window += inside * np.clip(np.stack([hematoxylin, eosin], axis=-1), 0.02, None)
+    window += inside * np.clip(np.stack([haematoxylin, eosin], axis=-1), 0.02, None)
 
     hollow = cv2.GaussianBlur(lumen, (3, 3), 0).astype(np.float32)[..., None] / 255
     filling = rng.uniform(0.1, 0.4) if vessel.thin else 0.25 * max(0.0, rng.normal(0, 1))
@@ -203,6 +203,6 @@ def paste_endothelium(
 
 
 def lattice(rng: np.random.Generator, low: np.ndarray, high: np.ndarray, pitch: float) -> np.ndarray:
-    """Points (n, 2) in micrometres, one in each square of a grid over a window."""
+    """Return points (n, 2) in micrometres, one in each square of a grid over a window."""
     corners = np.stack(np.meshgrid(*(np.arange(a, b - pitch, pitch) for a, b in zip(low, high, strict=True))), axis=-1)
     return corners.reshape(-1, 2) + pitch * rng.uniform(0.05, 0.95, (corners.size // 2, 2))

@@ -182,7 +182,7 @@ class ShownTask(ClassOptions, Printing, TaskOutcome):
 
     @property
     def positive_number(self) -> int | None:
-        """The number of the class that counts; None where all do."""
+        """The number of the positive class; None where there is none."""
         return None if self.positive is None else self.classes.index(self.positive)
 
     def class_labels(self) -> list[str]:

@@ -24,7 +24,7 @@ def net_benefit(
     Parameters
     ----------
     probability : numpy.ndarray, shape (n_samples,)
-        Predicted for the class that counts; from the threshold on a sample is positive.
+        Predicted for the positive class; from the threshold on a sample is positive.
     happened : numpy.ndarray of bool, shape (n_samples,)
         Whether a sample is of the class.
     weights : numpy.ndarray, shape (resamples, n_samples)

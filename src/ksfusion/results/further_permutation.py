@@ -63,7 +63,7 @@ def swapped_further_classes(
         return metrics
     our_ranks, their_ranks = (rankdata(scores, "dense", axis=0) for scores in (first, second))
     areas, within = [], []
-    for number in scoring.told(present):
+    for number in scoring.scored_classes(present):
         positive, pair = labels == number, (our_ranks[:, number], their_ranks[:, number])
         areas.append(swapped_average_precision(positive, pair[0], pair[1], swaps))
         pairs = positive[:, None] & ~positive & (cohorts[:, None] == cohorts)

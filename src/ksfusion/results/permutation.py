@@ -48,7 +48,7 @@ def swapped_classification(
     swaps : numpy.ndarray of bool, shape (permutations, n_samples)
         Whether each sample is swapped, in each permutation.
     positive
-        Number of the class that counts; None where all do.
+        Number of the positive class; None where there is none.
 
     Returns
     -------

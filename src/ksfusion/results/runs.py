@@ -23,7 +23,7 @@ Identity: TypeAlias = tuple[str, str, int, int]
 
 @dataclass(frozen=True, eq=False)
 class RunCurves:
-    """What the survival curves of a run are about.
+    """Cut times of the survival curves, and follow-up of the cases on which censoring is estimated.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ class Task(Labelling, ClassOptions, Printing):
 
     @property
     def positive_class(self) -> str | None:
-        """The class that counts: of two the one named, else the second; None of more."""
+        """The positive class: of two the one named, else the second; None of more."""
         return self.positive or self.classes[1] if len(self.classes) == 2 else None
 
     def shown(self, name: str) -> ShownTask:

@@ -96,7 +96,7 @@ def test_colours_lie_between_the_planted_stains(drawn, site):
     stains = np.array(truth.stain_matrix)
     assert stains.shape == (2, 3)
     np.testing.assert_allclose(np.linalg.norm(stains, axis=1), 1, rtol=1e-6)
-    # Eosin takes nearly no red light, hematoxylin much.
+    # Eosin takes nearly no red light, haematoxylin much.
     assert stains[0, 0] > stains[1, 0] + 0.2
     mean = density[tissue].mean(axis=0)
     mean /= np.linalg.norm(mean)
@@ -125,8 +125,8 @@ def test_more_tumour_is_more_hematoxylin(drawn, diagnosis):
     amounts, counts = [], []
     for tumour in (0.1, 0.5, 0.9):
         path, truth = drawn(diagnosis=diagnosis, tumour=tumour)
-        _, _, tissue, hematoxylin, _ = stains_of(path, truth)
-        amounts.append(hematoxylin[tissue].mean())
+        _, _, tissue, haematoxylin, _ = stains_of(path, truth)
+        amounts.append(haematoxylin[tissue].mean())
         counts.append(truth.n_tumour_nuclei / truth.tissue_mm2)
     assert amounts[0] < amounts[1] < amounts[2]
     assert counts[1] / counts[0] == pytest.approx(5, rel=0.35)
@@ -141,9 +141,9 @@ def test_lymphocytes_grow_in_proportion_and_are_dark(drawn):
     counts, dark = [], []
     for lymphocytes in (0.0, 0.4, 0.8):
         path, truth = drawn(tumour=0.0, lymphocytes=lymphocytes)
-        _, _, tissue, hematoxylin, _ = stains_of(path, truth)
+        _, _, tissue, haematoxylin, _ = stains_of(path, truth)
         counts.append(truth.n_lymphocytes)
-        dark.append((hematoxylin[tissue] > 1.1).mean() * truth.tissue_mm2)
+        dark.append((haematoxylin[tissue] > 1.1).mean() * truth.tissue_mm2)
     assert counts[0] == 0
     assert counts[2] / counts[1] == pytest.approx(2, rel=0.35)
     assert dark[0] < dark[1] < dark[2]
@@ -155,9 +155,9 @@ def test_necrosis_has_its_area_and_no_nuclei(drawn):
     areas, empty = [], []
     for necrosis in (0.0, 0.4, 0.8):
         path, truth = drawn(tumour=0.8, necrosis=necrosis, width_um=800, height_um=700)
-        _, _, tissue, hematoxylin, _ = stains_of(path, truth)
+        _, _, tissue, haematoxylin, _ = stains_of(path, truth)
         areas.append(truth.necrosis_mm2)
-        crowded = cv2.blur((hematoxylin > 0.6).astype(np.float32), (81, 81)) > 0.04
+        crowded = cv2.blur((haematoxylin > 0.6).astype(np.float32), (81, 81)) > 0.04
         empty.append((tissue & ~crowded).sum() * 0.25e-6)
     assert areas[0] == 0
     assert areas[2] / areas[1] == pytest.approx(2, rel=0.1)
@@ -169,9 +169,9 @@ def test_vessels_grow_in_number_and_carry_red_cells(drawn):
     counts, red = [], []
     for vessels in (0.0, 0.3, 0.9):
         path, truth = drawn(tumour=0.0, vessels=vessels, width_um=1000, height_um=900)
-        _, _, tissue, hematoxylin, eosin = stains_of(path, truth)
+        _, _, tissue, haematoxylin, eosin = stains_of(path, truth)
         counts.append(truth.n_vessels)
-        red.append((cv2.blur(eosin - hematoxylin, (7, 7))[tissue] > 0.55).mean())
+        red.append((cv2.blur(eosin - haematoxylin, (7, 7))[tissue] > 0.55).mean())
     assert counts[0] < counts[1] < counts[2]
     assert red[0] < red[1] < red[2]
 
@@ -180,8 +180,8 @@ def test_nuclei_have_the_same_size_at_both_pixel_sizes(drawn):
     areas = []
     for mpp in (0.5, 0.25):
         path, truth = drawn(diagnosis="oligodendroglioma", tumour=0.3, mpp=mpp)
-        _, _, _, hematoxylin, _ = stains_of(path, truth)
-        labels, _ = ndimage.label(cv2.GaussianBlur(hematoxylin, (0, 0), 0.5 / mpp) > 0.5)
+        _, _, _, haematoxylin, _ = stains_of(path, truth)
+        labels, _ = ndimage.label(cv2.GaussianBlur(haematoxylin, (0, 0), 0.5 / mpp) > 0.5)
         sizes = np.bincount(labels.ravel())[1:] * mpp**2
         areas.append(np.median(sizes[(sizes > 30) & (sizes < 150)]))
     assert areas[0] == pytest.approx(areas[1], rel=0.2)

@@ -63,7 +63,7 @@ def test_of_two_classes_the_roc_curve_of_one_is_drawn(runs):
     assert np.trapezoid(curve.get_ydata(), curve.get_xdata()) == pytest.approx(np.mean(areas), abs=0.01)
     shown = [run for run in read_runs(runs, [task]) if run.method == "snn"]
     captions = {entry["name"]: entry["caption"] for entry, _ in figures_of_task(shown, task, methods=["snn"])}
-    assert "How well High grade is told from the rest" in captions["roc_grading"]
+    assert "How well High grade is distinguished from the rest" in captions["roc_grading"]
     assert "mean of the classes" not in captions["roc_grading"]
 
 

@@ -1,7 +1,7 @@
 """The further metrics of class probabilities, of many draws of cases at once; with weights of one they are the metrics.
 
-Areas, precision and balanced accuracy are averaged over the classes that have test samples, or are those of the class
-that counts. The predicted class is the most probable one, the first of equals.
+Areas, precision and balanced accuracy are averaged over the classes that have test samples, or are those of the
+positive class. The predicted class is the most probable one, the first of equals.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class ClassScoring:
     ordered
         Whether they have an order.
     positive
-        Number of the class that counts, of two; None where all do.
+        Number of the positive class, of two; None where there is none.
     by_class
-        Whether each class is scored by itself too, where none counts.
+        Whether each class is scored by itself too, where none is the positive one.
     """
 
     classes: Sequence[str]
@@ -43,11 +43,11 @@ class ClassScoring:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics, in the order of Table S1."""
-        counts = None if self.positive is None else self.classes[self.positive]
-        return further_class_metrics(self.classes, ordered=self.ordered, positive=counts, by_class=self.by_class)
+        positive = None if self.positive is None else self.classes[self.positive]
+        return further_class_metrics(self.classes, ordered=self.ordered, positive=positive, by_class=self.by_class)
 
-    def told(self, present: np.ndarray) -> np.ndarray:
-        """Return the numbers of the classes that areas and precision are about: those present, or the one that counts.
+    def scored_classes(self, present: np.ndarray) -> np.ndarray:
+        """Return the numbers of the classes that areas and precision are about: those present, or the positive one.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ def further_classification(
     -------
     dict
         Metric to values in percent, shape (resamples,); of ``brier`` and ``calibration_error`` 0 is best, and ``brier``
-        without a class that counts is a sum over classes, up to 200. NaN where a draw lacks a class that the samples
+        without a positive class is a sum over classes, up to 200. NaN where a draw lacks a class that the samples
         have, as far as the metric needs it. ``auc_within`` compares samples of the same cohort alone.
     """
     labels, scores = check_classification(y_true, probabilities)
@@ -92,10 +92,10 @@ def further_classification(
     metrics |= metrics_of_sums(sums, present, scoring)
     if len(present) < 2:
         return metrics
-    told = scoring.told(present)
-    areas = {number: _area_under_precision(labels == number, scores[:, number], counts) for number in told}
-    metrics["auprc"] = np.mean([areas[number] for number in told], axis=0)
-    within = [area_within(labels == number, scores[:, number], cohorts, counts) for number in told]
+    scored = scoring.scored_classes(present)
+    areas = {number: _area_under_precision(labels == number, scores[:, number], counts) for number in scored}
+    metrics["auprc"] = np.mean([areas[number] for number in scored], axis=0)
+    within = [area_within(labels == number, scores[:, number], cohorts, counts) for number in scored]
     if known := [area for area in within if np.isfinite(area).any()]:
         metrics["auc_within"] = 100 * np.mean(known, axis=0)
     if scoring.by_class and scoring.positive is None:
@@ -150,7 +150,8 @@ def metrics_of_sums(sums: np.ndarray, present: np.ndarray, scoring: ClassScoring
         return metrics
     by_class = {number: _of_class(margins, number) for number in present}
     metrics["balanced_accuracy"] = np.mean([by_class[number]["sensitivity"] for number in present], axis=0)
-    metrics["precision"] = np.mean([by_class[number]["precision"] for number in scoring.told(present)], axis=0)
+    scored = scoring.scored_classes(present)
+    metrics["precision"] = np.mean([by_class[number]["precision"] for number in scored], axis=0)
     metrics["mcc"] = 100 * _matthews(margins)
     if scoring.ordered:
         metrics["quadratic_kappa"] = 100 * _quadratic_kappa(margins)

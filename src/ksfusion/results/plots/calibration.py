@@ -21,7 +21,7 @@ NO_CURVE = "the run has no survival curve"
 
 
 def draw_class_calibration(runs: Sequence[Run], *, task: ShownTask, methods: Sequence[str], title: str) -> Figure:
-    """Draw the predicted probability of each class, or of the one that counts, against how often it was right."""
+    """Draw the predicted probability of each class, or of the positive one, against how often it was right."""
     figure, panels = figure_with_legend(len(methods), title=title, entries=class_entries(runs, task))
     _, probabilities = outcome_columns(task)
     for method, (axes,) in zip(methods, panels, strict=True):

@@ -32,7 +32,7 @@ def class_counts(runs: Sequence[Run], classes: Sequence[str]) -> list[int]:
 
 
 def shown_classes(task: ShownTask) -> list[int]:
-    """Return the numbers of the classes that have a curve: all, or the one that counts."""
+    """Return the numbers of the classes that have a curve: all, or the positive one."""
     return list(range(len(task.classes))) if task.positive_number is None else [task.positive_number]
 
 

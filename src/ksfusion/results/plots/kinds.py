@@ -67,7 +67,7 @@ class FigureKind:
     of_epochs
         Whether it shows what is trained for epochs alone.
     of_one_class
-        Whether it is of tasks alone in which one of two classes counts.
+        Whether it is of tasks with a positive class alone.
     """
 
     name: str
@@ -90,8 +90,8 @@ KINDS = (
     FigureKind(
         "roc",
         "ROC curves",
-        "How well {told} is told from the rest, on the test samples; curves and areas (in percent) are averaged "
-        "over {runs}. {mean}Dashed: chance.",
+        "How well {told} is distinguished from the rest, on the test samples; curves and areas (in percent) are "
+        "averaged over {runs}. {mean}Dashed: chance.",
         draw_roc,
         "classification",
     ),

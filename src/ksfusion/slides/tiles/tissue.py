@@ -136,7 +136,7 @@ def optical_density(rgb: np.ndarray, glass: np.ndarray) -> np.ndarray:
 
 
 def ink_mask(density: np.ndarray) -> np.ndarray:
-    """Find what absorbs light as neither hematoxylin, eosin nor blood do.
+    """Find what absorbs light as neither haematoxylin, eosin nor blood do.
 
     All three absorb green the most. Blue and green ink absorb more red than green; red ink as much blue as green, or
     green alone and more of it than stained tissue; black ink, dark dust and the rim of a coverslip all alike.
