@@ -11,8 +11,8 @@ from ksfusion.bundles.read import Bundle
 from ksfusion.methods.output import Method
 from ksfusion.methods.registry import METHODS
 from ksfusion.predictions.explain import mean_attention, mean_attributions, shown_samples
-from ksfusion.predictions.pictures import Drawing, DrawnSample
 from ksfusion.predictions.samples import NewSamples, fold_data
+from ksfusion.results.attention.drawing import Drawing, DrawnSample
 from ksfusion.terms.tasks import probability_column
 from ksfusion.training.data import FoldData
 
@@ -50,7 +50,7 @@ class Explainer:
         return {member: model for member, model in self.models.items() if (member.fold, member.seed) in known}
 
     def draw(self, case: Mapping[str, Any], drawing: Drawing) -> list[DrawnSample]:
-        """Draw the slides of a case; see `ksfusion.predictions.pictures.Drawing.draw`."""
+        """Draw the slides of a case; see `ksfusion.results.attention.drawing.Drawing.draw`."""
         samples = self.new.usable
         chosen = (
             shown_samples(samples[samples["case_id"] == case["case_id"]]) if self.has_attention else samples.iloc[:0]

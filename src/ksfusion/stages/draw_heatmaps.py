@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from ksfusion.core.atomic import atomic
 from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.provenance import as_json
 from ksfusion.core.storage import read_tsv, write_tsv
-from ksfusion.results.attention.heatmaps import attention_of_samples, choose_samples, outcome_text
-from ksfusion.results.attention.maps import sum_by_patch
-from ksfusion.results.attention.patch_gallery import gallery_png, pictures_of, read_slide_and_patches
+from ksfusion.results.attention.drawing import Drawing, DrawnSample
+from ksfusion.results.attention.heatmaps import attention_of_samples, attention_table, choose_samples, outcome_text
+from ksfusion.results.attention.patch_gallery import read_slide_and_patches
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
-from ksfusion.results.plots.attention import attention_png
 from ksfusion.results.runs import paired_samples
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
@@ -28,9 +26,7 @@ from ksfusion.training.checkpoint import PREDICTIONS
 from ksfusion.training.data import FoldFiles, read_fold
 from ksfusion.training.trained_run import TrainedRun
 
-log = logging.getLogger(__name__)
-
-TABLE, LIST, GALLERIES = "attention.parquet", "heatmaps.tsv", Path("patches")
+TABLE, LIST, SHEETS = "attention.parquet", "heatmaps.tsv", "patches"
 COLUMNS = ["sample_id", "slide_id", "heatmap", "sha256", "reason", "patches", "patches_sha256"]
 
 
@@ -81,33 +77,38 @@ def draw_heatmaps(
         data = read_fold(files, task=task, fold=trained.fold, modalities=method.modalities)
         attention = attention_of_samples(trained.load(torch.device("cpu")), data, chosen, seed=trained.seed)
 
-    rows, tables = [], []
     shown = ShownTask.of(task, **settings.printing.get(task.name, Printing()).model_dump())
     which = f"{shown.heading}, {method.label}, fold {trained.fold}, seed {trained.seed}"
     sources = slide_sources(manifest) if settings.slides else {}
     with IsolatedCalls(read_slide_and_patches, settings.slides.timeout if settings.slides else 0) as read:
-        for sample_id, slide_id in chosen.items():
-            here = patches[slide_id]
-            shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention[sample_id].items()}
-            slide, sheet, reason = pictures_of(slide_id, here, shares, read, sources, settings.slides)
-            lines, about = [which, outcome_text(predictions, sample_id, shown)], as_json(made_by)
-            file = Path(f"{sample_id}.png")
-            png = attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=about)
-            pictures = {str(file): png}
-            if sheet:
-                pictures[str(GALLERIES / file)] = gallery_png(
-                    sheet, title=f"{sample_id}: patches by attention. {which}", description=about
-                )
-            for name, picture in pictures.items():
-                with atomic(output / name) as temporary:
-                    temporary.write_bytes(picture)
-            (drawn, digest), *others = ((name, hashlib.sha256(png).hexdigest()) for name, png in pictures.items())
-            rows.append((sample_id, slide_id, drawn, digest, reason, *(others[0] if others else ("", ""))))
-            place = {"sample_id": sample_id, "x": here.coords[:, 0], "y": here.coords[:, 1], "cells": here.cells}
-            tables.append(pd.DataFrame({**place, **shares}))
-    kept = {output / name for row in rows for name in (row[2], row[5]) if name}
-    for old in {*output.glob("*.png"), *output.glob(f"{GALLERIES}/*.png")} - kept:
+        drawing = Drawing(
+            patches,
+            sources,
+            output,
+            read,
+            settings.slides,
+            description=as_json(made_by),
+            sheet_name=f"{SHEETS}/{{}}.png",
+            sheet_note=f". {which}",
+        )
+        drawn = [
+            drawing.draw(
+                sample_id, slide_id, attention[sample_id], [which, outcome_text(predictions, sample_id, shown)]
+            )
+            for sample_id, slide_id in chosen.items()
+        ]
+    kept = {output / name for one in drawn for name in (one.heatmap, one.patches) if name}
+    for old in {*output.glob("*.png"), *output.glob(f"{SHEETS}/*.png")} - kept:
         old.unlink()
-    empty = pd.DataFrame(columns=["sample_id", "x", "y", "cells"])
-    write_parquet(pd.concat(tables, ignore_index=True) if tables else empty, output / TABLE, made_by)
+    of_sample = {sample_id: patches[slide_id] for sample_id, slide_id in chosen.items()}
+    write_parquet(attention_table(attention, of_sample), output / TABLE, made_by)
+    rows = [{**asdict(one), **_digests(one, output)} for one in drawn]
     write_tsv(pd.DataFrame(rows, columns=COLUMNS), output / LIST, made_by)
+
+
+def _digests(drawn: DrawnSample, folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of a sample's picture, and of its sheet of patches where it has one."""
+    names = {"sha256": drawn.heatmap, "patches_sha256": drawn.patches}
+    return {
+        key: hashlib.sha256((folder / name).read_bytes()).hexdigest() if name else "" for key, name in names.items()
+    }

@@ -15,7 +15,7 @@ from ksfusion.core.storage import read_json, write_json
 from ksfusion.predictions.config import ExplainCasesSettings
 from ksfusion.predictions.explainer import Explainer
 from ksfusion.predictions.files import NewFiles, read_new
-from ksfusion.predictions.pictures import Drawing
+from ksfusion.results.attention.drawing import Drawing
 from ksfusion.results.attention.patch_gallery import read_slide_and_patches
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.slides.reading.slide_files import slide_sources

@@ -23,6 +23,7 @@ from ksfusion.core.storage import read_tsv
 from ksfusion.methods import build
 from ksfusion.methods.deformable import CMDeform
 from ksfusion.methods.released import ReleasedDeform
+from ksfusion.results.attention import drawing
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.attention.maps import attention_maps, share_for_half, spread_attention, sum_by_patch
 from ksfusion.results.attention.slide_picture import SlidePatches, SlidePicture, on_white
@@ -31,7 +32,6 @@ from ksfusion.results.plots.attention import draw_attention
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import read_runs
 from ksfusion.slides.config import Reading
-from ksfusion.stages import draw_heatmaps as stage
 from ksfusion.stages.draw_heatmaps import draw_heatmaps
 from ksfusion.training import trained_run
 from ksfusion.training.checkpoint import load_model
@@ -405,7 +405,7 @@ def test_survival_is_drawn_from_the_lowest_risk_to_the_highest(project, runs):
 
 def test_pictures_say_what_the_task_and_its_classes_are_called(project, monkeypatch):
     told = []
-    monkeypatch.setattr(stage, "attention_png", lambda *_, lines, **__: told.append(lines) or b"")
+    monkeypatch.setattr(drawing, "attention_png", lambda *_, lines, **__: told.append(lines) or b"")
     printing = {"diagnosis": Printing(title="IDH & <$1p/19q$>", labels={name: f"class {name}" for name in CLASSES})}
     project(slides=None, printing=printing)
     assert len(told) == 3

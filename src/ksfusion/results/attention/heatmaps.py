@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from ksfusion.methods.output import Method
-from ksfusion.results.attention.maps import attention_maps
+from ksfusion.results.attention.maps import attention_maps, sum_by_patch
+from ksfusion.results.attention.slide_picture import SlidePatches
 from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import outcome_columns
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
@@ -95,3 +96,30 @@ def attention_of_samples(
             maps = attention_maps(model, model(*data.gather(np.array([position[sample_id]]), cpu)))
             found[sample_id] = {stream: cells[0] for stream, cells in maps.items()}
     return found
+
+
+def attention_table(
+    attention: Mapping[str, Mapping[str, np.ndarray]], patches: Mapping[str, SlidePatches]
+) -> pd.DataFrame:
+    """Return a row for each patch of each sample: its place, and its share of the attention of each stream.
+
+    Parameters
+    ----------
+    attention
+        As `attention_of_samples` returns it.
+    patches
+        sample_id to the patches of its slide.
+
+    Returns
+    -------
+    pandas.DataFrame
+        sample_id, x and y of the upper left corner, ``cells`` of the map in which the patch stands, and a column for
+        each stream.
+    """
+    tables = [pd.DataFrame(columns=["sample_id", "x", "y", "cells"])]
+    for sample_id, streams in attention.items():
+        here = patches[sample_id]
+        place = {"sample_id": sample_id, "x": here.coords[:, 0], "y": here.coords[:, 1], "cells": here.cells}
+        shares = {stream: sum_by_patch(cells, here.index) for stream, cells in streams.items()}
+        tables.append(pd.DataFrame({**place, **shares}))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

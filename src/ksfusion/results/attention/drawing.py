@@ -1,4 +1,4 @@
-"""Pictures of a patient's slides: where the models look, and the patches that they look at most and least."""
+"""Pictures of samples' slides: where models look, and the patches that they look at most and least."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class Drawing:
         How slides are read; None where they are not.
     description
         A text that the pictures carry.
+    sheet_name
+        Name of the file of a sheet of patches, ``{}`` standing for the sample_id.
+    sheet_note
+        What follows in the title of a sheet of patches.
     """
 
     patches: Mapping[str, SlidePatches]
@@ -68,6 +72,8 @@ class Drawing:
     read: IsolatedCalls | None
     reading: Reading | None
     description: str
+    sheet_name: str = "{}.patches.png"
+    sheet_note: str = ""
 
     def draw(
         self, sample_id: str, slide_id: str, attention: Mapping[str, np.ndarray], lines: Sequence[str]
@@ -86,11 +92,12 @@ class Drawing:
         here = self.patches[slide_id]
         shares = {stream: sum_by_patch(cells, here.index) for stream, cells in attention.items()}
         slide, sheet, reason = pictures_of(slide_id, here, shares, self.read, self.sources, self.reading)
-        about = self.description
-        heatmap, patches = f"{sample_id}.png", f"{sample_id}.patches.png" if sheet else ""
+        about, heatmap = self.description, f"{sample_id}.png"
         self._write(heatmap, attention_png(slide, shares, here.cells, title=sample_id, lines=lines, description=about))
+        patches = self.sheet_name.format(sample_id) if sheet else ""
         if sheet:
-            self._write(patches, gallery_png(sheet, title=f"{sample_id}: patches by attention", description=about))
+            title = f"{sample_id}: patches by attention{self.sheet_note}"
+            self._write(patches, gallery_png(sheet, title=title, description=about))
         return DrawnSample(sample_id, slide_id, heatmap, patches, reason)
 
     def _write(self, name: str, data: bytes) -> None:
