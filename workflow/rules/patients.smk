@@ -19,7 +19,7 @@ rule check_patients:
 
 # What the stages before have made of the new samples.
 NEW_FILES = {
-    "manifest": plan.manifest,
+    "manifest": plan.bundle_manifest,
     "samples": "results/samples.tsv",
     "slides": "results/slides.tsv",
     "profiles": "results/genes/profiles.parquet" if plan.reads_genes else [],
@@ -80,7 +80,7 @@ rule explain_cases:
 
 rule write_pages:
     input:
-        manifest=plan.manifest,
+        manifest=plan.bundle_manifest,
         answers="results/predictions/answers.json",
         explanations="results/explanations",
         slides="results/slides.tsv",

@@ -50,7 +50,7 @@ class PredictionPlan(Plan):
     contents: BundleContents = field(kw_only=True)
 
     @property
-    def manifest(self) -> str:
+    def bundle_manifest(self) -> str:
         """The file that stands for the bundle: it names what all others hold."""
         return str(Path(self.prediction.bundle, MANIFEST))
 
@@ -61,7 +61,7 @@ class PredictionPlan(Plan):
 
     @cached_property
     def _settings(self) -> dict[str, Block]:
-        of_study, digest = super()._settings, digest_of(Path(self.manifest))
+        of_study, digest = super()._settings, digest_of(Path(self.bundle_manifest))
         reading = Reading.of(self.config.slides) if self.extracts else None
         return of_study | {
             "check_patients": CheckPatientsSettings(

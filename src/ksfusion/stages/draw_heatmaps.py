@@ -50,7 +50,7 @@ def draw_heatmaps(
     features
         ``features/{batch}.h5`` of all batches.
     manifest
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     output
         Folder: a PNG for each sample, named after it; ``heatmaps.tsv`` lists them (sample_id, slide_id, heatmap,
         sha256, and the reason where the slide could not be read and its patches lie on white; else also a sheet of the

@@ -40,7 +40,7 @@ def draw_overviews(
     Parameters
     ----------
     samples
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     tiles
         Table of `ksfusion.stages.tile_slides`.
     patches

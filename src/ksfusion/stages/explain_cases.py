@@ -44,7 +44,7 @@ def explain_cases(
     answers
         What is told of each patient, of `predict-cases`.
     manifest
-        The table of slides.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     output
         Folder of the pictures; ``explanations.json`` says which are whose, and has the genes.
     settings

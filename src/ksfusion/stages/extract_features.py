@@ -43,7 +43,7 @@ def extract_features(
     Parameters
     ----------
     samples
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     tiles
         Table of `ksfusion.stages.tile_slides`.
     stain

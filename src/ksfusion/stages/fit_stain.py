@@ -30,7 +30,7 @@ def fit_stain(samples: Path, tiles: Path, output: Path, *, settings: FitStainSet
     Parameters
     ----------
     samples
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     tiles
         Table of `ksfusion.stages.tile_slides`.
     output

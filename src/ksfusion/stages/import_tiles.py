@@ -26,7 +26,8 @@ def import_tiles(samples: Path, output: Path, *, batch: int, settings: ImportTil
     Parameters
     ----------
     samples
-        The user's table of samples; a slide needs its id only, and its ``mpp`` where the ledger is to have it.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples;
+        a slide needs its id only, and its ``mpp`` where the ledger is to have it.
     output
         The table of `ksfusion.stages.tile_slides`; x and y are whole numbers of the file's own unit.
     batch

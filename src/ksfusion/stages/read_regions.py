@@ -42,7 +42,7 @@ def read_regions(
     Parameters
     ----------
     samples
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     output
         Parquet: slide_id, x, y of each patch of each annotated slide, and a column for each class: whether half of the
         patch at least lies in its polygons.

@@ -29,7 +29,7 @@ def tile_slides(
     Parameters
     ----------
     samples
-        The user's table of samples.
+        Table of slide_id, slide and mpp: ``results/cohort/manifest.tsv`` of a run, or a table of samples.
     output
         Parquet: slide_id, status, reason, tile, x, y, tissue, the flags (`ksfusion.terms.flags`), and of the slide mpp,
         mpp_source, width, height, tissue_mm2, tissue_share (of what was scanned), mask (automatic or external),

@@ -65,7 +65,7 @@ class SlideSource(NamedTuple):
 
 
 def slide_sources(samples: Path) -> dict[str, SlideSource]:
-    """Return each slide of the user's table of samples once, by slide_id; a sample without a slide names none."""
+    """Return each slide of a manifest or table of samples once, by slide_id; a sample without a slide names none."""
     header, rows = read_rows(samples)
     sources: dict[str, SlideSource] = {}
     for _, fields in rows:
@@ -77,7 +77,7 @@ def slide_sources(samples: Path) -> dict[str, SlideSource]:
 
 
 def sources_of_batch(samples: Path, batch: int, batches: int) -> dict[str, SlideSource]:
-    """Return those slides of the user's table of samples that stand in one batch of so many."""
+    """Return those slides of a manifest or table of samples that stand in one batch of so many."""
     sources = slide_sources(samples).items()
     return {slide_id: source for slide_id, source in sources if batch_of(slide_id, batches) == batch}
 
