@@ -85,13 +85,14 @@ def run(
 
 def write_localisation(folder: Path, runs: list[Path], output: Path) -> None:
     """Write where methods look, as the stages of the pipeline do."""
+    from ksfusion.results.attention.targets import TargetFiles
     from ksfusion.results.config import LocateAttentionSettings
     from ksfusion.stages.locate_attention import locate_attention
     from ksfusion.stages.make_localisation import make_localisation
     from ksfusion.training.data import FoldFiles
 
     settings, located = LocateAttentionSettings(resamples=RESAMPLES), folder / "located.tsv"
-    known = {"features": [folder / PLACES], "regions": [folder / SHOWN], "settings": settings}
+    known = {"target_files": TargetFiles([folder / PLACES], regions=folder / SHOWN), "settings": settings}
     locate_attention(FoldFiles(*(folder / name for name in FILES)), runs=runs, output=located, **known)
     tables = {name: folder / f"{name}.tsv" for name in ("samples", "splits")}
     make_localisation([located], store=folder / "store", **tables, output=output, **known)

@@ -76,13 +76,13 @@ def _descriptions(function: Callable[..., None]) -> dict[str, str]:
     return found
 
 
-def _option(kind: Any, default: Any) -> dict[str, Any]:
-    """Return the keywords of `argparse` for a parameter of a type."""
+def _option(kind: Any, default: Any, *, of_rule: bool) -> dict[str, Any]:
+    """Return the keywords of `argparse` for a parameter of a type; ``of_rule``: of a verb that a rule calls."""
     options: dict[str, Any] = {"required": True} if default is inspect.Parameter.empty else {"default": default}
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (part for part in get_args(kind) if part is not type(None))
-        # An option of a rule's input that it does not have for every job.
-        options |= {"nargs": "?"} if "required" in options else {}
+        # A rule names the option of a file for jobs without it too: nothing follows it then.
+        options |= {"nargs": "?"} if "required" in options or (of_rule and kind is Path) else {}
     if get_origin(kind) in (Sequence, list):
         options["nargs"] = "+" if "required" in options else "*"
         (kind,) = get_args(kind)
@@ -113,6 +113,7 @@ def _settings_reader(kind: Any) -> Callable[[str], Any]:
 def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None]) -> dict[str, type]:
     """Add an option for each parameter; return the parameters that are several options together, with their class."""
     hints, said, grouped = get_type_hints(function), _descriptions(function), {}
+    of_rule = "settings" in hints
     for name, parameter in inspect.signature(function).parameters.items():
         if name == PASSED_ON:
             parser.set_defaults(**{PASSED_ON: ()})
@@ -122,10 +123,10 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., None])
             texts = _descriptions(hints[name])
             for field in fields(hints[name]):
                 default = inspect.Parameter.empty if field.default is MISSING else field.default
-                options = _option(kinds[field.name], default)
+                options = _option(kinds[field.name], default, of_rule=of_rule)
                 parser.add_argument(_flag(field.name), **options, help=texts.get(field.name))
         else:
-            options = _option(hints[name], parameter.default)
+            options = _option(hints[name], parameter.default, of_rule=of_rule)
             if name in POSITIONAL and not options.pop("required", None):
                 options.setdefault("nargs", "?")
             if name in REPEATED:

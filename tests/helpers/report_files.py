@@ -75,7 +75,7 @@ def report_of(
     of_expression=(),
     gene="GENE",
     reference=None,
-    modalities=(),
+    modalities=None,
 ):
     runs = [write_run(folder / "models", task, rows, seed=seed) for seed in range(2)]
     options = {"tasks": [task], "methods": ["snn"], "title": title}

@@ -103,7 +103,27 @@ def test_a_file_that_a_job_does_not_read_is_an_option_without_a_value():
         [*given, "--settings", '{"task": {"name": "a", "kind": "survival"}}']
     )
     assert parsed.store is None and parsed.expression.name == "e"
-    # An option that may be left out has a value where it is given.
+    # Also one that may be left out by hand.
+    given = [
+        "make-localisation",
+        "--located",
+        "l",
+        "--store",
+        "s",
+        "--features",
+        "f",
+        "--samples",
+        "t",
+        "--splits",
+        "p",
+    ]
+    given += ["--output", "o", "--settings", "{}"]
+    parser = build_parser("make-localisation")
+    parsed = parser.parse_args([*given, "--truth", "--regions", "r"])
+    assert parsed.truth is None and parsed.regions.name == "r" and parser.parse_args(given).regions is None
+    with pytest.raises(SystemExit):
+        parser.parse_args([*given, "--regions", "r", "q"])
+    # An option of a verb that is called by hand alone has a value where it is given.
     with pytest.raises(SystemExit):
         build_parser("init").parse_args(["init", "--slides"])
 

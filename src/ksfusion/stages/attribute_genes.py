@@ -30,7 +30,7 @@ def attribute_genes(
     output: Sequence[Path],
     stability: Sequence[Path],
     settings: AttributeGenesSettings,
-    truth: Sequence[Path] = (),
+    truth: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Tell by integrated gradients which genes the outputs of a method rest on, and how stable that is.
@@ -48,7 +48,7 @@ def attribute_genes(
     settings
         Number of test samples, and whether a model is trained on permuted labels for comparison.
     truth
-        What each gene is bound to tell in the demo, of `draw-demo-expression`; at most one.
+        What each gene is bound to tell in the demo, of `draw-demo-expression`.
     device
         Device of the models.
 
@@ -68,7 +68,7 @@ def _attribute_task(
     output: Path,
     stability: Path,
     settings: AttributeGenesSettings,
-    truth: Sequence[Path],
+    truth: Path | None,
     device: torch.device,
 ) -> None:
     """Explain the runs of a task."""
@@ -89,7 +89,7 @@ def _attribute_task(
                 permuted = explain(permuted_model(data, run.config, device))
     categories = read_tsv(files.selected, dtype=str).set_index("symbol")["category"] if files.selected else {}
     table = attribution_table(by_seed, dict(categories))
-    planted = read_tsv(truth[0]).query("task == @task.name") if truth else None
+    planted = read_tsv(truth).query("task == @task.name") if truth else None
     made_by = runs[0].made_by(__name__, settings)
     write_tsv(as_text(table, NUMBERS), output, made_by)
     checks = check_rows(by_seed, permuted, table, planted)

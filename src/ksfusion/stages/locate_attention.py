@@ -15,7 +15,7 @@ from ksfusion.results.attention.localisation import COLUMNS, as_text, locate_all
 from ksfusion.results.attention.maps import WHOLE, attention_maps
 from ksfusion.results.attention.patch_attribution import patch_attribution
 from ksfusion.results.attention.slide_picture import SlidePatches, read_patches
-from ksfusion.results.attention.targets import Targets
+from ksfusion.results.attention.targets import TargetFiles, Targets
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.reproducible import reproducible
@@ -30,12 +30,10 @@ CPU = torch.device("cpu")
 def locate_attention(
     files: FoldFiles,
     *,
+    target_files: TargetFiles,
     runs: Sequence[Path],
-    features: Sequence[Path],
     output: Path,
     settings: LocateAttentionSettings,
-    truth: Sequence[Path] = (),
-    regions: Sequence[Path] = (),
 ) -> None:
     """Compare where models look on test slides with what was planted there, or with what the user has annotated.
 
@@ -43,23 +41,19 @@ def locate_attention(
     ----------
     files
         The files that the runs were trained on.
+    target_files
+        The files of patches, and of what they show.
     runs
         Folders of runs of one fold; one without a model adds nothing.
-    features
-        ``features/{batch}.h5`` of all batches.
     output
         A table (`ksfusion.results.attention.localisation.COLUMNS`).
     settings
         Number of bootstrap resamples.
-    truth
-        What was drawn on each tile of the demo, of `draw-demo-slides`; at most one.
-    regions
-        Else the regions of `read-regions`; slides without any are left out.
     """
-    targets = Targets.read(truth, regions)
+    targets = Targets.read(target_files)
     slide_of = read_tsv(files.samples, dtype=str).set_index("sample_id")["slide_id"]
     slide_of = slide_of[slide_of.isin(targets.slides)]
-    patches = read_patches(features, set(slide_of))
+    patches = read_patches(target_files.features, set(slide_of))
     tested: dict[tuple[str, str], FoldData] = {}
     rows = []
     for run in map(TrainedRun.read, runs):

@@ -21,7 +21,7 @@ from ksfusion.results.attention.localisation import (
 )
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
-from ksfusion.results.attention.targets import Targets
+from ksfusion.results.attention.targets import TargetFiles, Targets
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.terms.split_table import read_splits, splits_of_fold
 
@@ -29,14 +29,12 @@ from ksfusion.terms.split_table import read_splits, splits_of_fold
 def make_localisation(
     located: Sequence[Path],
     *,
+    target_files: TargetFiles,
     store: Path,
-    features: Sequence[Path],
     samples: Path,
     splits: Path,
     output: Path,
     settings: LocateAttentionSettings,
-    truth: Sequence[Path] = (),
-    regions: Sequence[Path] = (),
 ) -> None:
     """Put the tables of where methods look into one, and add chance, and an oracle that is taught the targets.
 
@@ -44,10 +42,10 @@ def make_localisation(
     ----------
     located
         The tables of `locate-attention`.
+    target_files
+        The files of patches, and of what they show.
     store
         Folder of the features, of `build-store`.
-    features
-        ``features/{batch}.h5`` of all batches.
     samples
         Ledger of the samples, of `write-ledger`.
     splits
@@ -56,14 +54,10 @@ def make_localisation(
         The table (`ksfusion.results.attention.localisation.COLUMNS`).
     settings
         Number of bootstrap resamples.
-    truth
-        What was drawn on each tile of the demo, of `draw-demo-slides`; at most one.
-    regions
-        Else the regions of `read-regions`.
     """
     used = read_tsv(samples, dtype=str).query("status == 'ok'").sort_values("sample_id")
-    patches = read_patches(features, set(used["slide_id"]))
-    targets, opened = Targets.read(truth, regions), open_store(store)
+    patches = read_patches(target_files.features, set(used["slide_id"]))
+    targets, opened = Targets.read(target_files), open_store(store)
     rows = []
     for fold in sorted(read_splits(splits)[0]["fold"].unique()):
         in_fold = used.assign(split=used["case_id"].map(splits_of_fold(splits, int(fold), used["case_id"])))

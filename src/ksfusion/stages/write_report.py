@@ -43,14 +43,14 @@ def write_report(
     gene_findings: Sequence[Path] = (),
     overviews: Sequence[Path] = (),
     heatmaps: Sequence[Path] = (),
-    oracles: Sequence[Path] = (),
+    oracles: Path | None = None,
     comparisons: Path | None = None,
-    modalities: Sequence[Path] = (),
-    localisation: Sequence[Path] = (),
+    modalities: Path | None = None,
+    localisation: Path | None = None,
     attributions: Sequence[Path] = (),
     embeddings: Sequence[Path] = (),
     subgroups: Path | None = None,
-    external: Sequence[Path] = (),
+    external: Path | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing from elsewhere.
 
@@ -129,7 +129,7 @@ def write_report(
         figures=figure_gallery([figures / name for name in lists]),
         heatmaps=heatmap_gallery(heatmaps, report=output, titles=settings.titles),
         gallery=slide_gallery(slide_ledger, overviews, report=output),
-        oracles=read_table(oracles[0]) if oracles else None,
+        oracles=read_table(oracles) if oracles else None,
         comparisons=read_comparisons(comparisons, settings),
         subgroups=read_subgroups(subgroups),
         drops=read_drops(external),

@@ -198,7 +198,7 @@ def explained(runs, drawn, tmp_path_factory):
         output=output,
         stability=[path.with_name("fold0.stability.tsv") for path in output],
         settings=AttributeGenesSettings(permuted=True),
-        truth=[truth],
+        truth=truth,
         device="cpu",
     )
     settings = DrawTasksSettings(tasks=TASKS)

@@ -118,7 +118,7 @@ def test_rows_of_the_test_samples_are_as_without_external_cohorts(runs, results,
 
 def test_the_drop_and_its_interval_are_those_of_two_independent_groups(results):
     folder, tables = results
-    drops = read_drops([folder / "external.tsv"]).set_index(["method", "metric", "level", "cohort"])
+    drops = read_drops(folder / "external.tsv").set_index(["method", "metric", "level", "cohort"])
     row = drops.loc[("ksfusion", "accuracy", "sample", "z")]
     assert row["drop"] == pytest.approx(row["test"] - row["external"], abs=2e-4)
     assert (row["n_test"], row["n"]) == (100, 80)
@@ -139,7 +139,7 @@ def test_the_same_samples_under_other_names_drop_by_nothing_and_not_for_certain(
     outside = [("z" + sample, "z" + case, "z", *rest) for sample, case, _, *rest in rows]
     runs = [write_run(tmp_path / "models", GRADING, rows, external=outside)]
     tables = tables_of(runs, tmp_path, methods=["snn"])
-    drops = read_drops([tmp_path / "external.tsv"]).set_index(["metric", "level"])
+    drops = read_drops(tmp_path / "external.tsv").set_index(["metric", "level"])
     row = drops.loc[("auc", "sample")]
     inside = (
         tables["table1"].query("metric == 'auc' and level == 'sample' and cohort == 'all' and fold == 'all'").iloc[0]
@@ -211,7 +211,7 @@ def test_a_cohort_without_labels_and_a_run_without_a_model_are_rows_with_the_rea
     found = tables["table1"].query("split == 'external'").drop_duplicates("method").set_index("method")
     assert found.loc["snn", "reason"] == "no labelled sample of cohort z" and np.isnan(found.loc["snn", "mean"])
     assert found.loc["ksfusion", "reason"] == "no event"
-    drops = read_drops([tmp_path / "external.tsv"])
+    drops = read_drops(tmp_path / "external.tsv")
     assert set(drops.loc[drops["method"] == "snn", "reason"]) == {"no result on the cohort"}
     assert set(drops.loc[drops["method"] == "ksfusion", "reason"]) == {"no result on the test samples"}
 
@@ -246,7 +246,7 @@ def test_layouts_show_the_cohort_apart_with_the_drop(results):
     _, _, of_z = outside.partition("# Methods compared on the samples: external cohort z")
     assert "*drop*" in of_z and "Samples of z: grading 80." in of_z
     assert "Nothing was fitted, chosen or trained on this cohort." in of_z
-    drops = read_drops([folder / "external.tsv"])
+    drops = read_drops(folder / "external.tsv")
     row = drops.query("method == 'snn' and metric == 'auc' and level == 'sample' and cohort == 'z'").iloc[0]
     assert f"*{row['drop']:.1f} ({row['ci_low']:.1f} to {row['ci_high']:.1f})*" in of_z
     latex = (folder / "table1.tex").read_text()

@@ -7,11 +7,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.parquet import write_parquet
 from ksfusion.demo.targets import planted_targets
 from ksfusion.methods.output import MethodOutput
 from ksfusion.results.attention.localisation import locate, pairs_won, patch_means, random_scores
 from ksfusion.results.attention.patch_attribution import patch_attribution
-from ksfusion.results.attention.targets import Targets
+from ksfusion.results.attention.targets import TargetFiles, Targets
 
 
 def drawn(n_samples=14, seed=0, shift=0.8):
@@ -120,3 +121,25 @@ def test_what_counts_as_planted():
     assert targets.of(patches)["immune"].tolist() == [True, True]
     with pytest.raises(UserError, match="A: it is not known what the patch at 7, 0 shows; run again"):
         targets.of(patches.assign(x=[1, 7]))
+
+
+def test_what_patches_show_is_read_from_one_of_two_files(tmp_path):
+    tiles = {
+        "slide_id": ["A"],
+        "x": [0],
+        "y": [7],
+        "nuclei": [20],
+        "tumour": [10],
+        "lymphocytes": [9],
+        "vessels": [0.0],
+    }
+    write_parquet(pd.DataFrame(tiles), tmp_path / "tiles.parquet", {})
+    planted = Targets.read(TargetFiles([], truth=tmp_path / "tiles.parquet"))
+    assert planted.table.to_dict("list") == {
+        **{"slide_id": ["A"], "x": [0], "y": [7]},
+        **{"tumour": [True], "immune": [False], "vessels": [False], "tme": [False]},
+    }
+    write_parquet(planted.table[["slide_id", "x", "y", "tme"]], tmp_path / "regions.parquet", {})
+    assert Targets.read(TargetFiles([], regions=tmp_path / "regions.parquet")).names == ["tme"]
+    with pytest.raises(UserError, match="--regions: names no file, and --truth neither; give either"):
+        Targets.read(TargetFiles([]))

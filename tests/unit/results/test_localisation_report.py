@@ -14,11 +14,11 @@ ROWS = [
 
 def test_means_over_tasks_and_seeds(tmp_path):
     (tmp_path / "localisation.tsv").write_text(HEAD + "\n".join(ROWS) + "\n")
-    section = localisation_section([tmp_path / "localisation.tsv"], planted=True)
+    section = localisation_section(tmp_path / "localisation.tsv", planted=True)
     assert section["targets"] == ["Tumour", "Immune clusters", "Vessels", "Immune or vessels"]
     dash = "\N{EN DASH}"
     assert [list(row.values()) for row in section["rows"]] == [
         ["KS-Fusion, tumour stream", "attention", ["65.2", dash, dash, dash]],
         ["Oracle: ridge taught what patches show", "", [dash, dash, dash, "90.0"]],
     ]
-    assert localisation_section([], planted=True) is None
+    assert localisation_section(None, planted=True) is None

@@ -119,7 +119,7 @@ def test_the_stage_audits_each_run_and_projects_the_first_that_has_a_model(audit
 
 def test_the_stage_that_follows_makes_table_and_figure(audits):
     folder, _ = audits
-    table = read_modalities([folder / "modalities.tsv"])
+    table = read_modalities(folder / "modalities.tsv")
     whole = table[table["cohort"] == "all"]
     assert set(whole["task"]) == {"diagnosis", "survival"} and set(whole["permuted"]) == {GENES, PATCHES, ADDITIVE}
     assert whole.loc[whole["task"] == "survival", "reason"].str.contains("1 of 2 runs skipped: diverged").all()

@@ -29,9 +29,9 @@ def test_the_table_is_read_back_and_shown(tmp_path):
     table = table_of(audited(StandIn(of_sum), planted(), GRADING))
     assert list(table.columns) == COLUMNS
     write_tsv(as_text(table), tmp_path / "modalities.tsv")
-    read = read_modalities([tmp_path / "modalities.tsv"])
+    read = read_modalities(tmp_path / "modalities.tsv")
     pd.testing.assert_frame_equal(read, table, atol=1e-4, rtol=0)
-    assert read_modalities([]) is None
+    assert read_modalities(None) is None
     section = modality_section(read, {"image": "data:,", "width": 10}, {}, ["A caveat."])
     (task,) = section["tasks"]
     assert task["columns"] == ["AUC", "lost: genes permuted", "lost: patches permuted", "lost: additive projection"]
@@ -51,7 +51,7 @@ def test_the_report_has_a_section_of_it_where_it_was_audited(tmp_path):
         save_figure(
             draw_modalities(table, tasks=[GRADING], methods=["concat"]), tmp_path / "figures" / "modalities", ""
         )
-    page = report_of(tmp_path, modalities=[tmp_path / "tables" / "modalities.tsv"])
+    page = report_of(tmp_path, modalities=tmp_path / "tables" / "modalities.tsv")
     section = page.partition('<h2 id="modalities">')[2].partition("<h2")[0]
     assert '<a href="#modalities">Both modalities?</a>' in page and section.count("data:image/png") == 1
     row = row_of(table, "auc", GENES)

@@ -12,6 +12,7 @@ from slide_files import plain, write_slide
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_tsv
 from ksfusion.results.attention.localisation import read_localisation
+from ksfusion.results.attention.targets import TargetFiles
 from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.results.report.localisation import localisation_section
 from ksfusion.slides.config import ReadRegionsSettings
@@ -65,7 +66,8 @@ def located(drawn, runs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(trained_run, "load_model", looks_at_tile_8)
     settings = LocateAttentionSettings(resamples=100)
-    asked = {"regions": [tmp_path / "regions.parquet"], "features": [tmp_path / "0.h5"], "settings": settings}
+    target_files = TargetFiles([tmp_path / "0.h5"], regions=tmp_path / "regions.parquet")
+    asked = {"target_files": target_files, "settings": settings}
     run = runs["diagnosis", "ksfusion"]
     locate_attention(drawn.files, runs=[run], output=tmp_path / "fold0.tsv", **asked)
     make_localisation(
@@ -115,7 +117,7 @@ def test_the_table_is_of_all_streams_and_all_classes(located, drawn):
 
 
 def test_the_report_names_the_classes(located):
-    section = localisation_section([located / "localisation.tsv"], planted=False)
+    section = localisation_section(located / "localisation.tsv", planted=False)
     assert section["question"] == "Does it find the annotated regions?"
     assert section["targets"] == ["Immune", "Tumor"]
     assert "100.0" in section["rows"][0]["cells"]

@@ -17,6 +17,25 @@ PLACE = ["slide_id", "x", "y"]
 LEAST_SHARE = 0.5
 
 
+@dataclass(frozen=True)
+class TargetFiles:
+    """The files that say which patches there are, and what they show: the demo's truth, or annotated regions.
+
+    Parameters
+    ----------
+    features
+        ``features/{batch}.h5`` of all batches.
+    truth
+        What was drawn on each tile of the demo, of `draw-demo-slides`.
+    regions
+        Else the regions of `read-regions`; slides without any are left out.
+    """
+
+    features: Sequence[Path]
+    truth: Path | None = None
+    regions: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What the patches of some slides show.
@@ -30,9 +49,19 @@ class Targets:
     table: pd.DataFrame
 
     @classmethod
-    def read(cls, truth: Sequence[Path], regions: Sequence[Path]) -> Targets:
-        """Read what was drawn on each tile of the demo, or the regions of `read-regions`; one file of either."""
-        return cls(planted_targets(read_parquet(truth[0])) if truth else read_parquet(regions[0]))
+    def read(cls, files: TargetFiles) -> Targets:
+        """Read what was drawn on each tile of the demo, or the annotated regions.
+
+        Raises
+        ------
+        UserError
+            If neither is given.
+        """
+        if files.truth:
+            return cls(planted_targets(read_parquet(files.truth)))
+        if files.regions:
+            return cls(read_parquet(files.regions))
+        raise UserError("--regions: names no file, and --truth neither; give either")
 
     @property
     def names(self) -> list[str]:

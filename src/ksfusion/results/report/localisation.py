@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -50,19 +49,19 @@ class LocalisationSection(TypedDict):
     rows: list[LocatedRow]
 
 
-def localisation_section(paths: Sequence[Path], *, planted: bool) -> LocalisationSection | None:
+def localisation_section(path: Path | None, *, planted: bool) -> LocalisationSection | None:
     """Return the table of `make-localisation`, averaged over tasks, folds and seeds; None where there is none.
 
     Parameters
     ----------
-    paths
-        The table; at most one.
+    path
+        The table, where there is one.
     planted
         Whether the targets are the demo's; else they are regions that the user has annotated.
     """
-    if not paths:
+    if path is None:
         return None
-    table = read_localisation(paths[0])
+    table = read_localisation(path)
     table = table[table["over"] == BY_SLIDE]
     labels = TARGET_LABELS if planted else {}
     targets = list(labels) or list(table["target"].unique())

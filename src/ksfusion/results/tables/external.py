@@ -131,11 +131,11 @@ def no_drops() -> pd.DataFrame:
     return pd.DataFrame(columns=COLUMNS)
 
 
-def read_drops(paths: Sequence[Path]) -> pd.DataFrame:
+def read_drops(path: Path | None) -> pd.DataFrame:
     """Read the table of drops as `ksfusion.stages.make_tables` writes it; empty where none is given."""
-    if not paths:
+    if path is None:
         return no_drops()
-    table = read_tsv(paths[0], dtype={"cohort": str, "reason": str})
+    table = read_tsv(path, dtype={"cohort": str, "reason": str})
     return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
 
 

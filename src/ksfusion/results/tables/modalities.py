@@ -166,15 +166,9 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def read_modalities(paths: Iterable[Path]) -> pd.DataFrame | None:
-    """Read the table as `ksfusion.stages.make_modalities` writes it; None where there is none.
-
-    Parameters
-    ----------
-    paths
-        The table, where there is one.
-    """
-    for path in paths:
-        table = read_tsv(path, dtype={"cohort": str, "reason": str})
-        return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
-    return None
+def read_modalities(path: Path | None) -> pd.DataFrame | None:
+    """Read the table as `ksfusion.stages.make_modalities` writes it; None where none is given."""
+    if path is None:
+        return None
+    table = read_tsv(path, dtype={"cohort": str, "reason": str})
+    return table.astype(dict.fromkeys(NUMBERS, float)).fillna({"reason": ""})
