@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ksfusion.cohort.config import CheckLeakageSettings, Clinical, CohortFiles, Pairing, Splits
 from ksfusion.cohort.needs import label_sources
-from ksfusion.core.config_block import PATH, AnyPath, Name
+from ksfusion.core.config_block import PATH, AnyPath, Name, once_each
 from ksfusion.core.resources import resource
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.genes.config import ExpressionSource, Genes, unseen_problem
@@ -37,12 +37,8 @@ class Cohort(Clinical, CheckLeakageSettings, Pairing, CohortFiles):
     @field_validator("expression")
     @classmethod
     def _one_source_per_cohort(cls, sources: list[ExpressionSource]) -> list[ExpressionSource]:
-        names = [source.cohort for source in sources]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"cohort {name} is listed twice")
-            if name == ALL:
-                raise ValueError(f"a cohort cannot be called {name}: the tables call all of them so; rename it")
+        if ALL in once_each([source.cohort for source in sources], "cohort"):
+            raise ValueError(f"a cohort cannot be called {ALL}: the tables call all of them so; rename it")
         return sources
 
 
@@ -116,9 +112,7 @@ class Config(Titles):
         for name in methods:
             if name not in METHODS:
                 raise ValueError(unknown_method(name))
-        if len(set(methods)) < len(methods):
-            raise ValueError("a method is listed twice")
-        return methods
+        return once_each(methods, "method")
 
     @model_validator(mode="before")
     @classmethod

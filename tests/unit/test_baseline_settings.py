@@ -8,6 +8,7 @@ import yaml
 from project import ROOT
 
 from ksfusion.cohort.config import CheckLeakageSettings, CohortFiles, WriteLedgerSettings
+from ksfusion.cohort.ledger import LedgerFiles
 from ksfusion.cohort.samples import read_cohort
 from ksfusion.config import PAPER_METHODS
 from ksfusion.core.errors import UserError
@@ -38,10 +39,10 @@ def plan_of(**settings):
         ({"clinical": []}, "methods: clinical reads the columns of cohort.clinical, which names none; name some there"),
         ({"clinical": [], "methods": ["clinical+genes"]}, "methods: clinical+genes reads the columns"),
         ({"clinical": ["age", "event"]}, "cohort.clinical: event is what task survival predicts; leave it out"),
-        ({"clinical": ["age", "age"]}, "cohort.clinical: a column is listed twice"),
+        ({"clinical": ["age", "age"]}, "cohort.clinical: column age is listed twice"),
         ({"clinical": ["case_id"]}, "cohort.clinical: case_id says nothing of a case"),
         ({"methods": ["clinicl"]}, "unknown method 'clinicl'; known: "),
-        ({"heatmaps": {"methods": ["mean-patch"]}}, "'mean-patch' is no method that reads patches"),
+        ({"heatmaps": {"methods": ["mean-patch"]}}, "'mean-patch' is no network that reads patches"),
         ({"results": {"reference": "cohort"}}, "results.reference: cohort is not one of methods"),
     ],
 )
@@ -133,12 +134,13 @@ def samples_without_slides(folder):
 def test_the_ledger_of_a_study_without_slides(tmp_path):
     samples_without_slides(tmp_path)
     outputs = [tmp_path / name for name in ("slides.tsv", "samples.tsv", "timing.tsv")]
-    made = {name: tmp_path / f"{name}.parquet" for name in ("samples", "cases", "profiles")}
+    files = LedgerFiles(*(tmp_path / f"{name}.parquet" for name in ("samples", "cases", "profiles")))
     for require, expected in (
         ("any", ["", "missing_profile", "missing_label"]),
         ("paired", ["missing_file"] * 3),
     ):
-        write_ledger(*outputs, **made, settings=WriteLedgerSettings(require=require, tasks={"mgmt": "classification"}))
+        settings = WriteLedgerSettings(require=require, tasks={"mgmt": "classification"})
+        write_ledger(files, *outputs, settings=settings)
         ledger = read_tsv(outputs[1], dtype=str).fillna("")
         assert ledger["reason"].tolist() == expected
     slides = read_tsv(outputs[0])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ksfusion.core.config_block import PATH, Block, Fraction, Name, Printed
+from ksfusion.core.config_block import PATH, Block, Fraction, Name, Printed, once_each
 from ksfusion.core.missing import is_missing
 from ksfusion.terms.tasks import TaskKind
 from ksfusion.terms.units import TimeUnit
@@ -122,11 +122,9 @@ class Clinical(Block):
     @field_validator("clinical")
     @classmethod
     def _columns_differ(cls, columns: list[str]) -> list[str]:
-        if len(set(columns)) < len(columns):
-            raise ValueError("a column is listed twice")
         if "case_id" in columns:
             raise ValueError("case_id says nothing of a case; leave it out")
-        return columns
+        return once_each(columns, "column")
 
 
 class Labelling(Block):
@@ -203,9 +201,7 @@ class Splits(Block):
     @field_validator("external")
     @classmethod
     def _once_each(cls, external: list[str]) -> list[str]:
-        if len(set(external)) < len(external):
-            raise ValueError("a cohort is listed twice")
-        return external
+        return once_each(external, "cohort")
 
     @model_validator(mode="after")
     def _file_goes_with_its_scheme(self) -> Splits:

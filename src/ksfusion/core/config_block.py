@@ -59,6 +59,26 @@ def _can_be_path(path: str) -> str:
     return path
 
 
+def once_each(names: list[str], what: str) -> list[str]:
+    """Return names as they are.
+
+    Parameters
+    ----------
+    names
+        The names of a list in the configuration.
+    what
+        The word for one of them, such as column.
+
+    Raises
+    ------
+    ValueError
+        If one is listed twice.
+    """
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ValueError(f"{what} {twice[0]} is listed twice")
+    return names
+
+
 AnyPath = Annotated[str, AfterValidator(_can_be_path)]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ksfusion.core.errors import UserError
 from ksfusion.core.near_names import did_you_mean
@@ -171,6 +171,28 @@ def unknown_method(name: str) -> str:
     if name in RENAMED:
         return f"unknown method {name!r}: it is {RENAMED[name]} now; use that name"
     return f"unknown method {name!r}; known: {', '.join(METHODS)}{did_you_mean(name, METHODS)}"
+
+
+def networks_reading(names: list[str], letter: Literal["p", "g"]) -> list[str]:
+    """Return names of networks as they are.
+
+    Parameters
+    ----------
+    names
+        The names of a list in the configuration.
+    letter
+        What each must read: ``p`` (patches) or ``g`` (genes).
+
+    Raises
+    ------
+    ValueError
+        If one is not the name of a network that reads it.
+    """
+    known = [name for name, info in NETWORKS.items() if letter in info.modalities]
+    if unknown := [name for name in names if name not in known]:
+        read = "patches" if letter == "p" else "genes"
+        raise ValueError(f"{unknown[0]!r} is no network that reads {read}; known: {', '.join(known)}")
+    return names
 
 
 def method_info(name: str) -> MethodInfo:

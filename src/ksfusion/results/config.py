@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ksfusion.core.config_block import MOST, Block, Positive, Printed
-from ksfusion.methods.registry import METHODS, NETWORKS, unknown_method
+from ksfusion.core.config_block import MOST, Block, Positive, Printed, once_each
+from ksfusion.methods.registry import METHODS, networks_reading, unknown_method
 from ksfusion.results.attribution.config import Attributions
 from ksfusion.results.wording import heading, plain
 from ksfusion.slides.config import Reading
@@ -82,9 +82,7 @@ class Subgrouping(Block):
     @field_validator("subgroups")
     @classmethod
     def _once_each(cls, subgroups: list[str]) -> list[str]:
-        if len(set(subgroups)) < len(subgroups):
-            raise ValueError("a column is listed twice")
-        return subgroups
+        return once_each(subgroups, "column")
 
     @field_validator("ranges")
     @classmethod
@@ -298,13 +296,7 @@ class Heatmaps(ShownSamples):
     @field_validator("methods")
     @classmethod
     def _look_at_patches(cls, methods: list[str]) -> list[str]:
-        for name in methods:
-            if name not in NETWORKS or "p" not in NETWORKS[name].modalities:
-                known = ", ".join(name for name, info in NETWORKS.items() if "p" in info.modalities)
-                raise ValueError(f"{name!r} is no method that reads patches; known: {known}")
-        if len(set(methods)) < len(methods):
-            raise ValueError("a method is listed twice")
-        return methods
+        return once_each(networks_reading(methods, "p"), "method")
 
 
 class DrawHeatmapsSettings(ShownSamples):

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from ksfusion.cohort.config import Labelling
+from ksfusion.core.config_block import once_each
 from ksfusion.core.near_names import did_you_mean
 from ksfusion.results.config import ClassOptions, Printing, ShownTask
 from ksfusion.terms.tasks import SurvivalModel
@@ -86,8 +87,7 @@ def by_name(tasks: list[Any]) -> dict[Any, Any]:
         entries = task if isinstance(task, Mapping) else {task: None} if isinstance(task, str) else None
         if entries is None:
             raise ValueError(f"{task!r} is neither the name of a built-in task nor a mapping of a name to a task")
-        if twice := [name for name in entries if name in found]:
-            raise ValueError(f"{twice[0]} is listed twice")
+        once_each([*found, *entries], "task")
         found |= entries
     return found
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ksfusion.core.config_block import Block, Fraction
+from ksfusion.core.config_block import Block, Fraction, once_each
 from ksfusion.methods.registry import METHODS, MethodInfo, unknown_method
 from ksfusion.terms.tasks import TaskOutcome
 
@@ -102,9 +102,7 @@ class Training(Optimisation):
                 raise ValueError(f"{name} is a regression, whose tasks share a job anyway; leave it out")
             if METHODS[name].teacher:
                 raise ValueError(f"{name} waits for {METHODS[name].teacher}, of which it learns; leave it out")
-        if len(set(together)) < len(together):
-            raise ValueError("a method is listed twice")
-        return together
+        return once_each(together, "method")
 
 
 class RunSettings(Optimisation):

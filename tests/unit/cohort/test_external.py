@@ -125,7 +125,7 @@ def test_what_is_wrong_with_external_cohorts_is_told_before_any_job():
     assert problems(table, external=["z"], scheme="kfold", k=41) == [
         "config.yaml: splits.k: 41 folds of 40 cases leave some without any; lower it"
     ]
-    with pytest.raises(ValueError, match="a cohort is listed twice"):
+    with pytest.raises(ValueError, match="cohort z is listed twice"):
         Splits(external=["z", "z"])
 
 

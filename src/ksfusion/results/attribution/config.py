@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from ksfusion.core.config_block import Block, Positive
-from ksfusion.methods.registry import NETWORKS
+from ksfusion.core.config_block import Block, Positive, once_each
+from ksfusion.methods.registry import networks_reading
 
 
 class AttributeGenesSettings(Block):
@@ -27,10 +27,4 @@ class Attributions(AttributeGenesSettings):
     @field_validator("methods")
     @classmethod
     def _read_genes(cls, methods: list[str]) -> list[str]:
-        for name in methods:
-            if name not in NETWORKS or "g" not in NETWORKS[name].modalities:
-                known = ", ".join(name for name, info in NETWORKS.items() if "g" in info.modalities)
-                raise ValueError(f"{name!r} is no network that reads genes; known: {known}")
-        if len(set(methods)) < len(methods):
-            raise ValueError("a method is listed twice")
-        return methods
+        return once_each(networks_reading(methods, "g"), "method")
