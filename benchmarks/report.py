@@ -21,6 +21,7 @@ import pandas as pd
 from ksfusion.core.provenance import forget_modules
 from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.results.config import WriteReportSettings
+from ksfusion.results.report.files import ReportFiles
 from ksfusion.stages.write_report import write_report
 
 READY = (
@@ -82,8 +83,7 @@ def main() -> None:
         lists = enlarge(results, folder, args.slides)
         forget_modules()
         begun = time.perf_counter()
-        write_report(
-            folder / "report.html",
+        files = ReportFiles(
             tables=tables,
             figures=results / "figures",
             slides=folder / "slides.tsv",
@@ -95,6 +95,10 @@ def main() -> None:
             overviews=lists,
             heatmaps=sorted(results.glob("heatmaps/*/*/*/*/heatmaps.tsv")),
             comparisons=tables / "comparisons.tsv",
+        )
+        write_report(
+            files,
+            folder / "report.html",
             settings=WriteReportSettings(config={}),
         )
         written = time.perf_counter() - begun

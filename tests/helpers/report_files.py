@@ -14,6 +14,7 @@ from ksfusion.results.config import (
     MakeTablesSettings,
     WriteReportSettings,
 )
+from ksfusion.results.report.files import ReportFiles
 from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.draw_genes import draw_genes
 from ksfusion.stages.make_comparisons import make_comparisons
@@ -121,8 +122,7 @@ def report_of(
         folder / "figures" / "genes_fold0",
         settings=Ranking(rank="pooled", top_fraction=1.0),
     )
-    write_report(
-        folder / "report.html",
+    files = ReportFiles(
         tables=folder / "tables",
         figures=folder / "figures",
         slides=folder / "slides.tsv",
@@ -136,6 +136,10 @@ def report_of(
         comparisons=comparisons,
         modalities=modalities,
         subgroups=subgroups,
+    )
+    write_report(
+        files,
+        folder / "report.html",
         settings=WriteReportSettings(
             config={"methods": ["snn"], "slides": {"mpp": 0.5, "exclude": [SCRIPT]}},
             notice=notice,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,37 @@ SLIDE_COLUMNS = [
 ABOUT_SLIDE = ["mpp", "mpp_source", "width", "height", "tissue_mm2", "tissue_share", "mask", "masks_origin"]
 TEXTS = ["slide_id", "mpp_source", "mask", "masks_origin"]
 SAMPLE_COLUMNS = ["sample_id", "case_id", "cohort", "slide_id", "expression_id", "status", "reason", MODALITIES]
+
+
+@dataclass(frozen=True)
+class LedgerFiles:
+    """The files of the stages before, which say what became of slides and samples.
+
+    Parameters
+    ----------
+    samples
+        The validated samples, of `check-cohort`.
+    cases
+        The labelled cases, of `check-cohort`.
+    profiles
+        Expression of all cohorts, of `read-expression`.
+    tiles
+        Tiles of all batches; none of a study without slides.
+    stain
+        Stain of all batches; none where the slides themselves were not read.
+    patches
+        Patches of all batches.
+    features
+        Features of all batches.
+    """
+
+    samples: Path
+    cases: Path
+    profiles: Path
+    tiles: Sequence[Path] = ()
+    stain: Sequence[Path] = ()
+    patches: Sequence[Path] = ()
+    features: Sequence[Path] = ()
 
 
 def slide_ledger(

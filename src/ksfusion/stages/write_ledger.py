@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ksfusion.cohort.config import WriteLedgerSettings
-from ksfusion.cohort.ledger import labelled_cases, sample_ledger, slide_ledger
+from ksfusion.cohort.ledger import LedgerFiles, labelled_cases, sample_ledger, slide_ledger
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_tsv
@@ -22,53 +21,35 @@ log = logging.getLogger(__name__)
 
 
 def write_ledger(
+    files: LedgerFiles,
     slides_output: Path,
     samples_output: Path,
     timing_output: Path,
     *,
-    samples: Path,
-    cases: Path,
-    profiles: Path,
     settings: WriteLedgerSettings,
-    tiles: Sequence[Path] = (),
-    stain: Sequence[Path] = (),
-    patches: Sequence[Path] = (),
-    features: Sequence[Path] = (),
 ) -> None:
     """Write the status of every slide and sample, with the reason where it is not used.
 
     Parameters
     ----------
+    files
+        The files of the stages before.
     slides_output
         Gets the slides: status, reason, scale, tissue, tiles, patches.
     samples_output
         Gets the samples: status and reason.
     timing_output
         Gets the seconds that each stage took for each slide.
-    samples
-        The validated samples, of `check-cohort`.
-    cases
-        The labelled cases, of `check-cohort`.
-    profiles
-        Expression of all cohorts, of `read-expression`.
     settings
         Parts that a sample must have, pairings that count, and the kind of each task.
-    tiles
-        Tiles of all batches; none of a study without slides.
-    stain
-        Stain of all batches; none where the slides themselves were not read.
-    patches
-        Patches of all batches.
-    features
-        Features of all batches.
     """
-    slide_table = slide_ledger(tiles, stain, patches, features)
-    found = read_parquet(profiles, columns=list(PROFILE_KEYS))
+    slide_table = slide_ledger(files.tiles, files.stain, files.patches, files.features)
+    found = read_parquet(files.profiles, columns=list(PROFILE_KEYS))
     sample_table = sample_ledger(
-        read_parquet(samples),
+        read_parquet(files.samples),
         slide_table,
         set(found.itertuples(index=False, name=None)),
-        labelled_cases(read_parquet(cases), settings.tasks),
+        labelled_cases(read_parquet(files.cases), settings.tasks),
         pairing=settings.pairing,
         require=settings.require,
     )
@@ -81,6 +62,6 @@ def write_ledger(
     made_by = provenance(__name__, settings.record())
     write_tsv(slide_table, slides_output, made_by)
     write_tsv(sample_table, samples_output, made_by)
-    seconds = {"tile": tiles, "stain": stain, "features": features}
+    seconds = {"tile": files.tiles, "stain": files.stain, "features": files.features}
     timing = pd.DataFrame({f"{stage}_seconds": read_timing(outputs) for stage, outputs in seconds.items()})
     write_tsv(timing.reindex(slide_table["slide_id"]).reset_index(names="slide_id"), timing_output)
