@@ -121,7 +121,7 @@ def test_tissue_area_is_what_is_seen(drawn):
 
 
 @pytest.mark.parametrize("diagnosis", ["glioblastoma", "astrocytoma_g4", "astrocytoma", "oligodendroglioma"])
-def test_more_tumour_is_more_hematoxylin(drawn, diagnosis):
+def test_more_tumour_is_more_haematoxylin(drawn, diagnosis):
     amounts, counts = [], []
     for tumour in (0.1, 0.5, 0.9):
         path, truth = drawn(diagnosis=diagnosis, tumour=tumour)
