@@ -10,9 +10,9 @@ import torch
 from torch.nn.functional import interpolate
 
 from ksfusion.slides.encoders.build import Encoder
+from ksfusion.slides.encoders.names import PATCHES_AT_ONCE
 from ksfusion.slides.stain.profiles import Profile, normalise
 
-PATCHES_AT_ONCE = 16
 # On a GPU, how many groups of patches may be under way before the caller waits.
 GROUPS_AHEAD = 2
 

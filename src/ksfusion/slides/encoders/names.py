@@ -17,6 +17,8 @@ from ksfusion.slides.encoders.presets import PRESETS, Preset
 
 RESNET50, LITE0, SEEDED = "resnet50", "efficientnet-lite0", "seeded-conv"
 TIMM, HUB = "timm:", "hf-hub:"
+# Those that a thread encodes at once, where a processor encodes.
+PATCHES_AT_ONCE = 16
 # Packages whose encoders are known by their own names, and what begins these here.
 TRIDENT, SLIDE2VEC = "trident:", "slide2vec:"
 COLLECTIONS = (TRIDENT, SLIDE2VEC)

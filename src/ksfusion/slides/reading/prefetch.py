@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
+# Items that are ready before they are asked for.
+AHEAD = 3
 
 
-def prefetch(items: Iterator[T], ahead: int = 3) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T], ahead: int = AHEAD) -> Generator[T, None, None]:
     """Run an iterator in a thread, at most ``ahead`` items before they are asked for; an error in it is raised here."""
     waiting: queue.Queue[Any] = queue.Queue(maxsize=ahead)
     cancelled = threading.Event()
