@@ -25,7 +25,7 @@ from ksfusion.terms.splits import EXTERNAL
 KEY = ["method", "task", "metric", "level"]
 COLUMNS = [*KEY, "cohort", "test", "external", "drop", "ci_low", "ci_high", "n_test", "n", "reason"]
 NUMBERS = ["test", "external", "drop", "ci_low", "ci_high"]
-# Of samples or cases that are not those of the test side.
+# Of samples or cases that are not those of the test split.
 TEST_WORD = re.compile(r"\btest (samples?|cases?)\b")
 
 
