@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import apart, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.unfinished import Status, write_unfinished_run
-
-log = logging.getLogger(__name__)
 
 
 def fit_baseline(
@@ -99,7 +96,6 @@ def _fit_task(
         made_by = provenance((__name__, info.module), {**run, **settings.record()})
         config = {**run, **settings.record(), "classes": task.classes, "provenance": made_by}
         if fitted is None:
-            log.warning("task %s, method %s, fold %d, seed %d: %s: %s", *run.values(), status, reason)
             write_unfinished_run(folder, data, task, run, config, status=status, reason=reason)
             continue
         write_run(

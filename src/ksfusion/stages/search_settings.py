@@ -13,6 +13,7 @@ from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_json, write_tsv
 from ksfusion.methods.registry import method_info
+from ksfusion.training.checkpoint import run_name
 from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.distillation import files_of_teachers, why_no_teacher
@@ -84,9 +85,10 @@ def search_settings(
     kept = Trials(chosen.parent, key_of(made_from, [*files, *files_of_teachers(teacher)]), settings.seed)
     if not reason:
         keep_freed_memory()
-        words = ", ".join(f"{key} {value}" for key, value in run.items())
         of_teacher = teacher[0] if teacher else None
-        run_trials(kept, on_device(data, where), settings, method=method, device=where, name=words, teacher=of_teacher)
+        run_trials(
+            kept, on_device(data, where), settings, method=method, device=where, name=run_name(run), teacher=of_teacher
+        )
     table = trial_table(kept, settings.space)
     choice = best_trial(table, settings)
     write_tsv(table, trials, made_by)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,11 +15,11 @@ from ksfusion.core.malloc import keep_freed_memory
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_json
 from ksfusion.methods.own_files import method_file
-from ksfusion.methods.registry import method_info
-from ksfusion.training.checkpoint import write_run
+from ksfusion.methods.registry import MethodInfo, method_info
+from ksfusion.training.checkpoint import run_name, write_run
 from ksfusion.training.collapse import why_collapsed
-from ksfusion.training.config import RunSettings, TrainModelSettings
-from ksfusion.training.data import FoldFiles, on_device, read_fold
+from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
+from ksfusion.training.data import FoldData, FoldFiles, on_device, read_fold
 from ksfusion.training.distillation import Teacher, files_of_teachers, why_no_teacher
 from ksfusion.training.fit import NotFiniteLossError
 from ksfusion.training.fit_method import fit_method, method_options
@@ -26,9 +27,7 @@ from ksfusion.training.objective import OBJECTIVES, sample_weights
 from ksfusion.training.predict import predict_all, prediction_table
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.resume import Resume, key_of
-from ksfusion.training.unfinished import write_unfinished_run
-
-log = logging.getLogger(__name__)
+from ksfusion.training.unfinished import Status, write_unfinished_run
 
 
 def train_model(
@@ -110,66 +109,83 @@ def train_model(
         **method_file(info),
     }
     where = torch.device(choose_device(device))
-    train = data.labelled("train")
-    reason = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[train])
-    if not reason:
+    unteachable = OBJECTIVES[task.kind].reason_to_skip(data.samples.iloc[data.labelled("train")])
+    if not unteachable:
         keep_freed_memory()
         data = on_device(data, where)
+    runs = _Runs(info, task, fold, training, files, data, unteachable, config, where, tensorboard)
     for number, folder in zip(seed, output, strict=True):
-        run = {"task": task.name, "method": method, "fold": fold, "seed": number}
-        recorded = {**run, "task": task.record(), "training": training.record()}
-        of_run = {**config, "seed": number, "provenance": provenance((__name__, info.module), recorded)}
-        if reason:
-            log.warning("%s: skipped: %s", _words(run), reason)
-            write_unfinished_run(folder, data, task, run, of_run, status="skipped", reason=reason)
-            continue
-        own_teacher = [taught_by[number]] if taught_by else []
-        if without := why_no_teacher(info, own_teacher):
-            log.warning("%s: failed: %s", _words(run), without)
-            write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=without)
-            continue
-        key = {"config": of_run, "device": where.type, "threads": THREADS, "torch": str(torch.__version__)}
-        resume = Resume(folder, key_of(key, [*files, *files_of_teachers(own_teacher)]))
+        _train_seed(runs, number, folder, [taught_by[number]] if taught_by else [])
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """What the runs of a method for a task and fold have in common, whatever their seed."""
+
+    info: MethodInfo
+    task: TrainedTask
+    fold: int
+    training: RunSettings
+    files: FoldFiles
+    data: FoldData
+    unteachable: str
+    config: Mapping[str, Any]
+    device: torch.device
+    tensorboard: bool
+
+
+def _train_seed(runs: _Runs, seed: int, folder: Path, teacher: Sequence[Path]) -> None:
+    """Train one run and write its files; of a run that has no model, why."""
+    data, task, training = runs.data, runs.task, runs.training
+    run = {"task": task.name, "method": runs.info.name, "fold": runs.fold, "seed": seed}
+    recorded = {**run, "task": task.record(), "training": training.record()}
+    config = {**runs.config, "seed": seed, "provenance": provenance((__name__, runs.info.module), recorded)}
+    key = {"config": config, "device": runs.device.type, "threads": THREADS, "torch": str(torch.__version__)}
+    resume = Resume(folder, key_of(key, [*runs.files, *files_of_teachers(teacher)]))
+    fitted = None
+    status, reason = _why_no_model(runs, teacher)
+    if not reason:
         try:
-            with reproducible(number, device=where, threads=THREADS):
+            with reproducible(seed, device=runs.device, threads=THREADS):
                 model, objective, fitted = fit_method(
                     data,
                     task=task,
-                    method=method,
-                    seed=number,
+                    method=runs.info.name,
+                    seed=seed,
                     settings=training,
-                    device=where,
-                    name=_words(run),
+                    device=runs.device,
+                    name=run_name(run),
                     resume=resume,
-                    tensorboard=folder / "tensorboard" if tensorboard else None,
-                    teacher=Teacher.read(own_teacher[0]) if own_teacher else None,
+                    tensorboard=folder / "tensorboard" if runs.tensorboard else None,
+                    teacher=Teacher.read(teacher[0]) if teacher else None,
                 )
                 model.load_state_dict(fitted.weights)
                 logits = predict_all(model, data, batch_size=training.batch_size)
+            status, reason = "collapsed", why_collapsed(logits, task.kind, training)
         except NotFiniteLossError as error:
-            log.warning("%s: failed: %s", _words(run), error)
-            write_unfinished_run(folder, data, task, run, of_run, status="failed", reason=str(error))
-            resume.remove()
-            continue
-        if collapsed := why_collapsed(logits, task.kind, training):
-            log.warning("%s: %s", _words(run), collapsed)
-            write_unfinished_run(folder, data, task, run, of_run, status="collapsed", reason=collapsed, fitted=fitted)
-            resume.remove()
-            continue
-        learned = data.samples.iloc[train]
-        weights = sample_weights(learned, weight_by=training.weight_by)
-        objective = objective.completed(logits[train], learned, weights)
-        write_run(
-            folder,
-            weights=fitted.weights,
-            config={**of_run, "n_outputs": objective.n_outputs, **objective.describe()},
-            predictions=prediction_table(data, fold, objective.predictions(logits)),
-            history=fitted.history,
-            metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
-        )
-        # Snakemake removes the files of all seeds when one is interrupted; this brings them back.
-        resume.finish()
+            status, reason = "failed", str(error)
+    if fitted is None or reason:
+        write_unfinished_run(folder, data, task, run, config, status=status, reason=reason, fitted=fitted)
+        resume.remove()
+        return
+    train = data.labelled("train")
+    learned = data.samples.iloc[train]
+    weights = sample_weights(learned, weight_by=training.weight_by)
+    objective = objective.completed(logits[train], learned, weights)
+    write_run(
+        folder,
+        weights=fitted.weights,
+        config={**config, "n_outputs": objective.n_outputs, **objective.describe()},
+        predictions=prediction_table(data, runs.fold, objective.predictions(logits)),
+        history=fitted.history,
+        metrics={**run, "status": "ok", "reason": "", **fitted.describe(), "test": {}},
+    )
+    # Snakemake removes the files of all seeds when one is interrupted; this brings them back.
+    resume.finish()
 
 
-def _words(run: Mapping[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in run.items())
+def _why_no_model(runs: _Runs, teacher: Sequence[Path]) -> tuple[Status, str]:
+    """Return the status of a run that cannot be trained, and why; an empty reason where it can."""
+    if runs.unteachable:
+        return "skipped", runs.unteachable
+    return "failed", why_no_teacher(runs.info, teacher)

@@ -29,6 +29,11 @@ MODEL, CONFIG, PREDICTIONS, HISTORY, METRICS = (
 )
 
 
+def run_name(run: Mapping[str, object]) -> str:
+    """Return what a run is called in messages, by its task, method, fold and seed."""
+    return ", ".join(f"{key} {value}" for key, value in run.items())
+
+
 def write_run(
     folder: Path,
     *,

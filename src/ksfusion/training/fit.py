@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ksfusion.core.errors import UserError
 from ksfusion.methods.output import Method
-from ksfusion.training.config import Optimisation
+from ksfusion.training.config import RunSettings
 from ksfusion.training.data import FoldData
 from ksfusion.training.distillation import Lessons
 from ksfusion.training.labelled import Labelled
@@ -38,13 +38,11 @@ def fit(
     *,
     epochs: int,
     seed: int,
-    settings: Optimisation,
+    settings: RunSettings,
     strategy: Strategy,
     name: str,
-    bf16: bool = False,
     resume: Resume | None = None,
     tensorboard: Path | None = None,
-    modality_dropout: float = 0.0,
     lessons: Lessons | None = None,
 ) -> Fitted:
     """Train a model with Adam and a cosine schedule of the learning rate, from ``settings.lr`` towards 0.
@@ -52,7 +50,8 @@ def fit(
     Parameters
     ----------
     model
-        Model to train, which is left in the state of the last epoch; the best epoch's is returned.
+        Model to train, which is left in the state of the last epoch; the best epoch's is returned. On a GPU it is
+        computed in bfloat16 where torch's autocast allows it.
     data
         Samples of a fold: gradients come from the labelled training samples, the best epoch from the labelled
         validation samples.
@@ -63,19 +62,16 @@ def fit(
     seed
         Seed of the order of samples.
     settings
-        Batch size, learning rate, weight decay, and what samples are weighted by.
+        Batch size, learning rate, weight decay, what samples are weighted by, and the share of them that lose slide or
+        genes at each step (see `drop_modalities`).
     strategy
         The method's way to train: steps of an epoch and their learning rates, choice of the best epoch, CG-Coord.
     name
         Name of the run, for messages.
-    bf16
-        Whether the model is computed in bfloat16 where torch's autocast allows it.
     resume
         Storage of the state after each epoch, from which training goes on where it holds one; None keeps nothing.
     tensorboard
         Folder for TensorBoard's event files; None writes none.
-    modality_dropout
-        Share of the training samples of which slide or genes are taken away at each step; see `drop_modalities`.
     lessons
         What a teacher says of the training samples, for a method that learns from one.
 
@@ -103,33 +99,17 @@ def fit(
         for epoch in range(done + 1, epochs + 1):
             start = time.perf_counter()
             rates = cosine(settings.lr, strategy.shares(epoch, epochs=epochs, steps=steps))
-            batches = list(batched(state.order.permutation(len(train)), batch_size))[:steps]
-            dropped = drop_modalities(state.order, len(train), modality_dropout) if modality_dropout else None
-            model.train()
-            records = []
-            for batch, rate in zip(batches, rates, strict=True):
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                positions = train.positions[batch]
-                taken = None if dropped is None else dropped[batch]
-                patches, genes, *present = data.inputs(positions, device, bf16=bf16, dropped=taken)
-                truth, weights = train.batch(batch)
-                records.append(
-                    training_step(
-                        model,
-                        optimiser,
-                        patches,
-                        genes,
-                        truth,
-                        weights,
-                        objective=objective,
-                        strategy=strategy,
-                        bf16=bf16,
-                        present=present[0] if present else None,
-                        lesson=None if lessons is None else lessons.batch(positions),
-                    )
-                )
-                progress.step()
+            records = _train_epoch(
+                state,
+                data,
+                train,
+                objective,
+                settings=settings,
+                strategy=strategy,
+                rates=rates,
+                lessons=lessons,
+                progress=progress,
+            )
             try:
                 means = _means(records)
                 found = _validate(model, data, val, objective, batch_size=batch_size)
@@ -147,6 +127,53 @@ def fit(
                 resume.save(state, last=epoch == epochs)
             progress.epoch(row)
     return _summary(state, objective, strategy, val)
+
+
+def _train_epoch(
+    state: TrainingState,
+    data: FoldData,
+    train: Labelled,
+    objective: Objective,
+    *,
+    settings: RunSettings,
+    strategy: Strategy,
+    rates: Sequence[float],
+    lessons: Lessons | None,
+    progress: Progress,
+) -> list[dict[str, Tensor]]:
+    """Take a step at each learning rate, on batches of the training samples in a drawn order; return what each did."""
+    model, device = state.model, next(state.model.parameters()).device
+    bf16 = device.type == "cuda"
+    # The order is drawn before what is dropped: with another order of draws a seed would give another training.
+    batches = list(batched(state.order.permutation(len(train)), settings.batch_size))[: len(rates)]
+    share = settings.modality_dropout
+    dropped = drop_modalities(state.order, len(train), share) if share else None
+    model.train()
+    records = []
+    for batch, rate in zip(batches, rates, strict=True):
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        positions = train.positions[batch]
+        taken = None if dropped is None else dropped[batch]
+        patches, genes, *present = data.inputs(positions, device, bf16=bf16, dropped=taken)
+        truth, weights = train.batch(batch)
+        records.append(
+            training_step(
+                model,
+                state.optimiser,
+                patches,
+                genes,
+                truth,
+                weights,
+                objective=objective,
+                strategy=strategy,
+                bf16=bf16,
+                present=present[0] if present else None,
+                lesson=None if lessons is None else lessons.batch(positions),
+            )
+        )
+        progress.step()
+    return records
 
 
 def cosine(highest: float, shares: np.ndarray) -> list[float]:

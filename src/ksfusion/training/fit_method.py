@@ -101,10 +101,8 @@ def fit_method(
         settings=settings,
         strategy=strategy,
         name=name,
-        bf16=device.type == "cuda",
         resume=resume,
         tensorboard=tensorboard,
-        modality_dropout=settings.modality_dropout or 0.0,
         lessons=lessons,
     )
     return model, objective, fitted

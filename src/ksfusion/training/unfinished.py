@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -9,11 +10,13 @@ from typing import Any, Literal, TypeAlias
 import pandas as pd
 
 from ksfusion.terms.tasks import TaskOutcome
-from ksfusion.training.checkpoint import write_run
+from ksfusion.training.checkpoint import run_name, write_run
 from ksfusion.training.data import FoldData
 from ksfusion.training.fit import HISTORY_COLUMNS, Fitted
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.predict import prediction_table
+
+log = logging.getLogger(__name__)
 
 # Skipped: its training samples cannot teach it. Unsuited: the method is not for such a task. Collapsed: its output was
 # the same for every sample.
@@ -31,7 +34,7 @@ def write_unfinished_run(
     reason: str,
     fitted: Fitted | None = None,
 ) -> None:
-    """Write the files of a run that has no model, and why.
+    """Write the files of a run that has no model, and why; a warning says so too.
 
     Parameters
     ----------
@@ -50,6 +53,7 @@ def write_unfinished_run(
     fitted
         Its training, where that came to an end: its history and its epoch are kept.
     """
+    log.warning("%s: %s: %s", run_name(run), status, reason.removeprefix(f"{status}: "))
     nothing = pd.DataFrame(columns=OBJECTIVES[task.kind].columns(task), dtype=float)
     write_run(
         folder,
