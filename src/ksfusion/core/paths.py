@@ -25,6 +25,13 @@ def _different(folders: tuple[Path, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(folder.resolve()) for folder in folders))
 
 
+def nearest_above(path: Path | str) -> Path:
+    """Return a path, or the nearest above it that is there and may be seen."""
+    place = Path(path)
+    # Unlike `Path.exists`, it says of what may not be seen, or has too long a name, that it is not there.
+    return next(above for above in (place, *place.absolute().parents) if os.path.exists(above))  # noqa: PTH110
+
+
 def find_path(path: str, folders: Sequence[Path]) -> str:
     """Return a path as the working directory sees it.
 

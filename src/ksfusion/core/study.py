@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from ksfusion.core.checksums import SEAL_KEY, UNSEALED, check_sealed_text, sealed_text
 from ksfusion.core.config_block import path_problem
 from ksfusion.core.errors import DamagedFileError, UserError
+from ksfusion.core.paths import nearest_above
 from ksfusion.core.storage import read_provenance, write_text
 
 # About as many slides a batch.
@@ -98,12 +100,25 @@ def usable_folder(folder: Path | str, source: str) -> str:
         If it can be no folder, or nothing can be written there.
     """
     place = Path(folder)
-    there = next(parent for parent in (place, *place.absolute().parents) if parent.exists())
+    there = nearest_above(place)
     if not there.is_dir():
         raise UserError(f"{source}: folder: {there} is not a folder; name another")
-    if not os.access(there, os.W_OK):
+    if not _can_be_written(there):
         raise UserError(f"{source}: folder: nothing can be written to {there.absolute()}; name another")
     return str(folder)
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Return whether folders can be made in one; where Snakemake has made its own, the right to write is enough."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    if not os.path.isdir(folder / ".snakemake"):  # noqa: PTH112
+        # Of file systems that are none, such as /proc, and of some on the network the right alone says nothing.
+        try:
+            tempfile.TemporaryDirectory(prefix=".ksfusion-", dir=folder).cleanup()
+        except OSError:
+            return False
+    return True
 
 
 def batches_for(slides: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from ksfusion.core.errors import UserError
+from ksfusion.core.paths import nearest_above
 from ksfusion.core.resources import PROJECT
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.study import study_folder, usable_folder
@@ -177,8 +178,7 @@ def environment(command: Sequence[str]) -> dict[str, str]:
     except (KeyError, OSError):
         known["LOGNAME"] = str(os.getuid())
     cache = Path(known.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    there = next(parent for parent in (cache, *cache.absolute().parents) if parent.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(nearest_above(cache), os.W_OK | os.X_OK):
         for name, folder in READ_FROM_CACHE.items():
             if (cache / folder).is_dir():
                 known.setdefault(name, str(cache / folder))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ksfusion.core.errors import UserError
-from ksfusion.doctor.findings import Finding, Level
+from ksfusion.doctor.findings import Finding
 from ksfusion.doctor.profiles import SLURM, Profile
 
 SUBMIT = "sbatch"
@@ -54,9 +54,13 @@ def cluster_findings(profile: Profile) -> Iterator[Finding]:
         version = _ask("sinfo", "--version").strip()
         settings, partitions = _settings(), _partitions()
     except UserError as error:
-        # Commands without a cluster behind them stand on many a workstation.
-        level: Level = "problem" if wanted else "note"
-        yield Finding(level, "SLURM", str(error), "ask who runs the cluster" if wanted else "")
+        if wanted:
+            remedy = "start runs on a login node of the cluster, and ask who runs it where they do"
+            yield Finding("problem", "SLURM", str(error), remedy)
+        else:
+            # Commands without a cluster behind them stand on many a workstation.
+            said = "its commands are installed, and no cluster answers them here"
+            yield Finding("note", "SLURM", said, "of no matter unless runs go to SLURM (--profile slurm)")
         return
     yield Finding("ok", "SLURM", f"{version}, partitions: {', '.join(partition.name for partition in partitions)}")
     yield _plugin(wanted)

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from ksfusion.core.memory import memory_limit
-from ksfusion.doctor.findings import Finding
+from ksfusion.doctor.findings import Finding, looked_at
 
 GB = 10**9
 # Of a folder in which results are to be written; what a study takes, `ksfusion estimate` tells.
@@ -36,14 +36,23 @@ def machine_findings(folder: Path, needed_mb: int) -> Iterator[Finding]:
     needed_mb
         Memory that the largest job asks for on this machine, in MB; 0 where jobs run elsewhere.
     """
-    yield _packages()
+    yield from package_findings()
+    yield from looked_at("processors", _processors)
+    yield from looked_at("memory", _memory, needed_mb)
+    yield from looked_at("disk", _disk, folder)
+    yield from looked_at("writing", _writing, folder)
+    yield from looked_at("TMPDIR", _temporary)
+    yield from looked_at("files", _open_files)
+
+
+def package_findings() -> Iterator[Finding]:
+    """Yield whether the packages are installed that ksfusion wants."""
+    yield from looked_at("packages", _packages)
+
+
+def _processors() -> Finding:
     cores = len(os.sched_getaffinity(0))
-    yield Finding("ok", "processors", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")
-    yield _memory(needed_mb)
-    yield _disk(folder)
-    yield _writing(folder)
-    yield _temporary()
-    yield _open_files()
+    return Finding("ok", "processors", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")
 
 
 def _packages() -> Finding:

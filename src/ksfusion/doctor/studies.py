@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ksfusion.core.errors import UserError
+from ksfusion.core.paths import nearest_above
 from ksfusion.core.strict_yaml import read_yaml
 from ksfusion.core.workflow import folder_of, parse_settings
-from ksfusion.doctor.findings import Finding, from_lines
+from ksfusion.doctor.findings import Finding, from_lines, looked_at
 from ksfusion.plan import Plan, make_plan
 from ksfusion.preflight.packages import missing_packages, trial_problems
 from ksfusion.slides.encoders.hub import check_weights
@@ -40,7 +40,11 @@ def planned_study(config: Path, settings: Sequence[str] = ()) -> Iterator[Plan]:
     folder, started_in = folder_of(config, settings), Path.cwd()
     values = _merged(read_yaml(config), parse_settings(settings))
     with contextlib.ExitStack() as stack:
-        here = folder if folder.is_dir() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        here = (
+            folder
+            if nearest_above(folder) == folder and folder.is_dir()
+            else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        )
         stack.enter_context(contextlib.chdir(here))
         full = started_in / config
         yield make_plan(values, source=str(config), files=[full], started_in=started_in)
@@ -67,15 +71,19 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
         "problem", "settings", missing_packages(plan.config, {*OF_GENES, *(OF_SLIDES if reads else ())})
     )
     if plan.config.methods_from and find_spec("torch"):
-        yield from from_lines("problem", "methods", trial_problems(plan.config))
+        yield from looked_at("methods", _methods, plan)
     features = plan.config.features
     if weights and reads and features.weights is None:
-        try:
-            check_weights(features.encoder)
-        except UserError as error:
-            yield from from_lines("problem", "weights", [str(error)])
-        else:
-            yield Finding("ok", "weights", f"of {features.encoder} are here, or can be had")
+        yield from looked_at("weights", _weights, features.encoder)
+
+
+def _methods(plan: Plan) -> list[Finding]:
+    return from_lines("problem", "methods", trial_problems(plan.config))
+
+
+def _weights(encoder: str) -> Finding:
+    check_weights(encoder)
+    return Finding("ok", "weights", f"of {encoder} are here, or can be had")
 
 
 def _merged(values: Any, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,18 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ksfusion.core.errors import UserError
-from ksfusion.core.workflow import folder_of
-from ksfusion.doctor.cluster import cluster_findings
-from ksfusion.doctor.findings import Finding, from_lines
-from ksfusion.doctor.gpus import gpu_findings
-from ksfusion.doctor.machine import machine_findings
-from ksfusion.doctor.profiles import read_profile
-from ksfusion.doctor.reading import reading_findings
-from ksfusion.doctor.studies import planned_study, study_findings
+from ksfusion.doctor.findings import Finding, not_loaded
+from ksfusion.doctor.machine import package_findings
 
 # Of the command where something is wrong; 2 is that of a mistake in the command itself.
 UNFIT = 1
+# Characters of the longest subject.
+WIDTH = len("SLURM plugin")
 
 
 def doctor(
@@ -49,14 +44,18 @@ def doctor(
     UserError
         If there is no such configuration or profile.
     """
-    found = list(findings(config, set, profile))
+    found = []
+    for finding in findings(config, set, profile):
+        found.append(finding)
+        if format == "text":
+            # Each at once: what a library that crashes takes with it is not what was found before.
+            sys.stdout.write(f"{finding.line(WIDTH)}\n")
+            sys.stdout.flush()
     problems = sum(finding.level == "problem" for finding in found)
     if format == "json":
         told = {"problems": problems, "findings": [finding.record() for finding in found]}
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
     else:
-        width = max(len(finding.subject) for finding in found)
-        sys.stdout.writelines(f"{finding.line(width)}\n" for finding in found)
         sys.stdout.write(f"{problems or 'no'} problem{'' if problems == 1 else 's'}\n")
     if problems:
         sys.exit(UNFIT)
@@ -64,18 +63,11 @@ def doctor(
 
 def findings(config: Path | None, settings: Sequence[str], profile: str | None) -> Iterator[Finding]:
     """Yield all that was found; see `doctor`."""
-    asked = read_profile(profile)
-    folder = folder_of(config, settings) if config else Path.cwd()
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    yield from machine_findings(there, asked.largest_mb() if asked.executor == "local" else 0)
-    yield from reading_findings()
-    yield from gpu_findings()
-    yield from cluster_findings(asked)
-    if config is None:
-        return
     try:
-        with planned_study(config, settings) as plan:
-            of_study = list(study_findings(plan))
-    except UserError as error:
-        of_study = from_lines("problem", "tables", str(error).splitlines())
-    yield from of_study
+        from ksfusion.doctor.overall import overall_findings
+    except Exception as error:  # whatever a damaged package raises
+        # Without what ksfusion itself is made of nothing else can be looked at.
+        yield from package_findings()
+        yield not_loaded("ksfusion", error)
+        return
+    yield from overall_findings(config, settings, profile)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import UserError
+from ksfusion.core.paths import nearest_above
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.cluster import known_cluster
 from ksfusion.doctor.findings import Finding
@@ -110,8 +111,7 @@ def estimated(
     use = min(cores or 10**6, len(os.sched_getaffinity(0))) if profile is None else None
     place = Place(use, int(asked.values.get("jobs", 100)) if profile else 0, asked)
     jobs = due_jobs(workflow_command(config, settings=settings))
-    folder = folder_of(config, settings)
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = nearest_above(folder_of(config, settings))
     rates = Rates.read()
     sources = sorted({rate.measured for rate in rates.rates})
     failed: Mapping[str, str] = {}

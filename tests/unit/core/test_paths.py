@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ksfusion.core.config_block import PATH, Block
 from ksfusion.core.errors import UserError
-from ksfusion.core.paths import find_path, located
+from ksfusion.core.paths import find_path, located, nearest_above
 
 
 @pytest.fixture
@@ -82,3 +82,13 @@ def test_each_path_that_may_be_two_files_is_a_line(folders):
         located(Settings(sources=[Source(file="a"), Source(file="b")]), folders)
     assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["a", "b"]
     assert Path("a").exists() is False
+
+
+def test_the_nearest_folder_above_what_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    assert nearest_above(tmp_path / "a") == tmp_path / "a"
+    assert nearest_above(tmp_path / "a/b/c") == tmp_path / "a"
+    # Asked whether it is there, pathlib raises.
+    assert nearest_above(tmp_path / ("x" * 300)) == tmp_path
+    assert nearest_above("b/c") == tmp_path

@@ -130,3 +130,9 @@ class TestFolder:
         monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
         with pytest.raises(UserError, match=f"my.yaml: folder: nothing can be written to {tmp_path}; name another"):
             usable_folder("a/b", "my.yaml")
+
+    @pytest.mark.parametrize("folder", ["/proc", "/proc/x", "/sys/a/b"])
+    def test_where_the_right_to_write_says_nothing(self, folder):
+        """Root may write to /proc, and nothing can be made there."""
+        with pytest.raises(UserError, match=f"my.yaml: folder: nothing can be written to {folder[:4]}"):
+            usable_folder(folder, "my.yaml")

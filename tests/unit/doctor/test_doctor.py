@@ -1,7 +1,10 @@
 """What `ksfusion doctor` says of a machine, a cluster and a study, each with something known to be wrong."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -13,7 +16,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.resources import PROJECT
 from ksfusion.doctor import cluster, gpus, machine, reading
 from ksfusion.doctor.cluster import Partition, partition_findings, read_partitions
-from ksfusion.doctor.findings import Finding, from_lines
+from ksfusion.doctor.findings import Finding, from_lines, looked_at
 from ksfusion.doctor.profiles import Profile, read_profile
 from ksfusion.methods.template import method_text
 
@@ -104,6 +107,26 @@ def test_a_profile_for_slurm_where_there_is_none(tmp_path, monkeypatch):
     assert list(cluster.cluster_findings(profile_of(tmp_path))) == []
 
 
+@pytest.mark.parametrize(("executor", "level"), [("slurm", "problem"), ("local", "note")])
+def test_commands_of_slurm_without_a_cluster(tmp_path, monkeypatch, executor, level):
+    (tmp_path / "sbatch").touch()
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho 'sinfo: error: DNS SRV lookup failed' >&2\nexit 1\n")
+    for command in ("sbatch", "sinfo"):
+        (tmp_path / command).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (found,) = cluster.cluster_findings(profile_of(tmp_path, executor=executor))
+    assert found.level == level
+    assert ("DNS SRV lookup failed" in found.said) == (level == "problem")
+    assert found.remedy.startswith("start runs on a login node" if level == "problem" else "of no matter unless runs")
+
+
+def test_what_sinfo_prints_that_is_no_table_is_a_finding(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/sbatch")
+    monkeypatch.setattr(cluster, "_ask", lambda *command: "main*|1-00:00:00|much|16|(null)\n")
+    (found,) = looked_at("SLURM", cluster.cluster_findings, profile_of(tmp_path))
+    assert (found.level, found.subject) == ("problem", "SLURM") and "'much'" in found.said and found.remedy
+
+
 def test_what_a_machine_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "memory_limit", lambda: 4 * 10**9)
     monkeypatch.setattr(machine, "requires", lambda _: ["numpy<1", "no-such-package>=2", "pytest ; extra == 'dev'"])
@@ -163,6 +186,12 @@ def test_why_pytorch_has_no_gpu(tmp_path, monkeypatch, driver, built, hidden, le
     assert (found.level, found.subject) == (level, "CUDA")
     assert said in found.said
     assert not driver or driver in found.said
+    # A login node need not have what the nodes have.
+    (found,) = gpus.gpu_findings(here=False)
+    assert found.level == "note" and found.said.startswith("here: PyTorch" if driver is None else "here: driver")
+    assert "the processor" not in found.said
+    assert found.remedy.startswith("jobs run on other nodes")
+    assert ("srun --gres=gpu:1 ksfusion doctor" if built else "install a PyTorch with CUDA") in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -255,6 +284,88 @@ def test_a_study_out_of_order(study, capsys):
     assert code == 0
     notes = [f["said"] for f in said["findings"] if f["level"] == "note" and f["subject"] == "tables"]
     assert any("slides/case-03.png" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("package", "subjects"),
+    [
+        ("torch", {"PyTorch"}),
+        ("imagecodecs", {"codecs"}),
+        ("numpy", {"codecs", "OpenSlide"}),
+        ("openslide", {"OpenSlide"}),
+        ("huggingface_hub", {"weights"}),
+    ],
+)
+def test_a_package_that_is_not_there_is_a_problem_and_all_else_is_told(study, capsys, monkeypatch, package, subjects):
+    monkeypatch.setitem(sys.modules, package, None)  # so an import of it raises ModuleNotFoundError
+    encoder = "uni2-h" if package == "huggingface_hub" else "seeded-conv"
+    code, said = told(capsys, study, "--set", f"features.encoder={encoder}")
+    wrong = [finding for finding in said["findings"] if finding["level"] == "problem"]
+    named = [finding for finding in wrong if f"the package {package} is not installed" in finding["said"]]
+    assert code == 1 and named and all("pip install" in finding["remedy"] for finding in named)
+    assert {finding["subject"] for finding in wrong} == subjects
+    told_of = [finding["subject"] for finding in said["findings"]]
+    assert [name for name in ("packages", "memory", "disk", "TMPDIR", "tables") if name not in told_of] == []
+
+
+def broken_package(folder, name, raised):
+    """Put a package into a folder that raises when it is imported."""
+    (folder / name).mkdir()
+    (folder / name / "__init__.py").write_text(f"raise {raised}\n")
+
+
+def run_doctor(folder, *argv):
+    """Return the exit code of the command with a folder before all packages, and the lines that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ksfusion", "doctor", *map(str, argv)],
+        capture_output=True, text=True, check=False, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ImportError('libtorch_cpu.so: failed to map segment from shared object')",  # as under a low ulimit -v
+        "OSError('libcudart.so.13: cannot open shared object file')",
+    ],
+)
+def test_a_pytorch_whose_libraries_cannot_be_loaded(tmp_path, raised):
+    broken_package(tmp_path, "torch", raised)
+    code, lines = run_doctor(tmp_path)
+    (line,) = [line for line in lines if line.startswith("problem PyTorch ")]
+    assert code == 1 and "cannot be loaded (lib" in line and "--force-reinstall torch" in line
+    assert lines[0].split()[1] == "packages" and any(" OpenSlide " in line for line in lines)
+
+
+@pytest.mark.parametrize("package", ["yaml", "pydantic"])
+def test_without_what_ksfusion_is_made_of_the_packages_are_told(tmp_path, package):
+    broken_package(tmp_path, package, f"ModuleNotFoundError(name={package!r})")
+    code, lines = run_doctor(tmp_path)
+    assert code == 1 and [line.split()[1] for line in lines[:-1]] == ["packages", "ksfusion"]
+    assert f"the package {package} is not installed; install it" in lines[1]
+    (tmp_path / package / "__init__.py").write_text("raise SystemError('versions that do not fit')\n")
+    code, lines = run_doctor(tmp_path)
+    assert code == 1 and "ksfusion      cannot be loaded (versions that do not fit); " in lines[1]
+
+
+def test_what_was_found_before_a_library_crashes_is_told(tmp_path):
+    """As on a processor without what a library is compiled for."""
+    broken_package(tmp_path, "torch", "SystemExit(__import__('os').kill(__import__('os').getpid(), 4))")
+    code, lines = run_doctor(tmp_path)
+    assert code == -4 and [line.split()[1] for line in lines[:1]] == ["packages"] and " OpenSlide " in lines[-1]
+
+
+@pytest.mark.parametrize(("folder", "why"), [("/proc/x", "writing"), ("/dev/null/x", "writing")])
+def test_a_folder_of_the_study_that_cannot_be_made(study, capsys, folder, why):
+    code, said = told(capsys, study, "--set", f"folder={folder}")
+    assert code == 1 and why in {found["subject"] for found in said["findings"] if found["level"] == "problem"}
+    for verb in ("estimate", "run"):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, str(study), "--set", f"folder={folder}"])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert ended.value.code == 2 and line.startswith(f"error: {study}: folder: ") and "name another" in line
 
 
 def test_weights_that_are_not_given(study, capsys, monkeypatch):
