@@ -9,12 +9,7 @@ ATTRIBUTION_FIGURES = expand("results/figures/attributions_{method}_fold{fold}.p
 rule attribute_genes:
     input:
         **FOLD_FILES,
-        runs=expand(
-            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
-            task=TASKS,
-            seed=SEEDS,
-            file=["model.safetensors", "config.json"],
-        ),
+        runs=MODEL_FILES,
         truth="truth/genes.tsv" if plan.config.demo else [],
     output:
         tables=expand("results/attributions/{task}/{{method}}/fold{{fold}}.tsv", task=TASKS),
@@ -26,12 +21,12 @@ rule attribute_genes:
     conda:
         "../../envs/attributions.yaml"
     params:
-        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        folders=RUNS_OF_METHOD,
         settings=plan.settings("attribute_genes"),
         code=lambda wildcards: plan.code("attribute_genes", method=wildcards.method),
     shell:
-        "ksfusion attribute-genes --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        f"ksfusion attribute-genes {FOLD_OPTIONS}"
+        " --runs {params.folders}"
         " --truth {input.truth} --settings {params.settings:q} --output {output.tables} --stability {output.stability}"
         " 2> {log}"
 
@@ -58,18 +53,14 @@ EMBEDDED = (
     [method for method in plan.trained(plan.config.heatmaps.methods) if method in METHODS] if plan.has_slides else []
 )
 EMBEDDED_SEED = (plan.config.heatmaps.seeds or SEEDS)[0]
+EMBEDDED_RUNS = expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=EMBEDDED_SEED)
 EMBEDDINGS = expand("results/figures/embeddings_{method}_fold{fold}.png", method=EMBEDDED, fold=FOLDS)
 
 
 rule draw_embeddings:
     input:
         **FOLD_FILES,
-        runs=expand(
-            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
-            task=TASKS,
-            seed=EMBEDDED_SEED,
-            file=["model.safetensors", "config.json"],
-        ),
+        runs=expand("{run}/{file}", run=EMBEDDED_RUNS, file=MODEL_FILE_NAMES),
     output:
         multiext("results/figures/embeddings_{method}_fold{fold}", ".svg", ".png"),
     log:
@@ -79,11 +70,11 @@ rule draw_embeddings:
     conda:
         "../../envs/embeddings.yaml"
     params:
-        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=EMBEDDED_SEED),
+        folders=EMBEDDED_RUNS,
         stem="results/figures/embeddings_{method}_fold{fold}",
         settings=plan.settings("draw_embeddings"),
         code=lambda wildcards: plan.code("draw_embeddings", method=wildcards.method),
     shell:
-        "ksfusion draw-embeddings --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        f"ksfusion draw-embeddings {FOLD_OPTIONS}"
+        " --runs {params.folders}"
         " --settings {params.settings:q} --output {params.stem} 2> {log}"

@@ -1,5 +1,6 @@
 # Where it is known what patches show: planted in the demo, or annotated by the user. Whether attention falls on it.
 LOCATED = [method for method in METHODS if method in registry.NETWORKS and "p" in registry.METHODS[method].modalities]
+LOCATED_RUNS = expand("results/models/{task}/{method}/fold{{fold}}/seed{seed}", method=LOCATED, task=TASKS, seed=SEEDS)
 LOCALISATION = ["results/localisation.tsv"]
 REGIONS = [] if plan.config.demo else ["results/regions.parquet"]
 
@@ -33,13 +34,7 @@ rule locate_attention:
         **FOLD_FILES,
         truth="truth/tiles.parquet" if plan.config.demo else [],
         regions=REGIONS,
-        runs=expand(
-            "results/models/{task}/{method}/fold{{fold}}/seed{seed}/{file}",
-            task=TASKS,
-            method=LOCATED,
-            seed=SEEDS,
-            file=["model.safetensors", "config.json"],
-        ),
+        runs=expand("{run}/{file}", run=LOCATED_RUNS, file=MODEL_FILE_NAMES),
         features=expand("results/features/{batch}.h5", batch=BATCHES),
     output:
         "results/localisation/fold{fold}.tsv",
@@ -50,12 +45,12 @@ rule locate_attention:
     conda:
         "../../envs/heatmaps.yaml"
     params:
-        folders=expand("results/models/{task}/{method}/fold{{fold}}/seed{seed}", method=LOCATED, task=TASKS, seed=SEEDS),
+        folders=LOCATED_RUNS,
         settings=plan.settings("locate_attention"),
         code=plan.code("locate_attention"),
     shell:
-        "ksfusion locate-attention --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        f"ksfusion locate-attention {FOLD_OPTIONS}"
+        " --runs {params.folders}"
         " --features {input.features} --truth {input.truth} --regions {input.regions} --settings {params.settings:q}"
         " --output {output} 2> {log}"
 

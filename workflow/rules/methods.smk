@@ -10,11 +10,19 @@ FOLD_FILES = {
     # gate is renewed in the same run.
     "gate": "results/cohort/leakage.tsv",
 }
+FOLD_OPTIONS = (
+    "--store {input.store} --expression {input.expression} --selected {input.selected}"
+    " --samples {input.samples} --cases {input.cases} --splits {input.splits}"
+)
 
 # The folders of the seeds of a method, and what stands in each.
 RUN_FOLDERS = expand("results/models/{{task}}/{{method}}/fold{{fold}}/seed{seed}", seed=SEEDS)
-RUN_FILE_NAMES = ["model.safetensors", "config.json", "predictions.parquet", "history.tsv", "metrics.json"]
+MODEL_FILE_NAMES = ["model.safetensors", "config.json"]
+RUN_FILE_NAMES = [*MODEL_FILE_NAMES, "predictions.parquet", "history.tsv", "metrics.json"]
 RUN_FILES = expand("{folder}/{file}", folder=RUN_FOLDERS, file=RUN_FILE_NAMES)
+# The folders of the tasks and seeds of a method, and what its models are read from.
+RUNS_OF_METHOD = expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS)
+MODEL_FILES = expand("{run}/{file}", run=RUNS_OF_METHOD, file=MODEL_FILE_NAMES)
 # Of a method that learns from another one: its runs, seed by seed, and what is read of them.
 TEACHERS = {
     name: expand("results/models/{{task}}/{teacher}/fold{{fold}}/seed{seed}", teacher=info.teacher, seed=SEEDS)
@@ -22,8 +30,7 @@ TEACHERS = {
     if info.teacher
 }
 TEACHER_FILES = {
-    name: expand("{run}/{file}", run=runs, file=["model.safetensors", "config.json", "metrics.json"])
-    for name, runs in TEACHERS.items()
+    name: expand("{run}/{file}", run=runs, file=[*MODEL_FILE_NAMES, "metrics.json"]) for name, runs in TEACHERS.items()
 }
 
 
@@ -57,8 +64,8 @@ rule search_settings:
         settings=lambda wildcards: plan.search_settings(wildcards.task, wildcards.method),
         code=lambda wildcards: plan.code("search_settings", method=wildcards.method),
     shell:
-        "ksfusion search-settings --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        f"ksfusion search-settings {FOLD_OPTIONS}"
+        " --method {wildcards.method}"
         " --fold {wildcards.fold} --teacher {params.teacher} --settings {params.settings:q} --chosen {output.chosen}"
         " --trials {output.trials} 2> {log}"
 
@@ -90,8 +97,8 @@ rule train_model:
     # $TENSORBOARD is set by the Snakefile: what Snakemake compares is the parameters and this text, so that switching
     # training.tensorboard redoes no run.
     shell:
-        "ksfusion train-model --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        f"ksfusion train-model {FOLD_OPTIONS}"
+        " --method {wildcards.method}"
         " --fold {wildcards.fold} --chosen {input.chosen} --teacher {params.teachers} --settings {params.settings:q}"
         " --seed {params.seeds} --output {params.folders} $TENSORBOARD 2> {log}"
 
@@ -118,8 +125,8 @@ if TOGETHER:
             settings=lambda wildcards: [plan.training_settings(wildcards.task, name) for name in TOGETHER],
             code=[plan.code("train_together", method=name) for name in TOGETHER],
         shell:
-            "ksfusion train-together --store {input.store} --expression {input.expression} --selected {input.selected}"
-            " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {params.methods}"
+            f"ksfusion train-together {FOLD_OPTIONS}"
+            " --method {params.methods}"
             " --fold {wildcards.fold} --chosen {input.chosen} --settings {params.settings:q} --seed {params.seeds}"
             " --output {params.folders} $TENSORBOARD 2> {log}"
 
@@ -139,12 +146,7 @@ rule fit_baseline:
             then=lambda wildcards: FOLD_FILES["selected"].format(fold=wildcards.fold),
         ),
     output:
-        expand(
-            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
-            task=TASKS,
-            seed=SEEDS,
-            file=RUN_FILE_NAMES,
-        ),
+        expand("{run}/{file}", run=RUNS_OF_METHOD, file=RUN_FILE_NAMES),
     log:
         "results/logs/fit_baseline/{method}/fold{fold}.log",
     benchmark:
@@ -155,11 +157,11 @@ rule fit_baseline:
         "../../envs/training.yaml"
     params:
         seeds=SEEDS,
-        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        folders=RUNS_OF_METHOD,
         settings=lambda wildcards: plan.baseline_settings(wildcards.method),
         code=lambda wildcards: plan.code("fit_baseline", method=wildcards.method),
     shell:
-        "ksfusion fit-baseline --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --method {wildcards.method}"
+        f"ksfusion fit-baseline {FOLD_OPTIONS}"
+        " --method {wildcards.method}"
         " --fold {wildcards.fold} --settings {params.settings:q} --seed {params.seeds} --output {params.folders}"
         " 2> {log}"

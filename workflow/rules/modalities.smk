@@ -11,12 +11,7 @@ MODALITIES = MODALITIES if AUDITED else []
 rule audit_modalities:
     input:
         **FOLD_FILES,
-        runs=expand(
-            "results/models/{task}/{{method}}/fold{{fold}}/seed{seed}/{file}",
-            task=TASKS,
-            seed=SEEDS,
-            file=["model.safetensors", "config.json"],
-        ),
+        runs=MODEL_FILES,
     output:
         expand("results/audits/{task}/{{method}}/fold{{fold}}.parquet", task=TASKS),
     log:
@@ -26,12 +21,12 @@ rule audit_modalities:
     conda:
         "../../envs/training.yaml"
     params:
-        folders=expand("results/models/{task}/{{method}}/fold{{fold}}/seed{seed}", task=TASKS, seed=SEEDS),
+        folders=RUNS_OF_METHOD,
         settings=plan.settings("audit_modalities"),
         code=lambda wildcards: plan.code("audit_modalities", method=wildcards.method),
     shell:
-        "ksfusion audit-modalities --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --runs {params.folders}"
+        f"ksfusion audit-modalities {FOLD_OPTIONS}"
+        " --runs {params.folders}"
         " --settings {params.settings:q} --output {output} 2> {log}"
 
 

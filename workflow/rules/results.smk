@@ -2,6 +2,13 @@ RUNS = expand(
     "results/models/{task}/{method}/fold{fold}/seed{seed}", task=TASKS, method=METHODS, fold=FOLDS, seed=SEEDS
 )
 
+# What tables and figures read of them.
+RUN_INPUT = {
+    "predictions": expand("{run}/predictions.parquet", run=RUNS),
+    "metrics": expand("{run}/metrics.json", run=RUNS),
+    "config": expand("{run}/config.json", run=RUNS),
+}
+
 ALPHA_RUNS = expand(
     "results/models/{task}/{method}/fold{fold}/seed{seed}",
     task=TASKS,
@@ -23,9 +30,7 @@ REPRODUCTION = multiext("results/tables/reproduction", ".tsv", ".md") if PAPER e
 
 rule make_comparisons:
     input:
-        predictions=expand("{run}/predictions.parquet", run=RUNS),
-        metrics=expand("{run}/metrics.json", run=RUNS),
-        config=expand("{run}/config.json", run=RUNS),
+        **RUN_INPUT,
     output:
         "results/tables/comparisons.tsv",
     log:
@@ -67,9 +72,7 @@ rule make_subgroups:
 
 rule make_tables:
     input:
-        predictions=expand("{run}/predictions.parquet", run=RUNS),
-        metrics=expand("{run}/metrics.json", run=RUNS),
-        config=expand("{run}/config.json", run=RUNS),
+        **RUN_INPUT,
         comparisons="results/tables/comparisons.tsv",
         paper=PAPER,
     output:
@@ -131,8 +134,7 @@ rule make_reproduction:
 
 rule draw_figures:
     input:
-        predictions=expand("{run}/predictions.parquet", run=RUNS),
-        config=expand("{run}/config.json", run=RUNS),
+        **RUN_INPUT,
         comparisons="results/tables/comparisons.tsv",
         subgroups="results/tables/subgroups.tsv",
         history=expand("{run}/history.tsv", run=RUNS),
@@ -215,7 +217,7 @@ rule draw_heatmaps:
         features=expand("results/features/{batch}.h5", batch=BATCHES),
         run=expand(
             "results/models/{{task}}/{{method}}/fold{{fold}}/seed{{seed}}/{file}",
-            file=["model.safetensors", "config.json", "predictions.parquet"],
+            file=[*MODEL_FILE_NAMES, "predictions.parquet"],
         ),
     output:
         pictures="results/heatmaps/{task}/{method}/fold{fold}/seed{seed}/heatmaps.tsv",
@@ -231,8 +233,8 @@ rule draw_heatmaps:
         settings=plan.settings("draw_heatmaps"),
         code=lambda wildcards: plan.code("draw_heatmaps", method=wildcards.method),
     shell:
-        "ksfusion draw-heatmaps --store {input.store} --expression {input.expression} --selected {input.selected}"
-        " --samples {input.samples} --cases {input.cases} --splits {input.splits} --features {input.features}"
+        f"ksfusion draw-heatmaps {FOLD_OPTIONS}"
+        " --features {input.features}"
         " --run results/models/{wildcards.task}/{wildcards.method}/fold{wildcards.fold}/seed{wildcards.seed}"
         " --manifest {params.manifest:q} --settings {params.settings:q} --output"
         " results/heatmaps/{wildcards.task}/{wildcards.method}/fold{wildcards.fold}/seed{wildcards.seed} 2> {log}"

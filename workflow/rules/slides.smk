@@ -1,4 +1,4 @@
-# Five rules over batches of slides. The sample table is no input of theirs, not even an ancient one: a batch is redone
+# Four rules over batches of slides. The sample table is no input of theirs, not even an ancient one: a batch is redone
 # when its own slides (`slides` of tile_slides), settings or code change, not when another slide is added to the table.
 rule tile_slides:
     input:
