@@ -47,7 +47,6 @@ from ksfusion.genes.repeated import chosen_copies
 from ksfusion.genes.selection import fitted_samples, samples_with_profiles
 from ksfusion.methods.registry import method_info
 from ksfusion.results.config import ShownTask
-from ksfusion.results.runs import outcome_columns
 from ksfusion.results.tables.scores import COLUMNS as SCORE_COLUMNS
 from ksfusion.results.tables.subgroups import COLUMNS as SUBGROUP_COLUMNS
 from ksfusion.slides.encoders.build import build_encoder
@@ -56,10 +55,11 @@ from ksfusion.slides.stain.profiles import arrays_of, profile_of, read_profiles
 from ksfusion.terms.gene_columns import PROFILE_KEYS
 from ksfusion.terms.split_table import splits_of_fold
 from ksfusion.terms.splits import CALIBRATION
-from ksfusion.terms.tasks import PREDICTED
+from ksfusion.terms.tasks import prediction_columns
 from ksfusion.training.checkpoint import CONFIG, MODEL, PREDICTIONS
 from ksfusion.training.covariates import mean_patches
 from ksfusion.training.data import FoldData, read_fold
+from ksfusion.training.fold_tables import labelled
 from ksfusion.training.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -180,9 +180,9 @@ class Draft:
         folder.mkdir(parents=True)
         for name in (MODEL, CONFIG):
             shutil.copyfile(run.folder / name, folder / name)
-        column = {"survival": "risk", "regression": PREDICTED}.get(self.task.kind)
-        if column is not None:
-            train = _labelled(table, self.task, "train")
+        if self.task.kind != "classification":
+            (column,) = prediction_columns(self.task)
+            train = table.iloc[labelled(table, "train")]
             values = np.sort(train.groupby("case_id")[column].mean().to_numpy(float))
             write_table(pd.DataFrame({"value": values}), folder / REFERENCE)
 
@@ -191,7 +191,7 @@ class Draft:
     ) -> None:
         cuts = run.config.get("bins", ())
         by_split = {
-            split: mean_by_case([_labelled(table, self.task, split) for table in tables], self.task)
+            split: mean_by_case([table.iloc[labelled(table, split)] for table in tables], self.task)
             for split in ("train", "val", CALIBRATION)
         }
         found = fit_temperature(by_split["val"], by_split["train"], self.task, cuts)
@@ -294,8 +294,3 @@ class Draft:
 
 def _numbers(values: np.ndarray, samples: pd.DataFrame) -> Numbers:
     return once(values, samples["case_id"], samples["split"])
-
-
-def _labelled(table: pd.DataFrame, task: ShownTask, split: str) -> pd.DataFrame:
-    truth, _ = outcome_columns(task)
-    return table[table["split"] == split].dropna(subset=truth)

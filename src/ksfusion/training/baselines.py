@@ -17,6 +17,7 @@ from ksfusion.methods.baselines import FIXED_PENALTY
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.checkpoint import MODEL, read_run_config, read_weights
 from ksfusion.training.covariates import Coding, Covariates
+from ksfusion.training.fold_tables import labelled
 from ksfusion.training.objective import OBJECTIVES, Classification, Objective
 from ksfusion.training.ridge import ClassRidge, CoxRidge, NumberRidge, Ridge
 from ksfusion.training.strategy import Strategy, Validation
@@ -152,8 +153,7 @@ def fit_regression(
 
 def _cases(covariates: Covariates, samples: pd.DataFrame, split: str) -> tuple[Covariates, pd.DataFrame]:
     """Return the labelled cases of a split: what is read of them, and their truth, a row each."""
-    truth = [name for name in ("y", "days", "event") if name in samples]
-    known = np.flatnonzero(samples[truth].notna().all(axis=1) & (samples["split"] == split))
+    known = labelled(samples, split)
     rows = samples.iloc[known]
     cases = covariates.rows(known).by_case(rows["case_id"])
     return cases, rows.drop_duplicates("case_id").reset_index(drop=True)

@@ -21,7 +21,7 @@ from ksfusion.terms.modalities import MODALITIES, PAIRED, serves
 from ksfusion.terms.split_table import splits_of_fold
 from ksfusion.terms.splits import ALL_SPLITS, CALIBRATION
 from ksfusion.terms.tasks import TaskOutcome
-from ksfusion.training.fold_tables import Genes, read_genes, read_samples, read_truth, require
+from ksfusion.training.fold_tables import Genes, labelled, read_genes, read_samples, read_truth, require
 
 ROWS_AT_ONCE = 2**16
 # Of a GPU's free memory, what the features of all slides may take.
@@ -114,9 +114,7 @@ class FoldData:
 
     def labelled(self, split: str) -> np.ndarray:
         """Return the positions of the samples of a split whose truth is known."""
-        truth = [name for name in ("y", "days", "event") if name in self.samples]
-        known = self.samples[truth].notna().all(axis=1)
-        return np.flatnonzero(known & (self.samples["split"] == split))
+        return labelled(self.samples, split)
 
     def holding_out(self, fraction: float | None) -> FoldData:
         """Return the data with a share of the validation cases in a split of their own, on which nothing is chosen.

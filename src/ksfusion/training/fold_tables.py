@@ -60,6 +60,16 @@ def truth_columns(task: TaskOutcome) -> dict[str, str]:
     return {f"{'value' if task.kind == 'regression' else 'label'}_{task.name}": "y"}
 
 
+def truth_in(samples: pd.DataFrame) -> list[str]:
+    """Return the columns of a table of samples that hold their truth."""
+    return [name for name in ("y", "days", "event") if name in samples]
+
+
+def labelled(samples: pd.DataFrame, split: str) -> np.ndarray:
+    """Return the positions of the samples of a split whose truth is known."""
+    return np.flatnonzero(samples[truth_in(samples)].notna().all(axis=1) & (samples["split"] == split))
+
+
 def read_truth(cases: Path, task: TaskOutcome) -> pd.DataFrame:
     """Return the truth of a task by case_id, from the table of cases of `check-cohort`."""
     columns, table = truth_columns(task), read_parquet(cases)

@@ -13,14 +13,13 @@ from ksfusion.methods.output import Method
 from ksfusion.training.config import RunSettings, TrainedTask
 from ksfusion.training.data import FoldData
 from ksfusion.training.fit_method import fit_method
-
-TRUTH = ("y", "days", "event")
+from ksfusion.training.fold_tables import truth_in
 
 
 def permuted_labels(data: FoldData, seed: int) -> FoldData:
     """Return samples with the truth of other cases: the labelled cases of each split change places among themselves."""
     samples, random = data.samples.copy(), np.random.default_rng(seed)
-    truth = [name for name in TRUTH if name in samples]
+    truth = truth_in(samples)
     for split in ("train", "val"):
         rows = data.labelled(split)
         of_case = samples.iloc[rows].drop_duplicates("case_id").set_index("case_id")[truth]
