@@ -1,21 +1,22 @@
-"""What a task asks of a model: its truth as numbers, its loss, its predictions, and what chooses the epoch."""
+"""The training objective of a task: encoded labels, loss, predictions and the validation metric."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ksfusion.terms.tasks import TaskKind, TaskOutcome, prediction_columns, probability_column
+from ksfusion.terms.tasks import TaskKind, TaskOutcome, probability_column
 from ksfusion.training.concordance import macro_auc
 from ksfusion.training.coordination import class_confidence
 from ksfusion.training.losses import balanced_class_weights, classification_loss
+from ksfusion.training.objective_base import BaseObjective
 from ksfusion.training.regression_objective import Regression
 from ksfusion.training.strategy import Strategy
 from ksfusion.training.survival_objective import CoxSurvival, Survival
@@ -35,7 +36,7 @@ def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.devic
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(BaseObjective):
     """Classes, weighted so that each counts the same in training.
 
     Attributes
@@ -94,15 +95,6 @@ class Classification:
         absent = [name for name, count in zip(self.classes, counts, strict=True) if count == 0]
         return f"no validation sample of class {', '.join(absent)}"
 
-    @staticmethod
-    def columns(task: TaskOutcome) -> list[str]:
-        """Return the columns of `predictions`."""
-        return prediction_columns(task)
-
-    def completed(self, logits: Tensor, train: pd.DataFrame, weights: np.ndarray) -> Self:
-        """Return the objective with what is told from the trained model's training samples: nothing more here."""
-        return self
-
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return class probabilities."""
         columns = list(map(probability_column, self.classes))
@@ -122,7 +114,7 @@ OBJECTIVES: Mapping[TaskKind, type[Objective]] = {
 
 
 def objective_class(task: TaskOutcome) -> type[Objective]:
-    """Return what a network's task asks of it: of survival with Cox's loss another thing than with hazards."""
+    """Return the objective of a network: for survival Cox's partial likelihood or discrete-time hazards."""
     return CoxSurvival if task.kind == "survival" and task.survival_model.loss == "cox" else OBJECTIVES[task.kind]
 
 

@@ -1,4 +1,4 @@
-"""What a task of regression asks of a model: one number, learned on the scale of the training samples."""
+"""The training objective of regression: one number, learned on the scale of the training samples."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ksfusion.terms.tasks import PREDICTED, TaskOutcome
 from ksfusion.training.losses import regression_loss
+from ksfusion.training.objective_base import BaseObjective
 from ksfusion.training.strategy import Strategy
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(BaseObjective):
     """A number. Models predict it in standard deviations from the mean of the training samples.
 
     Attributes
@@ -62,23 +63,9 @@ class Regression:
         """Return minus the batch's squared error of one stream, as if the other said the same."""
         return -(2 * logits[:, 0] - truth["value"]).square().sum()
 
-    @staticmethod
-    def accuracy(logits: Tensor, truth: Mapping[str, Tensor]) -> float:
-        """Return NaN: a number has none."""
-        return float("nan")
-
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
         """Return why `score` is NaN."""
         return f"no two different values among {len(truth['value'])} validation samples"
-
-    @staticmethod
-    def columns(task: TaskOutcome) -> list[str]:
-        """Return the columns of `predictions`."""
-        return [PREDICTED]
-
-    def completed(self, logits: Tensor, train: pd.DataFrame, weights: np.ndarray) -> Self:
-        """Return the objective with what is told from the trained model's training samples: nothing more here."""
-        return self
 
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return the predicted values, on their own scale."""

@@ -1,4 +1,4 @@
-"""What a task of survival asks of a model: discrete time with a hazard for each interval, or Cox regression."""
+"""The training objective of survival: discrete time with a hazard for each interval, or Cox regression."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ksfusion.training.concordance import concordance_index
 from ksfusion.training.coordination import survival_confidence
 from ksfusion.training.cox import cox_loss, cumulative_hazard
 from ksfusion.training.losses import interval_cuts, interval_of, risk, survival_loss
+from ksfusion.training.objective_base import BaseObjective
 from ksfusion.training.strategy import Strategy
 
 # Of a log risk whose exponential is still a number.
@@ -23,7 +24,7 @@ LARGEST = 700.0
 
 
 @dataclass(frozen=True)
-class Survival:
+class Survival(BaseObjective):
     """Discrete-time survival.
 
     Attributes
@@ -74,11 +75,6 @@ class Survival:
         """Return the batch's C-index of one stream; NaN where no pair can be compared."""
         return survival_confidence(logits, truth["days"], truth["event"])
 
-    @staticmethod
-    def accuracy(logits: Tensor, truth: Mapping[str, Tensor]) -> float:
-        """Return NaN: survival has none."""
-        return float("nan")
-
     def why_undefined(self, truth: Mapping[str, Tensor]) -> str:
         """Return why `score` is NaN."""
         return f"no comparable pair among {len(truth['days'])} validation samples"
@@ -87,10 +83,6 @@ class Survival:
     def columns(task: TaskOutcome) -> list[str]:
         """Return the columns of `predictions`."""
         return _columns(task.survival_model.intervals)
-
-    def completed(self, logits: Tensor, train: pd.DataFrame, weights: np.ndarray) -> Self:
-        """Return the objective with what is told from the trained model's training samples: nothing more here."""
-        return self
 
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return the hazard of each interval, and the risk."""
@@ -159,7 +151,7 @@ class CoxSurvival(Survival):
     def predictions(self, logits: Tensor) -> pd.DataFrame:
         """Return the hazard of each interval by Breslow's curve, and the log risk."""
         if self.baseline is None:
-            raise ValueError("the baseline hazard is told from the training samples first (completed)")
+            raise ValueError("estimate the baseline hazard on the training samples first (completed)")
         log_risk = logits[:, :1].double().numpy()
         hazards = -np.expm1(-np.diff(self.baseline, prepend=0.0) * np.exp(np.minimum(log_risk, LARGEST)))
         return pd.DataFrame(np.hstack([hazards, log_risk]), columns=_columns(len(self.cuts) + 1))
