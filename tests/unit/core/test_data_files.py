@@ -98,9 +98,9 @@ LONG = "x" * 200_000
 
 
 def test_a_line_without_an_end(tmp_path, monkeypatch):
-    from ksfusion.genes.expression import numeric_table
+    from ksfusion.genes.expression import header
 
-    monkeypatch.setattr(numeric_table, "BLOCK_BYTES", MIB)
+    monkeypatch.setattr(header, "BLOCK_BYTES", MIB)
     (tmp_path / "m.csv").write_text("gene,P1\n" + "1," * MIB)
     with pytest.raises(UserError, match="has a line of more than 1 MiB; is it a table"):
         read_expression(tmp_path / "m.csv", format="matrix", unit="tpm")

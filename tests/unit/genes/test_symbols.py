@@ -10,8 +10,9 @@ from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
 from ksfusion.genes import gene_sets, read_expression
 from ksfusion.genes.expression.matrix import ABOUT_PATIENTS
+from ksfusion.genes.sets.known import bare_name
 from ksfusion.genes.sets.shipped import shipped_symbols
-from ksfusion.genes.sets.symbols import bare_name, current_symbols, previous_symbols
+from ksfusion.genes.sets.symbols import current_symbols, previous_symbols
 from ksfusion.terms.gene_sets import TABLES, VERSIONS
 
 ALIASES = [tables["aliases"] for tables in TABLES.values()]
@@ -104,3 +105,11 @@ def test_names_that_are_neither_stay_as_they_are(tmp_path):
     assert bare_name("AC012345.1") == "AC012345.1"
     assert bare_name("EGFR|1956") == "EGFR"
     assert bare_name("?|100130426") == "?|100130426"
+
+
+def test_known_names_are_those_of_the_shipped_tables():
+    """Read with the standard library alone, they are what the tables' readers find."""
+    from ksfusion.genes.sets.known import known_names
+    from ksfusion.genes.sets.shipped import ensembl_symbols
+
+    assert known_names() == {*shipped_symbols(), *ensembl_symbols(), *previous_symbols()}

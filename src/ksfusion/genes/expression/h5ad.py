@@ -15,7 +15,8 @@ from ksfusion.core.data_files import check_is_data
 from ksfusion.core.errors import UserError
 from ksfusion.core.hdf5_probe import can_be_read
 from ksfusion.core.memory import check_fits_memory
-from ksfusion.genes.expression.numeric_table import plain_name, refuse_duplicates
+from ksfusion.genes.expression.header import plain_name
+from ksfusion.genes.expression.numeric_table import refuse_duplicates
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression
 from ksfusion.genes.sets.symbols import symbols_of_ids
 

@@ -13,18 +13,19 @@ import pandas as pd
 import pyarrow as pa
 
 from ksfusion.core.errors import UserError
+from ksfusion.genes.expression.header import PROFILE_ID, plain_name
 from ksfusion.genes.expression.numeric_columns import NumericTable
-from ksfusion.genes.expression.numeric_table import plain_name, read_numeric_table
+from ksfusion.genes.expression.numeric_table import read_numeric_table
 from ksfusion.genes.expression.readers import SYMBOL_COLUMNS, Expression, genes_by_samples
-from ksfusion.genes.sets.naming import common_ending, known_among, known_names, naming_of
+from ksfusion.genes.sets.known import bare_name, known_among, known_names
+from ksfusion.genes.sets.naming import common_ending, naming_of
 from ksfusion.genes.sets.spreadsheets import READ_AS_NUMBER, is_date
-from ksfusion.genes.sets.symbols import bare_name, symbols_of_ids
+from ksfusion.genes.sets.symbols import symbols_of_ids
 
 log = logging.getLogger(__name__)
 
 # GCT files, GTEx's among them, have the symbol under Description.
 GCT_COLUMNS = ["Name", "Description"]
-PROFILE_ID = "expression_id"
 # HGNC symbols and Ensembl ids are capitals and digits, apart from names such as C9orf72.
 GENE_NAME = re.compile(r"[A-Z0-9][A-Z0-9.@-]*(orf\d+[A-Z0-9-]*)?(_PAR_Y)?")
 # What stands beside the values and is none, in small letters and digits (see plain_name): facts of a gene in a table of

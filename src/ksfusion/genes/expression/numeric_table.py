@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -13,29 +12,19 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ksfusion.core.data_files import check_is_data, long_field, open_data
+from ksfusion.core.data_files import check_is_data, open_data
 from ksfusion.core.errors import UserError
 from ksfusion.core.memory import check_fits_memory
 from ksfusion.core.missing import is_missing, spellings
-from ksfusion.core.tables import delimiter_of
 from ksfusion.core.workbooks import Cell, cell_text, is_workbook, read_sheet
+from ksfusion.genes.expression.header import BLOCK_BYTES, HDF5_MAGIC, PARQUET_MAGIC, read_header
 from ksfusion.genes.expression.numeric_columns import NumericTable
 
-PARQUET_MAGIC, HDF5_MAGIC = b"PAR1", b"\x89HDF"
-# What the first column of a table is called, without blanks and signs.
-FIRST_COLUMNS = {
-    "", "gene", "genes", "geneid", "genename", "genesymbol", "symbol", "hugosymbol", "name", "id", "sample",
-    "sampleid", "case", "caseid", "patient", "patientid", "expressionid", "ensembl", "ensemblid", "ensemblgeneid",
-    "geneidrnawellid",
-}  # fmt: skip
 # What Arrow takes for a missing value: it knows each spelling by itself.
 MISSING = sorted({*pa.csv.ConvertOptions().null_values, *spellings()})
-GCT, LATER_GCT = "#1.2", "#1.3"
 # A cell with a decimal comma, and how much of a table is looked through for one.
 DECIMAL_COMMA = re.compile(rb"(?:^|;)\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*(?=;|\r?$)", re.MULTILINE)
 LOOKED_THROUGH = 4 * 1024 * 1024
-# One row of a table with 60,000 genes is larger than the parser's default block.
-BLOCK_BYTES = 64 * 1024 * 1024
 FLOAT32_BYTES = 4
 # Up to there a cell of a workbook, which holds a float, has whole numbers.
 LARGEST_WHOLE = 2**53
@@ -76,7 +65,7 @@ def read_numeric_table(
     if is_workbook(path):
         return _read_workbook(path, columns, text)
     with open_data(path) as file:
-        header, delimiter, first_line = _read_header(file, path)
+        header, delimiter, first_line = read_header(file, path)
         _check_header(header, columns, path)
         as_text = text(header) if callable(text) else text
         decimal_commas = delimiter == ";" and _has_decimal_commas(file)
@@ -157,61 +146,6 @@ def _irregularity(error: str) -> str:
     if "UTF8" in error:
         return "is not UTF-8 text; save the table as UTF-8"
     return f"is not a regular table ({' '.join(error.split())[:120]})"
-
-
-def plain_name(name: str) -> str:
-    """Return a column name in small letters and digits alone, so that Entrez_Gene_Id and ENTREZGENEID are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _read_header(file: IO[bytes], path: Path) -> tuple[list[str], str, int]:
-    """Return the column names, the delimiter and the line on which values begin, and leave the file there."""
-    lines = 1
-    while (text := _read_line(file, path)).startswith("#"):
-        lines += 1
-        if text.startswith(LATER_GCT):
-            raise UserError(f"{path}: is a GCT file of version 1.3; save it as version 1.2, or as a plain table")
-        if text.startswith(GCT):
-            # The numbers of rows and columns stand above the header.
-            _read_line(file, path)
-            lines += 1
-    delimiter = delimiter_of(text)
-    header = _fields(text, delimiter, path, lines)
-    if not header or header == [""]:
-        raise UserError(f"{path}: its first line is empty; begin the table with its header")
-    if len(header) == 1:
-        given = "neither tabs nor commas"
-        raise UserError(f"{path}: its columns are separated by {given}; save it with tabs, or commas, between them")
-    start = file.tell()
-    first_row = _read_line(file, path)
-    if not first_row:
-        raise UserError(f"{path}: has a header and no rows under it; download it again")
-    # A header that names its first column has lost another name: to move them all by one would be wrong.
-    n_fields = len(_fields(first_row, delimiter, path, lines + 1))
-    if n_fields == len(header) + 1 and plain_name(header[0]) not in FIRST_COLUMNS:
-        header = ["", *header]
-    file.seek(start)
-    return header, delimiter, lines + 1
-
-
-def _read_line(file: IO[bytes], path: Path) -> str:
-    line = file.readline(BLOCK_BYTES)
-    if len(line) == BLOCK_BYTES:
-        raise UserError(f"{path}: has a line of more than {BLOCK_BYTES // 2**20} MiB; is it a table?")
-    line = line.rstrip(b"\r\n")
-    if b"\r" in line:
-        raise UserError(f"{path}: its lines end in CR alone, as old Macs wrote them; save it with line feeds (LF)")
-    try:
-        return line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text; save the table as UTF-8") from None
-
-
-def _fields(line: str, delimiter: str, path: Path, number: int) -> list[str]:
-    try:
-        return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        raise long_field(path, number) from None
 
 
 def _read_parquet(path: Path) -> NumericTable:

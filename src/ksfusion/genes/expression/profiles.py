@@ -21,7 +21,8 @@ from ksfusion.genes.expression.readers import Expression, read_gdc_star, read_iv
 from ksfusion.genes.expression.shared import shared_genes
 from ksfusion.genes.expression.totals import without_totals
 from ksfusion.genes.expression.units import negative_share, unit_findings
-from ksfusion.genes.sets.naming import known_among, knows_few, naming_of
+from ksfusion.genes.sets.known import known_among
+from ksfusion.genes.sets.naming import knows_few, naming_of
 from ksfusion.genes.sets.spreadsheets import dates_among, looks_converted
 from ksfusion.genes.sets.symbols import current_symbols, one_column_per_symbol
 from ksfusion.terms.findings import Finding

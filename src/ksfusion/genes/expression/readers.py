@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.errors import UserError
-from ksfusion.genes.expression.files import gdc_files
+from ksfusion.genes.expression.gdc import gdc_files_by_id
 from ksfusion.genes.expression.noted import Noted
 from ksfusion.genes.expression.numeric_columns import NumericTable
 from ksfusion.genes.expression.numeric_table import read_numeric_table, refuse_duplicates
 from ksfusion.genes.sets.symbols import symbols_of_ids
-from ksfusion.terms.published_files import FPKM_TABLE, GDC_SUFFIX, GENES_TABLE, SAMPLES_TABLE, profile_id
+from ksfusion.terms.published_files import FPKM_TABLE, GENES_TABLE, SAMPLES_TABLE
 from ksfusion.terms.units import ExpressionUnit
 
 GDC_COLUMNS = {"counts": "unstranded", "tpm": "tpm_unstranded", "fpkm": "fpkm_unstranded"}
@@ -96,65 +96,6 @@ def read_gdc_star(path: Path, unit: ExpressionUnit, sample_sheet: Path | None = 
     return Expression(
         pd.DataFrame(values, index=list(files), columns=names, copy=False), symbols_of_ids(gene_ids, symbols)
     )
-
-
-def gdc_files_by_id(path: Path, sample_sheet: Path | None = None) -> dict[str, Path]:
-    """Return the STAR gene counts of a folder, by the expression_id that each has (see `read_gdc_star`).
-
-    Parameters
-    ----------
-    path
-        The folder.
-    sample_sheet
-        The sample sheet, if profiles are to be named by it.
-
-    Raises
-    ------
-    UserError
-        If there is no file, two of one id, or one that the sample sheet lacks.
-    """
-    sheet = read_sample_sheet(sample_sheet) if sample_sheet else None
-    files: dict[str, Path] = {}
-    for file in (path / name for name, _ in gdc_files(path)):
-        expression_id = sheet.sample_of(file) if sheet else profile_id(file, path)
-        if expression_id in files:
-            first, second = (f"{one.parent.name}/{one.name}" for one in (files[expression_id], file))
-            raise UserError(f"{path}: {first} and {second} are both {expression_id}; remove one")
-        files[expression_id] = file
-    if not files:
-        raise UserError(f"{path}: no *{GDC_SUFFIX} in it or its folders; check the path")
-    return files
-
-
-class SampleSheet(NamedTuple):
-    """A sample sheet of the GDC portal: the Sample IDs of each file, by File ID and name, and by name alone."""
-
-    path: Path
-    by_id: dict[tuple[str, str], set[str]]
-    by_name: dict[str, set[str]]
-
-    def sample_of(self, file: Path) -> str:
-        """Return the Sample ID of a file: by its folder, which gdc-client names by File ID, else by its name."""
-        samples = self.by_id.get((file.parent.name, file.name)) or self.by_name.get(file.name)
-        if not samples:
-            raise UserError(f"{file}: is not in the sample sheet {self.path}; download the sheet of the same cart")
-        if len(samples) > 1:
-            raise UserError(
-                f"{file}: the sample sheet has this name for {' and '.join(sorted(samples))}; keep the file in the "
-                "folder that gdc-client made for it"
-            )
-        return next(iter(samples))
-
-
-def read_sample_sheet(path: Path) -> SampleSheet:
-    """Read a sample sheet of the GDC portal."""
-    columns = ["File ID", "File Name", "Sample ID"]
-    table = read_numeric_table(path, columns=columns, text=columns)
-    sheet = SampleSheet(path, {}, {})
-    for file_id, name, sample in zip(*map(table.texts, columns), strict=True):
-        sheet.by_id.setdefault((file_id, name), set()).add(sample)
-        sheet.by_name.setdefault(name, set()).add(sample)
-    return sheet
 
 
 def _rows_of(gene_ids: np.ndarray, table: NumericTable, first: NumericTable) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 
 from ksfusion.core.errors import UserError
 from ksfusion.genes.expression.files import gdc_files
+from ksfusion.genes.expression.gdc import gdc_files_by_id
 from ksfusion.genes.expression.h5ad import read_h5ad
 from ksfusion.genes.expression.matrix import read_matrix
 from ksfusion.genes.expression.numeric_table import read_numeric_table
-from ksfusion.genes.expression.readers import gdc_files_by_id
 from ksfusion.genes.expression.units import HIGHEST_LOG, MILLION, ROUNDING
 from ksfusion.terms.published_files import IVYGAP_FILES, SAMPLES_TABLE
 from ksfusion.terms.units import GDC_STAR, IVYGAP, ExpressionUnit

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ksfusion.genes.expression.header import plain_name
 from ksfusion.genes.expression.noted import Noted, listed
-from ksfusion.genes.expression.numeric_table import plain_name
-from ksfusion.genes.sets.naming import known_among
+from ksfusion.genes.sets.known import known_among
 
 CHECK = "totals_left_out"
 # What totals and means are called, in small letters and digits; no HGNC symbol is among them.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from ksfusion.genes.sets.shipped import ensembl_symbols, shipped_symbols
-from ksfusion.genes.sets.symbols import bare_name, previous_symbols
+from ksfusion.genes.sets.known import bare_name, known_among, known_names
 
 # Fewer names than these say nothing.
 FEWEST_GENES = 20
@@ -37,17 +35,6 @@ OTHER_NAMES = {
     r"WBGene\d+": f"genes of a worm; {ORTHOLOGUES}",
     r"Y[A-P][LR]\d{3}[CW](-[A-Z])?": f"genes of yeast; {ORTHOLOGUES}",
 }
-
-
-@functools.cache
-def known_names() -> frozenset[str]:
-    """Return the symbols and Ensembl ids of the shipped sets, and previous symbols."""
-    return frozenset({*shipped_symbols(), *ensembl_symbols(), *previous_symbols()})
-
-
-def known_among(names: Iterable[str]) -> frozenset[str]:
-    """Return the known genes among names, without versions of Ensembl ids and Entrez ids behind symbols."""
-    return known_names().intersection(map(bare_name, names))
 
 
 def knows_few(names: Collection[str]) -> bool:

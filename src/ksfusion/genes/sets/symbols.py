@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,19 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.genes.repeated import most_expressed
+from ksfusion.genes.sets.known import bare_name
 from ksfusion.genes.sets.shipped import ensembl_symbols, read_shipped, shipped_symbols
 from ksfusion.genes.sets.spreadsheets import dates_among
 from ksfusion.terms.gene_sets import NEWEST
 
 log = logging.getLogger(__name__)
-
-
-def bare_name(gene: str) -> str:
-    """Strip the version of an Ensembl gene id, and the Entrez id of a name as RSEM wrote it (EGFR|1956).
-
-    Other names stay as they are, also ?|1956 of a gene without a symbol.
-    """
-    return re.sub(r"^(ENSG\d{11})\.\d+|^([^?|]+)\|\d+$", r"\1\2", gene)
 
 
 @functools.cache
