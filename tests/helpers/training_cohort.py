@@ -45,7 +45,7 @@ class Cohort:
         *,
         task: TrainedTask = DIAGNOSIS,
         method: str = "ksfusion",
-        chosen: Sequence[Path] = (),
+        chosen: Path | None = None,
         teacher: Sequence[Path] | None = None,
         tensorboard: bool = False,
         fold: int = 0,

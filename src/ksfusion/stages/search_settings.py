@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from ksfusion.methods.registry import method_info
 from ksfusion.training.checkpoint import run_name
 from ksfusion.training.config import SearchSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
-from ksfusion.training.distillation import files_of_teachers, why_no_teacher
+from ksfusion.training.distillation import files_of_teacher, why_no_teacher
 from ksfusion.training.objective import OBJECTIVES
 from ksfusion.training.reproducible import THREADS
 from ksfusion.training.resume import key_of
@@ -32,7 +31,7 @@ def search_settings(
     method: str,
     fold: int,
     settings: SearchSettings,
-    teacher: Sequence[Path] = (),
+    teacher: Path | None = None,
     device: Device = "auto",
 ) -> None:
     """Choose the training settings of one method for one task and fold, on the validation samples.
@@ -59,14 +58,14 @@ def search_settings(
         Task, the configured settings, the range of each that is searched, the number of trials that are drawn, and the
         seed of every training and of the search.
     teacher
-        Folder of the run that a method with a teacher learns from; at most one.
+        Folder of the run that a method with a teacher learns from.
     device
         Device of the model.
 
     Raises
     ------
     UserError
-        If files do not fit together, or the method is unknown.
+        If files do not fit together, the method is unknown, or it has a teacher and none is given.
     """
     info, task = method_info(method), settings.task
     partial = bool(settings.training.modality_dropout)
@@ -82,12 +81,11 @@ def search_settings(
     where = torch.device(choose_device(device))
     versions = [metadata.version(package) for package in ("optuna", "torch")]
     made_from = {"provenance": made_by, "device": where.type, "threads": THREADS, "versions": versions}
-    kept = Trials(chosen.parent, key_of(made_from, [*files, *files_of_teachers(teacher)]), settings.seed)
+    kept = Trials(chosen.parent, key_of(made_from, [*files, *files_of_teacher(teacher)]), settings.seed)
     if not reason:
         keep_freed_memory()
-        of_teacher = teacher[0] if teacher else None
         run_trials(
-            kept, on_device(data, where), settings, method=method, device=where, name=run_name(run), teacher=of_teacher
+            kept, on_device(data, where), settings, method=method, device=where, name=run_name(run), teacher=teacher
         )
     table = trial_table(kept, settings.space)
     choice = best_trial(table, settings)

@@ -20,7 +20,7 @@ from ksfusion.training.checkpoint import run_name, write_run
 from ksfusion.training.collapse import why_collapsed
 from ksfusion.training.config import RunSettings, TrainedTask, TrainModelSettings
 from ksfusion.training.data import FoldData, FoldFiles, on_device, read_fold
-from ksfusion.training.distillation import Teacher, files_of_teachers, why_no_teacher
+from ksfusion.training.distillation import Teacher, files_of_teacher, why_no_teacher
 from ksfusion.training.fit import NotFiniteLossError
 from ksfusion.training.fit_method import fit_method, method_options
 from ksfusion.training.objective import OBJECTIVES, sample_weights
@@ -38,7 +38,7 @@ def train_model(
     fold: int,
     seed: Sequence[int],
     settings: TrainModelSettings,
-    chosen: Sequence[Path] = (),
+    chosen: Path | None = None,
     teacher: Sequence[Path] = (),
     tensorboard: bool = False,
     device: Device = "auto",
@@ -68,7 +68,7 @@ def train_model(
     settings
         Task, and what the method's training reads.
     chosen
-        File of ``search-settings``, whose values take the place of those in the settings; at most one.
+        File of ``search-settings``, whose values take the place of those in the settings.
     teacher
         Folder of the run of each seed that a method with a teacher learns from.
     tensorboard
@@ -90,7 +90,7 @@ def train_model(
     partial = bool(settings.training.modality_dropout)
     data = read_fold(files, task=task, fold=fold, modalities=info.modalities, partial=partial)
     data = data.holding_out(settings.training.calibration_fraction)
-    search = read_json(chosen[0]) if chosen else None
+    search = read_json(chosen) if chosen else None
     training = settings.training
     if search is not None:
         training = RunSettings.model_validate({**training.record(), **search["settings"]})
@@ -115,7 +115,7 @@ def train_model(
         data = on_device(data, where)
     runs = _Runs(info, task, fold, training, files, data, unteachable, config, where, tensorboard)
     for number, folder in zip(seed, output, strict=True):
-        _train_seed(runs, number, folder, [taught_by[number]] if taught_by else [])
+        _train_seed(runs, number, folder, taught_by.get(number))
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class _Runs:
     tensorboard: bool
 
 
-def _train_seed(runs: _Runs, seed: int, folder: Path, teacher: Sequence[Path]) -> None:
+def _train_seed(runs: _Runs, seed: int, folder: Path, teacher: Path | None) -> None:
     """Train one run and write its files; of a run that has no model, why."""
     data, task, training = runs.data, runs.task, runs.training
     run = {"task": task.name, "method": runs.info.name, "fold": runs.fold, "seed": seed}
     recorded = {**run, "task": task.record(), "training": training.record()}
     config = {**runs.config, "seed": seed, "provenance": provenance((__name__, runs.info.module), recorded)}
     key = {"config": config, "device": runs.device.type, "threads": THREADS, "torch": str(torch.__version__)}
-    resume = Resume(folder, key_of(key, [*runs.files, *files_of_teachers(teacher)]))
+    resume = Resume(folder, key_of(key, [*runs.files, *files_of_teacher(teacher)]))
     fitted = None
     status, reason = _why_no_model(runs, teacher)
     if not reason:
@@ -157,7 +157,7 @@ def _train_seed(runs: _Runs, seed: int, folder: Path, teacher: Sequence[Path]) -
                     name=run_name(run),
                     resume=resume,
                     tensorboard=folder / "tensorboard" if runs.tensorboard else None,
-                    teacher=Teacher.read(teacher[0]) if teacher else None,
+                    teacher=Teacher.read(teacher) if teacher else None,
                 )
                 model.load_state_dict(fitted.weights)
                 logits = predict_all(model, data, batch_size=training.batch_size)
@@ -184,7 +184,7 @@ def _train_seed(runs: _Runs, seed: int, folder: Path, teacher: Sequence[Path]) -
     resume.finish()
 
 
-def _why_no_model(runs: _Runs, teacher: Sequence[Path]) -> tuple[Status, str]:
+def _why_no_model(runs: _Runs, teacher: Path | None) -> tuple[Status, str]:
     """Return the status of a run that cannot be trained, and why; an empty reason where it can."""
     if runs.unteachable:
         return "skipped", runs.unteachable

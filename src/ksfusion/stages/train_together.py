@@ -69,7 +69,7 @@ def train_together(
             fold=fold,
             seed=seed,
             settings=own,
-            chosen=chosen[number : number + 1],
+            chosen=chosen[number] if chosen else None,
             tensorboard=tensorboard,
             device=device,
         )

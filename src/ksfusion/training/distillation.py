@@ -8,7 +8,7 @@ information", Lopez-Paz et al., ICLR 2016, arXiv:1511.03643), and is asked of tr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,15 +19,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.storage import read_json
 from ksfusion.methods.output import AuxiliaryLoss, Method, MethodOutput
 from ksfusion.methods.registry import MethodInfo
-from ksfusion.training.checkpoint import CONFIG, METRICS, MODEL, load_model, read_run_config
+from ksfusion.training.checkpoint import CONFIG, MODEL, load_model, read_run_config
 from ksfusion.training.data import FoldData, to_device
 from ksfusion.training.objective import Classification, Objective
 from ksfusion.training.predict import batched
 from ksfusion.training.regression_objective import Regression
 from ksfusion.training.survival_objective import CoxSurvival
+from ksfusion.training.trained_run import TrainedRun
 
 # By which logits are divided; the gradient is multiplied by its square, so that its size does not depend on it.
 TEMPERATURE = 2.0
@@ -134,17 +134,25 @@ class Teacher:
         return Lessons(rows, torch.cat([logits for logits, _ in outputs]), embeddings)
 
 
-def why_no_teacher(info: MethodInfo, folders: Sequence[Path]) -> str:
-    """Return why a method cannot learn from its teacher's run, in a folder; empty where it can, or has no teacher."""
+def why_no_teacher(info: MethodInfo, folder: Path | None) -> str:
+    """Return why a method cannot learn from its teacher's run, in a folder; empty where it can, or has no teacher.
+
+    Raises
+    ------
+    UserError
+        If it has a teacher, and no folder is given.
+    """
     if not info.teacher:
         return ""
-    metrics = read_json(folders[0] / METRICS)
-    return "" if metrics["status"] == "ok" else f"its teacher {info.teacher} has no model: {metrics['reason']}"
+    if folder is None:
+        raise UserError(f"--teacher: no run of {info.teacher}, of which {info.name} learns; give one")
+    reason = TrainedRun.read(folder).reason
+    return f"its teacher {info.teacher} has no model: {reason}" if reason else ""
 
 
-def files_of_teachers(folders: Iterable[Path]) -> list[Path]:
-    """Return what training reads of the runs of teachers."""
-    return [folder / name for folder in folders for name in (MODEL, CONFIG)]
+def files_of_teacher(folder: Path | None) -> list[Path]:
+    """Return what training reads of the run of a teacher; nothing where there is none."""
+    return [folder / name for name in (MODEL, CONFIG)] if folder else []
 
 
 def standardised(values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from search_runs import search
 from training_cohort import CLASSES, DIAGNOSIS, SETTINGS, SURVIVAL, Cohort, epochs, read_metrics
 
 from ksfusion.core.errors import UserError
@@ -166,6 +167,8 @@ def test_a_student_that_diverges_is_a_run_that_failed(runs, cohort):
 def test_a_student_without_its_teachers_folder_is_a_line(cohort):
     with pytest.raises(UserError, match="--teacher: 0 runs of ksfusion for 1 seeds"):
         cohort.train_seeds({0: cohort.folder / "run"}, method=STUDENT, teacher=[])
+    with pytest.raises(UserError, match="--teacher: no run of ksfusion, of which ksfusion-student learns; give one"):
+        search(cohort, "search", method=STUDENT)
 
 
 def test_a_teacher_of_other_genes_is_refused(runs, cohort):

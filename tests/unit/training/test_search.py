@@ -29,7 +29,7 @@ def test_the_value_of_a_trial_is_what_training_reports(cohort):
     chosen, trials = search(cohort, "search")
     folder = cohort.folder / "run"
     path = cohort.folder / "search" / "chosen.json"
-    cohort.train_seeds({0: folder}, task=SHORT, method="snn", chosen=[path])
+    cohort.train_seeds({0: folder}, task=SHORT, method="snn", chosen=path)
     assert read_metrics(folder)["val"]["auc"] == chosen["value"]
     config = json.loads((folder / "config.json").read_text())
     assert config["settings"] == {**SETTINGS.record(), **chosen["settings"]}
