@@ -100,10 +100,6 @@ class CMTA(Method):
             translations={"patches": slide_translated, "genes": profile_translated},
         )
 
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        return self.join(self.of_patches(patches), self.of_genes(genes))
-
     def auxiliary_losses(self, out: MethodOutput) -> dict[str, AuxiliaryLoss]:
         """Return how far each translation is from its encoder's class token, which is taken as given."""
         return {

@@ -48,7 +48,3 @@ class ConcatVector(Method):
         slide, attention = of_patches
         logits = self.classifier(torch.cat([slide, of_genes], dim=1))
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": of_genes})
-
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        return self.join(self.of_patches(patches), self.of_genes(genes))

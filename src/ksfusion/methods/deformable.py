@@ -169,7 +169,7 @@ class CMDeform(nn.Module):
         attention : Tensor (B, heads, P), or None in training
             Attention that each point receives, averaged over the N queries.
         """
-        grouped = teacher.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)  # (heads, B, N, C)
+        grouped = self.heads_first(teacher)  # (heads, B, N, C)
         q = grouped @ self.w_q[:, None]  # (heads, B, N, head_width)
         shifts = self.offsets(q if self.offsets_from_queries else grouped)
         points = self.reference + shifts  # (heads, B, P, 2), p + dp
@@ -187,8 +187,16 @@ class CMDeform(nn.Module):
         if self.training:
             # dropout(weights) sampled = drop(weights) (sampled / (1 - dropout)): scales P x C numbers, not N x P
             weights, sampled = drop(weights, self.dropout), sampled / (1 - self.dropout)
-        # concatenate(weights v) W_o + b = sum over heads of (weights sampled) (W_v W_o) + b  (eq. 2 and 3)
-        attended = weights @ sampled  # (heads, B, N, C)
+        return self.projected(weights @ sampled), points.transpose(0, 1), attention
+
+    def heads_first(self, rows: Tensor) -> Tensor:
+        """Return rows (B, Q, width) as (heads, B, Q, C), the channels of each head C = width / heads."""
+        return rows.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)
+
+    def projected(self, attended: Tensor) -> Tensor:
+        """Return (B, Q, width) of what each head gathers, (heads, B, Q, C), through W_v and W_o.
+
+        concatenate(weights v) W_o + b = sum over heads of (weights sampled) (W_v W_o) + b  (eq. 2 and 3)
+        """
         w_vo = self.w_v @ self.w_o.weight.T.unflatten(0, (self.heads, -1))  # (heads, C, width)
-        attended = attended.permute(1, 2, 0, 3).flatten(2) @ w_vo.flatten(0, 1) + self.w_o.bias  # (B, N, width)
-        return attended, points.transpose(0, 1), attention
+        return attended.permute(1, 2, 0, 3).flatten(2) @ w_vo.flatten(0, 1) + self.w_o.bias

@@ -79,14 +79,14 @@ class FocusDeform(CMDeform):
         points, attention
             As `CMDeform.forward` returns them.
         """
-        points = self.reference + self.offsets(self._heads_first(teacher) @ self.w_q[:, None])
+        points = self.reference + self.offsets(self.heads_first(teacher) @ self.w_q[:, None])
         asking, read = teacher if asking is None else asking, patches.unflatten(2, (self.heads, -1))
         if self.ask is not None and self.key is not None:
-            asked = self._heads_first(self.ask(asking)) * self.key_width**-0.5
+            asked = self.heads_first(self.ask(asking)) * self.key_width**-0.5
             # Sampling is linear, F(x W; p) = F(x; p) W: keys are made of all channels, then sampled.
             read = torch.cat([read, self.key(patches).unflatten(2, (self.heads, -1))], dim=3)
         else:
-            asked = self._heads_first(asking) @ (self.w_q @ self.w_k.mT * self.w_q.shape[2] ** -0.5)[:, None]
+            asked = self.heads_first(asking) @ (self.w_q @ self.w_k.mT * self.w_q.shape[2] ** -0.5)[:, None]
         sampled = self.sample(read.unflatten(1, (self.side, self.side)), points).to(patches.dtype)
         values = sampled[..., : self.w_v.shape[1]]  # (heads, B, P, C)
         logits = asked @ sampled[..., -asked.shape[3] :].mT  # (heads, B, Q, P)
@@ -100,13 +100,7 @@ class FocusDeform(CMDeform):
         attention = None if self.training else shares.mean(dim=2).transpose(0, 1)
         if self.training:
             weights, values = drop(weights, self.dropout), values / (1 - self.dropout)
-        attended = (weights @ values).permute(1, 2, 0, 3).flatten(2)  # (B, Q, width)
-        w_vo = self.w_v @ self.w_o.weight.T.unflatten(0, (self.heads, -1))  # (heads, C, width)
-        return attended @ w_vo.flatten(0, 1) + self.w_o.bias, points.transpose(0, 1), attention
-
-    def _heads_first(self, rows: Tensor) -> Tensor:
-        """Return rows (B, Q, width) as (heads, B, Q, width / heads)."""
-        return rows.unflatten(2, (self.heads, -1)).permute(2, 0, 1, 3)
+        return self.projected(weights @ values), points.transpose(0, 1), attention
 
 
 class FocusStream(Stream):

@@ -152,7 +152,3 @@ class MMP(Method):
         attention = (of_prototype / of_prototype.sum(dim=1, keepdim=True) * looked_at.unsqueeze(1)).sum(dim=2)
         logits = self.classifier(torch.cat([profile, slide], dim=1))
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": profile})
-
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        return self.join(self.of_patches(patches), self.of_genes(genes))

@@ -61,7 +61,8 @@ class Method(nn.Module):
     """Base of all methods: without more, training uses its logits alone.
 
     A method whose first layers see one modality alone has them in `of_patches` and `of_genes`, and what follows in
-    `join`, of which its ``forward`` is made: so many pairs of a slide and a profile are computed at little cost.
+    `join`, of which ``forward`` is made: so many pairs of a slide and a profile are computed at little cost. Another
+    method has a ``forward`` of its own.
 
     A method that has a stand-in for a slide or genes that are missing takes a third argument, a
     `ksfusion.methods.stand_ins.Present`; patches and genes then have rows of the samples alone that have them.
@@ -71,6 +72,10 @@ class Method(nn.Module):
     """
 
     patches_to_see = 0
+
+    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
+        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
+        return self.join(self.of_patches(patches), self.of_genes(genes))
 
     def of_patches(self, patches: Tensor) -> Parts:
         """Return what is made of patches (B, N, n_features) alone: the patches where nothing is."""
@@ -82,6 +87,8 @@ class Method(nn.Module):
 
     def join(self, of_patches: Parts, of_genes: Parts) -> MethodOutput:
         """Return the output for what `of_patches` and `of_genes` return of the same B samples."""
+        if type(self).forward is Method.forward:
+            raise NotImplementedError(f"{type(self).__name__} has neither forward nor join; write forward")
         output: MethodOutput = self(of_patches, of_genes)
         return output
 

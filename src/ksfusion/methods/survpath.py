@@ -119,7 +119,3 @@ class SurvPath(Method):
         profile, slide = self.feed(groups).mean(dim=1), self.feed(patches).mean(dim=1)  # (B, head_width)
         logits = self.classifier(self.mix(torch.cat([profile, slide], dim=1)))
         return MethodOutput(logits, attention=attention, embeddings={"patches": slide, "genes": profile})
-
-    def forward(self, patches: Tensor, genes: Mapping[str, Tensor]) -> MethodOutput:
-        """Classify samples from their patches (B, N, n_features) and the genes of each niche, (B, genes)."""
-        return self.join(self.of_patches(patches), self.of_genes(genes))

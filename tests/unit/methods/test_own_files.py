@@ -153,6 +153,7 @@ def test_a_mistake_is_one_line_without_running_the_file(written, content, said):
         (text(forward=FORWARD.replace("MethodOutput", "")), "forward returns Tensor; return MethodOutput"),
         (text().replace("inputs.n_outputs", "5"), r"logits are \(4, 5\), and must be \(samples, outputs\): \(4, 3\)"),
         (text(forward=FORWARD.replace("dim=1", "dim=2")), "fails on 4 samples .*; correct forward"),
+        (text(forward="answer = 3"), "Own has neither forward nor join; write forward"),
         (text(forward=FORWARD.replace("mean(dim=1)", "mean(dim=1) / 0")), "a logit is not finite"),
     ],
 )
@@ -161,6 +162,14 @@ def test_a_mistake_that_running_shows_is_one_line(written, content, said):
     with pytest.raises(UserError, match=said) as told:
         try_method("own")
     assert "\n" not in str(told.value) and "own.py" in str(told.value)
+
+
+def test_a_method_of_two_parts_needs_no_forward(written):
+    join = "def join(self, of_patches, of_genes):\n        return MethodOutput(self.layer(of_patches.mean(dim=1)))"
+    use_methods([written(text(forward=join))])
+    try_method("own")
+    parts, (patches, genes) = build("own", **SIZES), (torch.rand(2, 9, 4), {"tumour": torch.rand(2, 1)})
+    assert torch.equal(parts(patches, genes).logits, parts.layer(patches.mean(dim=1)))
 
 
 def test_files_that_are_no_file_or_have_one_name(written, tmp_path):
