@@ -63,9 +63,11 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
     tables = plan.tables
     said = f"{len(tables.samples):,} samples of {len(tables.cases):,} cases, {len(tables.slides()):,} slides"
     yield Finding("ok", "tables", said)
-    stopping = plan.stopping()
+    stopping, at_hand = plan.stopping(), plan.lost_profiles()
     yield from from_lines("problem", "slides", stopping)
-    yield from from_lines("note", "tables", [line for line in plan.warnings() if line not in stopping])
+    told = {*stopping, *at_hand.of_all, *at_hand.of_some}
+    yield from from_lines("note", "tables", [line for line in plan.warnings() if line not in told])
+    yield from looked_at("expression", _profiles, plan)
     reads = plan.extracts and plan.has_slides
     yield from from_lines(
         "problem", "settings", missing_packages(plan.config, {*OF_GENES, *(OF_SLIDES if reads else ())})
@@ -75,6 +77,15 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
     features = plan.config.features
     if weights and reads and features.weights is None:
         yield from looked_at("weights", _weights, features.encoder)
+
+
+def _profiles(plan: Plan) -> list[Finding]:
+    """Return what was found of the profiles that the table of samples names; files are read where need be."""
+    from ksfusion.genes.expression.all_ids import read_ids
+
+    lost = plan.lost_profiles(read_ids)
+    found = from_lines("problem", "expression", lost.of_all) + from_lines("note", "expression", lost.of_some)
+    return found or [Finding("ok", "expression", "has the profiles that the table of samples names")]
 
 
 def _methods(plan: Plan) -> list[Finding]:

@@ -85,8 +85,12 @@ class PredictionPlan(Plan):
         }
 
     def warnings(self) -> list[str]:
-        """Return what is told before any job: slide files that are not there or empty."""
-        return self._slide_warnings()
+        """Return what is told before any job: slide files that are not there or empty, and profiles that are not."""
+        return self._slide_warnings() + self._profile_warnings()
+
+    def stopping_profiles(self) -> list[str]:
+        """Return nothing: a patient without a profile is one without an answer, and no reason to stop."""
+        return []
 
     @property
     def reads_genes(self) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ksfusion.cohort.label_columns import label_warnings
-from ksfusion.cohort.needs import stand_in_warnings
 from ksfusion.cohort.samples import CohortTables
 from ksfusion.cohort.split_files import split_files
 from ksfusion.cohort.user_table import Row
@@ -19,20 +17,16 @@ from ksfusion.core.ids import batch_of
 from ksfusion.core.object_storage import StoredFile
 from ksfusion.core.provenance import as_json
 from ksfusion.core.resources import shipped
-from ksfusion.core.storage import write_text
 from ksfusion.core.study import Study
 from ksfusion.genes.expression.files import folder_digest, source_files
 from ksfusion.genes.sets.files import files_of_sets
-from ksfusion.methods.registry import METHODS
-from ksfusion.preflight.packages import job_problems
 from ksfusion.slides.reading.slide_files import features_file, file_size, is_readable
-from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, mask_warnings, masks_of
-from ksfusion.terms.failures import most_failed
+from ksfusion.slides.tiles.mask_files import REGIONS, mask_names, masks_of
 from ksfusion.terms.gene_sets import is_builtin, shipped_tables
 from ksfusion.terms.niches import NICHES
 from ksfusion.terms.units import GDC_STAR
 
-# What a run writes before its first job (`NamedFiles.begin`).
+# What a run writes before its first job (`FirstLook.begin`).
 MANIFEST = Path("results/cohort/manifest.tsv")
 # Where the demo's own rules draw, in its folder.
 DEMO_EXPRESSION, DEMO_SLIDES = "expression", "slides"
@@ -75,33 +69,6 @@ class NamedFiles:
             batches[str(batch_of(slide_id, self.study.batches))].append(row)
         return dict(sorted(batches.items(), key=lambda item: int(item[0])))
 
-    def begin(self, stages: Collection[str] = (), *, elsewhere: bool = False) -> None:
-        """Look for what the jobs of a run need, and write what a run writes before its first job.
-
-        That is whose results these are, and where each slide's file is. The slide stages read the second in place of
-        the user's table, which is no input of theirs: another slide in it redoes one batch only, by the settings of
-        that.
-
-        Parameters
-        ----------
-        stages
-            The rules that have a job to do.
-        elsewhere
-            Whether the jobs have another Python than this one, whose packages are not looked for.
-
-        Raises
-        ------
-        UserError
-            If a package or the encoder's weights cannot be had, a line each.
-        """
-        problems = job_problems(self.config, stages, elsewhere=elsewhere)
-        if problems:
-            raise UserError("\n".join(problems))
-        self.study.write()
-        columns = ("slide_id", "slide", "mpp")
-        rows = [columns, *(tuple(row[name] for name in columns) for row in self.tables.slides().values())]
-        write_text("".join("\t".join(row) + "\n" for row in rows), MANIFEST, {})
-
     @property
     def has_slides(self) -> bool:
         """Whether any sample has a slide."""
@@ -141,64 +108,6 @@ class NamedFiles:
     def drawn_slides(self, batch: str) -> list[str]:
         """Return the slides of a batch that the demo draws."""
         return [row["slide"] for row in self.batches[batch] if self.is_drawn(row)]
-
-    def warnings(self) -> list[str]:
-        """Return what is told before any job.
-
-        Tasks without labels, files of slides that are not there or empty, no method to compare the others with, and
-        samples with one modality that methods could serve, or a setting for them that none reads.
-        """
-        cohort, config = self.config.cohort, self.config
-        trained = {*config.methods, *(METHODS[name].teacher for name in config.methods)} - {""}
-        of_modalities = stand_in_warnings(
-            cohort.require,
-            self.tables,
-            cohort.samples,
-            with_stand_in=[name for name in METHODS if name in trained and METHODS[name].partial],
-            dropout=config.training.modality_dropout,
-        )
-        of_labels = label_warnings(self.tables, self.config.tasks, cohort.cases)
-        slides = self.config.slides
-        of_masks = mask_warnings(slides.masks, self._mask_names, self.tables.slides())
-        regions = mask_names(slides.regions)
-        of_masks += mask_warnings(slides.regions, regions, self.tables.slides(), key="slides.regions")
-        of_slides = self.stopping() + self._slide_warnings()
-        return of_labels + of_slides + of_masks + self._reference_warnings() + of_modalities
-
-    def _reference_warnings(self) -> list[str]:
-        """Return a line where there is no method to compare the others with."""
-        reference, methods = self.config.results.reference, self.config.methods
-        if reference in methods or len(methods) < 2:
-            return []
-        return [f"results.reference: {reference} is not one of methods, so that nothing is compared; name one of them"]
-
-    def stopping(self) -> list[str]:
-        """Return those of the warnings over which a run will stop."""
-        line, too_many = self._lost_slides
-        more = "more than slides.max_failed_fraction, the run will stop; check the folder they are in"
-        return [f"{line}: {more}"] if too_many else []
-
-    def _slide_warnings(self) -> list[str]:
-        """Return a line on files of slides that are not there or empty, where a run goes on without them."""
-        line, too_many = self._lost_slides
-        return [f"{line}; their samples will be left out"] if line and not too_many else []
-
-    @cached_property
-    def _lost_slides(self) -> tuple[str, bool]:
-        """A line on files that are not there or empty, and whether a run stops: a wrong folder loses them all."""
-        slides = list(self.tables.slides().values())
-        if self.extracts:
-            named = [row["slide"] for row in slides if not self.is_drawn(row) and "://" not in row["slide"]]
-            lost, what = [slide for slide in named if not self.slide_size(slide)], "slide files"
-        else:
-            named = list(map(self._features_file, slides))
-            lost, what = [file for file in named if not file_size(file)], "slides' files of features"
-        if not lost:
-            return "", False
-        looked = f" (nor in storage below {self.stored_in})" if self.stored_in and self.extracts else ""
-        table = self.config.cohort.samples
-        line = f"{table}: {len(lost)} of {len(named)} {what} are missing or empty, such as {lost[0]}{looked}"
-        return line, len(lost) > most_failed(len(named), self.config.slides.max_failed_fraction)
 
     def masks(self, batch: str) -> list[str]:
         """Return the masks of tissue that the user gives for slides of a batch: GeoJSON, else PNG.

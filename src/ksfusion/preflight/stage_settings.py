@@ -14,7 +14,8 @@ from ksfusion.demo.config import DrawDemoExpressionSettings, DrawDemoSlidesSetti
 from ksfusion.genes.config import Ranking, ReadExpressionSettings
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
-from ksfusion.preflight.named_files import DEMO_NOTICE, NamedFiles
+from ksfusion.preflight.first_look import FirstLook
+from ksfusion.preflight.named_files import DEMO_NOTICE
 from ksfusion.results import config as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
 from ksfusion.slides import config as slides
@@ -23,7 +24,7 @@ from ksfusion.training.config import FitBaselineSettings, SearchSettings, Traine
 
 
 @dataclass(frozen=True)
-class StageSettings(NamedFiles):
+class StageSettings(FirstLook):
     """What each stage depends on, of a configuration and its tables."""
 
     @property

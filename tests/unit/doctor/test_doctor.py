@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 
+import pandas as pd
 import pytest
 import yaml
-from fold_project import write_study
+from fold_project import CASES, write_study
 
 from ksfusion.cli import main
 from ksfusion.core.errors import UserError
@@ -18,6 +19,7 @@ from ksfusion.doctor import cluster, gpus, machine, reading
 from ksfusion.doctor.cluster import Partition, partition_findings, read_partitions
 from ksfusion.doctor.findings import Finding, from_lines, looked_at
 from ksfusion.doctor.profiles import Profile, read_profile
+from ksfusion.doctor.studies import planned_study
 from ksfusion.methods.template import method_text
 
 SINFO = """\
@@ -400,6 +402,56 @@ def test_missing_slides_over_which_a_run_stops_are_a_problem(study, capsys):
     assert "3 of 24 slide files are missing or empty" in problem["said"]
     assert problem["remedy"] == "check the folder they are in"
     assert not any("3 of 24" in found["said"] for found in said["findings"] if found["level"] == "note")
+
+
+def with_ids(study, ids):
+    """Write the table of samples with other expression ids."""
+    rows = [f"{case}\t{case}\tX\tslides/{case}.png\t{name}\t0.5" for case, name in zip(CASES, ids, strict=True)]
+    text = "\n".join(["sample_id\tcase_id\tcohort\tslide\texpression_id\tmpp", *rows])
+    (study.parent / "samples.tsv").write_text(text + "\n")
+
+
+def profiles_below_each_other(folder, name):
+    table = pd.read_csv(folder / "expression.tsv", sep="\t", index_col="symbol").T.rename_axis("barcode").reset_index()
+    table.to_csv(folder / name, index=False)
+
+
+@pytest.mark.parametrize("path", ["expression.tsv", "rows.csv"])
+def test_profiles_that_are_not_there(study, capsys, path):
+    """Of 24 ids none, then all but two: a problem, and a note with their number and an example."""
+    if path == "rows.csv":
+        profiles_below_each_other(study.parent, path)
+        values = yaml.safe_load(study.read_text())
+        values["cohort"]["expression"][0]["path"] = path
+        study.write_text(yaml.safe_dump(values))
+    code, said = told(capsys, study)
+    assert code == 0 and [found["level"] for found in said["findings"] if found["subject"] == "expression"] == ["ok"]
+    with_ids(study, [f"{case}-01A" for case in CASES])
+    code, said = told(capsys, study)
+    (problem,) = [found for found in said["findings"] if found["level"] == "problem"]
+    assert (code, problem["subject"]) == (1, "expression")
+    assert "none of the 24 expression ids of cohort X is that of a profile in " in problem["said"]
+    assert "such as case-00-01A" in problem["said"] and "correct expression_id" in problem["remedy"]
+    with_ids(study, ["lost-0", "lost-1", *CASES[2:]])
+    code, said = told(capsys, study)
+    (note,) = [found for found in said["findings"] if found["subject"] == "expression"]
+    assert (code, note["level"]) == (0, "note") and "2 of the 24 expression ids of cohort X" in note["said"]
+    assert "such as lost-0" in note["said"] and note["remedy"] == "their samples will be left out"
+    assert sum("lost-0" in found["said"] for found in said["findings"]) == 1
+
+
+def test_profiles_that_are_not_there_are_told_before_a_run(study):
+    with_ids(study, ["lost-0", *CASES[1:]])
+    with planned_study(study) as plan:
+        assert [line for line in plan.warnings() if "lost-0" in line] == plan.lost_profiles().of_some
+        plan.begin(["read_expression"])
+    with_ids(study, [f"{case}-01A" for case in CASES])
+    with planned_study(study) as plan:
+        (line,) = plan.lost_profiles().of_all
+        assert line in plan.warnings()
+        with pytest.raises(UserError, match="none of the 24 expression ids of cohort X"):
+            plan.begin(["read_expression", "tile_slides"])
+        plan.begin(["tile_slides"])
 
 
 def test_missing_features_of_another_tool_are_told_as_slides_are(study, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,38 @@ def read_h5ad(path: Path) -> Expression:
         If it is another kind of HDF5 file, X is missing, is no matrix of numbers or larger than memory, a sparse X
         points outside the genes, anndata cannot read a part of it, or a profile's name stands twice.
     """
+    data = _checked(path, _read)
+    genes = [str(name) for name in data.var_names]
+    profiles = pd.DataFrame(_dense(data.X, path), index=_ids(data.obs_names, path), columns=genes, copy=False)
+    return Expression(profiles, _symbols_of_var(genes, data.var))
+
+
+def read_h5ad_ids(path: Path) -> list[str]:
+    """Read the expression ids of an AnnData file, and nothing else of it.
+
+    Raises
+    ------
+    UserError
+        As `read_h5ad`, but for what is wrong in the values.
+    """
+    return _ids(_checked(path, _read_obs).index, path)
+
+
+def _ids(names: pd.Index, path: Path) -> list[str]:
+    ids = [str(name).strip() for name in names]
+    refuse_duplicates(ids, path)
+    return ids
+
+
+def _checked(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Return what is read of a file that is AnnData; a UserError where it is none or is damaged."""
     check_is_data(path)
     if not can_be_read(path):
         raise UserError(f"{path}: is a damaged HDF5 file; download it again, or save it again with anndata")
     try:
         with h5py.File(path) as file:
             _check_layout(file, path)
-        data = _read(path)
+        return read(path)
     except UserError:
         raise
     except MemoryError:
@@ -58,11 +84,6 @@ def read_h5ad(path: Path) -> Expression:
     # Whatever a damaged or foreign file makes h5py and anndata raise is the file's fault: it is named.
     except Exception as error:
         raise _unreadable(path, error) from None
-    ids = [str(name).strip() for name in data.obs_names]
-    refuse_duplicates(ids, path)
-    genes = [str(name) for name in data.var_names]
-    profiles = pd.DataFrame(_dense(data.X, path), index=ids, columns=genes, copy=False)
-    return Expression(profiles, _symbols_of_var(genes, data.var))
 
 
 def _check_layout(file: h5py.File, path: Path) -> None:
@@ -114,6 +135,14 @@ def _read(path: Path) -> Any:
         # such as that its encoding is an old one, changes no value.
         warnings.simplefilter("ignore")
         return anndata.read_h5ad(path)
+
+
+def _read_obs(path: Path) -> Any:
+    from anndata.io import read_elem
+
+    with warnings.catch_warnings(), h5py.File(path) as file:
+        warnings.simplefilter("ignore")
+        return read_elem(file["obs"])
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
