@@ -80,10 +80,24 @@ HALF = {
 
 @dataclass
 class Study:
-    """A finished run: its folder, and the arguments of the first job of each rule, as Snakemake would call it."""
+    """A finished run: its folder, and of the first job of each rule what Snakemake knows.
+
+    Attributes
+    ----------
+    folder
+        Where it ran.
+    commands
+        The arguments of each rule's job.
+    inputs
+        The paths of its inputs.
+    outputs
+        By rule the paths of all its jobs' outputs; what a job writes beside these, such as pictures, no rule names.
+    """
 
     folder: Path
     commands: dict[str, list[str]]
+    inputs: dict[str, list[str]]
+    outputs: dict[str, set[str]]
 
 
 def finished(name, folder, project, *options):
@@ -91,12 +105,14 @@ def finished(name, folder, project, *options):
     for part in filter(lambda part: (folder / part).exists(), WRITTEN):
         copy(folder / part, folder / "whole" / part)
     printed = project.snakemake(*TARGETS[name], *options, "--forceall", "--dry-run", "--printshellcmds")
-    text, found = printed.stdout + printed.stderr, {}
-    shown = r"^rule (\w+):\n.*?^Shell command: ksfusion (.*?)$"
-    for rule, command in re.findall(shown, text, re.MULTILINE | re.DOTALL):
-        found.setdefault(rule, shlex.split(re.sub(VARIABLES, "", command.partition(" 2> ")[0])))
-    assert found.keys() >= set(RULES[name])
-    return Study(folder, found)
+    text, commands, inputs, outputs = printed.stdout + printed.stderr, {}, {}, {}
+    shown = r"^rule (\w+):\n(?:    input: (.*?)\n)?    output: (.*?)\n.*?^Shell command: ksfusion (.*?)$"
+    for rule, read, made, command in re.findall(shown, text, re.MULTILINE | re.DOTALL):
+        outputs.setdefault(rule, set()).update(made.replace(" (update)", "").split(", "))
+        commands.setdefault(rule, shlex.split(re.sub(VARIABLES, "", command.partition(" 2> ")[0])))
+        inputs.setdefault(rule, read.split(", ") if read else [])
+    assert commands.keys() >= set(RULES[name])
+    return Study(folder, commands, inputs, outputs)
 
 
 def run(name, project):
@@ -113,8 +129,29 @@ def call_here(folder, *arguments):
 
 
 def copy(source, target):
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+
+
+def copy_inputs(study, rule, folder):
+    """Copy what a rule's job may read, and make the folders of its outputs.
+
+    It may read its inputs, what no rule names, and the user's slides: of these only tiling is to be redone when they
+    change, so that they are inputs of no other rule.
+    """
+    for name in study.inputs[rule]:
+        if not Path(name).is_absolute():
+            copy(study.folder / name, folder / name)
+    named = set().union(*study.outputs.values())
+    for path in written(study.folder):
+        name = path.relative_to(study.folder)
+        if named.isdisjoint(map(str, (name, *name.parents))) and not (folder / name).exists():
+            copy(path, folder / name)
+    for name in study.outputs[rule]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    for name in ("slides", "../slides"):
+        if (study.folder / name).is_dir() and not any(Path(made).is_relative_to(name) for made in named):
+            shutil.copytree(study.folder / name, folder / name, dirs_exist_ok=True)
 
 
 def remove(path):

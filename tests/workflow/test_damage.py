@@ -1,9 +1,11 @@
 """Every file between stages, damaged in three ways: what reads it says so in a line, or its result is the same.
 
-The stages are called as Snakemake calls them, by their command lines, on the files of a finished run.
+The stages are called as Snakemake calls them, by their command lines, on the files of a finished run; each job needs
+nothing but what its rule declares.
 """
 
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from damaged_studies import (
     RULES,
+    copy_inputs,
     make_demo,
     make_folds,
     make_patients,
@@ -19,6 +22,7 @@ from damaged_studies import (
     restore,
     written,
 )
+from environments import environments_of_rules, variables_of
 from project import ROOT, Project
 
 from ksfusion.cli import main
@@ -168,6 +172,23 @@ def test_damage_is_noticed_or_harmless(request, study, rule, monkeypatch, capsys
                 wrong.append((name, way, said[-1500:]))
             restore(folder)
     assert not wrong
+
+
+@pytest.mark.parametrize(("study", "rule"), [(study, rule) for study, rules in RULES.items() for rule in rules])
+def test_a_job_needs_what_its_rule_declares(request, study, rule, tmp_path):
+    """With its inputs alone, what no rule names, and the packages of its environment, a job makes what it made."""
+    known, folder = request.getfixturevalue(study), tmp_path / "study"
+    restore(known.folder)
+    copy_inputs(known, rule, folder)
+    before = made_at(folder)
+    variables = variables_of(environments_of_rules()[rule], tmp_path / "site")
+    command = [sys.executable, "-m", "ksfusion", *known.commands[rule]]
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, wanted = contents(folder), contents(known.folder / "whole")
+    made = found.keys() - before.keys()
+    assert made or rule == "draw_demo_slides"
+    assert {name for name in made if wanted.get(name) != found[name]} == set()
 
 
 def is_made_by_a_job(target, path, folder):

@@ -1,6 +1,7 @@
-"""The pip part of each environment of conda, installed into a clean one: what its rules import is there.
+"""The pip part of each environment of conda, installed into a clean one: the verbs of its rules start there.
 
-Takes gigabytes and minutes, so only of those that KSFUSION_TEST_ENVIRONMENTS names, such as "cohort slides" or "all".
+That their jobs run with its packages alone is tested in test_damage.py. Takes gigabytes and minutes, so only of those
+that KSFUSION_TEST_ENVIRONMENTS names, such as "cohort slides" or "all".
 """
 
 import os
@@ -9,10 +10,9 @@ import subprocess
 import sys
 
 import pytest
-import yaml
+from environments import ENVIRONMENTS, packages_of
 from project import ROOT
 
-ENVIRONMENTS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
 ASKED = os.environ.get("KSFUSION_TEST_ENVIRONMENTS", "").split()
 
 
@@ -24,12 +24,6 @@ def verbs_of(environment):
             if f"envs/{environment}.yaml" in block:
                 found |= set(re.findall(r'"ksfusion ([a-z-]+) ', block))
     return sorted(found)
-
-
-def packages_of(environment):
-    listed = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"]
-    (of_pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
-    return of_pip
 
 
 def test_every_environment_has_rules():
