@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ksfusion.terms.fingerprints import HASH_SIDE
+
 # Share of the bits of two image hashes: re-encoded, rescaled or recoloured copies differ in at most 6 %, sections of
 # different tissue in 20 % and more.
 MAX_DISTANCE = 0.1
-HASH_SIDE = 16
 ROWS_AT_A_TIME = 1024
 
 

@@ -15,10 +15,9 @@ from ksfusion.core.errors import UserError, first_of
 from ksfusion.core.ids import default_slide_id
 from ksfusion.core.missing import is_missing
 from ksfusion.core.tables import TextTable, read_text_table
-from ksfusion.terms.splits import ALL_SPLITS, EXTERNAL, SPLITS
+from ksfusion.terms.splits import ALL_SPLITS, EXTERNAL, SPLIT_COLUMNS, SPLITS
 
 FOLD_FILE = re.compile(r"splits_(\d+)\.(?:csv|xlsx)")
-COLUMNS = ("fold", "case_id", "split")
 
 
 class Entry(NamedTuple):
@@ -75,9 +74,7 @@ def read_split_file(
         entry = entry._replace(name=case_id)
         first = known.setdefault((entry.fold, case_id), entry)
         if first.split != entry.split:
-            twice.append(
-                f"{entry.place}: case {case_id} is in split {entry.split}, and {first.split} in {first.place}"
-            )
+            twice.append(f"{entry.place}: case {case_id} is in split {entry.split}, and {first.split} in {first.place}")
     folds = sorted({entry.fold for entry in known.values()})
     absent = [
         f"{path}: fold {fold}: case {case_id} is in no split; add it, or remove its samples"
@@ -85,7 +82,7 @@ def read_split_file(
         for case_id in sorted(set(cases) - {name for of_fold, name in known if of_fold == fold})
     ]
     if not folds:
-        absent = [f"{path}: names no case; it needs columns {', '.join(COLUMNS)}, or {', '.join(SPLITS)}"]
+        absent = [f"{path}: names no case; it needs columns {', '.join(SPLIT_COLUMNS)}, or {', '.join(SPLITS)}"]
     # A published split may name cases that are not in this study; where own cases are in no split, a name may be wrong.
     if problems := first_of(divided) + first_of(twice) + first_of(absent) + (first_of(unknown) if absent else []):
         raise UserError("\n".join(problems))
@@ -168,11 +165,11 @@ def _columns_of_splits(path: Path, table: TextTable, fold: int) -> list[Entry]:
 
 def _rows_of_cases(path: Path, table: TextTable) -> list[Entry]:
     header = table.header
-    if missing := [name for name in COLUMNS if name not in header]:
+    if missing := [name for name in SPLIT_COLUMNS if name not in header]:
         if {"train", "val"} <= set(header):
             raise UserError(f"{path}: row 1: has splits as columns; name it splits_0.csv, after its fold, as CLAM does")
         raise UserError(
-            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(COLUMNS)}, with tabs, "
+            f"{path}: row 1: column {', '.join(missing)} is missing; it needs {', '.join(SPLIT_COLUMNS)}, with tabs, "
             "semicolons or commas between them"
         )
     entries, problems = [], []

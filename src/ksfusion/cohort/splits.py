@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.cohort.config import Splits
-from ksfusion.cohort.split_files import COLUMNS, read_split_file
+from ksfusion.cohort.split_files import read_split_file
 from ksfusion.core.errors import UserError
-from ksfusion.terms.splits import EXTERNAL, SPLITS
+from ksfusion.terms.splits import EXTERNAL, SPLIT_COLUMNS, SPLITS
 
 # The second field of a TCGA barcode is the tissue source site.
 TCGA_BARCODE = re.compile(r"TCGA-([A-Z0-9]{2})-[A-Z0-9]{4}.*")
@@ -90,7 +90,7 @@ def divide_cases(
     scored = dict.fromkeys(sorted(set(outside["case_id"])), EXTERNAL)
     folds = {fold: splits | scored for fold, splits in folds.items()}
     rows = [(fold, case_id, splits[case_id]) for fold, splits in sorted(folds.items()) for case_id in sorted(splits)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(SPLIT_COLUMNS))
 
 
 def _refuse_both(inside: pd.DataFrame, outside: pd.DataFrame, column: str, what: str) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ksfusion.core.errors import DamagedFileError, UserError
 from ksfusion.core.storage import read_edited_tsv, write_tsv
-from ksfusion.terms.splits import ALL_SPLITS
+from ksfusion.terms.splits import ALL_SPLITS, SPLIT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("fold", "case_id", "split")
 # What its user may do where it is none.
 REMEDY = "delete it and run again, or put that right"
 
@@ -46,7 +45,7 @@ def read_splits(path: Path) -> tuple[pd.DataFrame, bool]:
         raise UserError(f"{path}: was changed and is no split any more; {REMEDY}") from None
     if changed:
         log.warning("%s was changed since it was made: the splits in it are taken as they stand", path)
-    if missing := [name for name in COLUMNS if name not in table]:
+    if missing := [name for name in SPLIT_COLUMNS if name not in table]:
         raise UserError(f"{path}: was changed and has no column {', '.join(missing)}; {REMEDY}")
     is_number = table["fold"].str.isdecimal().fillna(False).astype(bool)
     wrong = ~(table["split"].isin(ALL_SPLITS) & table["case_id"].notna() & is_number)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ksfusion.results.runs import outcome_columns
+from ksfusion.results.runs import IDENTITY, outcome_columns
 from ksfusion.terms.tasks import TaskOutcome
 
 # What a prediction is made of: the sample's own, another's genes, another's patches, or no interaction of the two.
 OWN, GENES, PATCHES, ADDITIVE = "own", "genes", "patches", "additive"
-RUN = ("task", "method", "fold", "seed")
 CHANGE, PERMUTATION = "changed", "permutation"
 SAMPLE = ("sample_id", "case_id", "cohort")
 PERMUTATIONS = 20
@@ -20,4 +19,4 @@ def audit_columns(task: TaskOutcome) -> list[str]:
     where nothing is permuted), sample_id, case_id, cohort, truth and prediction.
     """
     truth, prediction = outcome_columns(task)
-    return [*RUN, CHANGE, PERMUTATION, *SAMPLE, *truth, *prediction]
+    return [*IDENTITY, CHANGE, PERMUTATION, *SAMPLE, *truth, *prediction]

@@ -14,8 +14,8 @@ from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.measures import PaperMeasure
 from ksfusion.results.metrics import METRICS
 from ksfusion.results.metrics.names import IN_ITS_UNIT, LOWER_IS_BETTER
-from ksfusion.results.modalities.changes import ADDITIVE, CHANGE, GENES, OWN, PATCHES, PERMUTATION, PERMUTATIONS, RUN
-from ksfusion.results.runs import Run, outcome_columns
+from ksfusion.results.modalities.changes import ADDITIVE, CHANGE, GENES, OWN, PATCHES, PERMUTATION, PERMUTATIONS
+from ksfusion.results.runs import IDENTITY, Run, outcome_columns
 from ksfusion.results.statistics import RESAMPLES
 from ksfusion.results.tables.folds import FoldScores, FoldTables, average, score_folds, skipped_text
 
@@ -93,7 +93,7 @@ def _compare(
 ) -> tuple[dict[int, FoldScores], dict[int, FoldScores]]:
     """Return the scores of what is changed, fold by fold, and how much lower they are than of the same as it is."""
     changed = here[here[CHANGE] == change]
-    before = here[here[CHANGE] == OWN].merge(changed[[*RUN, "sample_id"]].drop_duplicates())
+    before = here[here[CHANGE] == OWN].merge(changed[[*IDENTITY, "sample_id"]].drop_duplicates())
     first, second = (_by_seed(_tables(rows), task, resamples) for rows in (before, changed))
     values, drops = {}, {}
     for fold, scores in second.items():

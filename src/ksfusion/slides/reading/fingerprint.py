@@ -10,10 +10,10 @@ import numpy as np
 
 from ksfusion.slides.reading.disk_image import DiskImage, strips
 from ksfusion.slides.reading.errors import SlideError
+from ksfusion.terms.fingerprints import HASH_SIDE
 
 PIECE_BYTES = 1 << 20
 IMAGE_PX = 64
-HASH_SIDE = 16
 # A thumbnail whose grey values vary less than this is an empty glass: all of those look alike.
 MIN_CONTRAST = 2.0
 
