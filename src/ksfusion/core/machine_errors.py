@@ -1,4 +1,4 @@
-"""What to say where the machine, not the code, has ended a job: no room on a disk, no memory."""
+"""What to say where the machine, not the code, has ended a job: no room on a disk, no memory, a package missing."""
 
 from __future__ import annotations
 
@@ -91,6 +91,8 @@ def explain(error: BaseException, stage: str) -> str | None:
         places = [Path.cwd(), Path(tempfile.gettempdir())]
         full = [place for place in places if _is_full(place)] or places
         return no_room(" or ".join(map(str, full)))
+    if isinstance(error, ImportError) and "ksfusion" not in f"{error.name} {error}":
+        return f"{stage}: a package cannot be loaded ({error}); ksfusion doctor says which are not as they should be"
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & set(OUT_OF_MEMORY) or any(words in str(error) for words in CANNOT_ALLOCATE):
         return f"{stage}: memory ran out; {LOWER.get(stage, '')}{MORE_MEMORY}"

@@ -21,7 +21,7 @@ class LostProfiles(NamedTuple):
     of_all
         Of cohorts that have none of theirs, and of sources that cannot be read: a run stops before its first job.
     of_some
-        Of cohorts that have some of theirs.
+        Of cohorts that have some of theirs, and of those that may do without.
     """
 
     of_all: list[str]
@@ -63,7 +63,8 @@ def lost_profiles(
         where = f"of the {len(wanted)} expression ids of cohort {source.cohort}"
         if missing and len(missing) == len(wanted):
             other = f" ({source.path} has such as {list(there)[-1]})" if known else ""
-            lost.of_all.append(
+            # Who takes samples with one modality may name profiles that are not there.
+            (lost.of_some if cohort.require == "any" else lost.of_all).append(
                 f"{cohort.samples}: none {where} is that of a profile in {source.path}, such as {missing[0]}{other}; "
                 "correct expression_id, or the path (docs/data.md says what the id is in each format)"
             )

@@ -466,4 +466,10 @@ def test_what_the_machine_lacks_is_a_line(monkeypatch, capsys, error, line):
 
 def test_other_errors_are_bugs():
     assert explain(KeyError("a"), "train_model") is None
+    lost = ModuleNotFoundError("No module named 'timm'", name="timm")
+    assert explain(lost, "extract_features") == (
+        "extract_features: a package cannot be loaded (No module named 'timm'); ksfusion doctor says which are not as "
+        "they should be"
+    )
+    assert explain(ImportError("cannot import name 'x' from 'ksfusion.core'", name="ksfusion.core"), "a") is None
     assert explain(OSError(5, "Input/output error", "/data/a"), "train_model") is None

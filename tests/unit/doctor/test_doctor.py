@@ -452,6 +452,10 @@ def test_profiles_that_are_not_there_are_told_before_a_run(study):
         with pytest.raises(UserError, match="none of the 24 expression ids of cohort X"):
             plan.begin(["read_expression", "tile_slides"])
         plan.begin(["tile_slides"])
+    # Where one modality is enough, profiles may be named that are not there.
+    with planned_study(study, ["cohort.require=any"]) as plan:
+        assert plan.lost_profiles() == ([], [line.replace("samples.tsv", plan.config.cohort.samples)])
+        plan.begin(["read_expression"])
 
 
 def test_missing_features_of_another_tool_are_told_as_slides_are(study, capsys):
