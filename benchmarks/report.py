@@ -20,8 +20,8 @@ import pandas as pd
 
 from ksfusion.core.provenance import forget_modules
 from ksfusion.core.storage import read_tsv, write_tsv
-from ksfusion.results.config import WriteReportSettings
 from ksfusion.results.report.files import ReportFiles
+from ksfusion.results.stage_settings import WriteReportSettings
 from ksfusion.stages.write_report import write_report
 
 READY = (

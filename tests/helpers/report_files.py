@@ -7,14 +7,14 @@ from run_files import GRADING, ROWS, write_run
 from ksfusion.core.parquet import write_parquet
 from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
-from ksfusion.results.config import (
+from ksfusion.results.report.files import ReportFiles
+from ksfusion.results.stage_settings import (
     DrawFiguresSettings,
     MakeComparisonsSettings,
     MakeSubgroupsSettings,
     MakeTablesSettings,
     WriteReportSettings,
 )
-from ksfusion.results.report.files import ReportFiles
 from ksfusion.stages.draw_figures import draw_figures
 from ksfusion.stages.draw_genes import draw_genes
 from ksfusion.stages.make_comparisons import make_comparisons

@@ -16,8 +16,9 @@ from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import compared_by_alpha, shows_alpha, trained_as
 from ksfusion.preflight.first_look import FirstLook
 from ksfusion.preflight.named_files import DEMO_NOTICE
-from ksfusion.results import config as results
+from ksfusion.results import stage_settings as results
 from ksfusion.results.attribution.config import AttributeGenesSettings
+from ksfusion.results.config import Printing
 from ksfusion.slides import config as slides
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.training.config import FitBaselineSettings, SearchSettings, TrainedTask, TrainModelSettings
@@ -138,7 +139,7 @@ class StageSettings(FirstLook):
             "draw_heatmaps": results.DrawHeatmapsSettings.of(
                 config.heatmaps,
                 slides=slides.Reading.of(config.slides) if self.extracts and not self.stored else None,
-                printing={name: results.Printing.of(task) for name, task in config.tasks.items()},
+                printing={name: Printing.of(task) for name, task in config.tasks.items()},
             ),
             "write_report": results.WriteReportSettings.of(
                 config.results,

@@ -11,11 +11,9 @@ from ksfusion.core.config_block import MOST, Block, Positive, Printed, once_each
 from ksfusion.methods.registry import METHODS, networks_reading, unknown_method
 from ksfusion.results.attribution.config import Attributions
 from ksfusion.results.wording import heading, plain
-from ksfusion.slides.config import Reading
 from ksfusion.terms.tasks import TaskOutcome
 from ksfusion.terms.units import Days
 
-TableName = Literal["table1", "table2", "alpha", "table_s1"]
 Correction = Literal["holm", "bh", "none"]
 COHORT = "cohort"
 # What the tables call all cohorts together, and all folds.
@@ -193,85 +191,6 @@ def titles_of(tasks: Iterable[ShownTask]) -> dict[str, str]:
     return {task.name: task.title for task in tasks if task.title}
 
 
-class ComparedRuns(Block):
-    """Whose runs are compared.
-
-    Attributes
-    ----------
-    tasks, methods
-        In the order of tables and panels.
-    shared
-        Methods that were not trained because they are others under another name: each to the one whose runs are its
-        own too.
-    """
-
-    tasks: list[ShownTask]
-    methods: list[str]
-    shared: dict[str, str] = Field(default_factory=dict)
-
-
-class Compared(ComparedRuns, Titles):
-    """What is compared; ``caveats``: sentences that stand wherever results do."""
-
-    caveats: list[str] = Field(default_factory=list)
-
-    def titles(self) -> dict[str, str]:
-        """Return the titles of the tasks that have one, by name."""
-        return titles_of(self.tasks)
-
-
-class MakeTablesSettings(TableContents, Compared):
-    """Of `ksfusion.stages.make_tables`."""
-
-    names: list[TableName] = Field(["table1", "table2", "alpha"])
-
-
-class MakeReproductionSettings(Titles):
-    """Of `ksfusion.stages.make_reproduction`; ``config``, ``paper``: the configuration and the paper's."""
-
-    config: dict[str, Any]
-    paper: dict[str, Any]
-    caveats: list[str] = Field(default_factory=list)
-
-
-class MakeComparisonsSettings(Times, Comparing, ComparedRuns):
-    """Of `ksfusion.stages.make_comparisons`."""
-
-
-class MakeSubgroupsSettings(Subgrouping, Resampling, ComparedRuns):
-    """Of `ksfusion.stages.make_subgroups`."""
-
-
-class AuditModalitiesSettings(Auditing):
-    """Of `ksfusion.stages.audit_modalities`."""
-
-
-class MakeModalitiesSettings(Resampling, Compared):
-    """Of `ksfusion.stages.make_modalities`."""
-
-
-class DrawTasksSettings(Titles):
-    """Of `ksfusion.stages.draw_attributions` and `ksfusion.stages.draw_embeddings`: tasks, in the order of panels."""
-
-    tasks: list[ShownTask]
-
-
-class LocateAttentionSettings(Resampling):
-    """Of `ksfusion.stages.locate_attention` and `ksfusion.stages.make_localisation`."""
-
-
-class ScoreOraclesSettings(Resampling):
-    """Of `ksfusion.stages.score_oracles`: tasks, in the order of the table."""
-
-    tasks: list[ShownTask]
-
-
-class DrawFiguresSettings(Times, Comparing, Compared):
-    """Of `ksfusion.stages.draw_figures`; ``only_alpha``: the figures of alpha alone."""
-
-    only_alpha: bool = False
-
-
 class ShownSamples(Block):
     """Of how many samples pictures of attention are drawn."""
 
@@ -297,47 +216,3 @@ class Heatmaps(ShownSamples):
     @classmethod
     def _look_at_patches(cls, methods: list[str]) -> list[str]:
         return once_each(networks_reading(methods, "p"), "method")
-
-
-class DrawHeatmapsSettings(ShownSamples):
-    """Of `ksfusion.stages.draw_heatmaps`.
-
-    Attributes
-    ----------
-    slides
-        How slides are read; null where there are none to read.
-    printing
-        What tasks and their classes are called, by the name of the task.
-    """
-
-    slides: Reading | None
-    printing: dict[str, Printing] = Field(default_factory=dict)
-
-
-class WriteReportSettings(TableContents, Titles):
-    """Of `ksfusion.stages.write_report`.
-
-    Attributes
-    ----------
-    config
-        The configuration, as it is shown.
-    notice
-        A sentence at the top, such as that the cohort is synthetic.
-    caveats
-        Sentences that stand wherever results do.
-    alpha
-        Show the table and the figures of alpha too.
-    tasks
-        The tasks, in the order of the tables.
-    """
-
-    config: dict[str, Any]
-    notice: str | None = None
-    caveats: list[str] = Field(default_factory=list)
-    alpha: bool = False
-    tasks: list[ShownTask] = Field(default_factory=list)
-
-    @property
-    def titles(self) -> dict[str, str]:
-        """Titles of tasks, by name, of those that have one."""
-        return titles_of(self.tasks)

@@ -10,9 +10,9 @@ import torch
 
 from ksfusion.core.devices import Device, choose_device
 from ksfusion.core.parquet import write_parquet
-from ksfusion.results.config import AuditModalitiesSettings
 from ksfusion.results.modalities.audit import audited_predictions
 from ksfusion.results.modalities.changes import audit_columns
+from ksfusion.results.stage_settings import AuditModalitiesSettings
 from ksfusion.training.data import FoldFiles, on_device, read_fold
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.trained_run import TrainedRun, runs_by_task

@@ -8,10 +8,10 @@ from pathlib import Path
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.methods.registry import METHODS
 from ksfusion.results.attribution.tables import read_attributions
-from ksfusion.results.config import DrawTasksSettings
 from ksfusion.results.plots.attributions import draw_attribution_ranks
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.stage_settings import DrawTasksSettings
 
 
 def draw_attributions(attributions: Sequence[Path], output: Path, *, settings: DrawTasksSettings) -> None:

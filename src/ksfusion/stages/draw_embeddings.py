@@ -10,10 +10,11 @@ import torch
 from ksfusion.core.errors import UserError
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.results.attention.embeddings import embeddings_of, on_a_plane
-from ksfusion.results.config import DrawTasksSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.embeddings import EmbeddedTask, draw_planes
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
+from ksfusion.results.stage_settings import DrawTasksSettings
 from ksfusion.training.data import FoldFiles, read_fold
 from ksfusion.training.reproducible import THREADS, reproducible
 from ksfusion.training.trained_run import TrainedRun

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.core.storage import write_text
-from ksfusion.results.config import Compared, Comparing, DrawFiguresSettings, Times
+from ksfusion.results.config import Comparing, Times
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST, FigureEntry, figures_of_task
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import external_cohorts, read_runs
+from ksfusion.results.stage_settings import Compared, DrawFiguresSettings
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.subgroups import read_subgroups
 

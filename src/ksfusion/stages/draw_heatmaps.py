@@ -18,8 +18,9 @@ from ksfusion.results.attention.drawing import Drawing, DrawnSample
 from ksfusion.results.attention.heatmaps import attention_of_samples, attention_table, choose_samples, outcome_text
 from ksfusion.results.attention.patch_gallery import read_slide_and_patches
 from ksfusion.results.attention.slide_picture import read_patches
-from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
+from ksfusion.results.config import Printing, ShownTask
 from ksfusion.results.runs import paired_samples
+from ksfusion.results.stage_settings import DrawHeatmapsSettings
 from ksfusion.slides.reading.slide_files import slide_sources
 from ksfusion.slides.reading.workers import IsolatedCalls
 from ksfusion.training.checkpoint import PREDICTIONS

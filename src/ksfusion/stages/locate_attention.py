@@ -16,7 +16,7 @@ from ksfusion.results.attention.maps import WHOLE, attention_maps
 from ksfusion.results.attention.patch_attribution import patch_attribution
 from ksfusion.results.attention.slide_picture import SlidePatches, read_patches
 from ksfusion.results.attention.targets import TargetFiles, Targets
-from ksfusion.results.config import LocateAttentionSettings
+from ksfusion.results.stage_settings import LocateAttentionSettings
 from ksfusion.training.data import FoldData, FoldFiles, read_fold
 from ksfusion.training.reproducible import reproducible
 from ksfusion.training.trained_run import TrainedRun

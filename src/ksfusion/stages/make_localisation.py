@@ -22,7 +22,7 @@ from ksfusion.results.attention.localisation import (
 from ksfusion.results.attention.patch_oracle import patch_oracle
 from ksfusion.results.attention.slide_picture import read_patches
 from ksfusion.results.attention.targets import TargetFiles, Targets
-from ksfusion.results.config import LocateAttentionSettings
+from ksfusion.results.stage_settings import LocateAttentionSettings
 from ksfusion.terms.split_table import read_splits, splits_of_fold
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import as_json, provenance
 from ksfusion.core.storage import write_tsv
-from ksfusion.results.config import MakeModalitiesSettings
 from ksfusion.results.plots.modalities import draw_modalities
 from ksfusion.results.plots.panels import save_figure
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import MakeModalitiesSettings
 from ksfusion.results.tables.modalities import as_text, modality_table
 
 

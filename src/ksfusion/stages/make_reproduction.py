@@ -10,7 +10,7 @@ import pandas as pd
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
-from ksfusion.results.config import MakeReproductionSettings
+from ksfusion.results.stage_settings import MakeReproductionSettings
 from ksfusion.results.tables.reproduction import Reproduced, as_text, compare_with_published, to_markdown
 from ksfusion.results.tables.scores import read_table
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from ksfusion.core.parquet import read_parquet
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_tsv
-from ksfusion.results.config import MakeSubgroupsSettings
 from ksfusion.results.grouping import column_of
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import MakeSubgroupsSettings
 from ksfusion.results.tables.subgroups import all_subgroups, as_text
 
 

@@ -11,8 +11,9 @@ from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_tsv
 from ksfusion.demo.cohort import SEED, draw_cases
 from ksfusion.demo.oracles import known_latents, predict_classes, predict_risk
-from ksfusion.results.config import ScoreOraclesSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.runs import Run, outcome_columns
+from ksfusion.results.stage_settings import ScoreOraclesSettings
 from ksfusion.results.tables.scores import as_text, result_table
 from ksfusion.terms.oracles import ORACLES
 from ksfusion.terms.split_table import read_splits, splits_of_fold

@@ -8,7 +8,6 @@ import pandas as pd
 
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import read_tsv, write_text
-from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.plots.figures import ALPHA_LIST, FIGURE_LIST
 from ksfusion.results.report.attributions import attribution_section
 from ksfusion.results.report.files import ReportFiles
@@ -19,6 +18,7 @@ from ksfusion.results.report.localisation import localisation_section
 from ksfusion.results.report.modalities import modality_section
 from ksfusion.results.report.page import ReportContents, render_page, template_digest
 from ksfusion.results.report.sections import gene_section, partial_layouts
+from ksfusion.results.stage_settings import TableName, WriteReportSettings
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.external import read_drops
 from ksfusion.results.tables.modalities import read_modalities

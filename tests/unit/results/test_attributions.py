@@ -21,8 +21,9 @@ from ksfusion.results.attribution.integrated import (
 )
 from ksfusion.results.attribution.permuted import permuted_labels
 from ksfusion.results.attribution.tables import read_attributions, read_checks
-from ksfusion.results.config import DrawTasksSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.report.attributions import attribution_section
+from ksfusion.results.stage_settings import DrawTasksSettings
 from ksfusion.stages.attribute_genes import attribute_genes
 from ksfusion.stages.draw_attributions import draw_attributions
 from ksfusion.training.checkpoint import load_model

@@ -3,8 +3,8 @@
 import pytest
 from run_files import GRADING, ROWS, SURVIVAL, write_run
 
-from ksfusion.results.config import MakeTablesSettings
 from ksfusion.results.plots.kinds import KINDS
+from ksfusion.results.stage_settings import MakeTablesSettings
 from ksfusion.stages.make_tables import make_tables
 
 METHODS = ["attmil", "snn", "clinical", "cox-genes", "logistic-genes", "clinical+genes", "cohort"]

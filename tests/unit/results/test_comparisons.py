@@ -12,18 +12,14 @@ from scipy.stats import binom
 from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.storage import read_provenance
 from ksfusion.results.comparisons import comparison_table
-from ksfusion.results.config import (
-    DrawFiguresSettings,
-    MakeComparisonsSettings,
-    MakeTablesSettings,
-    ShownTask,
-)
+from ksfusion.results.config import ShownTask
 from ksfusion.results.further_measures import AllMeasures, FurtherMeasures
 from ksfusion.results.metrics import METRICS
 from ksfusion.results.paired_tests import OTHER_CURVES
 from ksfusion.results.plots.figures import figures_of_task
 from ksfusion.results.report.comparisons import comparison_section, printed_p
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import DrawFiguresSettings, MakeComparisonsSettings, MakeTablesSettings
 from ksfusion.results.statistics import draws_by_fold, interval
 from ksfusion.results.tables.differences import COLUMNS, MARK, read_comparisons
 from ksfusion.results.tables.scores import read_table, result_table

@@ -9,8 +9,9 @@ from training_cohort import DIAGNOSIS, SURVIVAL
 
 from ksfusion.core.storage import read_json, write_json
 from ksfusion.results.attention.embeddings import embeddings_of, on_a_plane
-from ksfusion.results.config import DrawTasksSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.report.heatmaps import embedding_figures
+from ksfusion.results.stage_settings import DrawTasksSettings
 from ksfusion.stages.draw_embeddings import draw_embeddings
 from ksfusion.training.checkpoint import load_model
 from ksfusion.training.data import read_fold

@@ -12,15 +12,15 @@ from sksurv.util import Surv
 
 from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import (
+from ksfusion.results.metrics import METRICS
+from ksfusion.results.report.external import external_sections, external_sentences
+from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import (
     DrawFiguresSettings,
     MakeComparisonsSettings,
     MakeSubgroupsSettings,
     MakeTablesSettings,
 )
-from ksfusion.results.metrics import METRICS
-from ksfusion.results.report.external import external_sections, external_sentences
-from ksfusion.results.runs import read_runs
 from ksfusion.results.statistics import EXTERNAL_SEED, draw_cases
 from ksfusion.results.tables.differences import read_comparisons
 from ksfusion.results.tables.external import read_drops, without_test

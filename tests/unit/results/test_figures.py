@@ -11,7 +11,7 @@ from run_files import GRADING, SURVIVAL, write_run
 from sklearn.metrics import roc_auc_score
 
 from ksfusion.config import PAPER_METHODS
-from ksfusion.results.config import DrawFiguresSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.alpha import alpha_of
 from ksfusion.results.plots.classification import draw_roc
 from ksfusion.results.plots.figures import figures_of_task
@@ -19,6 +19,7 @@ from ksfusion.results.plots.panels import wrapped
 from ksfusion.results.plots.style import CLASS_COLOURS, drawing_style, method_colours
 from ksfusion.results.plots.survival import _log_rank, risk_groups
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import DrawFiguresSettings
 from ksfusion.stages.draw_figures import draw_figures
 
 pytestmark = pytest.mark.slow

@@ -27,10 +27,11 @@ from ksfusion.results.attention import drawing
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
 from ksfusion.results.attention.maps import attention_maps, share_for_half, spread_attention, sum_by_patch
 from ksfusion.results.attention.slide_picture import SlidePatches, SlidePicture, on_white
-from ksfusion.results.config import DrawHeatmapsSettings, Printing, ShownTask
+from ksfusion.results.config import Printing, ShownTask
 from ksfusion.results.plots.attention import draw_attention
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import DrawHeatmapsSettings
 from ksfusion.slides.config import Reading
 from ksfusion.stages.draw_heatmaps import draw_heatmaps
 from ksfusion.training import trained_run

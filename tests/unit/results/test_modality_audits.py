@@ -14,10 +14,11 @@ from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_provenance, write_json
 from ksfusion.methods import METHODS, build
 from ksfusion.preflight.parsing import parse_config
-from ksfusion.results.config import AuditModalitiesSettings, MakeModalitiesSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.modalities.changes import ADDITIVE, GENES, OWN, PATCHES, audit_columns
 from ksfusion.results.modalities.pairs import pair_logits
 from ksfusion.results.runs import outcome_columns
+from ksfusion.results.stage_settings import AuditModalitiesSettings, MakeModalitiesSettings
 from ksfusion.results.tables.modalities import (
     read_modalities,
 )

@@ -16,8 +16,9 @@ from ksfusion.core.storage import write_tsv
 from ksfusion.genes.config import Ranking
 from ksfusion.preflight.parsing import parse_config
 from ksfusion.results.attention.slide_picture import SlidePicture
-from ksfusion.results.config import DrawFiguresSettings, MakeTablesSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.plots.attention import attention_png
+from ksfusion.results.stage_settings import DrawFiguresSettings, MakeTablesSettings
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import lay_out
 from ksfusion.results.tables.markdown import to_markdown

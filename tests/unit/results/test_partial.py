@@ -7,9 +7,9 @@ from run_files import GRADING, write_run
 from sklearn.metrics import roc_auc_score
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import MakeComparisonsSettings, MakeTablesSettings
 from ksfusion.results.report.sections import partial_layouts
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import MakeComparisonsSettings, MakeTablesSettings
 from ksfusion.results.tables.layout import lay_out
 from ksfusion.results.tables.partial import of_modalities
 from ksfusion.results.tables.scores import read_table

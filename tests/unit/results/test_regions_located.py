@@ -13,8 +13,8 @@ from ksfusion.core.parquet import read_parquet
 from ksfusion.core.storage import read_tsv
 from ksfusion.results.attention.localisation import read_localisation
 from ksfusion.results.attention.targets import TargetFiles
-from ksfusion.results.config import LocateAttentionSettings
 from ksfusion.results.report.localisation import localisation_section
+from ksfusion.results.stage_settings import LocateAttentionSettings
 from ksfusion.slides.config import ReadRegionsSettings
 from ksfusion.stages.locate_attention import locate_attention
 from ksfusion.stages.make_localisation import make_localisation

@@ -10,12 +10,13 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from ksfusion.core.parquet import write_parquet
 from ksfusion.core.storage import read_tsv
 from ksfusion.results.attention.heatmaps import choose_samples, outcome_text
-from ksfusion.results.config import MakeComparisonsSettings, MakeTablesSettings, ShownTask
+from ksfusion.results.config import ShownTask
 from ksfusion.results.metrics.names import printed_value
 from ksfusion.results.metrics.regression import regression_metrics, resampled_regression
 from ksfusion.results.permutation import swapped_regression
 from ksfusion.results.plots.regression import draw_regression, predictions_of
 from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import MakeComparisonsSettings, MakeTablesSettings
 from ksfusion.results.tables.scores import read_table
 from ksfusion.stages.make_comparisons import make_comparisons
 from ksfusion.stages.make_tables import make_tables

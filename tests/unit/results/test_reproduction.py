@@ -7,7 +7,8 @@ from run_files import SURVIVAL, write_run
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv
 from ksfusion.preflight.parsing import load_config
-from ksfusion.results.config import MakeReproductionSettings, MakeTablesSettings, ShownTask
+from ksfusion.results.config import ShownTask
+from ksfusion.results.stage_settings import MakeReproductionSettings, MakeTablesSettings
 from ksfusion.results.tables.reproduction import COLUMNS, Reproduced, compare_with_published
 from ksfusion.stages.make_reproduction import make_reproduction
 from ksfusion.stages.make_tables import make_tables

@@ -9,10 +9,11 @@ from scipy.stats import chi2
 
 from ksfusion.core.parquet import write_parquet
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import MakeSubgroupsSettings, MakeTablesSettings, Subgrouping
+from ksfusion.results.config import Subgrouping
 from ksfusion.results.grouping import column_of, group_of, groups_in_order, subgroup_problems
 from ksfusion.results.plots.style import drawing_style
 from ksfusion.results.plots.subgroups import MOST_ROWS, draw_subgroups, largest
+from ksfusion.results.stage_settings import MakeSubgroupsSettings, MakeTablesSettings
 from ksfusion.results.tables.scores import read_table
 from ksfusion.results.tables.subgroups import COLUMNS, heterogeneity, read_subgroups
 from ksfusion.stages.make_subgroups import make_subgroups

@@ -11,7 +11,8 @@ from ksfusion.core.parquet import write_parquet
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_provenance, read_tsv
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.config import MakeTablesSettings, ShownTask
+from ksfusion.results.config import ShownTask
+from ksfusion.results.stage_settings import MakeTablesSettings
 from ksfusion.results.statistics import interval
 from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, Cell, lay_out

@@ -8,12 +8,12 @@ from training_cohort import draw_cohort
 
 from ksfusion.core.parquet import read_parquet, write_parquet
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import (
+from ksfusion.results.config import ShownTask
+from ksfusion.results.stage_settings import (
     DrawFiguresSettings,
     MakeComparisonsSettings,
     MakeSubgroupsSettings,
     MakeTablesSettings,
-    ShownTask,
 )
 from ksfusion.results.tables.scores import read_table
 from ksfusion.stages.draw_figures import draw_figures

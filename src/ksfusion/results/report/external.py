@@ -10,11 +10,12 @@ from typing import TypedDict
 import pandas as pd
 
 from ksfusion.methods.registry import METHODS
-from ksfusion.results.config import ALL, ShownTask, TableName
+from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.metrics.names import metric_label, printed_value
 from ksfusion.results.report.answer import leads_of, listed
 from ksfusion.results.report.sections import SECTION_TITLES, ResultSection
 from ksfusion.results.report.subgroups import SubgroupTable, subgroup_tables
+from ksfusion.results.stage_settings import TableName
 from ksfusion.results.statistics import COVERAGE
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.external import cohorts_in

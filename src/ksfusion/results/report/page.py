@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import ksfusion
 from ksfusion.core.provenance import as_json
-from ksfusion.results.config import TableName, WriteReportSettings
 from ksfusion.results.report.answer import answer, question
 from ksfusion.results.report.attributions import AttributionSection
 from ksfusion.results.report.comparisons import ComparisonSection, comparison_section
@@ -50,6 +49,7 @@ from ksfusion.results.report.subgroups import NOTES as SUBGROUP_NOTES
 from ksfusion.results.report.subgroups import SECTION as SUBGROUP_SECTION
 from ksfusion.results.report.subgroups import subgroup_tables
 from ksfusion.results.report.within import within_cohorts
+from ksfusion.results.stage_settings import TableName, WriteReportSettings
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.external import no_drops
 from ksfusion.results.tables.layout import PAPER_NOTE, Layout

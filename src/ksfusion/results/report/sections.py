@@ -9,10 +9,11 @@ from typing import TypedDict
 
 import pandas as pd
 
-from ksfusion.results.config import ALL, TableName
+from ksfusion.results.config import ALL
 from ksfusion.results.plots.genes import CAPTION as GENES_CAPTION
 from ksfusion.results.plots.genes import NICHE_NAMES
 from ksfusion.results.report.gallery import PageImage
+from ksfusion.results.stage_settings import TableName
 from ksfusion.results.tables.differences import Comparisons
 from ksfusion.results.tables.layout import Layout, lay_out
 from ksfusion.results.tables.partial import kinds_in

@@ -12,11 +12,12 @@ import pandas as pd
 from ksfusion.core.storage import read_tsv
 from ksfusion.methods.registry import METHODS
 from ksfusion.methods.variants import FULL_METHOD
-from ksfusion.results.config import ALL, ShownTask, TableName
+from ksfusion.results.config import ALL, ShownTask
 from ksfusion.results.measures import Measure, paper_measure
 from ksfusion.results.metrics import NAN
 from ksfusion.results.metrics.names import IN_ITS_UNIT
 from ksfusion.results.runs import Run
+from ksfusion.results.stage_settings import TableName
 from ksfusion.results.statistics import EXTERNAL_SEED, RESAMPLES, SEED
 from ksfusion.results.tables.folds import (
     LEVELS,
