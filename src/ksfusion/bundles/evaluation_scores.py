@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -51,28 +52,26 @@ def scores(
     study = read_draws(bundle.folder, bundle.method, bundle.task.name)
     drops = [no_drops()]
 
-    def scored(of_runs: Sequence[Run], cohort: str, measures: Any, draws: DrawsOfScores) -> pd.DataFrame:
-        asked = {"tasks": [bundle.task], "methods": [bundle.method], "measures": measures}
-        return result_table(of_runs, **asked, resamples=resamples, external=cohort, draws=draws)
+    score = partial(result_table, tasks=[bundle.task], methods=[bundle.method], resamples=resamples)
 
-    def score(of_runs: Sequence[Run], cohort: str, measures: Any) -> pd.DataFrame:
+    def score_with_drop(of_runs: Sequence[Run], external: str, measures: Any) -> pd.DataFrame:
         draws: DrawsOfScores = {}
-        table = scored(of_runs, cohort, measures, draws)
-        if cohort in found.of_study:
+        table = score(of_runs, external=external, measures=measures, draws=draws)
+        if external in found.of_study:
             drops.append(drop_table(_inside(bundle, table), table, {}, {}).assign(reason=SAME_CASES))
         else:
             drops.append(drop_table(_inside(bundle, table), table, *_as_many(study, draws)))
         return table
 
     def of_all(measures: Any) -> pd.DataFrame:
-        tables = on_each_cohort(runs, lambda own, cohort: score(own, cohort, measures))
+        tables = on_each_cohort(runs, partial(score_with_drop, measures=measures))
         return pd.concat(tables, ignore_index=True).assign(**{MODALITIES: ALL})
 
     table, further = of_all(paper_measure), of_all(FurtherMeasures(Times().times))
     parts = [table]
     for kind in ALONE:
         if others := _with_one(found, kind):
-            rows = on_each_cohort(as_runs(bundle, others), lambda own, cohort: scored(own, cohort, paper_measure, {}))
+            rows = on_each_cohort(as_runs(bundle, others), score)
             parts.append(pd.concat(rows).assign(**{MODALITIES: kind}))
     table = pd.concat(parts, ignore_index=True)
     return table, further, pd.concat([part for part in drops if len(part)] or drops, ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,8 @@ import pandas as pd
 from ksfusion.core.provenance import provenance
 from ksfusion.core.storage import write_tsv
 from ksfusion.results.comparisons import comparison_table
-from ksfusion.results.config import MakeComparisonsSettings
-from ksfusion.results.runs import Run, read_runs
+from ksfusion.results.runs import read_runs
+from ksfusion.results.stage_settings import MakeComparisonsSettings
 from ksfusion.results.tables.differences import as_text
 from ksfusion.results.tables.external import on_each_cohort
 
@@ -34,19 +35,15 @@ def make_comparisons(runs: Sequence[Path], output: Path, *, settings: MakeCompar
     UserError
         If a run's files are missing or not what they should be, or two runs are the same.
     """
-
-    def compare(of_runs: Sequence[Run], cohort: str) -> pd.DataFrame:
-        return comparison_table(
-            of_runs,
-            tasks=settings.tasks,
-            methods=settings.methods,
-            reference=settings.reference,
-            correction=settings.correction,
-            resamples=settings.resamples,
-            times=settings.times,
-            external=cohort,
-        )
-
+    compare = partial(
+        comparison_table,
+        tasks=settings.tasks,
+        methods=settings.methods,
+        reference=settings.reference,
+        correction=settings.correction,
+        resamples=settings.resamples,
+        times=settings.times,
+    )
     found = read_runs(runs, settings.tasks, shared=settings.shared, curves=True)
-    table = pd.concat([compare(found, ""), *on_each_cohort(found, compare)], ignore_index=True)
+    table = pd.concat([compare(found), *on_each_cohort(found, compare)], ignore_index=True)
     write_tsv(as_text(table), output, provenance(__name__, settings.record()))

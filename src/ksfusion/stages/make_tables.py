@@ -13,9 +13,10 @@ import pandas as pd
 from ksfusion.core.provenance import provenance
 from ksfusion.core.resources import resource
 from ksfusion.core.storage import read_tsv, write_text, write_tsv
-from ksfusion.results.config import Compared, MakeTablesSettings, TableContents
+from ksfusion.results.config import TableContents
 from ksfusion.results.further_measures import FurtherMeasures
 from ksfusion.results.runs import Run, external_cohorts, read_runs
+from ksfusion.results.stage_settings import Compared, MakeTablesSettings
 from ksfusion.results.tables.differences import Comparisons, read_comparisons
 from ksfusion.results.tables.external import as_text as drops_as_text
 from ksfusion.results.tables.external import cohorts_in, score_all, title_outside
@@ -23,7 +24,7 @@ from ksfusion.results.tables.latex import to_latex
 from ksfusion.results.tables.layout import PAPER_NOTE, Layout, lay_out
 from ksfusion.results.tables.markdown import to_markdown
 from ksfusion.results.tables.partial import compared_on, kinds_in, with_partial
-from ksfusion.results.tables.scores import TITLES, DrawsOfScores, as_text, choose_methods, result_table
+from ksfusion.results.tables.scores import TITLES, as_text, choose_methods, result_table
 from ksfusion.results.tables.supplement import lay_out_supplement
 from ksfusion.results.tables.word import write_word
 from ksfusion.terms.modalities import MODALITIES
@@ -59,20 +60,11 @@ def make_tables(
     found = read_runs(runs, settings.tasks, shared=settings.shared, curves=further)
     beside_paper = settings.published == "paper"
     paper = read_tsv(resource("paper_tables.tsv")) if beside_paper else None
-
-    def score(of_runs: Sequence[Run], cohort: str, draws: DrawsOfScores) -> pd.DataFrame:
-        return result_table(
-            of_runs,
-            tasks=settings.tasks,
-            methods=settings.methods,
-            paper=paper,
-            resamples=settings.resamples,
-            external=cohort,
-            draws=draws,
-        )
-
+    score = partial(
+        result_table, tasks=settings.tasks, methods=settings.methods, resamples=settings.resamples, paper=paper
+    )
     results = score_all(found, score)
-    table = with_partial(results.table, found, lambda of_runs: score(of_runs, "", {}))
+    table = with_partial(results.table, found, score)
     compared = read_comparisons(comparisons, settings)
     made_by = provenance(__name__, {**Compared.of(settings).record(), **TableContents.of(settings).record()})
     of_table = choose_methods(settings.methods)
@@ -130,19 +122,8 @@ def _write_supplement(
     compared: Comparisons | None,
 ) -> pd.DataFrame:
     """Write Table S1: a long table, and a part for each task and class in the layout; return the drops."""
-
-    def score(of_runs: Sequence[Run], cohort: str, draws: DrawsOfScores) -> pd.DataFrame:
-        return result_table(
-            of_runs,
-            tasks=settings.tasks,
-            methods=methods,
-            resamples=settings.resamples,
-            measures=FurtherMeasures(settings.times),
-            external=cohort,
-            draws=draws,
-        )
-
-    further = score_all(runs, score)
+    scored = partial(result_table, tasks=settings.tasks, methods=methods, resamples=settings.resamples)
+    further = score_all(runs, partial(scored, measures=FurtherMeasures(settings.times)))
     table = further.table.assign(**{MODALITIES: compared_on(runs)})
     write_tsv(as_text(table), output / "table_s1.tsv", made_by)
     title = TITLES["table_s1"]

@@ -37,7 +37,7 @@ class ScoredCohorts:
     drops: pd.DataFrame
 
 
-def on_each_cohort(runs: Sequence[Run], score: Callable[[Sequence[Run], str], pd.DataFrame]) -> list[pd.DataFrame]:
+def on_each_cohort(runs: Sequence[Run], score: Callable[..., pd.DataFrame]) -> list[pd.DataFrame]:
     """Return a table of each external cohort, whose reasons speak of its samples.
 
     Parameters
@@ -45,9 +45,10 @@ def on_each_cohort(runs: Sequence[Run], score: Callable[[Sequence[Run], str], pd
     runs
         The runs of the study.
     score
-        Returns the table of runs that have the samples of a cohort in the place of their test samples.
+        Returns the table of runs that have the samples of a cohort in the place of their test samples; it takes the
+        runs, and the cohort as ``external``.
     """
-    tables = [score([run.on_external(cohort) for run in runs], cohort) for cohort in external_cohorts(runs)]
+    tables = [score([run.on_external(cohort) for run in runs], external=cohort) for cohort in external_cohorts(runs)]
     return [table.assign(reason=table["reason"].map(without_test)) for table in tables]
 
 
@@ -56,7 +57,7 @@ def without_test(text: str) -> str:
     return TEST_WORD.sub(r"\1", text)
 
 
-def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfScores], pd.DataFrame]) -> ScoredCohorts:
+def score_all(runs: Sequence[Run], score: Callable[..., pd.DataFrame]) -> ScoredCohorts:
     """Score the test samples, and each external cohort by itself.
 
     Parameters
@@ -64,16 +65,17 @@ def score_all(runs: Sequence[Run], score: Callable[[Sequence[Run], str, DrawsOfS
     runs
         The runs.
     score
-        Returns the long table of runs, given the external cohort that they are of (empty for the test samples), and
-        adds the draws of its scores to a mapping.
+        Returns the long table of runs, and adds the draws of its scores to a mapping, as
+        `ksfusion.results.tables.scores.result_table` does; it takes the runs, the external cohort that they are of
+        (empty for the test samples) as ``external``, and the mapping as ``draws``.
     """
     inside: DrawsOfScores = {}
-    tables = [score(runs, "", inside)]
+    tables = [score(runs, external="", draws=inside)]
     drops = [no_drops()]
 
-    def scored(own: Sequence[Run], cohort: str) -> pd.DataFrame:
+    def scored(own: Sequence[Run], external: str) -> pd.DataFrame:
         outside: DrawsOfScores = {}
-        table = score(own, cohort, outside)
+        table = score(own, external=external, draws=outside)
         drops.append(drop_table(tables[0], table, inside, outside))
         return table
 

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from ksfusion.core.storage import read_tsv
-from ksfusion.results.config import ALL, COHORT, MakeSubgroupsSettings, ShownTask
+from ksfusion.results.config import ALL, COHORT, ShownTask
 from ksfusion.results.grouping import UNKNOWN, group_of, groups_in_order
 from ksfusion.results.measures import Measure, PaperMeasure
 from ksfusion.results.metrics import NAN
 from ksfusion.results.runs import Run
+from ksfusion.results.stage_settings import MakeSubgroupsSettings
 from ksfusion.results.statistics import LEAST_CASES, CaseDraws, draws_by_fold
 from ksfusion.results.tables.external import on_each_cohort
 from ksfusion.results.tables.folds import (
@@ -101,8 +102,8 @@ def all_subgroups(
     """
     others = {name: values for name, values in columns.items() if name != COHORT}
 
-    def score(of_cohort: Sequence[Run], cohort: str) -> pd.DataFrame:
-        return subgroup_table(of_cohort, others, settings, repeated=True).assign(split=EXTERNAL, cohort=cohort)
+    def score(of_cohort: Sequence[Run], external: str) -> pd.DataFrame:
+        return subgroup_table(of_cohort, others, settings, repeated=True).assign(split=EXTERNAL, cohort=external)
 
     table = subgroup_table(runs, columns, settings).assign(split=TEST)
     outside = [rows for rows in on_each_cohort(runs, score) if len(rows)]
