@@ -1,4 +1,4 @@
-"""What a GPU changes in encoding: features near the processor's, stains normalised there too, the same twice.
+"""What a GPU changes in encoding: features near the processor's, stains normalised there too, the same twice, memory.
 
 On a machine with one: ``python -m pytest -m gpu``.
 """
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ksfusion.core.machine_errors import explain
 from ksfusion.slides.encoders.batches import PatchEncoder
 from ksfusion.slides.encoders.build import build_encoder
 from ksfusion.slides.stain.target import load_target
@@ -48,3 +49,13 @@ def test_features_are_the_same_twice_and_from_pinned_memory(patches):
     first = features_on(DEVICE, patches)
     assert np.array_equal(first, features_on(DEVICE, patches))
     assert np.array_equal(first, features_on(DEVICE, patches, pinned=True))
+
+
+def test_too_little_memory_is_one_line_with_the_remedy(patches):
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(torch.OutOfMemoryError) as raised:
+            features_on(DEVICE, patches)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "memory ran out; lower features.batch_size" in explain(raised.value, "extract_features")
