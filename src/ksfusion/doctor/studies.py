@@ -65,7 +65,7 @@ def study_findings(plan: Plan, *, weights: bool = True) -> Iterator[Finding]:
     yield Finding("ok", "tables", said)
     stopping, at_hand = plan.stopping(), plan.lost_profiles()
     yield from from_lines("problem", "slides", stopping)
-    told = {*stopping, *at_hand.of_all, *at_hand.of_some}
+    told = {*stopping, *at_hand.unreadable, *at_hand.of_all, *at_hand.of_some}
     yield from from_lines("note", "tables", [line for line in plan.warnings() if line not in told])
     yield from looked_at("expression", _profiles, plan)
     reads = plan.extracts and plan.has_slides
@@ -84,7 +84,8 @@ def _profiles(plan: Plan) -> list[Finding]:
     from ksfusion.genes.expression.all_ids import read_ids
 
     lost = plan.lost_profiles(read_ids)
-    found = from_lines("problem", "expression", lost.of_all) + from_lines("note", "expression", lost.of_some)
+    found = from_lines("problem", "expression", lost.unreadable + lost.of_all)
+    found += from_lines("note", "expression", lost.of_some)
     return found or [Finding("ok", "expression", "has the profiles that the table of samples names")]
 
 

@@ -100,7 +100,7 @@ class FirstLook(NamedFiles):
     def _profile_warnings(self) -> list[str]:
         """Return a line for each cohort whose profiles are not all there, as far as that is seen at once."""
         lost = self.lost_profiles()
-        return lost.of_all + lost.of_some
+        return lost.unreadable + lost.of_all + lost.of_some
 
     def _slide_warnings(self) -> list[str]:
         """Return a line on files of slides that are not there or empty, where a run goes on without them."""

@@ -18,12 +18,15 @@ class LostProfiles(NamedTuple):
 
     Attributes
     ----------
+    unreadable
+        Of sources that the job which reads them will refuse.
     of_all
-        Of cohorts that have none of theirs, and of sources that cannot be read: a run stops before its first job.
+        Of cohorts that have none of theirs: a run stops before its first job.
     of_some
         Of cohorts that have some of theirs, and of those that may do without.
     """
 
+    unreadable: list[str]
     of_all: list[str]
     of_some: list[str]
 
@@ -48,13 +51,13 @@ def lost_profiles(
     for row in samples:
         if row["expression_id"]:
             named[row["cohort"]].add(row["expression_id"])
-    lost = LostProfiles([], [])
+    lost = LostProfiles([], [], [])
     for source in sources:
         wanted = sorted(named[source.cohort])
         try:
             there = read(source, wanted) if wanted else None
         except UserError as error:
-            lost.of_all.extend(str(error).splitlines())
+            lost.unreadable.extend(str(error).splitlines())
             continue
         if there is None:
             continue

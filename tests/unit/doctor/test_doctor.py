@@ -440,7 +440,7 @@ def test_profiles_that_are_not_there(study, capsys, path):
     assert sum("lost-0" in found["said"] for found in said["findings"]) == 1
 
 
-def test_profiles_that_are_not_there_are_told_before_a_run(study):
+def test_profiles_that_are_not_there_are_told_before_a_run(study, capsys):
     with_ids(study, ["lost-0", *CASES[1:]])
     with planned_study(study) as plan:
         assert [line for line in plan.warnings() if "lost-0" in line] == plan.lost_profiles().of_some
@@ -452,9 +452,20 @@ def test_profiles_that_are_not_there_are_told_before_a_run(study):
         with pytest.raises(UserError, match="none of the 24 expression ids of cohort X"):
             plan.begin(["read_expression", "tile_slides"])
         plan.begin(["tile_slides"])
-    # Where one modality is enough, profiles may be named that are not there.
+    (study.parent / "expression.tsv").write_text("<html>busy</html>")
+    with planned_study(study) as plan:
+        (line,) = [line for line in plan.warnings() if "is a web page, not data" in line]
+        assert plan.lost_profiles() == ([line], [], [])
+    code, said = told(capsys, study)
+    assert code == 1 and [f["subject"] for f in said["findings"] if f["level"] == "problem"] == ["expression"]
+
+
+def test_profiles_that_may_be_missing_are_told(study):
+    """Where one modality is enough, profiles may be named that are not there."""
+    with_ids(study, [f"{case}-01A" for case in CASES])
     with planned_study(study, ["cohort.require=any"]) as plan:
-        assert plan.lost_profiles() == ([], [line.replace("samples.tsv", plan.config.cohort.samples)])
+        unreadable, of_all, (line,) = plan.lost_profiles()
+        assert (unreadable, of_all) == ([], []) and "none of the 24 expression ids" in line
         plan.begin(["read_expression"])
 
 

@@ -50,6 +50,18 @@ def test_format_and_unit_are_those_of_the_cohort_in_training(place, bundled):
     assert all(plan.settings(stage) for stage in stages)
 
 
+def test_a_profile_that_is_not_there_is_told_and_stops_nothing(place, bundled, monkeypatch):
+    (place / "rna.tsv").write_text("symbol\tr2\nTP53\t1\n")
+    config = asked(place, bundled, place / "rna.tsv", None, None)
+    monkeypatch.chdir(place / "out")
+    plan = planned(config)
+    told = (
+        f"{place}/new.tsv: none of the 1 expression ids of cohort A is that of a profile in {place}/rna.tsv, such as r1"
+    )
+    assert [line for line in plan.warnings() if "expression ids" in line][0].startswith(told)
+    plan.begin(["read_expression", "write_ledger"], elsewhere=True)
+
+
 def test_another_unit_is_refused_before_anything_is_read(place, bundled):
     config = asked(place, bundled, place / "rna.tsv", None, "counts")
     with pytest.raises(UserError, match=r"expression\.0\.unit: counts, and the bundle was trained on log; give that"):
