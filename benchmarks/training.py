@@ -96,10 +96,11 @@ def grid_hours(costs: dict[str, Cost], batch: int) -> float:
     return 3 * sum(steps * cost.seconds + predictions * cost.predicting for cost in costs.values()) / 3600
 
 
-def draw_data(n_slides: int, n_patches: int, n_features: int, device: torch.device) -> FoldData:
-    """Return samples whose features hold numbers of no meaning; on a GPU they lie there."""
-    on_gpu = device.type == "cuda"
-    features = torch.empty(n_slides * n_patches, n_features, dtype=torch.float16, device=device)
+def draw_data(n_slides: int, n_patches: int, n_features: int, device: torch.device, *, on_host: bool) -> FoldData:
+    """Return samples whose features hold numbers of no meaning; on a GPU they lie there, unless ``on_host``."""
+    on_gpu = device.type == "cuda" and not on_host
+    place = device if on_gpu else torch.device("cpu")
+    features = torch.empty(n_slides * n_patches, n_features, dtype=torch.float16, device=place)
     for part in features.split(2**16):
         part.normal_()
     rows = np.arange(n_slides * n_patches).reshape(n_slides, n_patches)
@@ -134,7 +135,8 @@ def prepared(
     with reproducible(0, device=device, threads=args.threads):
         sizes = {"n_features": args.features, "n_patches": n_patches, "n_outputs": 4}
         model = build(method, **sizes, niches=NICHES, groups=GROUPS).to(device).train()
-        data = draw_data(EVERYONE if args.grid and bf16 else batch, n_patches, args.features, device)
+        n_slides = EVERYONE if args.grid and bf16 else batch
+        data = draw_data(n_slides, n_patches, args.features, device, on_host=args.features_on_host)
         data = dataclasses.replace(data, modalities=METHODS[method].modalities)
         optimiser = Adam(model.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
         objective = Classification(("a", "b", "c", "d"), (1.0, 1.0, 1.0, 1.0))
@@ -281,6 +283,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="one of the two; else all that there are")
+    parser.add_argument(
+        "--features-on-host",
+        action="store_true",
+        help="bring each batch's features to the GPU, as of a store too large",
+    )
     parser.add_argument("--grid", action="store_true", help="measure the paper's methods, estimate the paper's grid")
     parser.add_argument(
         "--sharing",
