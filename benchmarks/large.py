@@ -28,7 +28,7 @@ from ksfusion.core.ids import batch_of
 from ksfusion.core.parquet import write_parquet
 from ksfusion.core.provenance import provenance
 from ksfusion.core.study import batches_for
-from ksfusion.estimates.measuring import used_by, verb
+from ksfusion.estimates.running import used_by, verb
 from ksfusion.genes import gene_sets
 from ksfusion.slides.config import TileSlidesSettings, Tiling
 from ksfusion.slides.tiles.table import COLUMN_TYPES

@@ -1,6 +1,6 @@
 """Measure what jobs take for each slide, patch, sample and profile, and write it as a table of rates.
 
-    python benchmarks/rates.py CONFIG --output resources/rates.tsv [--parts results slides encoders methods]
+    python benchmarks/rates.py CONFIG --output resources/rates.tsv [--parts results slides encoders memory methods]
 
 CONFIG is that of a finished run on this machine (the demo's config.yaml, with its results). `ksfusion estimate` reads
 the table; a part that is not measured stays as the table has it.
@@ -8,6 +8,7 @@ the table; a part that is not measured stays as the table has it.
 results    from the benchmark files of the finished run: each rule's processor time, less that of its start
 slides     a drawn slide of 100,000 x 80,000 px at 0.25 um/px: what pixels and patches of large slides take
 encoders   the forward pass of a patch; weights are drawn, which does not change the time
+memory     what encoding takes: readers, batches that wait, patches that are encoded at the same time
 methods    a training step at 144 and at 2,500 patches
 
 Processor time on one thread: it swings less than the clock on a machine that others use too.
@@ -37,16 +38,16 @@ from slides import settings
 from ksfusion.core.resources import resource
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.studies import planned_study
-from ksfusion.estimates.measuring import used_by, verb
 from ksfusion.estimates.rates import ANY_RULE
+from ksfusion.estimates.running import used_by, verb
 from ksfusion.estimates.slide_sizes import look_at_slides
-from ksfusion.estimates.workload import Workload
+from ksfusion.estimates.workload import STEP_SAMPLES, Workload
 from ksfusion.methods.registry import NETWORKS
 from ksfusion.slides.config import Patches, Reading, SamplePatchesSettings
 from ksfusion.slides.encoders.names import LITE0, RESNET50, SEEDED
 from ksfusion.slides.encoders.presets import PRESETS, built_here
 
-PARTS = ("results", "slides", "encoders", "methods")
+PARTS = ("results", "slides", "encoders", "memory", "methods")
 COLUMNS = ("rule", "kind", "per", "seconds", "mb", "disk_mb", "measured")
 # What the jobs of a rule have most of; of the others a whole job is a unit.
 UNITS = {
@@ -57,7 +58,7 @@ UNITS = {
 }
 # What they leave on the disk.
 FOLDERS = {"draw_overviews": "slides", "tile_slides": "tiles", "fit_stain": "stain", "sample_patches": "patches"}
-SIZES, BATCH = (144, 2500), 8
+SIZES, BATCH = (144, 2500), STEP_SAMPLES
 FORWARDS = 4
 
 
@@ -122,7 +123,7 @@ def of_rule(rule, noted, folder):
     unit = UNITS.get(rule)
     if rule == "extract_features":
         patches = sum(work.units["patch"] for work, *_ in noted)
-        yield row(rule, "", "job", start, largest)
+        # Its start and its memory are measured by `memory`.
         print(
             f"extract_features: {(used - start * len(noted)) / patches:.5f} s a patch, reading and encoding", flush=True
         )
@@ -218,6 +219,21 @@ def of_encoders(names):
         del model
 
 
+def of_memory(names):
+    """Yield the start of encoding, and what it takes in memory."""
+    from encoding_memory import each_patch_mb, reading_mb
+
+    job, reader, queued = reading_mb()
+    # The encoder's library is imported where it is built.
+    yield row("extract_features", "", "job", start_of("train_model"), job)
+    yield row("extract_features", "", "reader", 0.0, reader)
+    yield row("extract_features", "", "queued", 0.0, queued)
+    for name in names:
+        encoded = each_patch_mb(name)
+        print(f"{name}: {encoded:.1f} MB a patch", flush=True)
+        yield row("extract_features", name, "encoded", 0.0, encoded)
+
+
 def of_methods(names):
     """Yield what training takes for each sample, for each of its patches, and in memory for a larger map."""
     from training import measure
@@ -258,6 +274,7 @@ def main() -> None:
         "results": lambda: of_results(args.config),
         "slides": of_slides,
         "encoders": lambda: of_encoders(args.encoders),
+        "memory": lambda: of_memory(args.encoders),
         "methods": lambda: of_methods(args.methods),
     }
     for part in args.parts:

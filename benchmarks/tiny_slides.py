@@ -33,7 +33,7 @@ import tifffile
 from large import write_study
 
 from ksfusion.core.study import SLIDES_PER_BATCH, batches_for
-from ksfusion.estimates.measuring import verb
+from ksfusion.estimates.running import verb
 
 PX, MPP, BLOCK, CELL_PX = 300, 0.5, 256, 10
 PATCHES, MISSING_EVERY, FEW_SLIDES = 16, 100, 2

@@ -77,6 +77,17 @@ def _unusable(driver: str | None, built: str | None, about: str, why: str) -> Fi
     return Finding("problem", "CUDA", f"driver {driver}, but {about} cannot use it ({why[:200]})", remedy)
 
 
+def usable_gpus() -> tuple[str, ...]:
+    """Return the names of the GPUs of this machine that PyTorch can use."""
+    import torch
+
+    with warnings.catch_warnings():
+        # Why it can use none, the doctor tells.
+        warnings.simplefilter("ignore")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return tuple(torch.cuda.get_device_properties(number).name for number in range(count))
+
+
 def gpu_of_job() -> tuple[int, str] | None:
     """Return what to tell in a job of SLURM that computes without a GPU, with its level; None where nothing is.
 

@@ -13,6 +13,8 @@ from ksfusion.core.resources import PROJECT
 from ksfusion.core.strict_yaml import read_yaml
 
 DEFAULT, SLURM = "default", "slurm"
+# Where jobs run of a profile that does not say it.
+LOCAL = "local"
 _FIRST_NUMBER = re.compile(r"\d+")
 
 
@@ -39,7 +41,7 @@ class Profile:
     @property
     def executor(self) -> str:
         """Where jobs run: ``local`` or ``slurm``, or another of Snakemake's plugins."""
-        return str(self.values.get("executor", "local"))
+        return str(self.values.get("executor", LOCAL))
 
     @property
     def rules(self) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ksfusion.core.machine_errors import LOWER
 from ksfusion.core.memory import memory_limit
 from ksfusion.doctor.findings import Finding
 from ksfusion.doctor.studies import study_findings
@@ -54,20 +55,25 @@ def failing(
     largest = max(found.stages, key=lambda stage: stage.mb, default=None)
     if largest and place.cores is not None and largest.mb * 1e6 > memory_limit():
         said = f"{largest.rule} takes some {largest.mb / 1000:.1f} GB, and this machine has {memory_limit() / 1e9:.1f}"
-        yield Finding("problem", "memory", said, "lower features.batch_size or training.batch_size, or move")
+        yield Finding("problem", "memory", said, f"{LOWER.get(largest.rule, '')}or move to a larger machine")
 
 
 def _slides(plan: Plan, slides: SlideSizes, failed: Mapping[str, str]) -> Iterator[Finding]:
     seen = {**slides.unusable, **failed}
-    # Of those whose header was not read as many will be of no use.
-    share = len(slides.unusable) / len(slides.headers) if slides.headers else 0.0
+    looked = len(slides.headers)
     if seen:
         reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(seen.values()).most_common())
-        said = f"of {len(slides.headers)} slides looked at {len(seen)} will fail: {reasons}, such as {next(iter(seen))}"
+        said = f"of {looked} slides looked at {len(seen)} will fail: {reasons}, such as {next(iter(seen))}"
         yield Finding("note", "slides", said, "docs/slides.md says what each reason means and what to do")
-    total, limit = len(slides.sizes), plan.config.slides.max_failed_fraction
-    lost = len(slides.missing) + share * (total - len(slides.missing))
-    if lost > most_failed(total, limit):
-        said = f"some {100 * lost / total:.0f} % of the slides will fail, and more than {100 * limit:g} % stop the run "
-        said += "(slides.max_failed_fraction)"
+    total, fraction = len(slides.sizes), plan.config.slides.max_failed_fraction
+    most, lost = most_failed(total, fraction), len(slides.missing) + len(seen)
+    # Of those whose header was not read as many may be of no use: a guess, on which no run is stopped.
+    others = total - len(slides.missing) - looked
+    guessed = lost + (round(others * len(slides.unusable) / looked) if looked else 0)
+    limit = f"more than {most} stop the run (slides.max_failed_fraction: {fraction:g})"
+    if lost > most:
+        said = f"{lost} of {total} slides will fail, and {limit}"
         yield Finding("problem", "slides", said, "correct the table of samples, or raise the limit")
+    elif guessed > most:
+        said = f"if as many of the other {others} fail, {guessed} of {total} slides do, and {limit}"
+        yield Finding("note", "slides", said, "look at all of them first: ksfusion run CONFIG slides")

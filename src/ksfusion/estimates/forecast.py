@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ksfusion.core.errors import UserError
 from ksfusion.core.workflow import PlannedJob
-from ksfusion.doctor.profiles import Profile
+from ksfusion.doctor.profiles import LOCAL, Profile
 from ksfusion.estimates.rates import Cost, Rates
 from ksfusion.estimates.workload import Workload
 
@@ -16,6 +18,8 @@ from ksfusion.estimates.workload import Workload
 PLACED, NOTICED = 5.0, 40.0
 # The processes that read patches and the encoder never keep all cores busy.
 BUSY = 0.85
+# Of a cluster, where its profile does not say; and more than there ever are.
+JOBS, UNLIMITED = 100, 10**6
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,14 @@ class Place:
         Jobs at once.
     profile
         What a job asks for.
+    gpus
+        Names of the GPUs of this machine that PyTorch can use.
     """
 
     cores: int | None
     jobs: int
     profile: Profile
+    gpus: Sequence[str] = ()
 
     def threads(self, rule: str) -> int:
         """Return the cores that a job of a rule has."""
@@ -47,20 +54,59 @@ class Place:
 
     def seconds(self, rule: str, cost: Cost) -> float:
         """Return how long a job takes on the clock."""
+        return cost.seconds / self.kept_busy(rule)
+
+    def kept_busy(self, rule: str) -> float:
+        """Return how many cores a job of a rule keeps busy."""
         threads = self.threads(rule)
-        return cost.seconds / threads / (BUSY if threads > 1 else 1.0)
+        return threads * (BUSY if threads > 1 else 1.0)
 
     def clock(self, rule: str, seconds: Iterable[float]) -> float:
         """Return how long jobs take on the clock, each begun as soon as another has ended."""
-        lanes = [0.0] * self.at_once(rule)
+        longest_first = sorted(seconds, reverse=True)
+        lanes = [0.0] * min(self.at_once(rule), len(longest_first))
         overhead = 0.0 if self.cores is not None else PLACED
-        for job in sorted(seconds, reverse=True):
+        for job in longest_first:
             heapq.heappushpop(lanes, lanes[0] + job + overhead)
         return max(lanes) + (0.0 if self.cores is not None else NOTICED)
 
     def uses_gpu(self, rule: str) -> bool:
-        """Return whether a job of a rule is given a GPU: on a cluster, as its profile says."""
-        return self.cores is None and self.profile.number(rule, "gpu") > 0
+        """Return whether a job of a rule is given a GPU: as the profile says, and on this machine where it has one."""
+        return self.profile.number(rule, "gpu") > 0 and (self.cores is None or bool(self.gpus))
+
+
+def place_of(profile: Profile, cores: int | None, *, on_cluster: bool) -> Place:
+    """Return where jobs run.
+
+    Parameters
+    ----------
+    profile
+        What a job asks for.
+    cores
+        Cores of this machine that may be used; None: those of the profile, or all.
+    on_cluster
+        Whether the profile was asked for. One that names no executor is of this machine all the same; an empty one is
+        of a cluster, whose profile is yet to be written.
+
+    Raises
+    ------
+    UserError
+        If its number of jobs at once is none.
+    """
+    if not on_cluster or (profile.values and profile.executor == LOCAL):
+        here = len(os.sched_getaffinity(0))
+        return Place(min(cores or _count(profile, "cores", here), here), 0, profile)
+    return Place(None, _count(profile, "jobs", JOBS), profile)
+
+
+def _count(profile: Profile, key: str, usual: int) -> int:
+    """Return a number of a profile, as many as there are for ``all`` or ``unlimited``."""
+    text = str(profile.values.get(key, usual))
+    if text in ("all", "unlimited"):
+        return UNLIMITED
+    if not text.isdecimal() or not int(text):
+        raise UserError(f"{profile.path}: {key}: {text} is no number of 1 or more; correct it")
+    return int(text)
 
 
 @dataclass(frozen=True)

@@ -1,63 +1,31 @@
-"""A minute's measurement: the stages of slides, run on some of a study's own."""
+"""A minute's measurement: what slides of a study's own take, by the difference of two runs of each stage.
+
+Both runs start alike (interpreter, libraries, readers, encoder, weights), and differ in how much there is to do.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.parquet import read_parquet
+from ksfusion.estimates.forecast import Place
 from ksfusion.estimates.rates import Rate
+from ksfusion.estimates.running import SlideStages, Used
 from ksfusion.plan import Plan
 
 log = logging.getLogger(__name__)
 
-# Patches of a slide that are encoded: the seconds of one are those of any.
-PATCHES = 100
+# How often each slide stands in the larger run, and how many of its patches are encoded there (square numbers): more,
+# until that takes as long again as the smaller run, nearly all of which is the start.
+COPIES = 3
+COUNTS = (4, 25, 100)
+ENCODING = "extract_features"
 MEASURED = "measured here"
-
-
-class Used(NamedTuple):
-    """What a process and its children took: processor seconds, seconds on the clock, and the memory of the largest."""
-
-    processor: float
-    clock: float
-    mb: float
-
-
-def used_by(command: Sequence[str]) -> Used:
-    """Run a command and return what it took.
-
-    Raises
-    ------
-    UserError
-        If it fails, with the end of what it said.
-    """
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(list(command), stdout=subprocess.DEVNULL, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise UserError(f"the measurement failed: {said.read().decode(errors='replace').strip()[-500:]}")
-    # Kilobytes, on Linux.
-    return Used(usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss / 1000)
-
-
-def verb(name: str) -> list[str]:
-    """Return the command of a verb."""
-    return [sys.executable, "-m", "ksfusion", name]
 
 
 @dataclass(frozen=True)
@@ -67,7 +35,7 @@ class Measurement:
     Attributes
     ----------
     rates
-        Per slide and patch, of this machine.
+        Per job, and per slide or patch, of this machine.
     patches
         Mean number of different patches of a slide that did not fail.
     failed
@@ -79,7 +47,14 @@ class Measurement:
     failed: Mapping[str, str]
 
 
-def measure(plan: Plan, slides: Sequence[str], threads: int) -> Measurement:
+class Run(NamedTuple):
+    """A run: slides or patches, and what it took."""
+
+    amount: int
+    used: Used
+
+
+def measure(plan: Plan, slides: Sequence[str], place: Place, *, on_gpu: bool = False) -> Measurement:
     """Run the stages of slides on some of a study's.
 
     Parameters
@@ -88,80 +63,64 @@ def measure(plan: Plan, slides: Sequence[str], threads: int) -> Measurement:
         The study; the working directory is its folder.
     slides
         Ids of slides whose files are there.
-    threads
-        Processes that read patches.
+    place
+        Where jobs run: as many processes read as will there.
+    on_gpu
+        Whether a GPU encodes: no processor notes how long that takes, only the clock.
 
     Raises
     ------
     UserError
-        If none can be used.
+        If none can be used, or a stage fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        return _measured(plan, slides, threads, Path(folder))
-
-
-def _measured(plan: Plan, slides: Sequence[str], threads: int, folder: Path) -> Measurement:
-    samples = folder / "samples.tsv"
-    tiles, stain, patches = (folder / f"{name}.parquet" for name in ("tiles", "stain", "patches"))
-    rows = plan.tables.slides()
-    lines = [
-        "slide_id\tslide\tmpp",
-        *("\t".join(rows[name][key] for key in ("slide_id", "slide", "mpp")) for name in slides),
-    ]
-    samples.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    given = ["--samples", str(samples)]
-    masks = [mask for batch in plan.batches for mask in plan.masks(batch) if Path(mask).stem in slides]
-
-    count = min(plan.config.patches.count, PATCHES)
     log.info("measuring %d slides", len(slides))
-    tiling = _changed(plan.settings("tile_slides"), slides={"batches": 1})
-    used = {"tile_slides": _run("tile-slides", *given, "--batch", "0", "--masks", *masks, "--settings", tiling,
-                                "--output", str(tiles))}  # fmt: skip
-    failed, found = _tiles(tiles)
-    if not found:
-        reasons = ", ".join(f"{name} {reason}" for name, reason in failed.items())
-        raise UserError(f"--measure: none of the slides measured can be used ({reasons})")
-    used["fit_stain"] = _run("fit-stain", *given, "--tiles", str(tiles), "--settings", plan.settings("fit_stain"),
-                             "--output", str(stain))  # fmt: skip
-    sampling = _changed(plan.settings("sample_patches"), patches={"count": math.isqrt(count) ** 2})
-    _run("sample-patches", "--tiles", str(tiles), "--settings", sampling, "--output", str(patches))
-    used["draw_overviews"] = _run("draw-overviews", *given, "--tiles", str(tiles), "--patches", str(patches), "--masks",
-                                  *masks, "--settings", plan.settings("draw_overviews"),
-                                  "--output", str(folder / "slides/0.tsv"))  # fmt: skip
-    used["extract_features"] = _run("extract-features", *given, "--tiles", str(tiles), "--stain", str(stain),
-                                    "--patches", str(patches), "--threads", str(threads), "--settings",
-                                    plan.settings("extract_features"), "--output", str(folder / "0.h5"))  # fmt: skip
-    encoded = sum(min(count, tiles_of) for tiles_of in found.values())
-    return Measurement(
-        [_rate(rule, taken, plan, len(slides), encoded) for rule, taken in used.items()],
-        sum(min(plan.config.patches.count, tiles_of) for tiles_of in found.values()) / len(found),
-        failed,
-    )
+    with tempfile.TemporaryDirectory() as name:
+        once = SlideStages(plan, Path(name, "once"), {slide: slide for slide in slides})
+        # Names that are not twice in one table, whatever the study's are.
+        copies = {f"s{number}-{copy}": slide for copy in range(COPIES) for number, slide in enumerate(slides)}
+        often = SlideStages(plan, Path(name, "often"), copies)
+        rates = _by_slide("tile_slides", (once, often))
+        failed, found = once.tiles()
+        if not found:
+            reasons = ", ".join(f"{slide} {reason}" for slide, reason in failed.items())
+            raise UserError(f"--measure: none of the slides measured can be used ({reasons}); leave it out")
+        rates += [rate for rule in ("fit_stain", "draw_overviews") for rate in _by_slide(rule, (once, often))]
+        runs = _encoding(once, often, list(found.values()), plan.config.patches.count, place.threads(ENCODING))
+        kept = place.kept_busy(ENCODING) if on_gpu else 0.0
+        rates += rates_of(ENCODING, plan.config.features.encoder, "patch", runs, kept)
+    patches = sum(min(plan.config.patches.count, tiles) for tiles in found.values()) / len(found)
+    return Measurement(rates, patches, failed)
 
 
-def _rate(rule: str, used: Used, plan: Plan, n_slides: int, n_patches: int) -> Rate:
-    """Return what a slide or a patch took beyond the start of the job."""
-    start = used_by([*verb(rule.replace("_", "-")), "--help"]).processor
-    work = max(used.processor - start, 0.0)
-    if rule == "extract_features":
-        return Rate(rule, plan.config.features.encoder, "patch", work / n_patches, 0, 0, MEASURED)
-    return Rate(rule, "", "slide", work / n_slides, 0, 0, MEASURED)
+def rates_of(rule: str, kind: str, per: str, runs: Sequence[Run], kept: float = 0.0) -> list[Rate]:
+    """Return what a job takes to start, and what each slide or patch takes beyond that.
+
+    Parameters
+    ----------
+    rule, kind, per
+        What was measured, see `ksfusion.estimates.rates.Rate`.
+    runs
+        A smaller and a larger one.
+    kept
+        Cores that a job holds for as long as it runs; where a GPU works they are idle and yet taken.
+    """
+    (few, least), (many, most) = runs
+    seconds = [max(used.processor, kept * used.clock) for used in (least, most)]
+    each = max(seconds[1] - seconds[0], 0.0) / (many - few)
+    start = max(seconds[0] - few * each, 0.0)
+    return [Rate(rule, kind, "job", start, 0, 0, MEASURED), Rate(rule, kind, per, each, 0, 0, MEASURED)]
 
 
-def _tiles(path: Path) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the reason of each slide that failed, and the number of tiles of each that did not."""
-    table = read_parquet(path, columns=["slide_id", "status", "reason"])
-    failed = table[table["status"] != "ok"]
-    numbers = table[table["status"] == "ok"]["slide_id"].value_counts()
-    return dict(zip(failed["slide_id"], failed["reason"], strict=True)), {str(k): int(v) for k, v in numbers.items()}
+def _by_slide(rule: str, stages: Sequence[SlideStages]) -> list[Rate]:
+    return rates_of(rule, "", "slide", [Run(one.number, getattr(one, rule)()) for one in stages])
 
 
-def _run(name: str, *options: str) -> Used:
-    return used_by([*verb(name), *options])
-
-
-def _changed(settings: str, **blocks: Mapping[str, Any]) -> str:
-    read = json.loads(settings)
-    for block, values in blocks.items():
-        read[block] |= values
-    return json.dumps(read)
+def _encoding(once: SlideStages, often: SlideStages, tiles: Sequence[int], most: int, threads: int) -> list[Run]:
+    """Return a run of a patch of each slide, and one of more patches of more slides."""
+    first = Run(len(tiles), once.extract_features(1, threads))
+    for count in sorted({min(count, most) for count in COUNTS}):
+        patches = COPIES * sum(min(count, there) for there in tiles)
+        larger = Run(patches, often.extract_features(count, threads))
+        if larger.used.clock > 2 * first.used.clock:
+            break
+    return [first, larger]

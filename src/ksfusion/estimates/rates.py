@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ksfusion.core.errors import UserError
@@ -13,8 +13,10 @@ from ksfusion.core.resources import resource
 # Of rules that were not measured: they only read and write tables.
 ANY_RULE = "*"
 # What costs are counted by: a job's start; its slides, their billions of pixels, its patches; its samples, each time
-# that a model is trained on one, and their patches; the patches of one slide; profiles of expression.
-PER = ("job", "slide", "gigapixel", "patch", "sample", "sample_patch", "map_patch", "profile")
+# that a model is trained on one, and their patches; the patches of a map that eight samples of a step have; profiles of
+# expression; and for the memory of encoding its readers, the patches that wait, and those encoded at the same time.
+PER = ("job", "slide", "gigapixel", "patch", "sample", "sample_patch", "map_patch", "profile", "reader", "queued",
+       "encoded")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,39 @@ class Rates:
         return [kind for kind in kinds if known and kind not in known]
 
     def replaced(self, measured: Iterable[Rate]) -> Rates:
-        """Return the rates with others in place of all that are of the same rule, and of the same kind or of none."""
+        """Return the rates with the seconds of others in place of those of the same rule and kind, or of none.
+
+        Memory and room on the disk stay, and the start of jobs where that was not measured too; those of a kind that is
+        not in the table are those of the dearest.
+        """
         new = list(measured)
-        over = {rate.rule: {"", rate.kind} for rate in new}
-        kept = [rate for rate in self.rates if rate.kind not in over.get(rate.rule, ()) or rate.per == "job"]
-        return Rates([*kept, *new])
+        kinds = {(rate.rule, rate.kind) for rate in new}
+        known = [*self.rates, *(rate for rule, kind in sorted(kinds) for rate in self._standing_in(rule, kind))]
+        over = {(rule, kind) for rule, own in kinds for kind in ("", own)}
+        starts = {rate.rule for rate in new if rate.per == "job"}
+
+        def is_over(rate: Rate) -> bool:
+            return (rate.rule, rate.kind) in over and (rate.per != "job" or rate.rule in starts)
+
+        return Rates([*(replace(rate, seconds=0.0) if is_over(rate) else rate for rate in known), *new])
+
+    @property
+    def sources(self) -> list[str]:
+        """Where and when those of the table were measured, each place with its first and last day."""
+        days: dict[str, set[str]] = {}
+        for rate in self.rates:
+            where, comma, day = rate.measured.rpartition(", ")
+            if comma:
+                days.setdefault(where, set()).add(day)
+        return [f"{where}, {' to '.join(sorted({min(of), max(of)}))}" for where, of in sorted(days.items())]
+
+    def _standing_in(self, rule: str, kind: str) -> list[Rate]:
+        """Return the rates of the dearest kind of a rule under another's name, where that has none of its own."""
+        if not kind or not self.unmeasured(rule, [kind]):
+            return []
+        found = [rate for rate in self.rates if rate.rule == rule]
+        (dearest,) = self._measured(found, [kind], dict.fromkeys(PER, 1.0))
+        return [replace(rate, kind=kind) for rate in found if rate.kind == dearest]
 
     def _measured(self, found: Sequence[Rate], kinds: Sequence[str], units: Mapping[str, float]) -> list[str]:
         known = {rate.kind for rate in found if rate.kind}

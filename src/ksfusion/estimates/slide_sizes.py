@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ksfusion.cohort.user_table import Row
 from ksfusion.slides.config import Reading
@@ -24,6 +25,17 @@ class Header:
     gigapixels: float
     reader: str
     reason: str = ""
+
+
+class KindOfFile(NamedTuple):
+    """The slides of a kind of file: its ending, what opens them, how many, and their sizes in bytes."""
+
+    ending: str
+    readers: tuple[str, ...]
+    slides: int
+    smallest: int
+    largest: int
+    together: int
 
 
 @dataclass(frozen=True)
@@ -60,22 +72,38 @@ class SlideSizes:
             return header.gigapixels
         return (self.sizes[slide_id] or 0) * self._pixels_a_byte.get(self.kinds[slide_id], 0.0)
 
-    def lines(self) -> list[str]:
-        """Return a line for each kind of file: how many, how large, and what opens them."""
+    def kinds_of_file(self) -> list[KindOfFile]:
+        """Return what there is of each kind of file, the most frequent first."""
         groups = defaultdict(list)
         for slide_id, kind in self.kinds.items():
             if self.sizes[slide_id]:
                 groups[kind].append(slide_id)
-        lines = []
+        found = []
         for kind, slides in sorted(groups.items(), key=lambda item: -len(item[1])):
-            sizes = [(self.sizes[slide_id] or 0) / 1e9 for slide_id in slides]
+            sizes = [self.sizes[slide_id] or 0 for slide_id in slides]
             readers = Counter(header.reader for slide_id in slides if (header := self.headers.get(slide_id)))
-            by = ", ".join(reader for reader, _ in readers.most_common() if reader)
-            lines.append(
-                f"{len(slides):,} {kind or 'without ending'}{f' ({by})' if by else ''}: {_size(min(sizes))} to "
-                f"{_size(max(sizes))} each, {_size(sum(sizes))} in all"
-            )
+            by = tuple(reader for reader, _ in readers.most_common() if reader)
+            found.append(KindOfFile(kind, by, len(slides), min(sizes), max(sizes), sum(sizes)))
+        return found
+
+    def lines(self) -> list[str]:
+        """Return a line for each kind of file: how many, how large, and what opens them."""
+        lines = []
+        for kind in self.kinds_of_file():
+            by = f" ({', '.join(kind.readers)})" if kind.readers else ""
+            sizes = f"{_size(kind.smallest)} to {_size(kind.largest)} each, {_size(kind.together)} in all"
+            lines.append(f"{kind.slides:,} {kind.ending or 'without ending'}{by}: {sizes}")
         return lines
+
+    def record(self) -> dict[str, Any]:
+        """Return them as JSON can hold them; sizes in bytes."""
+        return {
+            "number": len(self.sizes),
+            "missing": len(self.missing),
+            "looked_at": len(self.headers),
+            "unusable": self.unusable,
+            "kinds": [kind._asdict() for kind in self.kinds_of_file()],
+        }
 
     @cached_property
     def _pixels_a_byte(self) -> dict[str, float]:
@@ -128,7 +156,8 @@ def _header(row: Row, reading: Reading) -> Header:
         return Header(0.0, "", error.reason)
 
 
-def _size(gigabytes: float) -> str:
+def _size(size: int) -> str:
+    gigabytes = size / 1e9
     if gigabytes >= 1000:
         return f"{gigabytes / 1000:.1f} TB"
     return f"{gigabytes:.1f} GB" if gigabytes >= 1 else f"{1000 * gigabytes:.1f} MB"

@@ -33,8 +33,19 @@ BASE: dict[str, Any] = {
 }
 
 
+AS_SHIPPED = (
+    "Jobs with a GPU ask for no less memory than in profiles/slurm: what they take on one was not measured.",
+    "Rules of which nothing is due now ask for what they have there.",
+)
+
+
 def slurm_profile(
-    found: Forecast, given: Profile | None, partitions: Sequence[Partition] = (), *, keeps_accounts: bool = True
+    found: Forecast,
+    given: Profile | None,
+    shipped: Profile,
+    partitions: Sequence[Partition] = (),
+    *,
+    keeps_accounts: bool = True,
 ) -> dict[str, Any]:
     """Return the keys of a profile.
 
@@ -44,6 +55,9 @@ def slurm_profile(
         What the jobs take.
     given
         A profile whose account, partitions and other keys are kept; None or an empty one: none.
+    shipped
+        That of the project, made for any study: what rules ask for of which nothing is due now, such as the encoding
+        of a slide that is mended later; and the least memory of jobs with a GPU.
     partitions
         What the cluster has: jobs with a GPU go to the first that has some, where the usual one has none.
     keeps_accounts
@@ -57,15 +71,24 @@ def slurm_profile(
     if batches:
         profile.setdefault("slurm-array-jobs", ",".join(batches))
     ordinary = [stage for stage in found.stages if stage.rule not in (*OF_GPU, *OF_BATCHES)]
-    profile["default-resources"] = _defaults(kept.get("default-resources"), ordinary)
+    profile["default-resources"] = _defaults(kept.get("default-resources"), ordinary, shipped)
     own: Mapping[str, Any] = kept.get("set-resources") or {}
     gpu_partition = _gpu_partition(partitions)
+
+    def request(rule: str, memory: str, runtime: str) -> dict[str, Any]:
+        return _request(rule, memory, runtime, own.get(rule) or {}, gpu_partition)
+
     wanted = {
-        stage.rule: _request(stage, own.get(stage.rule) or {}, gpu_partition)
+        stage.rule: request(stage.rule, f"{_memory(stage, shipped)} * attempt", f"{_minutes(stage)} * attempt")
         for stage in found.stages
         if stage.rule in (*OF_GPU, *OF_BATCHES) or _memory(stage) > _memory_of(ordinary)
     }
-    profile["set-resources"] = {**own, **wanted}
+    later = {
+        rule: request(rule, shipped.asks(rule, "mem_mb") or "", shipped.asks(rule, "runtime") or "")
+        for rule in dict.fromkeys([*OF_BATCHES, *shipped.rules])
+        if rule not in {stage.rule for stage in found.stages} and rule not in own
+    }
+    profile["set-resources"] = {**own, **wanted, **later}
     profile["set-threads"] = {"extract_features": ENCODING_THREADS, **(kept.get("set-threads") or {})}
     return profile
 
@@ -76,11 +99,11 @@ def as_yaml(profile: Mapping[str, Any], comments: Sequence[str]) -> str:
     return head + yaml.safe_dump(dict(profile), sort_keys=False, width=120)
 
 
-def _defaults(given: Any, ordinary: Sequence[Stage]) -> list[str]:
+def _defaults(given: Any, ordinary: Sequence[Stage], shipped: Profile) -> list[str]:
     asked = {
-        "mem_mb": f"{_memory_of(ordinary)} * attempt",
+        "mem_mb": f"{_memory_of(ordinary)} * attempt" if ordinary else shipped.asks("", "mem_mb"),
         "disk_mb": "1000",
-        "runtime": f"{max((_minutes(stage) for stage in ordinary), default=LEAST_MINUTES)} * attempt",
+        "runtime": f"{max(map(_minutes, ordinary))} * attempt" if ordinary else shipped.asks("", "runtime"),
         "gpu": "0",
     }
     entries = given.items() if isinstance(given, Mapping) else (str(entry).split("=", 1) for entry in given or ())
@@ -88,17 +111,19 @@ def _defaults(given: Any, ordinary: Sequence[Stage]) -> list[str]:
     return [f"{key}={value}" for key, value in {**kept, **asked}.items()]
 
 
-def _request(stage: Stage, own: Mapping[str, Any], gpu_partition: str | None) -> dict[str, Any]:
-    asked: dict[str, Any] = {"mem_mb": f"{_memory(stage)} * attempt", "runtime": f"{_minutes(stage)} * attempt"}
-    if stage.rule in OF_GPU:
+def _request(rule: str, memory: str, runtime: str, own: Mapping[str, Any], gpu_partition: str | None) -> dict[str, Any]:
+    asked: dict[str, Any] = {"mem_mb": memory, "runtime": runtime}
+    if rule in OF_GPU:
         asked["gpu"] = own.get("gpu", 1)
         if gpu_partition and asked["gpu"]:
             asked["slurm_partition"] = gpu_partition
     return {**asked, **{key: value for key, value in own.items() if key not in ("mem_mb", "runtime")}}
 
 
-def _memory(stage: Stage) -> int:
-    return max(LEAST_MB, STEP_MB * math.ceil(MEMORY_MARGIN * stage.mb / STEP_MB))
+def _memory(stage: Stage, shipped: Profile | None = None) -> int:
+    """Return what a job asks for, in MB; no less than the shipped profile where that gives it a GPU."""
+    least = shipped.number(stage.rule, "mem_mb") if shipped and shipped.number(stage.rule, "gpu") else LEAST_MB
+    return max(least, STEP_MB * math.ceil(MEMORY_MARGIN * stage.mb / STEP_MB))
 
 
 def _memory_of(stages: Sequence[Stage]) -> int:

@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ksfusion.doctor.findings import Finding
-from ksfusion.estimates.forecast import Forecast, Place
+from ksfusion.estimates.forecast import Forecast
 from ksfusion.estimates.slide_sizes import SlideSizes
-from ksfusion.estimates.workload import Workload
+from ksfusion.estimates.study_estimate import StudyEstimate
 
 COLUMNS = ("stage", "jobs", "processor", "clock", "GPU", "memory", "disk")
 
 
-def estimate_lines(
-    workload: Workload, found: Forecast, place: Place, failures: Sequence[Finding], sources: Sequence[str]
-) -> Iterator[str]:
+def estimate_lines(told: StudyEstimate) -> Iterator[str]:
     """Yield the lines of an estimate.
 
     Parameters
     ----------
-    workload, found, place
-        What there is to do, what that takes, and where it runs.
-    failures
-        What will fail.
-    sources
-        Where the rates were measured.
+    told
+        The estimate.
     """
-    yield from slide_lines(workload.slides, workload.patches)
+    found, place = told.found, told.place
+    yield from slide_lines(told.workload.slides, told.workload.patches)
     yield ""
     yield from _table(found)
     yield ""
     where = (
         f"{place.cores} core{'s' if place.cores != 1 else ''}"
         if place.cores is not None
-        else f"{place.jobs} jobs at once ({place.profile.path})"
+        else f"{place.jobs:,} jobs at once ({place.profile.path})"
     )
     processor, clock = span(found.total("processor")), span(found.total("clock"))
     yield f"in all      {processor} of processor, {clock} on the clock, {where}"
     if gpu := found.total("gpu"):
-        yield f"GPUs        are held for {span(gpu)} at most, by the rates of a processor: none was measured on a GPU"
+        here = f"of this machine ({', '.join(place.gpus)}) " if place.cores is not None else ""
+        by = "by the rates of a processor: none was measured on a GPU"
+        if told.measured and place.gpus:
+            by = "encoding as it was measured on one here, training by the rates of a processor"
+        yield f"GPUs        {here}are held for {span(gpu)} at most, {by}"
     yield f"disk        {size(found.total('disk_mb'))} of results"
     names = ", ".join(
         f"{stage.rule} {100 * stage.processor / found.total('processor'):.0f} %" for stage in found.dominating
     )
     yield f"dominating  {names}" if names else "dominating  nothing is left to do"
-    yield from (f"will fail   {finding.said}; {finding.remedy}" for finding in failures if finding.level == "problem")
-    yield from (f"note        {finding.said}" for finding in failures if finding.level == "note")
-    if found.unmeasured:
-        yield f"rates       none of {', '.join(found.unmeasured)}: those of the dearest of their kind were taken"
-    yield from (f"rates       {source}" for source in sources)
+    for level, head in (("problem", "will fail"), ("note", "note")):
+        yield from (f"{head:<12}{_said(finding)}" for finding in told.failures if finding.level == level)
+    yield from _rate_lines(told)
+
+
+def _rate_lines(told: StudyEstimate) -> Iterator[str]:
+    if told.found.unmeasured:
+        yield f"rates       none of {', '.join(told.found.unmeasured)}: those of the dearest of their kind were taken"
+    of_table = f"{' and '.join(told.rates.sources)}, most likely another machine than that of this study"
+    if told.measured:
+        yield f"rates       measured here on {told.measured} slides; of all else: {of_table}"
+    else:
+        hint = "; --measure 5 runs the stages of slides on five of yours first" if told.can_measure else ""
+        yield f"rates       {of_table}{hint}"
+
+
+def _said(finding: Finding) -> str:
+    return "; ".join(filter(None, [finding.said, finding.remedy]))
 
 
 def slide_lines(slides: SlideSizes, patches: float) -> Iterator[str]:

@@ -10,9 +10,15 @@ from functools import cached_property
 from ksfusion.core.workflow import PlannedJob
 from ksfusion.estimates.slide_sizes import SlideSizes
 from ksfusion.plan import Plan
+from ksfusion.slides.encoders.names import PATCHES_AT_ONCE
+from ksfusion.slides.reading.prefetch import AHEAD
 
 # Of a training step the forward pass is a third: the backward pass computes two products where that computes one.
 FORWARD = 1 / 3
+# The samples of a step, and the side of a patch in pixels, with which the memory of both was measured.
+STEP_SAMPLES, PATCH_PX = 8, 224
+# Batches of patches that lie in memory beside those that are being read: ready, handed on, and encoded.
+BATCHES_WAITING = AHEAD + 2
 # A user's own split may have any shares; most have about this.
 USUAL_FRACTIONS = (0.8, 0.1)
 _METHOD = re.compile(r"results/(?:models|search|audits)/([^/]+)/([^/]+)/fold\d+")
@@ -39,11 +45,14 @@ class Workload:
         The files of its slides.
     patches
         Different patches of a slide: at most ``patches.count``, fewer where its tissue has fewer tiles.
+    threads
+        Processes that read patches, and threads that encode them, of a job of ``extract_features``.
     """
 
     plan: Plan
     slides: SlideSizes
     patches: float
+    threads: int = 1
 
     def of(self, job: PlannedJob) -> Work:
         """Return what a job has to do."""
@@ -89,7 +98,18 @@ class Workload:
 
     def _slide_work(self, rule: str, batch: str) -> Work:
         slides = [row["slide_id"] for row in self.plan.batches.get(batch, [])]
-        return Work(rule, (self.plan.config.features.encoder,), self._of_slides(slides))
+        return Work(rule, (self.plan.config.features.encoder,), {**self._of_slides(slides), **self._encoding()})
+
+    def _encoding(self) -> dict[str, float]:
+        """Return what the memory of encoding depends on: readers, and patches of the measured side."""
+        features, side = self.plan.config.features, self.plan.config.slides.patch_px
+        batch = float(min(features.batch_size, self.patches))
+        encoded = min(batch, PATCHES_AT_ONCE * self.threads)
+        return {
+            "reader": float(self.threads),
+            "queued": (self.threads + BATCHES_WAITING) * batch * (side / PATCH_PX) ** 2,
+            "encoded": encoded * ((features.input_px or side) / PATCH_PX) ** 2,
+        }
 
     def _of_slides(self, slides: Sequence[str]) -> dict[str, float]:
         there = [slide_id for slide_id in slides if self._is_there(slide_id)]
@@ -111,4 +131,6 @@ class Workload:
         passes = sum(self.passes(task) for task in dict.fromkeys(task for task, _ in runs)) * times
         methods = tuple(dict.fromkeys(method for _, method in runs))
         count = float(self.plan.config.patches.count)
-        return Work("train_model", methods, {"sample": passes, "sample_patch": passes * count, "map_patch": count})
+        # What a step holds of its samples, of which there may be fewer than it takes.
+        together = count * min(training.batch_size, max(self.samples, 1)) / STEP_SAMPLES
+        return Work("train_model", methods, {"sample": passes, "sample_patch": passes * count, "map_patch": together})

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from ksfusion.core.atomic import atomic
 from ksfusion.core.errors import UserError
 from ksfusion.core.paths import nearest_above
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.cluster import known_cluster
-from ksfusion.doctor.findings import Finding
-from ksfusion.doctor.profiles import Profile, read_profile
+from ksfusion.doctor.gpus import usable_gpus
+from ksfusion.doctor.profiles import SLURM, read_profile
 from ksfusion.doctor.studies import planned_study
 from ksfusion.estimates import measuring
 from ksfusion.estimates.failing import failing
-from ksfusion.estimates.forecast import Forecast, Place, forecast
+from ksfusion.estimates.forecast import forecast, place_of
 from ksfusion.estimates.rates import Rates
 from ksfusion.estimates.slide_sizes import look_at_slides, spread
-from ksfusion.estimates.slurm_profile import as_yaml, slurm_profile
+from ksfusion.estimates.slurm_profile import AS_SHIPPED, as_yaml, slurm_profile
+from ksfusion.estimates.study_estimate import StudyEstimate
 from ksfusion.estimates.text import estimate_lines
 from ksfusion.estimates.workload import Workload
 from ksfusion.slides.config import Reading
@@ -75,14 +76,21 @@ def estimate(
     UserError
         If configuration or tables have a mistake, or no slide can be measured.
     """
+    _check_output(output)
     told = estimated(config, set, profile, cores, measure)
     if format == "json":
-        text = _as_json(told.found, told.failures) + "\n"
+        text = json.dumps(told.record(), indent=1) + "\n"
     elif profile is None:
-        text = "".join(f"{line}\n" for line in told.lines)
+        text = "".join(f"{line}\n" for line in estimate_lines(told))
+    elif told.place.cores is not None:
+        file = told.place.profile.path
+        raise UserError(
+            f"{file}: names no executor, so that its jobs run on this machine, and estimate writes profiles of SLURM; "
+            "write executor: slurm there, or leave --profile out"
+        )
     else:
-        text = _profile(told.found, told.asked, profile, told.lines)
-        if not told.asked.values:
+        text = _profile(told, profile)
+        if not told.place.profile.values:
             log.warning("--profile %s: is empty, so that no account or partition is kept; --output writes it", profile)
     if output is None:
         sys.stdout.write(text)
@@ -93,59 +101,51 @@ def estimate(
         sys.exit(UNFIT)
 
 
-class Estimated(NamedTuple):
-    """An estimate: what jobs take, what will fail or may, the profile that was asked for, and all of it in words."""
-
-    found: Forecast
-    failures: list[Finding]
-    asked: Profile
-    lines: list[str]
-
-
 def estimated(
     config: Path, settings: Sequence[str], profile: str | None, cores: int | None, measure: int = 0
-) -> Estimated:
+) -> StudyEstimate:
     """Return an estimate; see `estimate`."""
+    if cores is not None and cores < 1:
+        raise UserError(f"--cores {cores}: must be 1 or more; leave it out for all of this machine")
+    if measure < 0:
+        raise UserError(f"--measure {measure}: must be a number of slides, such as 5; leave it out to run none")
     # A redirection into the profile itself has emptied it before this reads it.
-    asked = read_profile(profile, may_be_empty=True)
-    use = min(cores or 10**6, len(os.sched_getaffinity(0))) if profile is None else None
-    place = Place(use, int(asked.values.get("jobs", 100)) if profile else 0, asked)
+    place = place_of(read_profile(profile, may_be_empty=True), cores, on_cluster=profile is not None)
     jobs = due_jobs(workflow_command(config, settings=settings))
     there = nearest_above(folder_of(config, settings))
+    if place.cores is not None or measure:
+        place = replace(place, gpus=usable_gpus())
     rates = Rates.read()
-    sources = sorted({rate.measured for rate in rates.rates})
     failed: Mapping[str, str] = {}
     with planned_study(config, settings) as plan:
-        reading = Reading.of(plan.config.slides)
-        slides = look_at_slides(plan.tables.slides(), reading)
+        slides = look_at_slides(plan.tables.slides(), Reading.of(plan.config.slides))
         patches = float(plan.config.patches.count)
+        chosen = spread(slides.sizes, measure) if plan.extracts else []
         if measure:
-            chosen = spread(slides.sizes, measure)
-            if not chosen or not plan.extracts:
+            if not chosen:
                 raise UserError(f"{config}: --measure: no slide is there to be measured; leave it out")
-            measured = measuring.measure(plan, chosen, place.threads("extract_features"))
+            measured = measuring.measure(plan, chosen, place, on_gpu=bool(place.gpus))
             rates, patches, failed = rates.replaced(measured.rates), measured.patches, measured.failed
-            sources = [f"{measuring.MEASURED} on {len(chosen)} slides; of all else: {', '.join(sources)}"]
-        workload = Workload(plan, slides, patches)
+        workload = Workload(plan, slides, patches, place.threads(measuring.ENCODING))
         found = forecast(jobs, workload, rates, place)
         failures = list(failing(plan, slides, failed, found, place, there))
-    return Estimated(found, failures, asked, list(estimate_lines(workload, found, place, failures, sources)))
+    return StudyEstimate(workload, found, place, failures, rates, len(chosen))
 
 
-def _profile(found: Forecast, asked: Profile, name: str, lines: Sequence[str]) -> str:
+def _check_output(output: Path | None) -> None:
+    """Raise UserError where no file can be written: before the work, not after it."""
+    if output is not None and output.is_dir():
+        raise UserError(f"--output {output}: is a folder; name a file, such as {output / 'config.yaml'}")
+    if output is not None and not (above := nearest_above(output.parent)).is_dir():
+        raise UserError(f"--output {output}: {above} is no folder; name a file in a folder")
+
+
+def _profile(told: StudyEstimate, name: str) -> str:
     """Return a profile as text, with the estimate above it."""
-    # Of the shipped one nothing is kept but what it has no numbers for: its own are for any study.
+    asked = told.place.profile
+    # Of the shipped one nothing is kept but what there is no estimate of: its own numbers are for any study.
     given = None if asked.is_shipped else asked
     partitions, keeps_accounts = known_cluster()
-    values = slurm_profile(found, given, partitions, keeps_accounts=keeps_accounts)
-    return as_yaml(values, [f"Of ksfusion estimate --profile {name}: memory and time are this study's.", *lines])
-
-
-def _as_json(found: Forecast, failures: Sequence[Finding]) -> str:
-    told = {
-        "stages": found.record(),
-        **{name: round(found.total(name), 1) for name in ("processor", "clock", "gpu", "disk_mb")},
-        "dominating": [stage.rule for stage in found.dominating],
-        "failing": [finding.record() for finding in failures],
-    }
-    return json.dumps(told, indent=1)
+    values = slurm_profile(told.found, given, read_profile(SLURM), partitions, keeps_accounts=keeps_accounts)
+    head = f"Of ksfusion estimate --profile {name}: memory and time are this study's."
+    return as_yaml(values, [head, *AS_SHIPPED, *estimate_lines(told)])

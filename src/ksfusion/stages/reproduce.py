@@ -16,6 +16,7 @@ from ksfusion.core.storage import read_undamaged
 from ksfusion.core.workflow import folder_of
 from ksfusion.doctor.findings import Finding
 from ksfusion.doctor.studies import planned_study
+from ksfusion.estimates.text import estimate_lines
 from ksfusion.preflight.parsing import load_config
 from ksfusion.stages.doctor import UNFIT, doctor
 from ksfusion.stages.estimate import estimated
@@ -71,7 +72,7 @@ def reproduce(
     doctor(config, set=set, profile=profile)
     log.info("step 2 of 4: what it will take")
     told = estimated(config, set, profile, int(cores) if cores and cores.isdigit() else None)
-    sys.stdout.writelines(f"{line}\n" for line in told.lines)
+    sys.stdout.writelines(f"{line}\n" for line in estimate_lines(told))
     sys.stdout.flush()
     if problems := [finding for finding in told.failures if finding.level == "problem"]:
         _stop(problems)
