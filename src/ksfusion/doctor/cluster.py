@@ -198,7 +198,11 @@ def _accounts(profile: Profile, storage: str) -> Iterator[Finding]:
 
 
 def _partitions() -> list[Partition]:
-    return read_partitions(_ask("sinfo", "--noheader", "--format", "%P|%l|%m|%c|%G"))
+    listed = _ask("sinfo", "--noheader", "--format", "%P|%l|%m|%c|%G")
+    try:
+        return read_partitions(listed)
+    except ValueError as error:
+        raise UserError(f"sinfo lists partitions in a form that is not known ({error})") from None
 
 
 def _settings() -> dict[str, str]:

@@ -125,8 +125,19 @@ def test_commands_of_slurm_without_a_cluster(tmp_path, monkeypatch, executor, le
 def test_what_sinfo_prints_that_is_no_table_is_a_finding(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/sbatch")
     monkeypatch.setattr(cluster, "_ask", lambda *command: "main*|1-00:00:00|much|16|(null)\n")
-    (found,) = looked_at("SLURM", cluster.cluster_findings, profile_of(tmp_path))
+    assert cluster.known_cluster() == ([], True)
+    (found,) = cluster.cluster_findings(profile_of(tmp_path, executor="slurm"))
     assert (found.level, found.subject) == ("problem", "SLURM") and "'much'" in found.said and found.remedy
+
+
+def test_a_look_that_fails_is_a_finding():
+    def look(number):
+        yield Finding("ok", "disk", "one")
+        yield Finding("ok", "disk", str(1 / number))
+
+    first, then = looked_at("disk", look, 0)
+    assert (first.level, then.level, then.subject) == ("ok", "problem", "disk") and then.remedy
+    assert then.said == "cannot be looked at (ZeroDivisionError: division by zero)"
 
 
 def test_what_a_machine_lacks(tmp_path, monkeypatch):
