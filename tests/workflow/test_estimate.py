@@ -34,9 +34,9 @@ def test_an_estimate_is_near_what_a_run_took(demo, monkeypatch):
     jobs = due_jobs(workflow_command(config), "--forceall")
     with planned_study(config) as plan:
         slides = look_at_slides(plan.tables.slides(), Reading.of(plan.config.slides))
-        found = forecast(
-            jobs, Workload(plan, slides, plan.config.patches.count), Rates.read(), Place(2, 0, read_profile(None))
-        )
+        place = Place(2, 0, read_profile(None))
+        work = Workload(plan, slides, plan.config.patches.count, place.threads("extract_features"))
+        found = forecast(jobs, work, Rates.read(), place)
     compared = {}
     for stage in found.stages:
         folder = demo.folder / "results/benchmarks"
