@@ -73,7 +73,7 @@ def measure(plan: Plan, slides: Sequence[str], place: Place, *, on_gpu: bool = F
     UserError
         If none can be used, or a stage fails.
     """
-    log.info("measuring %d slides", len(slides))
+    log.info("measuring slides: %d", len(slides))
     with tempfile.TemporaryDirectory() as name:
         once = SlideStages(plan, Path(name, "once"), {slide: slide for slide in slides})
         # Names that are not twice in one table, whatever the study's are.

@@ -53,7 +53,8 @@ def _rate_lines(told: StudyEstimate) -> Iterator[str]:
         yield f"rates       none of {', '.join(told.found.unmeasured)}: those of the dearest of their kind were taken"
     of_table = f"{' and '.join(told.rates.sources)}, most likely another machine than that of this study"
     if told.measured:
-        yield f"rates       measured here on {told.measured} slides; of all else: {of_table}"
+        slides = f"{told.measured} slide{'s' if told.measured > 1 else ''}"
+        yield f"rates       measured here on {slides}; of all else: {of_table}"
     else:
         hint = "; --measure 5 runs the stages of slides on five of yours first" if told.can_measure else ""
         yield f"rates       {of_table}{hint}"

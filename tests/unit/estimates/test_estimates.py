@@ -5,8 +5,10 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from fold_project import CASES, write_study
 from PIL import Image
@@ -16,6 +18,7 @@ from ksfusion.config import PAPER_METHODS
 from ksfusion.core.errors import UserError
 from ksfusion.core.workflow import PlannedJob
 from ksfusion.doctor.cluster import Partition
+from ksfusion.doctor.gpus import usable_gpus
 from ksfusion.doctor.profiles import Profile, read_profile
 from ksfusion.doctor.studies import planned_study
 from ksfusion.estimates import failing, measuring
@@ -552,3 +555,13 @@ def test_a_profile_is_printed_under_its_estimate(study, capsys, caplog):
     assert kept["jobs"] == 7 and "slurm_account=lab" in kept["default-resources"]
     assert kept["set-resources"] == profile["set-resources"]
     assert len(CASES) == 24
+
+
+def test_gpus_that_torch_sees(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    names = {0: "H200", 1: "A100"}
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(name=names[number]))
+    assert usable_gpus() == ("H200", "A100")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert usable_gpus() == ()
