@@ -146,6 +146,7 @@ def _profile(told: StudyEstimate, name: str) -> str:
     # Of the shipped one nothing is kept but what there is no estimate of: its own numbers are for any study.
     given = None if asked.is_shipped else asked
     partitions, keeps_accounts = known_cluster()
-    values = slurm_profile(told.found, given, read_profile(SLURM), partitions, keeps_accounts=keeps_accounts)
+    shipped = read_profile(SLURM, may_be_empty=True)
+    values = slurm_profile(told.found, given, shipped, partitions, keeps_accounts=keeps_accounts)
     head = f"Of ksfusion estimate --profile {name}: memory and time are this study's."
-    return as_yaml(values, [head, *AS_SHIPPED, *estimate_lines(told)])
+    return as_yaml(values, [head, *(AS_SHIPPED if shipped.values else ()), *estimate_lines(told)])

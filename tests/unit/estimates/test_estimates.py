@@ -498,6 +498,12 @@ def test_rules_of_which_nothing_is_due_ask_for_what_any_study_does():
     profile = slurm_profile(Forecast([], []), None, SHIPPED)
     assert profile["default-resources"] == ["mem_mb=4000 * attempt", "disk_mb=1000", "runtime=120 * attempt", "gpu=0"]
     assert profile["set-resources"]["extract_features"] == SHIPPED.values["set-resources"]["extract_features"]
+    # A redirection into the shipped one has emptied it.
+    profile = slurm_profile(found, None, Profile(Path("config.yaml"), {}))
+    assert set(profile["set-resources"]) == {"extract_features"}
+    assert slurm_profile(Forecast([], []), None, Profile(Path("config.yaml"), {}))["default-resources"][0] == (
+        "mem_mb=1000 * attempt"
+    )
 
 
 def test_a_profile_asks_for_what_is_estimated():
