@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ksfusion.core.errors import UserError
-from ksfusion.core.resources import PROJECT
+from ksfusion.core.resources import PROJECT, resource
 from ksfusion.core.strict_yaml import read_yaml
 
 DEFAULT, SLURM = "default", "slurm"
@@ -99,3 +99,9 @@ def read_profile(name: str | None, *, may_be_empty: bool = False) -> Profile:
     if not isinstance(values, Mapping):
         raise UserError(f"{files[0]}: must be a mapping of keys; see profiles/slurm/config.yaml")
     return Profile(files[0], values)
+
+
+def shipped_requests() -> Profile:
+    """Return what jobs ask for in the project's profile for SLURM, whatever its user has made of it since."""
+    path = resource("slurm_requests.yaml")
+    return Profile(path, read_yaml(path))

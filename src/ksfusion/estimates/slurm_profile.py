@@ -57,8 +57,7 @@ def slurm_profile(
         A profile whose account, partitions and other keys are kept; None or an empty one: none.
     shipped
         That of the project, made for any study: what rules ask for of which nothing is due now, such as the encoding
-        of a slide that is mended later; and the least memory of jobs with a GPU. Where a redirection into that very
-        file has emptied it, nothing is known of either.
+        of a slide that is mended later; and the least memory of jobs with a GPU.
     partitions
         What the cluster has: jobs with a GPU go to the first that has some, where the usual one has none.
     keeps_accounts
@@ -87,7 +86,7 @@ def slurm_profile(
     later = {
         rule: request(rule, shipped.asks(rule, "mem_mb") or "", shipped.asks(rule, "runtime") or "")
         for rule in dict.fromkeys([*OF_BATCHES, *shipped.rules])
-        if shipped.values and rule not in {stage.rule for stage in found.stages} and rule not in own
+        if rule not in {stage.rule for stage in found.stages} and rule not in own
     }
     profile["set-resources"] = {**own, **wanted, **later}
     profile["set-threads"] = {"extract_features": ENCODING_THREADS, **(kept.get("set-threads") or {})}
@@ -101,10 +100,12 @@ def as_yaml(profile: Mapping[str, Any], comments: Sequence[str]) -> str:
 
 
 def _defaults(given: Any, ordinary: Sequence[Stage], shipped: Profile) -> list[str]:
-    memory, runtime = f"{_memory_of(ordinary)} * attempt", f"{_minutes_of(ordinary)} * attempt"
-    if shipped.values and not ordinary:
-        memory, runtime = (shipped.asks("", name) or "" for name in ("mem_mb", "runtime"))
-    asked = {"mem_mb": memory, "disk_mb": "1000", "runtime": runtime, "gpu": "0"}
+    asked = {
+        "mem_mb": f"{_memory_of(ordinary)} * attempt" if ordinary else shipped.asks("", "mem_mb"),
+        "disk_mb": "1000",
+        "runtime": f"{max(map(_minutes, ordinary))} * attempt" if ordinary else shipped.asks("", "runtime"),
+        "gpu": "0",
+    }
     entries = given.items() if isinstance(given, Mapping) else (str(entry).split("=", 1) for entry in given or ())
     kept = {str(key).strip(): str(value).strip() for key, value in entries}
     return [f"{key}={value}" for key, value in {**kept, **asked}.items()]
@@ -133,10 +134,6 @@ def _memory_of(stages: Sequence[Stage]) -> int:
 
 def _minutes(stage: Stage) -> int:
     return max(LEAST_MINUTES, STEP_MINUTES * math.ceil(TIME_MARGIN * stage.longest / 60 / STEP_MINUTES))
-
-
-def _minutes_of(stages: Sequence[Stage]) -> int:
-    return max(map(_minutes, stages), default=LEAST_MINUTES)
 
 
 def _gpu_partition(partitions: Sequence[Partition]) -> str | None:

@@ -16,7 +16,7 @@ from ksfusion.core.paths import nearest_above
 from ksfusion.core.workflow import due_jobs, folder_of, workflow_command
 from ksfusion.doctor.cluster import known_cluster
 from ksfusion.doctor.gpus import usable_gpus
-from ksfusion.doctor.profiles import SLURM, read_profile
+from ksfusion.doctor.profiles import read_profile, shipped_requests
 from ksfusion.doctor.studies import planned_study
 from ksfusion.estimates import measuring
 from ksfusion.estimates.failing import failing
@@ -146,7 +146,6 @@ def _profile(told: StudyEstimate, name: str) -> str:
     # Of the shipped one nothing is kept but what there is no estimate of: its own numbers are for any study.
     given = None if asked.is_shipped else asked
     partitions, keeps_accounts = known_cluster()
-    shipped = read_profile(SLURM, may_be_empty=True)
-    values = slurm_profile(told.found, given, shipped, partitions, keeps_accounts=keeps_accounts)
+    values = slurm_profile(told.found, given, shipped_requests(), partitions, keeps_accounts=keeps_accounts)
     head = f"Of ksfusion estimate --profile {name}: memory and time are this study's."
-    return as_yaml(values, [head, *(AS_SHIPPED if shipped.values else ()), *estimate_lines(told)])
+    return as_yaml(values, [head, *AS_SHIPPED, *estimate_lines(told)])

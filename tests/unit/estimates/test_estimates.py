@@ -19,7 +19,7 @@ from ksfusion.core.errors import UserError
 from ksfusion.core.workflow import PlannedJob
 from ksfusion.doctor.cluster import Partition
 from ksfusion.doctor.gpus import usable_gpus
-from ksfusion.doctor.profiles import Profile, read_profile
+from ksfusion.doctor.profiles import Profile, read_profile, shipped_requests
 from ksfusion.doctor.studies import planned_study
 from ksfusion.estimates import failing, measuring
 from ksfusion.estimates.forecast import Forecast, Place, Stage, forecast, place_of
@@ -481,7 +481,7 @@ FOUND = Forecast(
 )
 
 
-SHIPPED = read_profile("slurm")
+SHIPPED = shipped_requests()
 
 
 def test_rules_of_which_nothing_is_due_ask_for_what_any_study_does():
@@ -498,12 +498,11 @@ def test_rules_of_which_nothing_is_due_ask_for_what_any_study_does():
     profile = slurm_profile(Forecast([], []), None, SHIPPED)
     assert profile["default-resources"] == ["mem_mb=4000 * attempt", "disk_mb=1000", "runtime=120 * attempt", "gpu=0"]
     assert profile["set-resources"]["extract_features"] == SHIPPED.values["set-resources"]["extract_features"]
-    # A redirection into the shipped one has emptied it.
-    profile = slurm_profile(found, None, Profile(Path("config.yaml"), {}))
-    assert set(profile["set-resources"]) == {"extract_features"}
-    assert slurm_profile(Forecast([], []), None, Profile(Path("config.yaml"), {}))["default-resources"][0] == (
-        "mem_mb=1000 * attempt"
-    )
+
+
+def test_what_is_shipped_is_what_the_profile_asks_for():
+    of_file, profile = SHIPPED.values, read_profile("slurm").values
+    assert of_file == {key: profile[key] for key in ("default-resources", "set-resources")}
 
 
 def test_a_profile_asks_for_what_is_estimated():
