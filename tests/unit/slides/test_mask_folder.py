@@ -48,7 +48,7 @@ class TestStrayMasks:
 class TestRegions:
     def plan_of(self, folder, *slide_ids, **more):
         rows = [{"slide_id": slide_id, "slide": "", "mpp": "", "case_id": slide_id} for slide_id in slide_ids]
-        rows = [row | {"sample_id": row["slide_id"], "expression_id": "e"} for row in rows]
+        rows = [row | {"sample_id": row["slide_id"], "cohort": "c", "expression_id": "e"} for row in rows]
         config = parse_config({"cohort": COHORT, "slides": {"regions": folder and str(folder)}, **more})
         return Plan(config, CohortTables(rows, [], ()), Study(None, frozenset(), (), batches=1))
 
